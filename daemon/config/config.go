@@ -1,0 +1,215 @@
+// Package config reads the daemon's one configuration file.
+//
+// # What it promises
+//
+// The file is TOML, strict: an unknown key refuses it. It is checked whole
+// before anything starts, and every fault found is reported at once, each with
+// the key's path, the value and what to do. Relative paths are taken from the
+// file's own directory. No secret stands in it: keys and certificates are
+// named by path.
+//
+// # What it does not
+//
+// It opens none of the files that it names and dials nobody; who uses a value
+// says what is wrong with what it finds there. The seal has a file of its own
+// (seal.toml), which this package never reads.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// maxSize of the file, in bytes: a real one is under 8 KiB.
+const maxSize = 256 << 10
+
+// Config is the whole file.
+type Config struct {
+	Tenant    string    `toml:"tenant"`    // name of the one organization that this appliance serves: 1–64 visible ASCII
+	Charter1  string    `toml:"charter1"`  // digest of charter 1 (sha256:…), the root of all that the ledger says
+	Bootstrap string    `toml:"bootstrap"` // path of bootstrap.json, taken once while there is no user; may be absent
+	API       API       `toml:"api"`
+	Monitor   Monitor   `toml:"monitor"`
+	Seal      Seal      `toml:"seal"`
+	Store     Store     `toml:"store"`
+	Networks  []Network `toml:"networks"`
+	Operation Operation `toml:"operation"`
+	Limits    Limits    `toml:"limits"`
+	Log       Log       `toml:"log"`
+}
+
+// API is the mTLS listener.
+type API struct {
+	Listen       string        `toml:"listen"`       // host:port
+	Certificates []Certificate `toml:"certificates"` // one per algorithm; the client's offer chooses
+	ClientCA     []string      `toml:"client_ca"`    // PEM files of the roots that client certificates chain to
+}
+
+// Certificate is a PEM pair by path.
+type Certificate struct {
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+}
+
+// Monitor is the second listener: /metrics, /healthz, /readyz. It asks for no
+// certificate, so it belongs on loopback or the monitoring network.
+type Monitor struct {
+	Listen string `toml:"listen"`
+}
+
+// Seal is where the sealed process listens.
+type Seal struct {
+	Socket string `toml:"socket"`
+}
+
+// Store is etcd: a cluster where Endpoints are given, else one embedded here.
+type Store struct {
+	Endpoints  []string `toml:"endpoints"` // https URLs
+	CA         string   `toml:"ca"`        // PEM file of etcd's root
+	Cert       string   `toml:"cert"`      // client certificate, common name mintwarden
+	Key        string   `toml:"key"`
+	ServerName string   `toml:"server_name"` // name in etcd's certificate, where it is not the endpoint's host
+	Embedded   Embedded `toml:"embedded"`
+}
+
+// Embedded is the single box's own etcd.
+type Embedded struct {
+	Dir        string `toml:"dir"`    // data directory
+	Listen     string `toml:"listen"` // host:port on loopback
+	ServerCert string `toml:"server_cert"`
+	ServerKey  string `toml:"server_key"`
+	RootCert   string `toml:"root_cert"` // client certificate of etcd's user root, used for setting up users only
+	RootKey    string `toml:"root_key"`
+}
+
+// Network is a chain that tokens may live on. Name, kind, chain id and scheme
+// must be those of the charter, which the seal goes by.
+type Network struct {
+	Name          string        `toml:"name"`
+	Kind          string        `toml:"kind"` // quantum or evm
+	ChainID       uint64        `toml:"chain_id"`
+	RPCURLs       []string      `toml:"rpc_urls"`
+	Confirmations uint64        `toml:"confirmations"` // blocks on top, 1 to 1,000
+	Scheme        string        `toml:"scheme"`        // dilithium3, ml-dsa-65 or secp256k1
+	Currency      string        `toml:"currency"`      // symbol of the fee's coin
+	BlockPeriod   time.Duration `toml:"-"`
+	Period        string        `toml:"block_period"` // Go duration, e.g. "15s"
+}
+
+// Operation is what the worker goes by.
+type Operation struct {
+	TTL     time.Duration `toml:"-"`
+	TTLText string        `toml:"ttl"` // Go duration; how long an operation waits for approvals, default 24h
+}
+
+// Limits protect the API from its callers.
+type Limits struct {
+	RequestsPerSecond float64 `toml:"requests_per_second"` // per key, default 50
+	Burst             int     `toml:"burst"`               // per key, default 100
+	MaxPending        int     `toml:"max_pending"`         // operations of one key awaiting approval, default 64
+}
+
+// Log says how much is logged.
+type Log struct {
+	Level string `toml:"level"` // debug, info (default), warn, error
+}
+
+// Load reads and checks the file at path. The error joins every fault found.
+func Load(path string) (*Config, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if info.Size() > maxSize {
+		return nil, fmt.Errorf("config: %s: %d bytes, at most %d", path, info.Size(), maxSize)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	c, err := Parse(text, filepath.Dir(abs))
+	if err != nil {
+		return nil, fmt.Errorf("config: %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse reads and checks a file's text; relative paths are taken from dir.
+func Parse(text []byte, dir string) (*Config, error) {
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%d bytes, at most %d", len(text), maxSize)
+	}
+	c := &Config{}
+	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		var unknown *toml.StrictMissingError
+		if errors.As(err, &unknown) {
+			return nil, fmt.Errorf("unknown key:\n%s", unknown.String())
+		}
+		var syntax *toml.DecodeError
+		if errors.As(err, &syntax) {
+			line, column := syntax.Position()
+			return nil, fmt.Errorf("line %d, column %d: %w", line, column, err)
+		}
+		return nil, err
+	}
+	c.resolve(dir)
+	c.defaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Encode writes c as TOML that Parse reads back.
+func (c *Config) Encode() ([]byte, error) { return toml.Marshal(c) }
+
+func (c *Config) resolve(dir string) {
+	paths := []*string{&c.Bootstrap, &c.Seal.Socket, &c.Store.CA, &c.Store.Cert, &c.Store.Key,
+		&c.Store.Embedded.Dir, &c.Store.Embedded.ServerCert, &c.Store.Embedded.ServerKey,
+		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey}
+	for i := range c.API.Certificates {
+		paths = append(paths, &c.API.Certificates[i].Cert, &c.API.Certificates[i].Key)
+	}
+	for i := range c.API.ClientCA {
+		paths = append(paths, &c.API.ClientCA[i])
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+func (c *Config) defaults() {
+	if c.Operation.TTLText == "" {
+		c.Operation.TTLText = "24h"
+	}
+	if c.Limits.RequestsPerSecond == 0 {
+		c.Limits.RequestsPerSecond = 50
+	}
+	if c.Limits.Burst == 0 {
+		c.Limits.Burst = 100
+	}
+	if c.Limits.MaxPending == 0 {
+		c.Limits.MaxPending = 64
+	}
+	if c.Log.Level == "" {
+		c.Log.Level = "info"
+	}
+	for i := range c.Networks {
+		if c.Networks[i].Period == "" {
+			c.Networks[i].Period = "15s"
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package config_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mintwarden/mintwarden/daemon/config"
+)
+
+const whole = `
+tenant = "acme"
+charter1 = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+[api]
+listen = "127.0.0.1:8443"
+certificates = [{cert = "tls/server.crt", key = "tls/server.key"}]
+client_ca = ["/etc/mintwarden/ca.crt"]
+[monitor]
+listen = "127.0.0.1:9464"
+[seal]
+socket = "run/seal.sock"
+[store]
+ca = "tls/ca.crt"
+cert = "tls/mintwarden.crt"
+key = "tls/mintwarden.key"
+[store.embedded]
+dir = "etcd"
+listen = "127.0.0.1:2379"
+server_cert = "tls/etcd.crt"
+server_key = "tls/etcd.key"
+root_cert = "tls/root.crt"
+root_key = "tls/root.key"
+[[networks]]
+name = "quantum-chain-devnet"
+kind = "quantum"
+chain_id = 2080377
+rpc_urls = ["http://127.0.0.1:8545"]
+confirmations = 2
+scheme = "dilithium3"
+currency = "QC"
+block_period = "1s"
+`
+
+func TestParse(t *testing.T) {
+	c, err := config.Parse([]byte(whole), "/srv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.API.Certificates[0].Cert; got != "/srv/tls/server.crt" {
+		t.Errorf("relative path resolved to %q", got)
+	}
+	if got := c.API.ClientCA[0]; got != "/etc/mintwarden/ca.crt" {
+		t.Errorf("absolute path became %q", got)
+	}
+	if c.Operation.TTL != 24*time.Hour || c.Limits.MaxPending != 64 || c.Networks[0].BlockPeriod != time.Second {
+		t.Errorf("defaults: %+v %+v %+v", c.Operation, c.Limits, c.Networks[0])
+	}
+	text, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Parse(text, "/elsewhere"); err != nil {
+		t.Errorf("what Encode wrote is not read back: %v", err)
+	}
+}
+
+// Each fault names the key, the value and what to do.
+func TestFaults(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"unknown key", `tenant = "acme"`, "tenant = \"acme\"\ntennant = 1", "tennant"},
+		{"syntax", `tenant = "acme"`, `tenant = acme`, "line 2"},
+		{"no charter", `charter1 = "sha256:00`, `charter1 = "00`, "charter1"},
+		{"port missing", `"127.0.0.1:8443"`, `"127.0.0.1"`, "api.listen"},
+		{"etcd off loopback", `"127.0.0.1:2379"`, `"0.0.0.0:2379"`, "store.embedded.listen"},
+		{"both stores", "[store]", "[store]\nendpoints = [\"https://etcd:2379\"]", "keep one of the two"},
+		{"kind", `"quantum"`, `"bitcoin"`, "networks[0].kind"},
+		{"scheme of the other kind", `"dilithium3"`, `"secp256k1"`, "networks[0].scheme"},
+		{"no confirmations", "confirmations = 2", "confirmations = 0", "networks[0].confirmations"},
+		{"ftp node", `"http://127`, `"ftp://127`, "rpc_urls[0]"},
+		{"period", `"1s"`, `"1 second"`, "block_period"},
+		{"level", "[monitor]", "[log]\nlevel = \"loud\"\n[monitor]", "log.level"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Replace(whole, c.old, c.new, 1)
+			if text == whole {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := config.Parse([]byte(text), "/srv")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want it to name %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryFaultAtOnce(t *testing.T) {
+	_, err := config.Parse([]byte(`tenant = ""`), "/srv")
+	if err == nil {
+		t.Fatal("an empty config was taken")
+	}
+	for _, key := range []string{"tenant", "charter1", "api.listen", "monitor.listen", "seal.socket", "store.ca", "networks"} {
+		if !strings.Contains(err.Error(), key+":") {
+			t.Errorf("%s is not named in:\n%v", key, err)
+		}
+	}
+}
+
+func TestLoadNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "absent.toml")
+	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(whole))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := config.Parse(text, "/srv")
+		if err != nil {
+			return
+		}
+		again, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Parse(again, "/srv"); err != nil {
+			t.Fatalf("accepted, encoded, then refused: %v", err)
+		}
+	})
+}
