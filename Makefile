@@ -1,0 +1,96 @@
+# mintwarden: everything that a developer or CI runs. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Go 1.27 comes through the module proxy where the machine's own Go is older;
+# runtimesecret wipes registers and stack around the seeds (policy.md).
+export GOTOOLCHAIN := auto
+export GOEXPERIMENT := runtimesecret
+export CGO_ENABLED := 1
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so))
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: need-softhsm need-npm
+need-softhsm:
+ifeq ($(SOFTHSM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing SoftHSM2 (apt-get install softhsm2)"; \
+	  apt-get install -y -qq softhsm2 >/dev/null 2>&1 || { apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq softhsm2 >/dev/null; }; \
+	else echo "SoftHSM2 is missing: run 'apt-get install softhsm2' as root, then again" >&2; exit 1; fi
+endif
+
+need-npm:
+	@command -v npm >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing Node.js and npm (apt-get install npm), which build the contracts"; \
+	    apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq npm >/dev/null; \
+	  else echo "npm is missing: run 'apt-get install npm' as root, then again" >&2; exit 1; fi; }
+
+.PHONY: build
+build: ## bin/mintwardend, bin/mintwarden-seal, bin/mintwarden
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mintwardend ./cmd/mintwarden-seal ./cmd/mintwarden
+
+.PHONY: demo
+demo: need-softhsm build ## the main job, start to end, on a fresh appliance
+	@go build -trimpath -o bin/demo ./cmd/demo
+	@bin/demo --bin bin
+
+.PHONY: run
+run: need-softhsm build ## the appliance in ./.dev, until Ctrl-C
+	@bin/mintwardend dev --dir .dev
+
+.PHONY: generate
+generate: ## code from api/openapi.yaml and the contracts' ABI
+	go generate ./...
+
+.PHONY: contracts
+contracts: need-npm ## compile the contracts again; fails where they differ from what is checked in
+	./chain/qrc20/contracts/build.sh --check
+
+.PHONY: fresh
+fresh: contracts ## generated code is what its sources say
+	@before=$$(git ls-files -z '*.gen.go' 'chain/qrc20/bindings/*.go' | xargs -0 sha256sum); \
+	go generate ./...; \
+	after=$$(git ls-files -z '*.gen.go' 'chain/qrc20/bindings/*.go' | xargs -0 sha256sum); \
+	if [ "$$before" != "$$after" ]; then echo "generated code was stale; commit what 'make generate' wrote:" >&2; \
+	  diff <(echo "$$before") <(echo "$$after") | sed -n 's/^> [0-9a-f]*  /  /p' >&2; exit 1; fi
+
+.PHONY: vet
+vet:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:" $$out >&2; exit 1; fi
+	go vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint, pinned
+	go run $(GOLANGCI) run ./...
+
+.PHONY: test
+test: need-softhsm build fresh vet lint ## all that CI runs
+	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
+
+.PHONY: test-long
+test-long: test ## the crash matrix, fuzzing and soak on top
+	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/
+
+.PHONY: bench
+bench: need-softhsm ## ratios, measured in one run
+	go test -run '^$$' -bench . -benchmem ./hsm ./policy ./policy/ledger ./policy/sealed
+
+.PHONY: vuln
+vuln: ## known vulnerabilities (needs the vulnerability database)
+	go run $(GOVULNCHECK) ./...
+
+.PHONY: clean
+clean: ## removes bin and the development appliance
+	rm -rf bin .dev .demo
