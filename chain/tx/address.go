@@ -1,0 +1,85 @@
+package tx
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+)
+
+// Address is an account or contract. Its text is EIP-55's: 0x and 40 hex digits whose case is a
+// checksum.
+type Address [20]byte
+
+// AddressError says why a text is not an address.
+type AddressError struct {
+	Text   string // the text as it was given, shortened to 64 bytes
+	Reason string
+}
+
+func (e *AddressError) Error() string { return fmt.Sprintf("address %q: %s", e.Text, e.Reason) }
+
+func addressError(text, reason string) error {
+	if len(text) > 64 {
+		text = text[:64]
+	}
+	return &AddressError{text, reason}
+}
+
+// ParseAddress reads what people and programs send: 0x and 40 hex digits, all of one case or with
+// a right EIP-55 checksum. Errors are *AddressError.
+func ParseAddress(s string) (Address, error) {
+	digits, ok := strings.CutPrefix(s, "0x")
+	if !ok || len(digits) != 40 {
+		return Address{}, addressError(s, "want 0x and 40 hex digits")
+	}
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return Address{}, addressError(s, "want 0x and 40 hex digits")
+	}
+	a := Address(b)
+	if digits == strings.ToLower(digits) || digits == strings.ToUpper(digits) {
+		return a, nil
+	}
+	if s != a.String() {
+		return Address{}, addressError(s, "the EIP-55 checksum is wrong")
+	}
+	return a, nil
+}
+
+// String is the EIP-55 text.
+func (a Address) String() string { return common.Address(a).Hex() }
+
+// IsZero is true of the zero address, which is nobody's and never a recipient.
+func (a Address) IsZero() bool { return a == Address{} }
+
+// MarshalText gives the EIP-55 text.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText takes the EIP-55 text exactly and nothing else, for signed documents have one
+// spelling of one address. Errors are *AddressError.
+func (a *Address) UnmarshalText(text []byte) error {
+	p, err := ParseAddress(string(text))
+	if err != nil {
+		return err
+	}
+	if p.String() != string(text) {
+		return addressError(string(text), "want its EIP-55 spelling "+p.String())
+	}
+	*a = p
+	return nil
+}
+
+// Sender is the account of a public key. Kind quantum: the first 20 bytes of Keccak-256 of the
+// 1952-byte key; kind evm: the last 20 of Keccak-256 of the 64-byte uncompressed point.
+func Sender(kind Kind, publicKey []byte) (Address, error) {
+	return kind.address(publicKey)
+}
+
+// CreateAddress is where a contract stands that sender creates with nonce: Ethereum's CREATE rule,
+// on both kinds.
+func CreateAddress(sender Address, nonce uint64) Address {
+	return Address(crypto.CreateAddress(common.Address(sender), nonce))
+}
