@@ -1,0 +1,140 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+const (
+	// defaultQuota is what etcd's database may grow to, in bytes, before it refuses writes.
+	defaultQuota = 8 << 30
+	// compactAfter is how long old revisions are kept: a watch that was cut off for longer lists again.
+	compactAfter = 5 * time.Minute
+	// defragAbove is how much free space in the database, in MiB, makes a start defragment it.
+	defragAbove = 16
+)
+
+// EmbeddedConfig says where a single appliance keeps its etcd and who may speak to it. The certificates
+// are the caller's (daemon/pki makes them for dev); common names are etcd users.
+type EmbeddedConfig struct {
+	Dir        string // data directory, ours alone; made with mode 0700
+	Addr       string // loopback address and port to listen on; default 127.0.0.1:0, any free port
+	CAFile     string // PEM; who signs the clients' certificates
+	CertFile   string // PEM; the server's certificate, for the address's host
+	KeyFile    string // PEM
+	RootCert   string // PEM; a client certificate with the common name root, used for the set-up only
+	RootKey    string // PEM
+	ServerName string // name in the server's certificate; empty: the address's host
+
+	QuotaBytes int64         // default 8 GiB
+	StartLimit time.Duration // how long a start may take, replay of the log included; default 60 s
+}
+
+// Embedded is an etcd server in this process, for the one-box appliance. There, RBAC protects against
+// mistakes only: the API and etcd are one process.
+type Embedded struct {
+	etcd     *embed.Etcd
+	endpoint string
+}
+
+// StartEmbedded opens or makes the data directory, waits until etcd serves, and sets up its users (done
+// again at each start, with the same result): root, mintwarden (reads and writes /mw/, reads /seal/) and
+// mintwarden-seal (the reverse), by client certificate only. It survives SIGKILL: every answered write
+// was fsynced.
+func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger, reg prometheus.Registerer) (*Embedded, error) {
+	if cfg.Addr == "" {
+		cfg.Addr = "127.0.0.1:0"
+	}
+	if cfg.QuotaBytes <= 0 {
+		cfg.QuotaBytes = defaultQuota
+	}
+	if cfg.StartLimit <= 0 {
+		cfg.StartLimit = time.Minute
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	c := embeddedConfig(cfg, log)
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, fmt.Errorf("store: embedded etcd in %s: %w", cfg.Dir, err)
+	}
+	x := &Embedded{etcd: e, endpoint: "https://" + e.Clients[0].Addr().String()}
+	if err := x.ready(ctx, cfg, log); err != nil {
+		x.Close()
+		return nil, err
+	}
+	if err := register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mintwarden_store_size_bytes", Help: "Size of the embedded etcd's database.",
+	}, func() float64 { return float64(e.Server.Backend().Size()) })); err != nil {
+		x.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+// embeddedConfig is etcd's own configuration. Nobody listens on its peer URL: there are no peers.
+func embeddedConfig(cfg EmbeddedConfig, log *slog.Logger) *embed.Config {
+	peer := url.URL{Scheme: "http", Host: "127.0.0.1:2380"}
+	client := url.URL{Scheme: "https", Host: cfg.Addr}
+	c := embed.NewConfig()
+	c.Name = "mintwarden"
+	c.Dir = cfg.Dir
+	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, []url.URL{peer}
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	c.InitialCluster = c.Name + "=" + peer.String()
+	c.ClientTLSInfo = transport.TLSInfo{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, TrustedCAFile: cfg.CAFile, ClientCertAuth: true}
+	c.TlsMinVersion = "TLS1.3"
+	c.EnableGRPCGateway = false // it would act with the server's certificate instead of the caller's
+	c.AutoCompactionMode = embed.CompactorModePeriodic
+	c.AutoCompactionRetention = compactAfter.String()
+	c.BootstrapDefragThresholdMegabytes = defragAbove
+	c.QuotaBackendBytes = cfg.QuotaBytes
+	c.MaxRequestBytes = 3 << 19 // 1.5 MiB, etcd's own default, above our MaxTxBytes
+	c.MaxTxnOps = 128
+	c.LogLevel = "info"
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(log))
+	return c
+}
+
+// Endpoint is the address for Config.Endpoints.
+func (x *Embedded) Endpoint() string { return x.endpoint }
+
+// Failed delivers the error with which the server ended by itself.
+func (x *Embedded) Failed() <-chan error { return x.etcd.Err() }
+
+// Close stops the server; what was answered stays.
+func (x *Embedded) Close() { x.etcd.Close() }
+
+func (x *Embedded) ready(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, cfg.StartLimit)
+	defer cancel()
+	select {
+	case <-x.etcd.Server.ReadyNotify():
+	case err := <-x.etcd.Err():
+		return fmt.Errorf("store: embedded etcd: %w", err)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: embedded etcd in %s did not start within %s", ErrUnavailable, cfg.Dir, cfg.StartLimit)
+	}
+	t, err := clientTLS(cfg.CAFile, cfg.RootCert, cfg.RootKey, cfg.ServerName)
+	if err != nil {
+		return err
+	}
+	root, err := newClient([]string{x.endpoint}, t, cfg.StartLimit, log)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := setUpUsers(ctx, root); err != nil {
+		return wrap(ctx, "setting up etcd's users", err)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+)
+
+func TestFenceExcludes(t *testing.T) {
+	ctx := t.Context()
+	srv := storetest.Start(t)
+	a, b := srv.Open(store.UserServe), srv.Open(store.UserServe)
+	fa, err := a.Fence(ctx, "lane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, held, err := b.TryFence(ctx, "lane"); err != nil || held {
+		t.Fatalf("two holders (%v)", err)
+	}
+	if _, held, err := a.TryFence(ctx, "lane"); err != nil || held {
+		t.Fatalf("one process holds the fence twice (%v)", err)
+	}
+	got := make(chan *store.Fence, 1)
+	go func() {
+		f, err := b.Fence(ctx, "lane")
+		if err != nil {
+			t.Error(err)
+		}
+		got <- f
+	}()
+	tx := a.Tx()
+	fa.Require(tx)
+	tx.Put("/mw/token/a", []byte("a"))
+	if _, err := tx.Commit(ctx); err != nil {
+		t.Fatalf("the holder may not write: %v", err)
+	}
+	if err := fa.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	fb := <-got
+	tx = a.Tx()
+	fa.Require(tx)
+	tx.Put("/mw/token/a", []byte("late"))
+	if _, err := tx.Commit(ctx); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("a former holder wrote: %v", err)
+	}
+	select {
+	case <-fb.Lost():
+		t.Error("the new holder lost its fence")
+	default:
+	}
+}
+
+func TestFenceOfADeadProcessIsTakenOver(t *testing.T) {
+	ctx := t.Context()
+	srv := storetest.Start(t)
+	cfg := srv.ClientConfig(store.UserServe)
+	cfg.Owner = "appliance-1"
+	before, after := srv.OpenConfig(cfg), srv.OpenConfig(cfg)
+	old, err := before.Fence(ctx, "lane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, held, err := after.TryFence(ctx, "lane")
+	if err != nil || !held {
+		t.Fatalf("the same owner's next process does not get its fence (%v)", err)
+	}
+	<-old.Lost()
+	for name, c := range map[string]struct {
+		f    *store.Fence
+		want error
+	}{"old": {old, store.ErrConflict}, "new": {f, nil}} {
+		tx := after.Tx()
+		c.f.Require(tx)
+		tx.Put("/mw/token/a", nil)
+		if _, err := tx.Commit(context.Background()); !errors.Is(err, c.want) {
+			t.Errorf("%s holder: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestFencesEndWithTheProcess(t *testing.T) {
+	ctx := t.Context()
+	srv := storetest.Start(t)
+	a, err := store.Open(ctx, srv.ClientConfig(store.UserServe), storetest.Logger(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Fence(ctx, "lane"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, held, err := srv.Open(store.UserServe).TryFence(ctx, "lane"); err != nil || !held {
+		t.Errorf("a closed store's fence is still held (%v)", err)
+	}
+}

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Key layout (spec/formats.md, “Store keys of serve”). Values are JSON; ids carry their prefix.
+const (
+	Root     = "/mw/"        // what serve owns
+	SealRoot = "/seal/"      // what the seal owns; serve may only read it
+	SealLog  = "/seal/log/"  // the ledger's batches, by 20-digit sequence
+	opRoot   = "/mw/op/"     //
+	opIndex  = "/mw/idx/op/" //
+
+	TokenPrefix      = "/mw/token/"
+	VaultPrefix      = "/mw/vault/"
+	WalletPrefix     = "/mw/wallet/"
+	UserPrefix       = "/mw/user/"
+	CredentialPrefix = "/mw/credential/"
+	PolicyPrefix     = "/mw/policy/"
+	LedgerCarried    = "/mw/ledger/carried" // the last sequence whose records are all in /mw/
+
+	idemPrefix  = "/mw/idem/"
+	fencePrefix = "/mw/fence/"
+
+	AuditPending = "/mw/audit/pending/" // <ULID>/<nn>, written with the change
+	AuditLog     = "/mw/audit/log/"     // <20-digit number>, written by the sequencer
+	AuditHead    = "/mw/audit/head"     // number and hash of the last numbered entry
+)
+
+// OperationPrefix holds every operation's keys.
+const OperationPrefix = opRoot
+
+// OperationIndex holds one key per operation, newest first.
+const OperationIndex = opIndex
+
+// OpState is the key of an operation's state (rewritten, at most 1 KiB or so).
+func OpState(id string) string { return opRoot + id + "/state" }
+
+// OpIntent is the key of the exact intent bytes of an operation (written once).
+func OpIntent(id string) string { return opRoot + id + "/intent" }
+
+// OpDecisions is the prefix of an operation's recorded decisions.
+func OpDecisions(id string) string { return opRoot + id + "/decision/" }
+
+// OpDecision is the key of one person's decision. A rejection after an approval is kept beside it.
+func OpDecision(id, person string) string { return OpDecisions(id) + person }
+
+// OpTxs is the prefix of an operation's signed transactions.
+func OpTxs(id string) string { return opRoot + id + "/tx/" }
+
+// OpTx is the key of version n (from 0) of an operation's signed transaction (written once).
+func OpTx(id string, n int) string { return fmt.Sprintf("%s%d", OpTxs(id), n) }
+
+// OpIndexKey sorts newer operations before older ones: the ULID's alphabet is inverted digit by digit.
+func OpIndexKey(id string) string { return opIndex + InvertULID(ulidOf(id)) }
+
+// Token, Vault, Wallet, User and Credential are the keys of those resources.
+func Token(id string) string      { return TokenPrefix + id }
+func Vault(id string) string      { return VaultPrefix + id }
+func Wallet(id string) string     { return WalletPrefix + id }
+func User(id string) string       { return UserPrefix + id }
+func Credential(id string) string { return CredentialPrefix + id }
+
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// InvertULID maps each Crockford digit d to 31-d, so that text order becomes newest first. It is its own
+// inverse; characters outside the alphabet stay as they are.
+func InvertULID(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if d := strings.IndexByte(crockford, c); d >= 0 {
+			b[i] = crockford[31-d]
+		}
+	}
+	return string(b)
+}
+
+func ulidOf(id string) string {
+	if i := strings.IndexByte(id, '_'); i >= 0 {
+		return id[i+1:]
+	}
+	return id
+}
+
+// NewID draws an id: the prefix with its underscore, as "op_", and a ULID, in ascending order within this
+// process. Safe for concurrent use.
+func NewID(prefix string) string { return prefix + ulid.Make().String() }
+
+var idForm = regexp.MustCompile(`^[a-z]+_[0-9A-HJKMNP-TV-Z]{26}$`)
+
+// ValidID reports whether id is the prefix and a ULID, so that it is safe inside a key.
+func ValidID(prefix, id string) bool {
+	return strings.HasPrefix(id, prefix) && idForm.MatchString(id)
+}
+
+// IDTime is the moment at which an id was drawn; the zero time if it is not an id.
+func IDTime(id string) time.Time {
+	u, err := ulid.ParseStrict(ulidOf(id))
+	if err != nil {
+		return time.Time{}
+	}
+	return ulid.Time(u.Time()).UTC()
+}

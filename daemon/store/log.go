@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// zapLogger lets etcd, which logs through zap, log through ours. Its chatter at info level is ours at debug.
+func zapLogger(log *slog.Logger) *zap.Logger {
+	return zap.New(&slogCore{log: log.With("part", "etcd")})
+}
+
+// slogCore is a zapcore.Core over slog. Safe for concurrent use.
+type slogCore struct{ log *slog.Logger }
+
+var _ zapcore.Core = (*slogCore)(nil)
+
+func slogLevel(l zapcore.Level) slog.Level {
+	switch {
+	case l >= zapcore.ErrorLevel:
+		return slog.LevelError
+	case l == zapcore.WarnLevel:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+func (c *slogCore) Enabled(l zapcore.Level) bool {
+	return c.log.Enabled(context.Background(), slogLevel(l))
+}
+
+func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
+	return &slogCore{log: c.log.With(attributes(fields)...)}
+}
+
+func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	c.log.Log(context.Background(), slogLevel(e.Level), e.Message, attributes(fields)...)
+	return nil
+}
+
+func (c *slogCore) Sync() error { return nil }
+
+func attributes(fields []zapcore.Field) []any {
+	m := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(m)
+	}
+	out := make([]any, 0, len(m.Fields))
+	for k, v := range m.Fields {
+		out = append(out, slog.Any(k, v))
+	}
+	return out
+}
