@@ -1,0 +1,263 @@
+package hsm
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime/secret"
+
+	"github.com/cloudflare/circl/sign/dilithium/mode3"
+	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
+	"github.com/miekg/pkcs11"
+)
+
+// CreateSeedKey draws a seed (the token's generator XOR the system's), derives
+// its public key, wraps the seed under the AES key wrappingKey and stores the
+// envelope in the token under id. If the id has an envelope of the same scheme
+// already, its public key is the answer; of another scheme, ErrMismatch.
+func (t *Token) CreateSeedKey(ctx context.Context, id string, scheme Scheme, wrappingKey string) ([]byte, error) {
+	if scheme != Dilithium3 && scheme != MLDSA65 {
+		return nil, fmt.Errorf("hsm: unknown scheme %q", scheme)
+	}
+	switch pub, have, err := t.SeedPublic(ctx, id); {
+	case err == nil && have != scheme:
+		return nil, fmt.Errorf("%w: key %q is of scheme %s, not %s", ErrMismatch, id, have, scheme)
+	case !errors.Is(err, ErrNotFound):
+		return pub, err
+	}
+	var made *envelope
+	err := t.do(ctx, "wrap_seed", func(s *session) error {
+		e, err := t.wrapNew(s, id, scheme, wrappingKey)
+		made = e
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	value, err := made.encode()
+	if err != nil {
+		return nil, err
+	}
+	// A key that does not come back from its envelope must never get a name.
+	if _, err := t.signWith(ctx, made, sha256.Sum256([]byte(id))); err != nil {
+		return nil, fmt.Errorf("hsm: new key %q: %w", id, err)
+	}
+	if err := t.PutObject(ctx, objectName(id), value); err != nil && !errors.Is(err, ErrMismatch) {
+		return nil, err
+	}
+	// On ErrMismatch another caller was first; the envelope that stands counts.
+	pub, have, err := t.SeedPublic(ctx, id)
+	if err == nil && have != scheme {
+		err = fmt.Errorf("%w: key %q is of scheme %s, not %s", ErrMismatch, id, have, scheme)
+	}
+	return pub, err
+}
+
+// objectName is the label of an id's envelope.
+func objectName(id string) string { return "seed:" + id }
+
+func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string) (*envelope, error) {
+	seed := s.secret.Bytes()[:seedSize]
+	if err := t.raw.random(s.h, seed); err != nil {
+		return nil, err
+	}
+	e := &envelope{Format: envelopeFormat, ID: id, Scheme: scheme, WrappingKey: wrappingKey,
+		PublicKey: make([]byte, publicKeySize), IV: make([]byte, gcmIVSize)}
+	if _, err := rand.Read(e.IV); err != nil {
+		return nil, clean(err)
+	}
+	var failed error
+	secret.Do(func() {
+		var own [seedSize]byte
+		if _, failed = rand.Read(own[:]); failed != nil {
+			return
+		}
+		subtle.XORBytes(seed, seed, own[:])
+		copy(e.PublicKey, derive(scheme, seed).public)
+	})
+	if failed != nil {
+		return nil, clean(failed)
+	}
+	err := t.withKey(s, wrappingKey, t.findAES, func(k *key) error {
+		params := pkcs11.NewGCMParams(e.IV, e.associated(), gcmTagSize*8)
+		defer params.Free()
+		if err := t.p.EncryptInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, k.handle); err != nil {
+			return wrap("C_EncryptInit", err)
+		}
+		out := make([]byte, seedSize+gcmTagSize)
+		n, err := t.raw.encrypt(s.h, seed, out)
+		if err != nil {
+			return err
+		}
+		// Some HSMs draw the IV themselves and write it into the parameters.
+		e.IV, e.Ciphertext = params.IV(), out[:n]
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, clean(err)
+	}
+	return e, nil
+}
+
+// SeedPublic returns the public key and scheme under id, or ErrNotFound.
+func (t *Token) SeedPublic(ctx context.Context, id string) ([]byte, Scheme, error) {
+	e, err := t.envelope(ctx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	return bytes.Clone(e.PublicKey), e.Scheme, nil
+}
+
+// SignSeed signs the digest with the wrapped key id. The signature is verified
+// with the stored public key before it is returned; a seed that derives another
+// public key is ErrNotAuthentic.
+func (t *Token) SignSeed(ctx context.Context, id string, digest [32]byte) ([]byte, error) {
+	e, err := t.envelope(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return t.signWith(ctx, e, digest)
+}
+
+func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]byte, error) {
+	var sig []byte
+	err := t.do(ctx, "sign_"+string(e.Scheme), func(s *session) error {
+		if err := t.unwrap(s, e); err != nil {
+			return err
+		}
+		out := make([]byte, signatureSize(e.Scheme))
+		ok := false
+		secret.Do(func() {
+			k := derive(e.Scheme, s.secret.Bytes()[:seedSize])
+			if subtle.ConstantTimeCompare(k.public, e.PublicKey) == 1 {
+				ok = k.sign(digest[:], out) == nil
+			}
+		})
+		s.secret.Wipe()
+		if !ok {
+			return clean(fmt.Errorf("%w: %q", ErrNotAuthentic, e.ID))
+		}
+		if !verify(e.Scheme, e.PublicKey, digest[:], out) {
+			return clean(fmt.Errorf("%w: signature of %q does not verify", ErrMismatch, e.ID))
+		}
+		sig = out
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sig, nil
+}
+
+// unwrap decrypts the seed into the session's locked buffer, in one C call.
+func (t *Token) unwrap(s *session, e *envelope) error {
+	return t.withKey(s, e.WrappingKey, t.findAES, func(k *key) error {
+		params := pkcs11.NewGCMParams(e.IV, e.associated(), gcmTagSize*8)
+		defer params.Free()
+		if err := t.p.DecryptInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, k.handle); err != nil {
+			return wrap("C_DecryptInit", err)
+		}
+		n, err := t.raw.decrypt(s.h, e.Ciphertext, s.secret.Bytes())
+		var code *Error
+		if errors.As(err, &code) && (code.Code == pkcs11.CKR_GENERAL_ERROR || code.Code == pkcs11.CKR_ENCRYPTED_DATA_INVALID) {
+			// Both codes mean a bad tag on a decrypt. The session is dropped all
+			// the same: nothing says that the token ended the operation.
+			return fmt.Errorf("%w: %q", ErrNotAuthentic, e.ID)
+		}
+		if err == nil && n != seedSize {
+			return fmt.Errorf("%w: %q decrypts to %d bytes", ErrNotAuthentic, e.ID, n)
+		}
+		return err
+	})
+}
+
+// envelope returns the envelope of id, from the cache or the token.
+func (t *Token) envelope(ctx context.Context, id string) (*envelope, error) {
+	t.cacheMu.RLock()
+	e := t.envelopes[id]
+	t.cacheMu.RUnlock()
+	if e != nil {
+		return e, nil
+	}
+	value, err := t.Object(ctx, objectName(id))
+	if err != nil {
+		return nil, err
+	}
+	e, err = parseEnvelope(value)
+	if err != nil {
+		return nil, fmt.Errorf("key %q: %w", id, err)
+	}
+	if e.ID != id {
+		return nil, fmt.Errorf("%w: envelope of %q stands under %q", ErrMismatch, e.ID, id)
+	}
+	t.cacheMu.Lock()
+	t.envelopes[id] = e
+	t.cacheMu.Unlock()
+	return e, nil
+}
+
+// CheckValue returns what tells the key id from any other: hex of an AES key's
+// CKA_CHECK_VALUE, else hex of the SHA-256 of the public key.
+func (t *Token) CheckValue(ctx context.Context, id string) (string, error) {
+	if pub, _, err := t.SeedPublic(ctx, id); err == nil {
+		sum := sha256.Sum256(pub)
+		return hex.EncodeToString(sum[:]), nil
+	} else if !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	if pub, err := t.Ed25519Public(ctx, id); err == nil {
+		sum := sha256.Sum256(pub)
+		return hex.EncodeToString(sum[:]), nil
+	} else if !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	var check string
+	err := t.do(ctx, "find", func(s *session) error {
+		k, err := t.findAES(s, id)
+		if err == nil {
+			check = hex.EncodeToString(k.check)
+		}
+		return err
+	})
+	return check, err
+}
+
+// expanded is a key made from a seed. It lives inside secret.Do only.
+type expanded struct {
+	public []byte
+	sign   func(digest, out []byte) error
+}
+
+func derive(scheme Scheme, seed []byte) expanded {
+	in := (*[seedSize]byte)(seed)
+	if scheme == Dilithium3 {
+		pk, sk := mode3.NewKeyFromSeed(in)
+		return expanded{pk.Bytes(), func(d, out []byte) error { mode3.SignTo(sk, d, out); return nil }}
+	}
+	pk, sk := mldsa65.NewKeyFromSeed(in)
+	return expanded{pk.Bytes(), func(d, out []byte) error { return mldsa65.SignTo(sk, d, nil, true, out) }}
+}
+
+func signatureSize(scheme Scheme) int {
+	if scheme == Dilithium3 {
+		return mode3.SignatureSize
+	}
+	return mldsa65.SignatureSize
+}
+
+func verify(scheme Scheme, public, digest, sig []byte) bool {
+	if scheme == Dilithium3 {
+		var pk mode3.PublicKey
+		return pk.UnmarshalBinary(public) == nil && mode3.Verify(&pk, digest, sig)
+	}
+	var pk mldsa65.PublicKey
+	return pk.UnmarshalBinary(public) == nil && mldsa65.Verify(&pk, digest, nil, sig)
+}

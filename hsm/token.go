@@ -1,0 +1,256 @@
+package hsm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/pkcs11"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config says which token to use and how hard.
+type Config struct {
+	Module     string // path of the PKCS#11 library
+	TokenLabel string // the token's label; slot numbers change and are not used
+	// TokenSerial must match when it is not empty.
+	TokenSerial string
+	// Sessions is the most calls at once, beside one idle session that keeps
+	// the login. 0 means 16: real HSMs cap sessions.
+	Sessions int
+	// Wait bounds the wait for a session. 0 means 5 s.
+	Wait time.Duration
+	// CallTimeout is after what time a call counts as stuck. 0 means 20 s.
+	CallTimeout time.Duration
+	// MaxStuck is how many stuck calls break the token. 0 means 4.
+	MaxStuck int
+}
+
+const (
+	defaultSessions    = 16
+	defaultWait        = 5 * time.Second
+	defaultCallTimeout = 20 * time.Second
+	defaultMaxStuck    = 4
+	// maxFaults is how many general errors in a row mean that the module is
+	// unwell; one alone can be a passing fault.
+	maxFaults = 3
+)
+
+func (c *Config) fill() error {
+	if c.Module == "" || c.TokenLabel == "" {
+		return fmt.Errorf("hsm: module %q and token label %q must both be set", c.Module, c.TokenLabel)
+	}
+	if c.Sessions == 0 {
+		c.Sessions = defaultSessions
+	}
+	if c.Sessions < 1 || c.Sessions > 1024 {
+		return fmt.Errorf("hsm: sessions = %d, want 1 to 1024", c.Sessions)
+	}
+	if c.Wait == 0 {
+		c.Wait = defaultWait
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = defaultCallTimeout
+	}
+	if c.MaxStuck == 0 {
+		c.MaxStuck = defaultMaxStuck
+	}
+	return nil
+}
+
+// Token is a logged-in PKCS#11 token. Safe for concurrent use.
+type Token struct {
+	cfg     Config
+	p       *pkcs11.Ctx
+	raw     *raw
+	slot    uint
+	serial  string
+	log     *slog.Logger
+	metrics *metrics
+
+	permits   chan struct{}
+	closed    chan struct{}
+	closeOnce sync.Once
+	broken    chan struct{}
+	breakOnce sync.Once
+	faults    atomic.Int32 // module errors in a row
+
+	// objects serializes what makes or destroys token objects: SoftHSM2 fails
+	// about one keygen in sixty when eight run at once.
+	objects chan struct{}
+
+	calls sync.WaitGroup // running, stuck ones included
+	mu    sync.Mutex
+	idle  []*session
+	stuck int
+	login pkcs11.SessionHandle // stays open: closing the last session ends the login
+
+	cacheMu   sync.RWMutex
+	keys      map[string]*key
+	envelopes map[string]*envelope
+}
+
+// Open loads the module, finds the token by label and serial, and logs in with
+// pin, once. It wipes pin before it returns, also when it fails. A refused PIN
+// is ErrWrongPIN and must not be tried again.
+func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg prometheus.Registerer) (*Token, error) {
+	defer clear(pin)
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r, err := loadRaw(cfg.Module)
+	if err != nil {
+		return nil, err
+	}
+	p := pkcs11.New(cfg.Module)
+	if p == nil {
+		return nil, fmt.Errorf("hsm: cannot load module %q", cfg.Module)
+	}
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Initialize(); err != nil {
+		return nil, wrap("C_Initialize", err)
+	}
+	t := &Token{
+		cfg: cfg, p: p, raw: r, log: log, metrics: m,
+		permits: make(chan struct{}, cfg.Sessions),
+		closed:  make(chan struct{}), broken: make(chan struct{}),
+		objects: make(chan struct{}, 1),
+		keys:    map[string]*key{}, envelopes: map[string]*envelope{},
+	}
+	if err := t.start(pin); err != nil {
+		_ = p.Finalize()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Token) start(pin []byte) error {
+	slot, serial, err := t.find()
+	if err != nil {
+		return err
+	}
+	t.slot, t.serial = slot, serial
+	h, err := t.p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+	if err != nil {
+		return wrap("C_OpenSession", err)
+	}
+	if err := t.raw.login(h, pin); err != nil {
+		if classIn(err) == ClassOperator {
+			return errors.Join(ErrWrongPIN, err)
+		}
+		return err
+	}
+	t.login = h
+	t.metrics.sessions.Inc()
+	return nil
+}
+
+// find looks for the one token with the label (and serial, when given).
+func (t *Token) find() (slot uint, serial string, err error) {
+	slots, err := t.p.GetSlotList(true)
+	if err != nil {
+		return 0, "", wrap("C_GetSlotList", err)
+	}
+	found := 0
+	for _, s := range slots {
+		info, err := t.p.GetTokenInfo(s)
+		if err != nil {
+			return 0, "", wrap("C_GetTokenInfo", err)
+		}
+		if info.Label != t.cfg.TokenLabel || t.cfg.TokenSerial != "" && info.SerialNumber != t.cfg.TokenSerial {
+			continue
+		}
+		slot, serial = s, info.SerialNumber
+		found++
+	}
+	if found != 1 {
+		return 0, "", fmt.Errorf("hsm: %d tokens with label %q and serial %q in %d slots, want 1",
+			found, t.cfg.TokenLabel, t.cfg.TokenSerial, len(slots))
+	}
+	return slot, serial, nil
+}
+
+// Label returns the token's label.
+func (t *Token) Label() string { return t.cfg.TokenLabel }
+
+// Serial returns the token's serial number as the token tells it.
+func (t *Token) Serial() string { return t.serial }
+
+// Broken closes when the token can only be used again by a new process.
+func (t *Token) Broken() <-chan struct{} { return t.broken }
+
+// Close lets running calls end, for at most Config.CallTimeout, then closes
+// every session, which ends the login, and finalizes the module. With a call
+// still running it leaves the module alone, for C_Finalize beside a running
+// call crashes the process, and returns ErrStuck. Later calls are ErrClosed.
+func (t *Token) Close() error {
+	var err error
+	t.closeOnce.Do(func() { err = t.close() })
+	return err
+}
+
+func (t *Token) close() error {
+	t.mu.Lock()
+	close(t.closed)
+	t.mu.Unlock()
+	drained := make(chan struct{})
+	go func() {
+		t.calls.Wait()
+		close(drained)
+	}()
+	limit := time.NewTimer(t.cfg.CallTimeout)
+	defer limit.Stop()
+	select {
+	case <-drained:
+	case <-limit.C:
+		return ErrStuck
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.idle {
+		t.drop(s)
+	}
+	t.idle = nil
+	_ = t.p.CloseSession(t.login)
+	t.metrics.sessions.Dec()
+	return wrap("C_Finalize", t.p.Finalize())
+}
+
+// change runs f as do does, behind the lock for what makes or destroys
+// objects. The lock stays with the call when its caller leaves.
+func (t *Token) change(ctx context.Context, call string, f func(*session) error) error {
+	select {
+	case t.objects <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.broken:
+		return ErrBroken
+	case <-t.closed:
+		return ErrClosed
+	}
+	return t.doThen(ctx, call, f, func() { <-t.objects })
+}
+
+// Canary proves that the login and a key of the token work: it signs a random
+// message with the Ed25519 key id, and SignEd25519 verifies.
+func (t *Token) Canary(ctx context.Context, id string) error {
+	msg := make([]byte, 32)
+	if _, err := rand.Read(msg); err != nil {
+		return err
+	}
+	if _, err := t.SignEd25519(ctx, id, msg); err != nil {
+		return fmt.Errorf("hsm: canary %q: %w", id, err)
+	}
+	return nil
+}
