@@ -1,0 +1,98 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+)
+
+// maxPerformers bounds the wallets of one binding.
+const maxPerformers = 256
+
+// Binding says what a token id is.
+type Binding struct {
+	Format          int        `json:"format"`
+	Instance        string     `json:"instance"`
+	Version         uint64     `json:"version"`
+	Replaces        *Digest    `json:"replaces"` // null for version 1
+	TokenID         string     `json:"tokenId"`
+	Network         string     `json:"network"`
+	ChainID         uint64     `json:"chainId"`
+	ContractAddress tx.Address `json:"contractAddress"`
+	TemplateID      string     `json:"templateId"`
+	Symbol          string     `json:"symbol"`
+	Decimals        uint8      `json:"decimals"`
+	PolicyID        string     `json:"policyId"`   // must be among those that judge the token
+	Performers      []string   `json:"performers"` // wallet ids that may send its operations, sorted
+	Verified        bool       `json:"verified"`   // the creation code is a template's
+	CreatedAt       time.Time  `json:"createdAt"`
+}
+
+// ParseBinding reads a binding strictly. Errors wrap ErrDocument.
+func ParseBinding(b []byte) (*Binding, error) {
+	var d Binding
+	if err := decodeStrict(b, MaxDocument, &d); err != nil {
+		return nil, fmt.Errorf("binding: %w", err)
+	}
+	if err := d.Check(); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// Encode checks the binding and gives its JSON. Errors wrap ErrDocument.
+func (b *Binding) Encode() ([]byte, error) { return encodeDocument(b) }
+
+// Check is nil if the binding is well-formed. Errors wrap ErrDocument.
+func (b *Binding) Check() error {
+	if err := b.check(); err != nil {
+		return refused("binding", err)
+	}
+	return nil
+}
+
+func (b *Binding) check() error {
+	if err := first(checkFormat(b.Format), CheckName(b.Instance), checkReplaces(b.Version, b.Replaces), CheckID("token", b.TokenID),
+		CheckName(b.Network), checkInteger("chainId", b.ChainID), notZero("contractAddress", b.ContractAddress),
+		checkTemplate(b.TemplateID), checkSymbol(b.Symbol), checkDecimals(b.Decimals), CheckID("pol", b.PolicyID),
+		checkTime("createdAt", b.CreatedAt)); err != nil {
+		return err
+	}
+	if b.ChainID == 0 {
+		return fmt.Errorf("chain id 0")
+	}
+	if len(b.Performers) == 0 || len(b.Performers) > maxPerformers {
+		return fmt.Errorf("%d performers, want 1 to %d", len(b.Performers), maxPerformers)
+	}
+	if !slices.IsSorted(b.Performers) || len(slices.Compact(slices.Clone(b.Performers))) != len(b.Performers) {
+		return fmt.Errorf("performers are not sorted, or one stands twice")
+	}
+	for _, w := range b.Performers {
+		if err := CheckID("wallet", w); err != nil {
+			return fmt.Errorf("performers: %w", err)
+		}
+	}
+	return nil
+}
+
+// DeployBinding is the binding that an authorized DEPLOY_TOKEN makes: the contract follows from
+// sender and nonce, the policy is the first that the intent names, performers are the wallets of
+// the admin vault. replaced is the binding that it supersedes, or nil, with the digest of its bytes.
+func (i *Intent) DeployBinding(contract tx.Address, performers []string, replaced *Binding, digest Digest, at time.Time) (*Binding, error) {
+	if i.OperationType != OpDeployToken || len(i.Policies) == 0 {
+		return nil, fmt.Errorf("%w: %s of %s makes no binding", ErrDocument, i.OperationType, i.OperationID)
+	}
+	b := &Binding{Format: Format, Instance: i.Instance, Version: 1, TokenID: i.Token.ID, Network: i.Network, ChainID: i.ChainID,
+		ContractAddress: contract, TemplateID: i.Token.TemplateID, Symbol: i.Token.Symbol, Decimals: i.Token.Decimals,
+		PolicyID: i.Policies[0].ID, Performers: slices.Compact(slices.Sorted(slices.Values(performers))), Verified: true,
+		CreatedAt: Seconds(at)}
+	if replaced != nil {
+		b.Version, b.Replaces = replaced.Version+1, &digest
+	}
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
