@@ -190,7 +190,9 @@ func TestForgedEnvelopes(t *testing.T) {
 		"renamed":          {func(f fields) { f["id"] = "wlt-renamed" }, hsm.ErrNotAuthentic},
 		"another scheme":   {func(f fields) { f["id"], f["scheme"] = "wlt-another scheme", "dilithium3" }, hsm.ErrNotAuthentic},
 		"another's public": {func(f fields) { f["id"], f["publicKey"] = "wlt-another's public", decode(b)["publicKey"] }, hsm.ErrNotAuthentic},
-		"another's seed":   {func(f fields) { f["id"], f["iv"], f["ciphertext"] = "wlt-another's seed", decode(b)["iv"], decode(b)["ciphertext"] }, hsm.ErrNotAuthentic},
+		"another's seed": {func(f fields) {
+			f["id"], f["iv"], f["ciphertext"] = "wlt-another's seed", decode(b)["iv"], decode(b)["ciphertext"]
+		}, hsm.ErrNotAuthentic},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := decode(a)
