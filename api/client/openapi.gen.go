@@ -1166,8 +1166,8 @@ type EnvelopeSignature struct {
 	Sig string `json:"sig"`
 }
 
-// Error What is wrong with which value, and what to do.
-type Error struct {
+// ErrorBody What is wrong with which value, and what to do.
+type ErrorBody struct {
 	// Code The stable number of the error.
 	//
 	// Example: 1703
@@ -1197,7 +1197,7 @@ type Error struct {
 // ErrorEnvelope How every error is answered.
 type ErrorEnvelope struct {
 	// Error What is wrong with which value, and what to do.
-	Error Error `json:"error"`
+	Error ErrorBody `json:"error"`
 }
 
 // FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
