@@ -1,0 +1,343 @@
+package seal
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// Limits of a client.
+const (
+	// CallTimeout bounds a call whose context sets no earlier end. A seal answers within
+	// milliseconds; a slow HSM behind a long queue takes seconds.
+	CallTimeout = 60 * time.Second
+	// connectTimeout bounds connecting to a socket of this machine.
+	connectTimeout = 5 * time.Second
+	// writeTimeout bounds writing one frame; a seal that does not read for so long is gone.
+	writeTimeout = 10 * time.Second
+	// maxPath is the longest path that a Unix socket address holds on Linux, in bytes.
+	maxPath = 107
+)
+
+// Client asks a seal. It is safe for concurrent use, many calls share one connection.
+type Client struct {
+	path string
+
+	mu     sync.Mutex
+	closed bool
+	wire   *wire // nil or broken: the next call connects
+}
+
+// Dial makes a client of the seal whose socket is at path. It does not connect: the first call
+// does, and every call after the connection broke, so that a caller may be there before its seal.
+// The error is of the path alone.
+func Dial(_ context.Context, path string) (*Client, error) {
+	if path == "" || len(path) > maxPath {
+		return nil, fmt.Errorf("seal socket %q: want a path of 1 to %d bytes", path, maxPath)
+	}
+	return &Client{path: path}, nil
+}
+
+// Close ends the connection. Calls under way fail with ErrClosed.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.wire != nil {
+		c.wire.fail(ErrClosed)
+		<-c.wire.done
+	}
+	return nil
+}
+
+// connection is the one that lives, or a new one.
+func (c *Client) connection(ctx context.Context) (*wire, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if c.wire != nil && !c.wire.broken() {
+		return c.wire, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	c.wire = newWire(conn)
+	return c.wire, nil
+}
+
+// ask sends one request and waits for its answer. Errors: *Error as the seal answered, ctx's own,
+// and those that wrap ErrUnreachable, ErrProtocol or ErrClosed.
+func ask[P, R any](ctx context.Context, c *Client, op Op, params P) (*R, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, CallTimeout, fmt.Errorf("%w: no answer to %s in %v", ErrUnreachable, op, CallTimeout))
+	defer cancel()
+	w, err := c.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := w.call(ctx, func(id uint64) ([]byte, error) {
+		return json.Marshal(request[P]{ID: id, Op: op, Params: params})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if answer.Error != nil {
+		return nil, answer.Error
+	}
+	result := new(R)
+	if err := json.Unmarshal(answer.Result, result, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("%w: result of %s: %w", ErrProtocol, op, err)
+	}
+	return result, nil
+}
+
+// Status asks how the seal is. It answers while sealed.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	return ask[Nothing, Status](ctx, c, OpStatus, Nothing{})
+}
+
+// Init asks for what charter 1 says of this appliance, and makes it if there is none.
+func (c *Client) Init(ctx context.Context) (*InitResult, error) {
+	return ask[Nothing, InitResult](ctx, c, OpInit, Nothing{})
+}
+
+// Unseal hands in one custodian's share.
+func (c *Client) Unseal(ctx context.Context, e *policy.Envelope) (*Status, error) {
+	return ask[EnvelopeRequest, Status](ctx, c, OpUnseal, EnvelopeRequest{e})
+}
+
+// Seal seals. The envelope may be nil.
+func (c *Client) Seal(ctx context.Context, e *policy.Envelope) (*Status, error) {
+	return ask[SealRequest, Status](ctx, c, OpSeal, SealRequest{e})
+}
+
+// CharterApply records a charter.
+func (c *Client) CharterApply(ctx context.Context, e *policy.Envelope) (*Recorded, error) {
+	return ask[EnvelopeRequest, Recorded](ctx, c, OpCharterApply, EnvelopeRequest{e})
+}
+
+// PolicyApply records a policy.
+func (c *Client) PolicyApply(ctx context.Context, e *policy.Envelope) (*Recorded, error) {
+	return ask[EnvelopeRequest, Recorded](ctx, c, OpPolicyApply, EnvelopeRequest{e})
+}
+
+// BindingApply records what a token id is.
+func (c *Client) BindingApply(ctx context.Context, e *policy.Envelope) (*Recorded, error) {
+	return ask[EnvelopeRequest, Recorded](ctx, c, OpBindingApply, EnvelopeRequest{e})
+}
+
+// Join records that an appliance takes part.
+func (c *Client) Join(ctx context.Context, e *policy.Envelope) (*Recorded, error) {
+	return ask[EnvelopeRequest, Recorded](ctx, c, OpJoin, EnvelopeRequest{e})
+}
+
+// Recover records that a lost or restored store is accepted.
+func (c *Client) Recover(ctx context.Context, e *policy.Envelope) (*Recorded, error) {
+	return ask[EnvelopeRequest, Recorded](ctx, c, OpRecover, EnvelopeRequest{e})
+}
+
+// WalletCreate makes a wallet's key, or finds it.
+func (c *Client) WalletCreate(ctx context.Context, r WalletCreateRequest) (*WalletResult, error) {
+	return ask[WalletCreateRequest, WalletResult](ctx, c, OpWalletCreate, r)
+}
+
+// Freeze stops a token, a person or an appliance, or with the threshold lets it go on.
+func (c *Client) Freeze(ctx context.Context, r FreezeRequest) (*Recorded, error) {
+	return ask[FreezeRequest, Recorded](ctx, c, OpFreeze, r)
+}
+
+// Decide records a person's decision.
+func (c *Client) Decide(ctx context.Context, e *policy.Envelope) (*Recorded, error) {
+	return ask[EnvelopeRequest, Recorded](ctx, c, OpDecide, EnvelopeRequest{e})
+}
+
+// Cancel ends an operation that is not authorized; KindConflict if it is.
+func (c *Client) Cancel(ctx context.Context, operationID, reason string) (*Recorded, error) {
+	return ask[CancelRequest, Recorded](ctx, c, OpCancel, CancelRequest{operationID, reason})
+}
+
+// Authorize asks for an operation's signed transaction.
+func (c *Client) Authorize(ctx context.Context, r AuthorizeRequest) (*AuthorizeResult, error) {
+	return ask[AuthorizeRequest, AuthorizeResult](ctx, c, OpAuthorize, r)
+}
+
+// Bump asks for the same transaction with higher fees.
+func (c *Client) Bump(ctx context.Context, r BumpRequest) (*BumpResult, error) {
+	return ask[BumpRequest, BumpResult](ctx, c, OpBump, r)
+}
+
+// Settle says that an operation is final on the chain.
+func (c *Client) Settle(ctx context.Context, r SettleRequest) (*Recorded, error) {
+	return ask[SettleRequest, Recorded](ctx, c, OpSettle, r)
+}
+
+// Checkpoint asks for a tree head to be signed.
+func (c *Client) Checkpoint(ctx context.Context, r CheckpointRequest) (*CheckpointResult, error) {
+	return ask[CheckpointRequest, CheckpointResult](ctx, c, OpCheckpoint, r)
+}
+
+// Metrics asks for the seal's metrics.
+func (c *Client) Metrics(ctx context.Context) (*Metrics, error) {
+	return ask[Nothing, Metrics](ctx, c, OpMetrics, Nothing{})
+}
+
+// wire is one connection: a goroutine reads answers and hands them to the calls that wait.
+type wire struct {
+	conn    net.Conn
+	writing chan struct{} // holds a token while somebody writes, so that waiting for it can end
+	done    chan struct{} // closed when the reader has ended
+
+	mu      sync.Mutex
+	next    uint64
+	waiting map[uint64]chan response
+	err     error // why the connection is broken; set once
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{conn: conn, writing: make(chan struct{}, 1), done: make(chan struct{}), waiting: map[uint64]chan response{}}
+	go w.read()
+	return w
+}
+
+func (w *wire) broken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err != nil
+}
+
+// fail breaks the connection for everybody; the first reason stands.
+func (w *wire) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	w.err = err
+	w.conn.Close()
+	for id, c := range w.waiting {
+		delete(w.waiting, id)
+		close(c)
+	}
+}
+
+// call sends what encode gives for a free id and waits.
+func (w *wire) call(ctx context.Context, encode func(id uint64) ([]byte, error)) (response, error) {
+	answer := make(chan response, 1)
+	w.mu.Lock()
+	if w.err != nil {
+		defer w.mu.Unlock()
+		return response{}, w.err
+	}
+	w.next = w.next%MaxID + 1
+	id := w.next
+	w.waiting[id] = answer
+	w.mu.Unlock()
+
+	body, err := encode(id)
+	if err == nil {
+		body, err = frame(body)
+	}
+	if err == nil {
+		err = w.write(ctx, body)
+	}
+	if err != nil {
+		w.forget(id)
+		return response{}, err
+	}
+	select {
+	case r, ok := <-answer:
+		if !ok {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return response{}, w.err
+		}
+		return r, nil
+	case <-ctx.Done():
+		w.forget(id)
+		return response{}, context.Cause(ctx)
+	}
+}
+
+func (w *wire) forget(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.waiting, id)
+}
+
+func (w *wire) write(ctx context.Context, body []byte) error {
+	select {
+	case w.writing <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-w.writing }()
+	w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := w.conn.Write(body); err != nil {
+		// Half a frame may be out, so nothing may follow it.
+		w.fail(fmt.Errorf("%w: %w", ErrUnreachable, err))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.err
+	}
+	return nil
+}
+
+func (w *wire) read() {
+	defer close(w.done)
+	for {
+		r, err := readResponse(w.conn)
+		if err != nil {
+			if !errors.Is(err, ErrProtocol) {
+				err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+			}
+			w.fail(err)
+			return
+		}
+		w.mu.Lock()
+		// An answer that nobody waits for is one whose call ended before it.
+		if c, ok := w.waiting[r.ID]; ok {
+			delete(w.waiting, r.ID)
+			c <- r
+		}
+		w.mu.Unlock()
+	}
+}
+
+func readResponse(conn net.Conn) (response, error) {
+	n, err := readHeader(conn)
+	if err != nil {
+		return response{}, err
+	}
+	body, err := readBody(conn, n)
+	if err != nil {
+		return response{}, err
+	}
+	return parseResponse(body)
+}
+
+// parseResponse takes exactly one of result and error, the error of a known kind.
+func parseResponse(body []byte) (response, error) {
+	var r response
+	if err := json.Unmarshal(body, &r, json.RejectUnknownMembers(true)); err != nil {
+		return response{}, fmt.Errorf("%w: answer: %w", ErrProtocol, err)
+	}
+	if (r.Error == nil) == (r.Result == nil) || r.Result.Kind() == jsontext.KindNull {
+		return response{}, fmt.Errorf("%w: answer %d: want either a result or an error", ErrProtocol, r.ID)
+	}
+	if r.Error != nil && !r.Error.Kind.Valid() {
+		return response{}, fmt.Errorf("%w: answer %d: unknown kind %.40q", ErrProtocol, r.ID, string(r.Error.Kind))
+	}
+	return r, nil
+}

@@ -1,0 +1,104 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// call decodes one operation's members out of a whole request and asks the handler.
+type call func(ctx context.Context, h Handler, request []byte) (result any, err error)
+
+// calls is every operation. What is not here is not an operation.
+var calls = map[Op]call{
+	OpStatus:       plain(Handler.Status),
+	OpInit:         plain(Handler.Init),
+	OpUnseal:       enveloped(Handler.Unseal),
+	OpSeal:         with(Handler.Seal),
+	OpWalletCreate: with(Handler.WalletCreate),
+	OpCharterApply: enveloped(Handler.CharterApply),
+	OpPolicyApply:  enveloped(Handler.PolicyApply),
+	OpBindingApply: enveloped(Handler.BindingApply),
+	OpJoin:         enveloped(Handler.Join),
+	OpRecover:      enveloped(Handler.Recover),
+	OpFreeze:       with(Handler.Freeze),
+	OpDecide:       enveloped(Handler.Decide),
+	OpCancel:       with(Handler.Cancel),
+	OpAuthorize:    with(Handler.Authorize),
+	OpBump:         with(Handler.Bump),
+	OpSettle:       with(Handler.Settle),
+	OpCheckpoint:   with(Handler.Checkpoint),
+	OpMetrics:      plain(Handler.Metrics),
+}
+
+// request is the wire's: the members of params stand beside id and op.
+type request[P any] struct {
+	ID     uint64 `json:"id"`
+	Op     Op     `json:"op"`
+	Params P      `json:",embed"`
+}
+
+// response is the wire's: exactly one of Result and Error is there.
+type response struct {
+	ID     uint64         `json:"id"`
+	Result jsontext.Value `json:"result,omitzero"`
+	Error  *Error         `json:"error,omitzero"`
+}
+
+// decode reads a request strictly: no unknown or repeated member, and none missing, null or in
+// another spelling than encoding it again gives.
+func decode[P any](frame []byte) (P, error) {
+	var r request[P]
+	if err := json.Unmarshal(frame, &r, json.RejectUnknownMembers(true)); err != nil {
+		return r.Params, Errorf(KindInvalid, "request: %v", err)
+	}
+	again, err := json.Marshal(r)
+	if err != nil {
+		return r.Params, Errorf(KindInvalid, "request: %v", err)
+	}
+	have, want := jsontext.Value(bytes.Clone(frame)), jsontext.Value(again)
+	whole := jsontext.CanonicalizeRawInts(false) // as they are spelled, for 2^53 and more too
+	if err := errors.Join(have.Canonicalize(whole), want.Canonicalize(whole)); err != nil {
+		return r.Params, Errorf(KindInvalid, "request: %v", err)
+	}
+	if !bytes.Equal(have, want) {
+		return r.Params, Errorf(KindInvalid, "request: op %s: a member is missing, null or not spelled as it must be", r.Op)
+	}
+	return r.Params, nil
+}
+
+func plain[R any](method func(Handler, context.Context) (R, error)) call {
+	return func(ctx context.Context, h Handler, frame []byte) (any, error) {
+		if _, err := decode[Nothing](frame); err != nil {
+			return nil, err
+		}
+		return method(h, ctx)
+	}
+}
+
+func with[P, R any](method func(Handler, context.Context, P) (R, error)) call {
+	return func(ctx context.Context, h Handler, frame []byte) (any, error) {
+		params, err := decode[P](frame)
+		if err != nil {
+			return nil, err
+		}
+		return method(h, ctx, params)
+	}
+}
+
+func enveloped[R any](method func(Handler, context.Context, *policy.Envelope) (R, error)) call {
+	return func(ctx context.Context, h Handler, frame []byte) (any, error) {
+		params, err := decode[EnvelopeRequest](frame)
+		if err != nil {
+			return nil, err
+		}
+		if params.Envelope == nil {
+			return nil, Errorf(KindInvalid, "request: member envelope is missing")
+		}
+		return method(h, ctx, params.Envelope)
+	}
+}

@@ -1,0 +1,24 @@
+// Package seal is the door of the sealed process: what may be asked of it over its Unix socket, how
+// questions and answers are framed, and both ends of the wire. What happens behind the door is
+// package sealed.
+//
+// # What it promises
+//
+// A frame is a length of 4 bytes, big-endian, then that many bytes of strict JSON, 1 to 1 MiB. A
+// request is {"id", "op", …} with the operation's members beside id and op; its answer is {"id",
+// "result"} or {"id", "error": {"kind", "message"}}. Many requests may be under way on a
+// connection, and answers come in any order. An id is the caller's, 0 to 2^53 − 1, and free again
+// once it is answered.
+//
+// [Client] connects when it has something to ask, again after the connection broke, and never
+// waits longer than the call's context and its own limit. [Serve] talks only to callers whose user
+// id the kernel vouches for, answers what it cannot take with an error that says so, ends a
+// connection whose framing is broken, and lets requests under way finish when it is told to stop.
+//
+// # What it does not
+//
+// It decides nothing and repeats nothing: a call that failed with [ErrUnreachable] may have taken
+// effect, and its caller asks again, for every operation asked twice with the same bytes gives its
+// first answer (spec formats.md, “After the seal”). It does not encrypt: a Unix socket does not
+// leave the machine.
+package seal

@@ -1,0 +1,95 @@
+package seal
+
+import (
+	"encoding/json/jsontext"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// Status is what a seal says of itself, sealed or not.
+type Status struct {
+	Sealed      bool          `json:"sealed"`
+	Initialized bool          `json:"initialized"` // charter 1 is known and in the ledger
+	Instance    string        `json:"instance"`    // empty until a charter is in force
+	ApplianceID string        `json:"applianceId"`
+	Sequence    uint64        `json:"sequence"` // of the newest batch that this seal folded
+	Head        policy.Digest `json:"head"`     // of that batch
+	Author      string        `json:"author"`   // appliance that may write the next batch, empty if unknown
+	Term        uint64        `json:"term"`
+	Version     string        `json:"version"` // of the program
+	HSM         HSM           `json:"hsm"`
+	Unsealing   *Unsealing    `json:"unsealing,omitzero"` // while a quorum is being collected
+}
+
+// HSM names the token.
+type HSM struct {
+	Serial string `json:"serial"`
+	Label  string `json:"label"`
+}
+
+// Unsealing says how far a quorum of custodians has come.
+type Unsealing struct {
+	Nonce  string   `json:"nonce"` // what every share is bound to
+	Need   int      `json:"need"`
+	Shares []string `json:"shares"` // names of the custodians whose share was taken
+}
+
+// InitResult is what charter 1 says of an appliance. Asking again gives the same.
+type InitResult struct {
+	LedgerKey policy.PublicKey `json:"ledgerKey"` // Ed25519
+	UnsealKey []byte           `json:"unsealKey"` // HPKE public key, ML-KEM-768 + X25519
+	Token     Token            `json:"token"`
+}
+
+// Token is what tells an HSM token from every other.
+type Token struct {
+	Serial      string            `json:"serial"`
+	CheckValues map[string]string `json:"checkValues"` // key's label to check value
+}
+
+// Recorded is the answer of an operation that the ledger holds now.
+type Recorded struct {
+	Sequence uint64          `json:"sequence"`         // of the batch
+	Verdict  *policy.Verdict `json:"verdict,omitzero"` // of the policies, where one was asked
+}
+
+// WalletResult is a wallet as the ledger attests it.
+type WalletResult struct {
+	Sequence       uint64     `json:"sequence"`
+	WalletID       string     `json:"walletId"`
+	VaultAccountID string     `json:"vaultAccountId"`
+	Network        string     `json:"network"`
+	Scheme         tx.Scheme  `json:"scheme"`
+	PublicKey      []byte     `json:"publicKey"` // as the scheme has it, not a SubjectPublicKeyInfo
+	Address        tx.Address `json:"address"`
+	Protection     string     `json:"protection"` // "hsm-native" or "hsm-wrapped"
+}
+
+// AuthorizeResult is a transaction ready to be stored and sent.
+type AuthorizeResult struct {
+	Sequence      uint64          `json:"sequence"`
+	Authorization jsontext.Value  `json:"authorization"` // the ledger's authorize record
+	RawTx         []byte          `json:"rawTx"`
+	TxHash        tx.Hash         `json:"txHash"`
+	Verdict       *policy.Verdict `json:"verdict,omitzero"`
+}
+
+// BumpResult is a transaction with higher fees.
+type BumpResult struct {
+	Sequence uint64  `json:"sequence"`
+	Version  uint64  `json:"version"` // 2 to 10
+	RawTx    []byte  `json:"rawTx"`
+	TxHash   tx.Hash `json:"txHash"`
+}
+
+// CheckpointResult is a signed tree head.
+type CheckpointResult struct {
+	Sequence uint64 `json:"sequence"`
+	Note     string `json:"note"` // C2SP signed note
+}
+
+// Metrics is the seal's own, in Prometheus' text format.
+type Metrics struct {
+	Text string `json:"text"`
+}

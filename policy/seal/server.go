@@ -1,0 +1,293 @@
+package seal
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Options of Serve; the zero value of each member is its default.
+type Options struct {
+	Callers     []uint32      // user ids that are answered besides the process's own
+	InFlight    int           // requests of one connection under way at once, 64; one more is KindBusy
+	Connections int           // connections at once, 64; one more is closed
+	Grace       time.Duration // how long requests under way may go on once ctx has ended, 10 s
+	Log         *slog.Logger  // slog.Default()
+}
+
+const (
+	defaultInFlight    = 64
+	defaultConnections = 64
+	defaultGrace       = 10 * time.Second
+	// bodyTimeout bounds the time between a frame's length and its end; a caller on this machine
+	// needs milliseconds.
+	bodyTimeout = 10 * time.Second
+	// requestTimeout ends a request's context. It is longer than a client waits.
+	requestTimeout = 2 * CallTimeout
+	// maxMessage bounds an error's message in bytes.
+	maxMessage = 4 << 10
+)
+
+func (o Options) filled() Options {
+	if o.InFlight <= 0 {
+		o.InFlight = defaultInFlight
+	}
+	if o.Connections <= 0 {
+		o.Connections = defaultConnections
+	}
+	if o.Grace <= 0 {
+		o.Grace = defaultGrace
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Callers = append(slices.Clone(o.Callers), uint32(os.Geteuid()))
+	return o
+}
+
+// Serve answers callers on l until ctx ends, then takes nothing new, gives requests under way the
+// grace, ends their contexts, and closes every connection and l. It returns when all of that is
+// done: nil if ctx ended, else why l failed. Connections must be Unix ones, for the kernel says
+// whose they are.
+func Serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
+	s := &server{handler: h, options: o.filled()}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	defer l.Close()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+
+	places := make(chan struct{}, s.options.Connections)
+	var connections sync.WaitGroup
+	var failed error
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() == nil {
+				failed = fmt.Errorf("seal socket: %w", err)
+			}
+			break
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			s.options.Log.Warn("seal caller turned away: too many connections", "connections", s.options.Connections)
+			conn.Close()
+			continue
+		}
+		connections.Go(func() {
+			defer func() { <-places }()
+			s.serve(ctx, work, conn)
+		})
+	}
+	grace := time.AfterFunc(s.options.Grace, stopWork)
+	defer grace.Stop()
+	if failed != nil {
+		// Nobody told the callers to stop, so the listener's failure does.
+		stopWork()
+	}
+	connections.Wait()
+	return failed
+}
+
+type server struct {
+	handler Handler
+	options Options
+}
+
+// serve reads one connection's requests until it ends, it breaks the framing, or ctx ends; then
+// waits for what is under way. work is the context of requests.
+func (s *server) serve(ctx, work context.Context, conn net.Conn) {
+	defer conn.Close()
+	log := s.options.Log
+	uid, err := peer(conn)
+	if err != nil {
+		log.Warn("seal caller turned away: the kernel does not say whose it is", "error", err)
+		return
+	}
+	if !slices.Contains(s.options.Callers, uid) {
+		log.Warn("seal caller turned away: user id not allowed", "uid", uid)
+		return
+	}
+	c := &connection{server: s, conn: conn, slots: make(chan struct{}, s.options.InFlight), underWay: map[uint64]bool{}}
+	// A past deadline ends the read that waits for the next request, and no write.
+	stop := context.AfterFunc(ctx, func() { c.stopReading() })
+	defer stop()
+	stopHard := context.AfterFunc(work, func() { c.stopReading() })
+	defer stopHard()
+
+	caller := context.WithValue(work, callerKey{}, uid)
+	err = c.read(caller)
+	c.requests.Wait()
+	switch {
+	case err == nil, errors.Is(err, io.EOF), ctx.Err() != nil, work.Err() != nil:
+	default:
+		log.Warn("seal connection ended", "uid", uid, "error", err)
+	}
+}
+
+type callerKey struct{}
+
+// Caller is the user id of who sent the request that a handler's context belongs to.
+func Caller(ctx context.Context) (uid uint32, ok bool) {
+	uid, ok = ctx.Value(callerKey{}).(uint32)
+	return uid, ok
+}
+
+// connection is one caller's.
+type connection struct {
+	server   *server
+	conn     net.Conn
+	slots    chan struct{}
+	requests sync.WaitGroup
+	writing  sync.Mutex
+
+	mu       sync.Mutex
+	stopped  bool
+	underWay map[uint64]bool
+}
+
+// stopReading ends the read under way and every later one.
+func (c *connection) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	c.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// setReadDeadline does nothing once reading was stopped, which must not be undone.
+func (c *connection) setReadDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		c.conn.SetReadDeadline(t)
+	}
+}
+
+func (c *connection) read(ctx context.Context) error {
+	for {
+		c.setReadDeadline(time.Time{})
+		n, err := readHeader(c.conn)
+		if err != nil {
+			return err
+		}
+		c.setReadDeadline(time.Now().Add(bodyTimeout))
+		body, err := readBody(c.conn, n)
+		if err != nil {
+			return err
+		}
+		id, op, err := parseRequest(body)
+		if err != nil {
+			// Without an id there is no way to say so, and what follows cannot be trusted.
+			return err
+		}
+		if err := c.begin(id); err != nil {
+			c.answer(id, nil, err)
+			continue
+		}
+		c.requests.Go(func() {
+			result, err := c.handle(ctx, op, body)
+			c.end(id)
+			c.answer(id, result, err)
+		})
+	}
+}
+
+// begin takes a slot for a request.
+func (c *connection) begin(id uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.underWay[id] {
+		return Errorf(KindInvalid, "request: id %d is under way already", id)
+	}
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		return Errorf(KindBusy, "%d requests are under way on this connection", cap(c.slots))
+	}
+	c.underWay[id] = true
+	return nil
+}
+
+func (c *connection) end(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.underWay, id)
+	<-c.slots
+}
+
+// handle asks the handler. A panic is ours, not the caller's: he learns that the outcome is in
+// doubt, the log learns the rest.
+func (c *connection) handle(ctx context.Context, op Op, body []byte) (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.server.options.Log.Error("seal request panicked", "op", string(op), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			result, err = nil, Errorf(KindStore, "fault of the seal; its log says more")
+		}
+	}()
+	call, ok := calls[op]
+	if !ok {
+		return nil, Errorf(KindInvalid, "request: unknown op %.40q", string(op))
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return call(ctx, c.server.handler, body)
+}
+
+// answer writes one response. A caller who does not read his answers loses the connection.
+func (c *connection) answer(id uint64, result any, err error) {
+	body := c.encode(id, result, err)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := c.conn.Write(body); err != nil {
+		c.conn.Close()
+	}
+}
+
+func (c *connection) encode(id uint64, result any, err error) []byte {
+	r := response{ID: id}
+	if err == nil {
+		r.Result, err = json.Marshal(result)
+		if err == nil && r.Result.Kind() != jsontext.KindBeginObject {
+			err = fmt.Errorf("result of %T is no object", result)
+		}
+	}
+	if err != nil {
+		r.Result, r.Error = nil, c.refusal(err)
+	}
+	body, err := json.Marshal(r)
+	if err == nil {
+		body, err = frame(body)
+	}
+	if err != nil {
+		c.server.options.Log.Error("seal answer not encoded", "error", err)
+		body, _ = frame(fmt.Appendf(nil, `{"id":%d,"error":{"kind":%q,"message":"the answer is too large"}}`, id, KindStore))
+	}
+	return body
+}
+
+// refusal is what the caller is told of err.
+func (c *connection) refusal(err error) *Error {
+	var refused *Error
+	switch {
+	case errors.As(err, &refused) && refused.Kind.Valid():
+		told := *refused
+		told.Message = shorten(told.Message)
+		return &told
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return Errorf(KindBusy, "the request ran out of time; whether it took effect is unknown")
+	}
+	c.server.options.Log.Error("seal request failed", "error", err)
+	return Errorf(KindStore, "fault of the seal; its log says more")
+}
