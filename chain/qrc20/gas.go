@@ -7,9 +7,19 @@ type gasBounds struct{ min, max uint64 }
 // below the cheapest call that can succeed, so that a limit under it only burns fees; the high one
 // is about twice the dearest call that was measured, so that an estimate with a margin fits while a
 // hostile limit buys nothing. gas_test.go measures them on go-ethereum's EVM.
-var callBounds = map[Method]gasBounds{}
+var callBounds = map[Method]gasBounds{
+	Mint:         {30_000, 150_000},
+	Burn:         {30_000, 80_000},
+	BurnFrom:     {32_000, 90_000},
+	Transfer:     {26_000, 110_000},
+	TransferFrom: {30_000, 120_000},
+	GrantRole:    {26_000, 240_000},
+	RevokeRole:   {26_000, 120_000},
+	Pause:        {42_000, 95_000},
+	Unpause:      {27_000, 60_000},
+}
 
-var deployV1 = gasBounds{}
+var deployV1 = gasBounds{1_300_000, 4_000_000}
 
 // GasBounds are the gas limits between which a call of the method may be signed, both inclusive;
 // 0, 0 for an unknown method, which none fits.
