@@ -309,10 +309,14 @@ func (e PolicyRuleDays) Valid() bool {
 const (
 	PolicyRuleTypeBLACKLISTADDRESS PolicyRuleType = "BLACKLIST_ADDRESS"
 	PolicyRuleTypeDAILYLIMIT       PolicyRuleType = "DAILY_LIMIT"
+	PolicyRuleTypeDELAY            PolicyRuleType = "DELAY"
 	PolicyRuleTypeMAXAMOUNT        PolicyRuleType = "MAX_AMOUNT"
 	PolicyRuleTypeMAXFEE           PolicyRuleType = "MAX_FEE"
 	PolicyRuleTypeREQUIREAPPROVAL  PolicyRuleType = "REQUIRE_APPROVAL"
 	PolicyRuleTypeTIMEWINDOW       PolicyRuleType = "TIME_WINDOW"
+	PolicyRuleTypeTOKENBURNLIMIT   PolicyRuleType = "TOKEN_BURN_LIMIT"
+	PolicyRuleTypeTOKENMINTLIMIT   PolicyRuleType = "TOKEN_MINT_LIMIT"
+	PolicyRuleTypeTOKENROLECHANGE  PolicyRuleType = "TOKEN_ROLE_CHANGE"
 	PolicyRuleTypeWHITELISTADDRESS PolicyRuleType = "WHITELIST_ADDRESS"
 )
 
@@ -323,6 +327,8 @@ func (e PolicyRuleType) Valid() bool {
 		return true
 	case PolicyRuleTypeDAILYLIMIT:
 		return true
+	case PolicyRuleTypeDELAY:
+		return true
 	case PolicyRuleTypeMAXAMOUNT:
 		return true
 	case PolicyRuleTypeMAXFEE:
@@ -330,6 +336,12 @@ func (e PolicyRuleType) Valid() bool {
 	case PolicyRuleTypeREQUIREAPPROVAL:
 		return true
 	case PolicyRuleTypeTIMEWINDOW:
+		return true
+	case PolicyRuleTypeTOKENBURNLIMIT:
+		return true
+	case PolicyRuleTypeTOKENMINTLIMIT:
+		return true
+	case PolicyRuleTypeTOKENROLECHANGE:
 		return true
 	case PolicyRuleTypeWHITELISTADDRESS:
 		return true
@@ -920,6 +932,11 @@ type CredentialCreate struct {
 	// Example: ["10.0.0.0/8"]
 	Cidrs *Cidrs `json:"cidrs,omitempty"`
 
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
 	// Label A name. UTF-8 without control characters and without characters that change the direction of text.
 	//
 	// Example: treasury
@@ -958,10 +975,10 @@ type CredentialCreated struct {
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	ID CredentialID `json:"id"`
 
-	// Key The bearer key. Keep it; it is not shown again.
+	// Key The bearer key. Keep it; it is not shown again, not even to a retry with the same idempotency key.
 	//
 	// Example: qcs_test_…
-	Key string `json:"key"`
+	Key *string `json:"key,omitempty"`
 
 	// Label UTF-8 without control characters and without characters that change the direction of text.
 	//
@@ -1207,6 +1224,11 @@ type ErrorEnvelope struct {
 //
 // Example: MEDIUM
 type FeeStrategy string
+
+// GroupName A group of the charter.
+//
+// Example: approvers
+type GroupName = string
 
 // Hash 32 bytes, `0x` and lower-case hex.
 //
@@ -1685,12 +1707,15 @@ type PolicyList struct {
 //
 // | type | fields |
 // | --- | --- |
-// | REQUIRE_APPROVAL | `minApprovers`, `approverGroup`, `operations?`, `aboveAmount?` |
+// | REQUIRE_APPROVAL | `minApprovers` and `approverGroup`, or `quorum`; `operations?`, `aboveAmount?` |
 // | MAX_AMOUNT | `amount`, `operations?` |
 // | DAILY_LIMIT | `amount`, `operations?`, `timezone?` |
 // | TIME_WINDOW | `days`, `start`, `end`, `timezone?` |
 // | WHITELIST_ADDRESS, BLACKLIST_ADDRESS | `addresses` |
 // | MAX_FEE | `amount` |
+// | TOKEN_MINT_LIMIT, TOKEN_BURN_LIMIT | `perOperation`, `perDay` |
+// | TOKEN_ROLE_CHANGE | `minApprovers` and `approverGroup`, or `quorum` |
+// | DELAY | `seconds`, `operations?` |
 //
 // Example: {"approverGroup":"approvers","minApprovers":2,"type":"REQUIRE_APPROVAL"}
 type PolicyRule struct {
@@ -1710,7 +1735,7 @@ type PolicyRule struct {
 	// ApproverGroup A group of the charter.
 	//
 	// Example: approvers
-	ApproverGroup *string `json:"approverGroup,omitempty"`
+	ApproverGroup *GroupName `json:"approverGroup,omitempty"`
 
 	// Days The days on which a window starts.
 	//
@@ -1729,6 +1754,26 @@ type PolicyRule struct {
 
 	// Operations The operations that the rule is about; absent, all of them.
 	Operations *[]OperationType `json:"operations,omitempty"`
+
+	// PerDay A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	PerDay *Amount `json:"perDay,omitempty"`
+
+	// PerOperation A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	PerOperation *Amount `json:"perOperation,omitempty"`
+
+	// Quorum Whom it takes: a leaf (`group` and `min`), or `all`, `any` or `kOf` over further ones, at most four deep. One person fills one leaf.
+	//
+	// Example: {"group":"approvers","min":2}
+	Quorum *Quorum `json:"quorum,omitempty"`
+
+	// Seconds How long to wait after the quorum was recorded.
+	//
+	// Example: 3600
+	Seconds *int64 `json:"seconds,omitempty"`
 
 	// Start When the window opens.
 	//
@@ -1794,6 +1839,56 @@ type PolicyWrite struct {
 	// Example: vault_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	VaultAccountID *VaultAccountID `json:"vaultAccountId,omitempty"`
 }
+
+// Quorum Whom it takes: a leaf (`group` and `min`), or `all`, `any` or `kOf` over further ones, at most four deep. One person fills one leaf.
+//
+// Example: {"group":"approvers","min":2}
+type Quorum struct {
+	// All Quorums.
+	//
+	// Example: [{"group":"approvers","min":2}]
+	All *QuorumList `json:"all,omitempty"`
+
+	// Any Quorums.
+	//
+	// Example: [{"group":"approvers","min":2}]
+	Any *QuorumList `json:"any,omitempty"`
+
+	// Group A group of the charter.
+	//
+	// Example: approvers
+	Group *GroupName `json:"group,omitempty"`
+
+	// KOf Holds where `k` of its quorums do.
+	//
+	// Example: {"k":1,"of":[{"group":"approvers","min":2}]}
+	KOf *QuorumKOf `json:"kOf,omitempty"`
+
+	// Min How many persons of the group.
+	//
+	// Example: 2
+	Min *int `json:"min,omitempty"`
+}
+
+// QuorumKOf Holds where `k` of its quorums do.
+//
+// Example: {"k":1,"of":[{"group":"approvers","min":2}]}
+type QuorumKOf struct {
+	// K How many must hold.
+	//
+	// Example: 2
+	K int `json:"k"`
+
+	// Of Quorums.
+	//
+	// Example: [{"group":"approvers","min":2}]
+	Of QuorumList `json:"of"`
+}
+
+// QuorumList Quorums.
+//
+// Example: [{"group":"approvers","min":2}]
+type QuorumList = []Quorum
 
 // RequestID A request's id, 1 to 128 visible ASCII characters.
 //
@@ -2900,6 +2995,18 @@ type ListCredentialsParams struct {
 	UserID *UserIDFilter `form:"userId,omitempty" json:"userId,omitempty"`
 }
 
+// CreateCredentialParams defines parameters for CreateCredential.
+type CreateCredentialParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RevokeCredentialParams defines parameters for RevokeCredential.
+type RevokeCredentialParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetLedgerParams defines parameters for GetLedger.
 type GetLedgerParams struct {
 	// From The sequence of the first batch.
@@ -3267,10 +3374,10 @@ type ServerInterface interface {
 	ListCredentials(c *gin.Context, params ListCredentialsParams)
 	// CreateCredential Create an API key
 	// (POST /v1/credentials)
-	CreateCredential(c *gin.Context)
+	CreateCredential(c *gin.Context, params CreateCredentialParams)
 	// RevokeCredential Revoke an API key
 	// (DELETE /v1/credentials/{credentialId})
-	RevokeCredential(c *gin.Context, credentialID CredentialID)
+	RevokeCredential(c *gin.Context, credentialID CredentialID, params RevokeCredentialParams)
 	// GetLedger Read the ledger
 	// (GET /v1/ledger)
 	GetLedger(c *gin.Context, params GetLedgerParams)
@@ -3567,6 +3674,33 @@ func (siw *ServerInterfaceWrapper) ListCredentials(c *gin.Context) {
 // CreateCredential operation middleware
 func (siw *ServerInterfaceWrapper) CreateCredential(c *gin.Context) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateCredentialParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -3574,7 +3708,7 @@ func (siw *ServerInterfaceWrapper) CreateCredential(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.CreateCredential(c)
+	siw.Handler.CreateCredential(c, params)
 }
 
 // RevokeCredential operation middleware
@@ -3592,6 +3726,30 @@ func (siw *ServerInterfaceWrapper) RevokeCredential(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeCredentialParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -3599,7 +3757,7 @@ func (siw *ServerInterfaceWrapper) RevokeCredential(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.RevokeCredential(c, credentialID)
+	siw.Handler.RevokeCredential(c, credentialID, params)
 }
 
 // GetLedger operation middleware
@@ -5156,297 +5314,305 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lcts40jD6Kjg6f1WSWdqmZPmamvqObMuJdnxbWZ7s7CRrwSRkYU2BGgK0o8nk1Pc034N9T/JX40KC",
-	"FClRsp3LjLa2JrIEkA2gu9H3/lTzwtE4ZIQJXtv/VBsS7JNIfuz4ZDQOBWHepEvGAZ4QH772CfciOhY0",
-	"ZLX9Wl9EMemjkCEM/+cPJEJiiAWiHIkhQQMacYFCRhC+xZSto9YNJ0zICfpHNWu95tS4NyQjDC8hLB7V",
-	"9n+twdNrH5wa+YhH44DU9tU3Tk1MxvAXFxFlt7XPn51aFwtyQkdUTAP5TgMUkIFA4QCJIeXojkxecPRb",
-	"HAqMMPPRw5AwROW4h2EYaIDRy067d4z8CA+Eg5J3ILVPaEBJ4PNXOeATYN/XfDLAcSDe115HP+7tvRY/",
-	"1mtObYQ/nhB2K4a1/cbW9szFXIQB9SbTS+oNiYY9HCAMi3k6SH/7seG6rx9+bFQDlfwWEy46fjGQ1E92",
-	"PFIjXyOMPBwEJHrBUfjAUF8/Yq3j95E8mbHIwvl/IjKo7df+340UWTfUr3wjfb+CRkST1kCQaBqcS+KF",
-	"zOdIhOgBU4FuyCCMiERTjkfEwCcxIIzEEHHCfMpuNeoW71xd7hEdAb7ubjdd16mNKFN/15P9okyQWxLV",
-	"PgOMYxzhERGazFq+HxHOL7AYToMMO4jVAMBKTtANDjDzCJL7iX2AisLIMcx3agyP4H16Ts2pwaJoBKQL",
-	"lFN1UzVQcktb/oiynwE3Wp4Xxkx0/GMaFO7wOQsmSIR3hPHk1O9hJsJqKoCbIp386dqt//3S/VfzdO/N",
-	"PzZ/rvd2eo2DrcPdI7d9bNb2W0yiib24KYAqY0tumlxf7FPR8tQSCldEmIgoSZeE5eDsWuSq172IYEHK",
-	"4FbvsEG1yGu7KTHH/FkHPBGCRPCgf//67/fvY9d13TX5b/1Y/rNzrP7ck39u1w/fv48brttW/xzLfxq7",
-	"a+pf9e32tvpze+/DD/+nkI+a7Qij6rsRRtnNCMckwvCE0o0Io7J9qDd2v6GNOI7C0Zx9GGGfICzUZozC",
-	"kbzeIhRgQXLb0nAb22tuc62x03Pdffn/f5Vs0QDea+/QIIxGWNT2az4WZE3QESkHegZLLjxBzfiywEbk",
-	"t8VJUz/pmvpL8m8NPw/jyCNzF4BvwliYNag5BVS5zDLUw/Lr+GbR1OxYT/5cdc/gYYAEM/Zu3gZJeL4H",
-	"jtYLq5BxIhIkpFxCwbtzKViES9EvSCaU3bbG4yi8x8HBZOZdqxgtDRlXUjfMRoMwUiuIeZ4DYflYEq3V",
-	"y1jz1PsrE/IVJ9EZPAXWcRgRnzBBcVAmGLYuOloGp2VSjGc/ZFlRJgOJBC2OeBgVA9Uf41vK5I6uM/JR",
-	"qLF9xSkJGuNbgyPrqCPQbUg4eqBimAqRA3lcXKkUVAyB2PrhYMCJ6GfP4vTo+Ker3w/wWavkLDwFaAl1",
-	"bdUbs8irtfYvvPa7u7Z3/f792oe/FVOGpeL9RCZFOEakagEYBTocGQyIJxxUBxm6sbWF7imnNwFBrcvD",
-	"Tgd5QxxhD5a/jmA3b0J/ohQP1KeZV0k5X+A7ULlA6+JoHGCPvAYtLIKJYohwRJDUFcWQTNAoBlXxNiIk",
-	"QRal2aT7Za1mDZZTFUNyuwAbc0L8WxIVX/6wMg6XFojhGjGUJnuDhTfMHHK94u2ulS85IeEUlIntZm2O",
-	"PuHUSpTet+EDGmE2QVSQEUdYIe8wDHyeAXHLLYYxkI8tBHLLtZSexlyVx6mdEfEQRneV1AameBdTU7Ik",
-	"81uMmYhHa94QU7bmk3tGRAnx6PmVkUCDmDCwc0myc7dVhGiMOUfAVNfRAZmEzEd113FdF9gv6isi7jsa",
-	"swFZAsqFRH5YbfbSLTkLxT+KD8M+i7rrZk7DLTyNc3NplLHm5FYp4cuh9YBl2bINRAaoS4FFzKveekaE",
-	"5XJWFlsOz08vTtq99lEJiqg5tYUhVhBmoQbBa1GY4WhyV0LnrFcCbGi/aXGY5SyAWBmUyk5+LH8tOfax",
-	"mbrsmSfvtuxGxF9QxEkkG4T5HfHhblpI+YzS9y4n2lwKzHwcLWQE4XpOFtJ/dA/XGm45dsoplYE0cEkg",
-	"e2Q0Bg207KCF/r3kqEU6fdnDtiCQAMGGlEIDP5aBoicuDYeebwGxMKEa8B6tWKaLWRL4CtxxGvWmOONR",
-	"++Lk/JenYowWYBJQoJaykzYqScFBx2rasues35oCMHOT7sgk3aJpPQm+Wfx0kxUsDHHOLFm4dVOG1II9",
-	"vM9bRZfbywIr6Tuw2JfC9iB/LQHqwUxdFpzk3dJ8HhE+Dhkn0np+gH19kcBfXsgEYfIjHo8D6klC3vgP",
-	"V6bd5Hw/1UgUKR3QC32Q0+sgN/lEYBrAcz87tRHhHN8C/KDG7Gs95n0Nj8JYvK+BAsNCge5Y+MBeaxtU",
-	"GAuiJTsYxoSDIuLRMQWgHNs6VsG+piW3n1snnaNWr3N+Js+h2o61YXltdk+CUN77n52CQ7P8HSMcgNpB",
-	"fPQStgLE2nq97jqovlNvyP9uSteR5R7M+NuKYNFjN9KBtmNrLfVsVZqsh6eCw1rHnzvZMi1+dmoHoT/p",
-	"heEJjm7JI7GlXi/FFmEUX3A4wqukQ5Shutvc3drZRjcTQfiyyHBwfvTLde/8/Pqk1X3TfmqEKAQbndID",
-	"wIp6/fvHgMOQDQLqPZJX7Lib5acPdyGaJx2gIQbugQAGsJgkPr4JWZpP9M5/ap9dn533rpPb/cn5hTL6",
-	"AopQ8PaHYkgiKWAQ9LLecDcdVN9068AvXMk15Dc77i78t771ykFhZJlLDP/RBjTlk0dSZKFBgKKYMfC+",
-	"vqxvu43vG/e0X3otcUzPnpe4sOVBHIfRDfV9wh6Hta5bzrNg372I+LNQNsDenYrpGJNoRDmnoUZ0vj+i",
-	"y99vx+fdg87RUfvJrzdYVCHQYWQu75swZj5cdhL7PBIJOoAtJTDG0ORL2LpXr81T4J4EtFTiWPqCKAyI",
-	"sl4RJO1T6GV9x92WV+mOu/v9M88OEyRiOHgcGm7PELSofgOSk14nDGIuKi2FeJ2zXrt71jp5SrxrIWmV",
-	"M2ZhuTcyXAOYmKuRSC8YeThSbliptdkCmf/dI8tZKI6BuB4rZzVKkYWFqNpluyx+wFV6fH519qT36FmI",
-	"eOwN07v0pVwk3JsgbTflf3fcP4Gs1QvDU8wm+lv+WK7RLEWEkfLYShHbNTQEDg8u471eIxFNdDAfBXl2",
-	"aeG72+q1r086p53e08tWdjSiskj4KB4rgSkMlcchHEhPmWWgkt5ahLWvVjKZ5l9YUrpiOBbDMKK/E/+x",
-	"wpI7i/HcEByRCA7ttQwSRC39XvmCfXSgfv/N49f/+9//syy+XZ21rnpvz7udf7WfmAc5CKcqvwOhuzGT",
-	"hgwp7LivpPiDInIf3kmTgOs2XhmH/XfPmK4Yvsc0wDcBeSxT2pxpBeAEB1KdITgg/mvkxVyEPsWMo5ip",
-	"H5eWmi/brZOnxYpLCaXkIZtKU3t7eSr/BMWNC+Cy8Ne2xA4l4bLQhy+3AGX8UIrUaTT3X5UHjaPQAzx4",
-	"NH41ZjAh5YtDPrlf055gdF/fR6etf163Ts+vznpwGbqAfTckCB9s8ZL4qOG67rKYd3F+0jn85fqofdZ5",
-	"DhNDYpKMGeyvCENfxtJEZCAvxZdyW1C94Sqpqemg+ra2OSjZqSn/uyX/u6dsl/K/ze9dpkq22o4bL0jJ",
-	"cD/25ZY1XTQkH5FPb6ng66jDxrFAIzxBN0TZbyYyqMfDnLxGI/qR+PKzCrUB5WQClwC9HQrU7lysbW0h",
-	"b0i8Ox6P1tF5LOBplOufsu4T9+MWbpGbbXdr83izvdc83LvZa7l7g83N7e295uZWe6c9qB+QFvFrVrxL",
-	"GrRuhTk1s1FOzUYmzMn9+Ku7tofXBq214w+fmu7ngjgnp9aStvjpnWohn3h0hAPE4tENiUDCuoEdiBkV",
-	"3EHSDt74d2NrG62henaJMtRi6n/2cmLKRGNrO7ucnVlRoy/dP36tr+19gDV9+OQ6OzufXxUvSEt8kqn4",
-	"PoX14OAiAtFQUMJr+wMccOIUhHONScRD9oLLpUtziAoIxSwb9jG2HvYpiRus7iiHd3vUJ35LzPUf0hHh",
-	"Ao/GZhYvDMV/p7z/ZglIP18ei04Xal1cdM9/btecWrf99/ZhL5s6lP46taERwZofzwSUfBS1z59tN9av",
-	"6dZYsCcPtHfhQ/Le8OY/xBM1E5raZiKaLHGUBOYlpgZ4EgrC23XUlz+8xXwow+wu37bWAIUBSNQfR+Re",
-	"/QQsAmZ2jw/R7s7uFkRSjMzj1LOTAMb0iQW44Yny83rAHPn5KKd8skQuZnjqdGS+QJHr8d0wRD71ERUO",
-	"upkghkfkNerzCRdk1NdxsLYVhgpOgkFpuEg+vLsYkOIY6wQ75RhE+bRDOfuGzUbRCzgnkYpNKfBb6xSg",
-	"hzDyrUOKCBc8H+ZLK7xM7b8m0PxqVDJc8fFZeQx1d7/e1FHQVUKcnVqCSvOo7YjeEi6phJZ4neWjkgBi",
-	"a/mxP1uUmYdwdFz8wiRtTV9VuSuhsbPurrvr9QpvGBGBfSxwOdkrB3kBkpGAyzjCSDpiRIg4nkj012lJ",
-	"qKNi/WSo/z1BjX9vbapgWvn2LNCfPifApVzJ8IjiTRhiPsyyCRUR/RptN9HvJAqldyhx8+Qkg0f+L3eb",
-	"1gt5+cyERP2zCiZTzGPBxJe5bCKakb/ybkht859FY0iEC8cYVQZlFtPKZYHMh6kCfnPy2/TrOoJrSctB",
-	"EAKN6skNc4vHWcTcWTAQ2qkJwnB59EwY3WKmDTQmkNC+GjiJ7kmOoPWntRvM7qpsNjD51i1hohiEhHuM",
-	"o/A2wqPsy7w4CjZ217fWczgu4/ynQ/dtEURlKZHfatYmpLemfW05aRJiBjMyOGuTkOSF9sos1pW5riyu",
-	"YfN4+5aZLQCdUC7KuWGhENRSMe2QAQ2PMak80yKK4bTTZwIPeMFVMDfMkx/mZscmQEtWjj921CypsOsl",
-	"4ijC8uc0o2RueGw6Mn/Cer+tZ5Vu5s8kUk5M/cYF9lOyA6y0vCm5Eg3AnzO9tzcRsIRWCc6nilXq91eX",
-	"huK/IVGeWMhLyNBDszGLAbhOjcWBtuGpm3KaIWh0OITlEH9GKL8eiB5IRJKs6mqcyC16sVxm25ZzpjfG",
-	"2ooXXN6prxEsSdUhSK53NiV88SFubG3vk80b12s2G3u7A6/u1Zt7eHAzaHq7e3vbg5u9RrOxg0mzTprb",
-	"zb2bvc2mh5t7W3t79Zud3a3Gze7W1vRFmt9QSzHV79S69odP281iRTvAc9cd4D/fsu9xQAuvegILQuSe",
-	"RBMUUHZXkH6TQd6bMAwIniZ/9YIpjJ7CtPwJOCl1FvGLgzhiLc8jY0H8BVlFJk1E0fJNHLEC3osT48tM",
-	"lqpGfXa0Po0DO1GhWlJBTqOpbHIAUcSyplWqi+BkkmAWyXVxcqkci2VwOCY4e9FkFSeJPa8acu7URIQZ",
-	"VwJDJqV85vSiOXl8ziYQpUHxU0kuJhBdI1H2rEoALECheVIIEIIVRrzolSlCifxwyz0Mw6xclxJAbavM",
-	"YkjIpYiwILcTyAFqH3WuTvVSYb6Gdiq0O/dFhXIanz8/ljgzoM6edGwN/ZyuZrYAFImJUvjzeamL5G86",
-	"NR2mZewoM9+ph0ZKW5JpqHzR5LWMPdBG1UJsOwSFI1gW31SoUMp7qcpA9iP8wHKYZ6yatYcoZLdWKPoU",
-	"Hjx2wxe0n05vSRp6d0zZLYnGEdUVqXIyG/mYGjSVUHnU7pqPXgDLswP5dNIYeD1iZTZRXnsyGosJeL4n",
-	"mT37tfZoAeODpUTktGQ7P9tyW5SJFaliUd/O6RVOLWb0t5jo30GIgF0c4ki7LBe8yj01Eww3g1BXgsip",
-	"UKEXjwpV2wPMyXbTHAH5iD2hgtx1SQISEcTpLSM5Kx2Z/H10s/l38cs//0HP/3O8Z1sQYX5O496suztF",
-	"VkwDmDYXVjYqGpq9pLcMizgifIaGYLnupXcM1iOXy8hHge5JxPMFgRp2ivTWtqUyFBov1AYdlFT6sl7/",
-	"MAyt3aykrtpOGUtZ3dqeVlZT4SKvaecxBPhO67DX+bmdccDIb3JuF/Vdkdys9m1uNpIeNiUV6+8tOSHB",
-	"0im8KDxwa98LGTX1I16i16p08YXZS92VJmJ3Y3dhRrG//uFvG8o1WHc257GMzUbudEtYRsi4iGIwELWi",
-	"W76U9DMkaSIDhFGbRxJVAWMdtXTylCkMiFUNQF0iUIp/uhTcPQ5ikrvFdBZZW32DOowLKmIFIZLS6vR9",
-	"JkuELSDMg/hmAjaKlTjMJjI95pYIjg6uumftbgU9zql5eFxdvNLu6LkUfWTGgazEqKA4uIzH42BS/VUj",
-	"ysQCKz6V0dKVVqzOa061Bc2O+GR0EwZzM5vVqGLJISnvsqjxkJmItsQITQVHnHiRymTMYpRXLqHMrD5T",
-	"Mg0ww3CXmfPloKVVW+ovVh4HDAg3JKgmyDm1NKmCV5Czk6GSj8vYwlLfo+ak0hGhxypDkQPmwuXdkSVW",
-	"Q8txUXYDMqtikZVTnb34IPDg5/Of2kdVr8A4yZWumCk8ZfdPko7VyVmXoX06TikCG0S0Ucw+nw8zie5Q",
-	"zllC4jS0JyC4+U6VU4KsOKDBmCs3SQq/zhwLuam4M1KXCY6I9Pr7uTtDY7HkcpCsA94d6pF0u+aneH/+",
-	"1jhAJco0jHV5ynwURurJVXDGX9jZw8hDhmVb/BrK64BfFaJthyBIhKxIifmrMPE7UqJIpIHr6+gnQsaI",
-	"ite66DF4YdTeJeVurcJLHr8WECqqwtnnekJXt8jqFsncIgonZ/OFjj9nw/JxPnNSVnNhCnuZyMvtjJYl",
-	"n5Srmfep7pRZZlKYH+W1TusbPr/POgX52/JZH1kqT4nxxQTpKtusjFmGAF1jcVJZgEOc9avVdy0DzM7O",
-	"PJftERkH4eTpnGG+fB5koSXFg4oiar+km2vlsFreYVXgoprtsHoqz5TCy+V8BUBAItSoaGOiJSgX+p6m",
-	"Rd9pK9FMXpMbLi0bAASJ7DJC1Ur+PMbp9L35kUqO39jdF7XM3RAPj1R8VGJl85MnrqNj2RPC0qRMPSM0",
-	"IfqbOAgKQn6C0Ls7k5E9JWImDFDPlREPik+nJPHUkT7G/FiaE9OzbJTPmqoyI5qkWq6KJpTZMm16iFK0",
-	"HVCGg2eUZsPKBUMzl18S2UMDIiN6JLClVRurS3I7M/c5HC8gyVW7nDIV7h55MZWHRlmD1D7qqyFjYc9j",
-	"7+6uP3Dr283G3vbunufu7A02bxqDbexv7g2wu9XY2mx4W9s7e1s3O5ubPt7ZxXt1ckO28U59c6/ZvLGR",
-	"Yqhihuyt3q6G0mVOzIrXaNG1acJHc6TtZLhPhl4K78/EK5jLdk19yJbH8guFnFlqyE59qYizJI9yUdXj",
-	"6PKyjYiePc3Zx3gShNh/VidvFaeuhmNG1Lpx7+m67HL4VNaNnXB7z/x1MAc+4MgnbN3kav3tPypPa65J",
-	"g8/wE6cuRcjD8CkXlHlCFpmsrKCZI02eNScEIE9b9pYlG1jLwF1EIOa1y4mYLX3oyXFMoxSxULXK+h8v",
-	"t+U2JgFg1vLTXV88Dy/ZYSlpsRnkdUcmRYGifU32KicPcnY1nSmzx2Uswb2IbwLq/UQmHTYIvwCnKiWD",
-	"edwh2Y9ccev21WHnHz/+mHvL9uZuc969ofZNvbzwFCG3HMo7LiMlQwCVjI+SNmVlR5Z+aEf3hVMRfn44",
-	"fZ4qUb+wQYB0rubC32WCf9ZKIWsJpvXb9/b27EgR1y00VqQ1ARbIHfsZlsRlUiROMlBQJptfOmD6URyQ",
-	"voP6sgEAfIg58eHfpH6AwtO+TA3o+P35CWVJ3YIpVh5GfgKTTOstSDd6bDlFu4ed29wtTxm7nm9pz5SJ",
-	"EJNxyfEzrXcpyc3PUUJBqUZnVghIa+1fH+A/12V9PGxagdeZQenOO9nWTAaDSolpSQEDTA4q3F3iugz2",
-	"kAVBSEHmSFLvYm7ZCEna+YWq6UUrOM4aDJJWCWlsbRbqi4iGERWTtQGR2eUeYQJ0FiiAu+WC63HPVRly",
-	"8IvSbrmu5aZIF8FMypF4oJ4KA5J1BOBbk2Yt6Ng29Z+cv6s5KUBvO2/eZq39yU9T2FqsQWw2lEDmoKQA",
-	"RBA+kGhN1nQYko9fXnOwze3biykOy/amyS5ye1D3dgYuWQPBby3VifONLbdmddL5f9b+/0K6M11i3hK8",
-	"jME4wKZjjGEUgXzcNJ0MF0qWNq1pitMvza+vkasV8/Kcm7mGmYLeIjaBJpA4aglFpKq28EJfDgtJnlHM",
-	"VMEO4Q2rJ/2logrB3lDNfsFtjcaBGMcw8kmUkd2XDlxVYf8zg/UKnTBDjVezjt3CwBL3i3xK0c6fUiae",
-	"zt8BBPZdJv98La9IEoy/eObRXzsDaGrjns7ZAiTxuDQgIAN5I83KAyovHVScCJSsWAOl0GUxy7VhLlZf",
-	"36+VCfT1nDLWNlZKQ3rSdKD09UWod6aDZqdinvCIrKOr3vHabhKmKtWcMLDa7WW6DVpfKyvyELNbJZT6",
-	"NCLKvgwiB/mYE5dERDCPo0n2Avsm2ngmPeRKN0r9/ILLLXMQTqqQ6MyFSp3kKi87cTB8SD+uK2eD62yX",
-	"ROefjwlrXXSOrFSa6vp7iyE9H22uuzMMbpQNwiXKyggdlKlsqFMIGo4Jw2Na0ppGZWIAVmkYs7u9ue6u",
-	"b+btPoVmXzFc0KzRltqm7LxSAPf0rcNUbSS5SeaFRQSZ0PTi0T0RvacBuSW+VVEt42ulQvfeTcsf4Hui",
-	"Y1yLfLFO6oxFLYZMyTFpaePFFvk+lWUn+9oBS5nUSLebs2S06YNVv5nZqi7ek9XBm+FYqlwJz9zxb6Iw",
-	"LinadAs/6Y2Vo0nqmSRyp03fE+maLG6Yy4vsSHMdpwa6ApfBkfY/JGxKahzTqmC1giT6PRUyvPSCClPN",
-	"oJya+f05ssvgfNmMYnHGBghxqHEA9ovwDmGRKqqW1iFb74bMUeXUMUe9f14fdM9bR4ety971catz0j56",
-	"yqP85mIe5Pvk9dVbzrmsuw+IfMPP78e7LL3DAwrPN8HDJSGEymSHfELG+XNBlDuqrvoDQ5R5QeznmEBj",
-	"4QIwy6mi5OOYRoQvOGuAaRBHpJtkYM9LGFfB0LKarpOmjsPlA496WgaYK60xxW44Me0K4YKDLDy4NSM0",
-	"Cu/zgHxrgTpDykUYFXBRJZEoxTWtNJbdf8ocXQFIhNISWJndKm3+UMr0WZbbdPcKeC5Nqk8v5NBPjl3K",
-	"GM+SuK0gWzRt+2vZa8Yziz1n7VFJwnKxmWf60o2IR+hU+blvDeOXUoedTMPdBWQJI7e3ymWohL0ncpaK",
-	"BoFDgKsN87upQLPyvPxCTh6FQYmLD35JMppvI8yEYl0658GRTolwgLphUNDlud2dLtC6QFbJgoY/riII",
-	"ZuHgCGG1JOmLHUSE/C6Dzjyiqzp9u3gp5rYW1vI+GOYOW2eH7ZPHFNrccWfCrB5WPQLx6UysTi0e+wvL",
-	"HY81zJYYX8vF03wEX1aGs7UE2+oLdDiFyIXW4GyJqGy771Qhy2hCRdwmr1smV2nu5kquhrwolk2FSo/G",
-	"FvRSMWKmDaIkMyo5k4LcqAXjae0S+8tH0yYAPyotKlnW82dFJQB/W0lReRZewLBJRDI1+8Fuh/qH56cX",
-	"J+1e+wjidVQNfPVZsb2T9pGO3VEKcl+K3YJEIxlBjvr/uGpfwdfQVyqJy4FLHyxB7FbqSaqd8wvo0KFJ",
-	"l/i2QpXJaLy8Ojjt9HoywuWifXbUOXtzbboaqabGjqnLbw+57Lw5a/Wuuu2aU1Mw1ZwafCk/JHp+5+xN",
-	"zakdnp8dd7qn5g+9A0kTAPkxWX/Nqam1Z6MtymArR/EZsamZc/FDktkRFfJzLWOAIAKkc9aDJV114a9e",
-	"t3V2eSyFgzfd1lnvunt+kuaDmr8uWleX8O/Vmfl03G23/6W+Sj62Tk7O3510LnvXraOjzN/d9qnqg6B2",
-	"JRd3ogCaWvhFBv0X8o1JXFXkzQVmyhwJqBRQXmDADkxPlhJpT1K2eeB0Rc0t1xbxXNcS8QpLLzHyURzG",
-	"EQ9LDDt9T/7YN7oSjJfvfm0K2eiunzKiY6pw6enR8U9Xvx/gs9b8us5OLRwMOJm/eBlvPcacg8x5n3Nu",
-	"2Ouvu25mBwqFXBEKHMx95whCJTIvqi8UDqLe4ujjTZZaxP+UB25RNAtHSHpe8xRopNh9pebqZptWSaI+",
-	"ANCXjiMO1YoynfbRiGCm6lKEgU+4kHX2703Pe3P4Jr9K+6Hyvt+n8dpOlzlaNHZAlHAtmoYhqa7OA+Wv",
-	"kHuiY+wjMbEZWSrQWw3+c0UpM5wlnVBQQTczbV5BsOzozxYEldMK88g5KQkQT13Ii8fIZPEIcFOhjEQ6",
-	"7cbmuVuc6fvWTm6WDSdGlGUfmEMxDbl1FslH8+1C5U4egSlmy2xsqYgj1rDvC0nsCha56NL0RxlErers",
-	"7ythqf/a+uoH2a9Hxc/ixE+Pk84MuVpyuvl2RHCiqulW3BVLy+G13z/87eW++vfVD/sv1ac/3r//4dWc",
-	"8nLbzZyAXFxeLm2RtmBOheVRxsqgM1lHh2kZxKQA47Tj03jGK7g+l7PTL1UKM3w+Q+qyFTDpQuF1i5R1",
-	"g10OeaHNTttGudokyvXh6jQyTFX4VJq0VFmVS9vrzcDSp6j7+ZgynxERipmUFd2TW2KQnzDfsmhmS0lq",
-	"ypkuvwfpG0WVZ4IgKZ0ll2I6Liywud04IPM3+JsvZWqwE5htod6HYoj/RyID7gskhhHhsG0aatM5SN9w",
-	"peqtKdtzeXXR7l62j7K6acUSPzwek4gTv4oZPSXxxSM+H3vJPrKmq8xOkazGKarvqpD7MXVe58WA2pHH",
-	"U4gjfyswto3DoLq1LdsBcitzJcODqpvbFKyPsrUZX8mzW9qK2PPXNrNZXG1xCQVQcR0peViLwFSVMByE",
-	"QRA+cNXiysR67b9n79kf8iP6w0z4A75aW1tD+r/wZ7f9j6tOt32trGKtE/QH6o8oaxmHLFjzjHdWWqbh",
-	"i9Rk+l/yd2j8pmJ1/6uvHmt1Bv4D9ZVdPT9TjTxqdU5+UX3uy4c6qC/oiPweMmLm9Tqn7et3nbOj83cw",
-	"z8cTCSsXOJLTCfOLpr172+m1jZmq2768dNDBSevwJ/srCYfSHgm3FnTcblsgwvc5tdvep3wwg7Wn8h43",
-	"Xf5z+1+gdae7u0BmgwG/JNDO/CxtYgvciJZunxLWlrb56D/r01S2XGJGspPTvFFF2YWD8pDbkkiSbyS8",
-	"GNC1+GjgF7DyqMxgjB4o88MHJPGa51SyU3nj967gCn8n7/ne2ytpn+1klDIjM8wa79QuWz0pNpzVPhRA",
-	"nB73zqzDLlbMCPNn1JfRS/SCkEOwZMiI7vFoyBlEp9CqgO/jSS4sdGdfRoHaMZ0vf3XrKqLzj8av7trm",
-	"h1dQ6GLLfAU1akrUzgyplteJM3UXVBQhN9ioUFMKvRoHHyPCp1xwTi0cK/gH7gpV+DyMhTEbOwinMvni",
-	"HisTmJItETGT6OXZzT/2cEymXP5708c56zQLj9Fw/kJfZqd11kIwAsGQ1+iqd6h6gqnNyoLTjoEhb/wr",
-	"jqg3XCps//pvGyBcFed1itkdfuVpYn6XcetMXRtOLb1ya07NulWBytO7Eig/fwWCQyh/B+oHHrdz7RUy",
-	"b5lTfqfUfpUJW1rc0Gnr8JjlYt14fDOiQhBftfQvSFhYyA7xFAqGeUb5XryLqFg8JdUYqmSmrReOFdEr",
-	"I66DcNZ+K+P9pbFPDKFGtcR2Rqi0A1BeWNda90KQ6cxeyKCsNQZnRKIa7f/6ZFLP3Iw1FeevH2Ch4ecP",
-	"T95faBHj0xc3gMzkuV9aA8+hu1al1Z4UoXu3vFtyy/RKlhqvg+pgxaw3dtE95RSqm7QuDzsdK9/skX2U",
-	"Z6fgf6o79cZusSLcLYzSa+mANmaVP0zKqKEWEmQ0DrAg0ECbmwLiIqkkqxn7+bsz6Y9vHZ12jMO+3dUu",
-	"e/lBOuG7iRe+a6IQOuBdvz6/aHdbvfOu5d2/br1pn/Wm3e7tbtniVLzv06Vry3hFnoYr8qeyjX+1dOow",
-	"mDtJYsnThlFW9bp+x4nXZZF3JXF/s61rKS4vm2cNRCrJuiTLOgqz5KThfs7U6b9IfdoFiSzd9wq51jkk",
-	"zeJcKSa9DQNfq4SLBYpoz6CKeC4ouJI+N3ejGCuNg3gYPdpMU89WBkldVJX3uXjfDPxF+3YJ80mxFo1N",
-	"gILMK5UtWXTtJOnAFGnfM9Wuy74mfRpQMaTxSOb5Bms+x2vbW3CIxBs3trbv6tn7LjN+6s67JDhY4pYD",
-	"ppWETiS9/aHVAsFBYQ12NaI4eBxkd+sZ1J+ZUZ4MXatXqaOHYzEsizhLHqW9ohEVhFt5oYiFD496+aKl",
-	"ZZzakM/t3gpn9paPrJ5k9PdZrk69i6gOyo7deHJuhzHKuMCFJY5g96hvMMCMSw0x5p0q1CuzhT65X0vF",
-	"1Sq7GBHsDWf3UIN3Au5BN6Mo9Ag39dB4pYXC1FlbSIWO1IUOxATFTE0A4RY+5XrsqzcjqSpAcgzSoyu5",
-	"lQWJRtOAdDHlxIeipypqReA7sjYVkFhfOIHSUvILqFxt6E1MgyzwtXt3vb7uzj+7PNtMDjLZ8iwOFzJS",
-	"je6Lcyld1NDgpDypmBfJ4EkbnZKHvOBIDsnuQlrldto0Nu1XJhHFc96hxuhiltl3NbC/Pdi8qXuu3yRb",
-	"g+25b5yqESZfb/rOFG60wMzHUaGCqraS6xHr6JwFE9T/R/dwreFKI7UpD42GJIKAXTbRUWuUo2ajsVHf",
-	"cd3sitTk6eysJWuBbNaLVdZMHufCAdUsa2YjTJCI+AhbPYVyV91iatySKlL+cJPiTcUynOpZuVSM2HTn",
-	"UaycrqYGrXw0JNl+hH0Rmb4HLdQf4Y/q7TKsu+/2HTlNizuOqoeHPDwu6H7wbL1CE6C+fhvP3Ekmr7Fa",
-	"pRaeaNLPs5BSgZfIETlzfqeXpbd6/ZvwCfbwbeFS8K3VUyO7FGp3p/0mHZ09bfUqtvgZm1hBkIsYB9e/",
-	"RV7Dvb6vz1xZNqQFphWEtJTkcsqecFNwfaH6V7/FUjoMoBgMj7EqXWmjpdtofq1TS7jztAx2fIg2Nzf3",
-	"HPCZQSNEsI5w4oXM58s3BZmGAJB9YY9IWfcrCGf/+ZGhZo8qFrlIxxidPqxd4GnPMUu++LYzpJeMc16i",
-	"G3VmE6u1f6SL2EWX7Ha9iP9ImzjmDrfq0SmJKZFS59TvUOOWbT7Dc0LTzJfZYxdut+3UBL4tII3jiBD0",
-	"ICu3ixCaD/kWTdxMKtvE4Hpdpme9yNxgM9+Qjnya7Hiqu9WoI8yAkoSt6k226MeyphvkKmpsk8Xt3Ek7",
-	"hTyzsMipfVr6DMty0YtkOIlvLdNAf0HDqgSScnUpP0fvwyf1jt7P3c3SDTrAgTFBLXQh3qh5OQHysWl9",
-	"Nyk01Rjioh6p0kZO6aVlYCjdsqV7hftkIGnD5AMVNTLECcJOIdf88Ow8Uqkv5qTLpdcj9BrNXUw11zCE",
-	"/VpbQYk6tm6A5JZYHKG0Jml6s6S2ifwlkOqkSkKwNMmZwRup+qh5q7khtE6mLoBfP2SZblYV+Fwo3FXC",
-	"LMVlvqSo8Th/259L+lgJEksJEtNGroWlgYKL3eIEpQz0SHZtWU4Hs3oZKT8IZSruJRyAG0F7lFZa2kpL",
-	"+zNraWMc89npl5ZFGZJT5fhFMUvTYUk9N9u/t1Iav3WlUVYtSRG5wAtBPlIuwF3wsDAH+srFs1cKcUFx",
-	"NvvAE4ZReiV3/FnOjikT+sKFBu1WsY8qMyihfVSqqHzj8yeKSkC/rTxRCRIEXPEllNcI5ll6q2kIRyOk",
-	"47SmtzQKC0PYTa+DIC0Po8nNMaFJlv9muoXVvHgyE083p/HsE1oP1EJL9/yyNIc/cScm/u6kvlq3dSwT",
-	"bmSdNVUUzmqzKIO1VQJ+r9MtrQdnnlJMR+aKWJiWEtkiif5IY708zPQ1UeBzngjihT55W6EVnBzzbEJe",
-	"5nJcRGCblTf3ThWkZxDE5IcM7s2EXEydEIPZT5EpNyUzfHbKaC4lYTEVcjDEZc3iqkTIziaxxUXDOTez",
-	"voyzd6FadOZwnCyyldKmwYQlldJqlKAK1Msk+tZBp0BDvaGzlcIXcqI8pcswoD4VUL/h75fnZ9nMXTs5",
-	"t3rzGagDMIiZdCk7EALHhKM7n4YQaMe4iGJPqBLUU9to5WvXCxByRfMrmv86NO9IuppL+Y+XJpMD/kJi",
-	"pYH8GxQvr6QKsoR8qUuJiFAHurxGWKCAFNUiLWxbg5mO5kejkJHJuo4qs99dX1n4Vxb+v5aFf5pISxLy",
-	"yvIPcLY8u91wSGfVQi2cj5Ak2096hNszeDwY0FzTbjX+aewH8lHV7QdQeW1hZh/zonz/5ezc8+UUALG6",
-	"jJLpNRIGlcZPZ5CWm5Fh7SB9XnSgTblqcDQMWRjrXvhGX7XKw11CCbnqJeGeynxncsR10p2xzFWPGIGt",
-	"Wdq5D/skW+fiO1Jc7QDHPhVhtFY3QO7X7il5UJkiX77OwPKIU5KbH5YEU2t8LrB+aNzKmxfh6+p16Pay",
-	"Dfoz3EE+aTHm8ChpEN73/DIggPltiX4JLpUfMmDJ67Q1IhSYkwkOeERkYSbKTFabg/ykqSTcKJJuUBDe",
-	"FtfhWqs/vuHt/zen422C+2UNHyX1j/AE+aHNFDV9GyUljNJ+LfAxqcppec/heJT94DocDKhHolz18XT6",
-	"FJi2E2FhHE4qn6nkWf7lLrxpZ/sicmh5gdRMmZpCI6u+lCpeVIIwXCV4QEE244pKHlR4TRURmL1FS11R",
-	"07shW3IXXlRJ/+yvWP+m6I6ZtzHFl0x+3fnbZm6MXHVhVD2q+n1jA/+oeyezxue/gGy4v62L6OeyhFv9",
-	"A1dpw6qmab16dm9hCT1VYH/hQ1P8VWa4cAJCtbwI316eojtCxvwp4mifi1OnLQWcNKm3ij1jyTCXKBQq",
-	"0Wn6QPtDPlpjsmpY30l2EKRvJTXEXNcauCOT10iOfojweEx8PZwT4kNIwx0ZC6R/ggxwLI9EOybfXp7a",
-	"90X6zppTsx6ZvUHsHwqofhzfBNTT/HNW4X01EMB5wVGEH1QN/iz3arXah62HH3+cXXN/t75XVHGfJ0U0",
-	"ZhpH1KinDlqnBT007DgKhV92ZHa6cQnoGRyZd4kq7F024j3pF2ZC3ymbLiWCvDiK4ML7KtHw5uXVzV3L",
-	"0eWjO5AkD7APfDoE31pR+XkurbGbLjaFOrvmbokshEaUCSCbuZHuTy40VWK0j7TKLsQI8rLZjHjfdxam",
-	"lBJUXiKb3+UnK5Jls6x3MyKZflZ1mUxB/ChprFSBemIxTIH6LQlgn2WdpDiiYqKQRUV9EByRqLBcrjYr",
-	"Oqj/m8evA3pPrv/3v/+nD25n+Y0gXMhvZBWnGxKE7Fba4EOmTW5w14PifUPQTRiDATpEXkAJE8iDnR9Q",
-	"DwstE4jQcGu5yQbrDYDJcoZCgI1R+lEGoVR9QyawKgNm1S5NqpPEUaCn8f2NjVsqhvHNuheONtJR1scp",
-	"n5BEgbe93oXcDxljlY5OAwr2ETUFIDhSOTQ6ms2R47kjW89zRy5W10aEj7o4onYGQyjCeyaNudIvDLsO",
-	"lxlmIO6oybLYDodtDiaqomumI7Upc5RY/MckHAdpgaKJ1C4hMB/xcB1aBvzwg/Q8jMNIrP/wA+qdXKL6",
-	"+qZ8vg6OwAXHhkKmK/JEYSyIflIrFkPCBIygIYPH9VuyDBX9XX6zjw7kgaIsTr3MYhQ822CDAhxM2ywU",
-	"aIQpY0TwV+uo/3FtnPS96r9nme5g+ms9WYEoCyrD5ryGbYsIHJksnhtQcJXIwi2MJBVcKUeEhfHtUC/t",
-	"IPShi8UPPyCIyYD4DnSPg5g4qO/hEQkOMQdxFws0CrlAdXRKD9bRFbtjIHwoH6qD/HgcqP1T8MpTijAN",
-	"oD4v0LFcakQGEBT6nr2s11331TpSgoQy8Ws/J1KMMek+hWJGBTQXTOr8w+C++1E5f5ouGpKPyKe3VOiC",
-	"65ShkSxe4sF0WbHWwxF0BnvPIno7FKjduVjb2kLekHh3PB7pnbDuQXnCH9ese7Rvap3q2iB67zW7ggWj",
-	"vvWAtZ/IBM7fsLP+K0eWeOIA4Xv2sh+OFZPvvwLOA7ZJFgJ7gYOEE3zZZyEj/VfrqGdslqAkSLxNrJiy",
-	"PAl8RRlqNNEwjKOkTJZu1RhxU77qPcO3mDJHyvTyNfBBk0IG9i4ZB3hC/H0EzsD+a00tTNX/kS+lIqkD",
-	"tO3W9QZeRPSeBuRWbn0Q8B9+0K9GDbdhHpIvqEq5PB1KfFMpT6XYaFn3Bnt3YCdk/jrqEuzDm7F4z/pv",
-	"2j20cV/fkOxoLXko3/hkFer83NegtaMojACgIb5X1l8+xGOSMAIuk/l0oSZ4d18GI617oU/6ugMJfEZJ",
-	"IxLJPPNtSNJmJBCgjv5AV2emqVH7CP2Bmm49+bmO/kDH592DztFR+0z+tpn81kB/AGO+/qn9y7XqYJud",
-	"XZcP/7l10jlSfZfgRzf5ER592rm8hKZKx532yVHud3h850xOtxqF2CM27RGm+Yk9YNcacNF60zkrgKMO",
-	"QF72ugBG7/z8+uT87E1uBEB6cH70i/q91X0DbUma9c1kAIB6dt67Pj6/OlPLaDqo6W7pAQ25ERfnJ53D",
-	"X66P2mcdtVGNRvJ7XW6lqs19rYt1qwftJWMa9hi9qtxjNu0hR1cXJ53DVq+dec6mhKX3z+scvMnPdfXz",
-	"Za/Va19D7+WTzmEv94hNNSZp1HytYmzRH+pixDzvH+8nXd/7yUOa6iGds8ur4+POYad91rs+vjo7usws",
-	"qqmR6OqkVwLylhxxdn7Uvr46a/3c6py0Dk5g0VsJrm7LIbI40plsubOVnO62XHDnqH16cd5rnx3+kllz",
-	"Asa228gN65xdX3TP3yRouZeMhN25bLfUhthAwIq7sK2yT4BGgnTeFhDs5emMVWxLVD3vlq90Rx0vdJ+G",
-	"Izw7anWP5L5dXl1cnHd7OczbcevJ8F779OIEoCve5h23kQxtnXTbraNfrk3gdWYDdtzNZCA8qmRQMxmk",
-	"Smh3ztVw2cd6CsytdFVXFxcnv1y3/3nYbh9NjdtOxkEtrPwDrW3aSQZCBa8ZA3eTgdCeO0ucm05mSXvJ",
-	"ULXm0/aZRRoWmPV0Kw176rYPOxdAAxnes1PfnBppczon89R0S60C5d02MLdDub+FsGwVHIQ54Ivu+WH7",
-	"8tI+vPfsUEokKIr1/Ud1MoKTiL3qRpc35wDTgEtRT16ycF/Lu5nT34mjdJxUZHSUaKdvPUuwec8i4oWR",
-	"7yTNUnVelqOLwr4E/HQk8oEQY0q/66px8GvzlaNkRvlnXQ6uw2B1kw+wJ9TALVkHf8fddd4zeQCqT742",
-	"vshp8CzdFOMlcPdX67I1VUA9wrjtMmqNsTcka411d0obenh4WMfy5/Uwut3Qc/nGSeewfXbZlnNkVxUx",
-	"XfUxqZ9Zq6+7alw4JgyPaW2/trnurm+qZi5DqWeCACKdxfDHbVH78Rb8iggTESXcQYw8EC7UKa7XclXf",
-	"a2ADkBPaarx8VYRHRMiiyr8Wa9LpkI0T2SH8szN34LlqIV5hpG7wXmGkhPw4CkeVB/fCykNbnlgAipYy",
-	"z1Yd3tWYr2OfF5vU8ReYkhSX/+DUIsLHIdONzRqua7R+3SBXKuFK4dz4D1eGFGU0mWueNSikOhxKs0KZ",
-	"5Uhj5npN1TbWxbu7Mkh5REu9OXrsRjoQKoubP9ZmR05OTU6DJ/UOrXX8uZPTvYT1NV23bEayzxsH2NfT",
-	"anJKff6UK4a1ok98NWlz/qTjMLqhvra7NBt782f0wvAUs4mGTtrit6qsqMMEiRgO1ITNSuu5x1QlwH6W",
-	"ka6jEY4mmvnoyBeSsB9dxkSxMTC/2dYJE2GmGmnD0xJ+uHFPIjqYlLJFUOWUiqqq7gXhrbzilEquLTAB",
-	"ZXeqygIHDXmo7pNptvmzfJcC8bnJSr5Lzy+irLS8KqwEDaTmuiKuvzpxKRRV2VomuGw58tIha6WU1bOK",
-	"tRujqZPajaa6vgNxedn28MSfprE3RBzqNz8jiZlXFBBWL9s+YEVPf2l6kqZAqy+BRUtvIFaRmYJqOYLS",
-	"w3MkFRGfMMhe4eVyvIlGN8VyVSI6J15ERCXB/tB6yzcg16sY6WMaSHp7TnE0Xfh8cdRs84rEV/IoyKMG",
-	"H+y70vMI50W0nRKYpm+nNg55yR2pPROqn5GO2nJQKJ2eytSqZE5V5UtHbUlvTGSq1FCuvUDKs8NC266i",
-	"osBUaJeKu9NvhM6eQcjlM5WbtOC6VSEmKeXo7vyEi4PQnzwDaaoXKtxNffA6GSzHGurP9n6/7ObXeLBi",
-	"C8/HFtzm/BlnoTgGjUZNqMBHDkM2CKiKzGnWK8AE6N0LwxMc3RLFrRpVVq97BCk28v3wOIX14NLRCF7C",
-	"5yy+UtuvsZCR2kz25xlqnhJwNj6lf3T8z4o3BkSUJDkD9zIO5aZb35C+SRnKzKDfNQOn7H14B15+bLiZ",
-	"nKRSqoEpyh690xxOzstyuMVkokNrHV9KgCljT9bKVyxqxaL+TCxK0enTsyhFMgmLUv35StWvAyy8IUma",
-	"FKnRSTURBxHsDRHmxSaOpFeYNm4g6M8MuI+klZLKcWSk+FraXC9khWYQ1d5vcRVOTqvqHtGc4Dm5mgLo",
-	"At+SYpUMnJDhAN3onTcOSOAaKx63MsAYA0xgyKGK/eVX26Kpq+Hx5K+00gPf10mntQ+GQWgv7LpB8lLj",
-	"5/mYMGBVfujFI8JEUhMpiWqVkb2MEJ8Xh4ACqrPQ1jmmmIB+yXPaQvUrjvQyikUPypN15olyadr4Mhho",
-	"BW6rKmJTuGWtzUKvUyLwNGKpC8fgiokaLsWTCz2git3OjH1+o91zcnvFNOcb4MzWrVj8ygBHuUjwwaLA",
-	"hCCmqdCMnmN/uxShjJlG4ygchxwHquqCFbhcKMPl3FToZd/wB4iT7gi7HbK05MlZYhgRDmY+Lf7JCGLm",
-	"p1Khin+SP5QZ4pLKyYtxgHxm1YfnseIp6N5FtKoBr/HEry5Ti83x5phJUaz5POq25iRTbA6z4ksr9fp7",
-	"VK8vJIkQhEES0ZGPpbw2q2ObFJJaORtWBDgtGG18Gusi7zMtgO+oGPoRfuCmxhpLSFoX5laPSTI5WCgS",
-	"DvxajmAIJPp7YkZSoR8h+T8jHwXSIZfqIRERMp+GynIF1BtqQT3DyafZtIF0SUZttU5Zjql/HfaqtjRU",
-	"ZdOSuzS3jyvmu2K+K+ZbyHwN17Al0TDStIPw87Fjp9x8YbhhGrul6VtF/idwPgxpQBCTCY/8NeqbH3g/",
-	"8WnDvSKZwQOmAp4mJWAs4ohAQiVDsc7iVA+BjJQNyGIqtHg8mrM+v3Y7m0+uNNpviHl9T1bOkBkUWlYJ",
-	"jivpwPreHgfY0xnfeV6glFoVjlIWqKkFSoVvpjjVF5eHVkruSs5ayVkrOSuv5Co++oJnNL8vqu9uAOOE",
-	"xRSbJlu+8goZU+MLngpNpkCBJYPBqoyVkiDC7kkQjomSwFTphkD3E5B6LPHROBZcsnDN06c5+CW9ZV9L",
-	"j316vt3We5KQehXe7X5h3o0w19eqbue6YuQrRr5i5FOMHFhTavUz1PN0/FvyZsO8wTlT6sFNGwbYnv0X",
-	"XLl0KEcxg0/Ed9L+zVQobmwcPtJnZLxOOOChVqoTzxBVjyM+6OCyQBULzYxCJfmS6FDtZ+Jm8vklvExl",
-	"6+sAKQB7pfCuonRMlA7gg65HTqrmSsGcbKJUvtZSKXUm3cTyERao78l6An3khVxYBfmxkJXKfDIWw+I4",
-	"DNkVKX3w91UbQTf0NOlWFYCw+7EtMU01AK0+UWMp8Q8m1Se1wLBI2W1Ldw5O53543sAotcb50Swpqq6Y",
-	"4SqehXKBMr37DBu0uMo0G7SDFMsYYbboXDlbZFanqrRBp2m8zZ2p2Bdd/YBKslGiDPw9pFyE0WRhI36W",
-	"hy7MQs+t530ZEi8TdpKVreh6ZdVf2qofWpTwTLxgwwQyl1qculIbAaOTjk8zvYiU/ShrU0I4+TkNcFZm",
-	"qL75oQ9soK+KFbb7CES8Ir6Sb5vXV0ym7xg4biam7CwPmX6JjolWahflVnXSBE5ZZRRAgMLQSdXQtASt",
-	"Gq6f2nT3NqC64jS3UjIFeUqOtbKJLcpdV3axlV1sZRebf6NoZpWpzTrjTqlqFyvMiKl473ig1Qfl104a",
-	"2zddk5mFCNvlzWXNAi8cjagQxAe/hWL8uqKBF8qS3wOhL5oKUdUSuD8lb1dLszj7ipOvOPmKk383FRkk",
-	"+T4rI88VZ5jDxyMiG50srj4UqwXd9t/bh70+5EBrERxamaiXaBauLhrKbh0UM0EDXbXOvg+odR0UlXaA",
-	"p60k9xW/X/H7Fb//1m1BivN9ccHdFFIvd6K1ZRFcM86kQdrubuRhptszzfCZ9ZI3fdcZzJm1lLl+gAcm",
-	"O7uyDa98PpSr3GFJdClqWDSeksci9t7kSRufzMd5np+EkhPHj+yO5qDWQUd6dsA0K5sMQeHBUt/Ojlsv",
-	"9+2YxSxM6r1kEV+Qio+IwDSYR8crMl65eJZ28WTp/rFkX35Z93RXxPn1RNTIbyF8RUKyaKDIpcDMx9EC",
-	"oSy682v1CS1/RFm2l/OXiCuR2zE/pkQhwooprWQLKVsYak74ivpiDlOZUxkFJBafDCiTrYBVqr3iZNCa",
-	"8KjbOgYTzpmqrYkigr2hnqVaLt2oEsXKAKAUhPIqwxLib7W2iQTu6xQnVvtSJpzAj459HCsby8rGsrKx",
-	"zKpyrIimhFdWNq3IOYVGdNDFVJztHEVM0a5qfCtCgYPLeDwOJqqjcH+MY078vqwRqmqCJoy1XPFaXOFS",
-	"kH4BkWaOlgVDVtLMSsV6nIq1jAQElWWnKbSTXKm6DZjsMS7dVKqo+GsEelukujT0GR5Bf/K+9RBNxwBP",
-	"H72UxBsyEUH02x0hYy5tL2BWgbmvpmn6auwvLRYlZO18UxKUWtKXdlfNl6BWbqqVCLUSoSqIUJLzfVER",
-	"akO35eUbn7DvR4TzzzPrLuvhpuqbmuIsJkUdqGc8J9dtKcAusBh+AdnLLKiEB+o9W4lf3zO3+p7ktaTZ",
-	"9sLyWimXiKNZ5TT4HZeVx9Q8ZcmCTAYCX6EbgnzCRSTNU6iFdANyU05Spx8MwmgEdq4HHAREIA8HAUd9",
-	"ePHLmDLR2Np+1X8t00dVroE1APotvDS8KBmsKrzLupIy/wpamavC8L3sG+/BCK1HQjP7dheFLGVk6CUJ",
-	"OJE97wvEyIM4Yn8WIRLWslDMU+NJXw2NRsYz2oPl4pfh5PlKmlzx55U0WXgVAElVkiETKoefEiJbE5Mx",
-	"gcdcdc9KpUt5L5TeGsonUeXekJ4QGJz28tC64wue6PXrqK8GkeidvCQ6fh8cKMC+uSnbhMGtqFj6C24u",
-	"E2kp8ELGRRR7IoxaERgNRJh5DdgK7nEQq5CiLJc/ku/9s/B5tZqZ2QuNJ37ZgrxdnTNPz2fF51d8fsXn",
-	"C/m8IrCFrAazOf5R++Lk/Jfr3vlP7XLOr3n7HN4/0uyjpLoTSHHEwyOSZ/np7HXU5zJ4pW90BTNGfV1u",
-	"ZjhKIfgm3TYWfCVM0dqFle1g5bpZzhQwTVJPZhUYUSYqSHfQ80LN1daAEfaJ/AWjiHh0TCWdz9DKTztn",
-	"vVKtfLtAKz+lTPxZpDVYy1fSyuHVC0pugBMrrXwlra2ktWKufEpLGfAiMhpwxFLZTPLlUq4t8xHm5CPB",
-	"mEQmMxkNlGX+fsFNX94k1UHZfDniYSSgKGeBW0hbZaFcjfzhwfR9S/OdbkhAyb1sa4N86s8IsO7KpXy7",
-	"QTkKvrJ24vCjaVJHI7N5K1Fv5Sb6MlHNqWwoyV3j35NJhxK/N24jXElIxAoIJSDKSeAsmiETto5OO2cl",
-	"IuHuK9n+Wz7Q8JeEjSUlfof4XiZc1XfcZoEaCTAkVPwnkCNhGSrC4CtJkykAC8qUEh1WQuWKx66EymJ2",
-	"LnmVZqFPIFy+6bbOetfd85N2qYgJb+L7irnPuQEich/ekUWvADVLxQvENzJ9X3kGEu4NzX5VVKGsL7jj",
-	"7lq9OHT0QTjQ9wTlWug0zy2oZwI/rBj+t8Dw1SGtOP6K4684fplxFyjk6Vh+t/3z+U/tKjxfs3PD9GNO",
-	"onJrwhX8WiVfWg78vkuXwBLmJxbL/Vrp+Ku8YtDAY55VuOGa5EUKtxw4J6s4qfWm7XbeEEeCRFBnJK3I",
-	"zOA/QxIRmdXqRcQnTFBZlZ6ypKqcMktpex+OfeipE96WpRYD4n+rmcUA29dJLJa7UiLuwHGuhJuVcLMS",
-	"bmanEseKsxSxx6ppMIpzPuiOspbMsvEJ/pmVRVxSmqlebxQGnSzFBq8kDM8vmCzAiVbsYxVcUj0veAaJ",
-	"lkowmgylNX8Dq+o/5TqErBGEzLAqyoRdVeg7VyrspcxXLu4zW7Wi65WWAVpGFissYpXIVUSscsZ8fSPz",
-	"YHQbhfHYhNzzMmXBRuhvVWmwYfw6ykNml0qu7szur7SJlTax0iZmaxMZgilhg1XVCs0hc9n1WYlm49N9",
-	"przhwppGs6TB36N4aLbk4peTXpZhYyves1JFqqsiVei7XMypRsIbWrwpT2pRv1dRU/TQR1Ow832pNGrZ",
-	"85UZS5BcsYQVS1givDHDEJJs4EoakB46RwU6xXcEmvJAs0ztLXl7ear7Zab90ZT/RT3SjAuIf0siU8NV",
-	"dXyQjdZKNSdFN1+AW3whLUut5+voV3ovS0QSdVIrlWqlUq1Uqtkq1YPhSY/RpQyvzSlT+uuNTw+62MOT",
-	"6U9LclJTdOJLiEcLsaYVP1nJRNXVpJk0O0MIKiVLU0OwUuFALf4w1S5Cl13x4igCNlG9kKCikmUrCX5J",
-	"Sl4VB1xR9LMm+Cs6fMELiv5VpWx4LPHiiIqJJJ8bgiMS1fZ//QAEwkl0bwhrGoF13T0VuN0fUSYecOQT",
-	"Bj1K7/sooFzImoCSjuMoqO3XhkKM+f7GRr2xs+6uu+v1/d1mc1MSo4a86EWmDBRPc7qKeuS91umUUpqg",
-	"IUOy2ZbqZTqmAYG4Nl35CVQ0gIrhEYGXJM2CPjtTAOjOP+rZaS0FB3FZVV4GzMkAWfuBclLB0y4iek8D",
-	"ckv8NPKd61w2GqEHPFE8UKtdkBIhWaEjXzMm4TggL7gdrncTxnJLRtbrrb6G0yBkvepWGqoxu6BWillS",
-	"v+WqbkOq51qpvAHBOmFX/+wFBEcWLBoTCzYWMmHjgOhTVcXA03SAUcwFGmMu4VGVwQESjMZROA45Dqzu",
-	"tV7MRehTzPgLJIYR4TJFRDfMpcKCRvI7Ssrg0ZGTjq2oS+hki0dYJifBwDGbJivRJOnSOaR6E94Dvcsb",
-	"wCkMj7b2vnXRgb22cUgHVBQDmoRmymdQwdE9iehAX1f2U2Bg4UOgdUzoxabIjB5/SgSuff7w+f8OAA==",
+	"7L2Lcts40jD6Kjg6f1WSWdqm5LtTU9+RbTnRjm9jy5OdnWQtmIQsrClQQ4B2NJmc+p7me7DvSf5qXEiQ",
+	"IiVStnOZ1dbWxJIAsgF0N/renxpeOBqHjDDBG3ufGkOCfRLJP7s+GY1DQZg3uSDjAE+ID1/7hHsRHQsa",
+	"ssZeoy+imPRRyBCG//MHEiExxAJRjsSQoAGNuEAhIwjfYspWUfuGEybkBP2jmrXacBrcG5IRhpcQFo8a",
+	"e7814OmND06DfMSjcUAae+obpyEmY/jERUTZbePzZ6dxgQU5piMqpoF8pwEKyECgcIDEkHJ0RyYvOPo9",
+	"DgVGmPnoYUgYonLcwzAMNMDoZbfTO0J+hAfCQck7kNonNKAk8PmrHPAJsO8bPhngOBDvG6+jH3d3X4sf",
+	"mw2nMcIfjwm7FcPGXmtza+ZizsOAepPpJfWGRMMeDhCGxTwdpL//2HLd1w8/tqqBSn6PCRddvxhI6ic7",
+	"HqmRrxFGHg4CEr3gKHxgqK8fsdL1+0iezFhk4fw/ERk09hr/71qKrGvqV76Wvl9BI6JJeyBINA3OJfFC",
+	"5nMkQvSAqUA3ZBBGRKIpxyNi4JMYEEZiiDhhPmW3GnWLd64p94iOAF93tjZc12mMKFOfm8l+USbILYka",
+	"nwHGMY7wiAhNZm3fjwjn51gMp0GGHcRqAGAlJ+gGB5h5BMn9xD5ARWHkGOY7DYZH8D49p+E0YFE0AtIF",
+	"yqm6qRoouaVtf0TZL4Abbc8LYya6/hENCnf4jAUTJMI7wnhy6vcwE2E1FcBNkU7+dO02/37p/nPjZPfN",
+	"z+u/NHvbvdb+5sHOods5Mmv7PSbRxF7cFECVsSU3Ta4v9qloe2oJhSsiTESUpEvCcnB2LXLVq15EsCBl",
+	"cKt32KBa5LW1ITHHfGwCnghBInjQv3771/v3seu67or8t3kk/9k+Uh935cet5sH793HLdTvqnyP5T2tn",
+	"Rf2rvt3aUh+3dj/88H8K+ajZjjCqvhthlN2McEwiDE8o3YgwKtuHZmvnG9qIoygczdmHEfYJwkJtxigc",
+	"yestQgEWJLctLbe1teJurLS2e667J///z5ItGsB77R0ahNEIi8Zew8eCrAg6IuVAz2DJhSeoGV8W2Ij8",
+	"Xp809ZOuqb8g/9bw8zCOPDJ3AfgmjIVZg5pTQJWLLEM9LL+ObxZNzY715M9V9wweBkgwY+/mbZCE53vg",
+	"aL2wChknIkFCyiUUvDOXgkW4EP2CZELZbXs8jsJ7HOxPZt61itHSkHEldcNsNAgjtYKY5zkQlo8l0Uqz",
+	"jDVPvb8yIV9xEp3CU2AdBxHxCRMUB2WCYfu8q2VwWibFePZDFhVlMpBI0OKIh1ExUP0xvqVM7ugqIx+F",
+	"GttXnJKgMb41OLKKugLdhoSjByqGqRA5kMfFlUpBxRCIrR8OBpyIfvYsTg6Pfrr6Yx+ftkvOwlOAllDX",
+	"ZrM1i7zaK//EK3+4K7vX79+vfPhbMWVYKt5PZFKEY0SqFoBRoMORwYB4wkFNkKFbm5vonnJ6ExDUvjzo",
+	"dpE3xBH2YPmrCHbzJvQnSvFAfZp5lZTzBb4DlQu0Lo7GAfbIa9DCIpgohghHBEldUQzJBI1iUBVvI0IS",
+	"ZFGaTbpf1mpWYDlVMSS3C7Axx8S/JVHx5Q8r43BpgRiuEUNpsjdYeMPMITcr3u5a+ZITEk5BmdjaaMzR",
+	"J5xGidL7NnxAI8wmiAoy4ggr5B2Ggc8zIG66xTAG8rGFQG66ltLTmqvyOI1TIh7C6K6S2sAU72JqSpZk",
+	"fo8xE/FoxRtiylZ8cs+IKCEePb8yEmgQEwZ2Jkl27raKEI0x5wiY6iraJ5OQ+ajpOq7rAvtFfUXEfUdj",
+	"NiBLQLmQyA+rzV66JWeh+EfxYdhn0XTdzGm4hadxZi6NMtac3ColfDm0HrAoW7aByAB1KbCIedVbz4iw",
+	"XM7KYsvB2cn5cafXOSxBETWnURtiBWEWahC86sIMR5O7ErqnvRJgQ/tN9WGWswBiZVAqO/mx/LXk2Mdm",
+	"6qJnnrzbshsRv6aIk0g2CPM74sPdVEv5jNL3LibaXArMfBzVMoJwPScL6c8XBysttxw75ZTKQBq4JJA9",
+	"MhqDBlp20EL/XnLUIp2+6GFbEEiAYENKoYEfy0DRExeGQ8+3gKhNqAa8RyuW6WIWBL4Cd5xGvSnOeNg5",
+	"Pz779akYowWYBBSopeykjUpScNCxmrboOeu3pgDM3KQ7Mkm3aFpPgm/qn26ygtoQ58yShVs3ZUgt2MP7",
+	"vFV0sb0ssJK+A4t9KWwP8tcSoB7M1EXBSd4tzecR4eOQcSKt5/vY1xcJfPJCJgiTf+LxOKCeJOS1f3Nl",
+	"2k3O91ODRJHSAb3QBzm9CXKTTwSmATz3s9MYEc7xLcAPasye1mPeN/AojMX7BigwLBTojoUP7LW2QYWx",
+	"IFqyg2FMOCgiHh1TAMqxrWMV7Gtacvulfdw9bPe6Z6fyHKrtWAeW12H3JAjlvf/ZKTg0y98xwgGoHcRH",
+	"L2ErQKxtNpuug5rbzZb877p0HVnuwYy/rQgWPXYtHWg7tlZSz1alyXp4KjisdP25ky3T4mensR/6k14Y",
+	"HuPoljwSW5rNUmwRRvEFhyO8SjpEGWq6Gzub21voZiIIXxQZ9s8Of73unZ1dH7cv3nSeGiEKwUYndB+w",
+	"otn8/jHgIGSDgHqP5BXb7nr56cNdiOZJB2iIgXsggAEsJomPb0IW5hO9s586p9enZ73r5HZ/cn6hjL6A",
+	"IhS8/aEYkkgKGAS9bLbcdQc1190m8AtXcg35zba7A/9tbr5yUBhZ5hLDf7QBTfnkkRRZaBCgKGYMvK8v",
+	"m1tu6/vGPe2XXkkc07PnJS5seRBHYXRDfZ+wx2Gt65bzLNh3MLbOQtkAe3cqpmNMohHlnIYa0fneiC5+",
+	"vx2dXex3Dw87T369waIKgQ4jc3nfhDHz4bKT2OeRSNABbCmBMYYmX8LWvXptngL3JKClEsfSF0RhQJT1",
+	"iiBpn0Ivm9vulrxKt92d7595dpkgEcPB49Bwa4agRfUbkJz0OmEQc1FpIcTrnvY6F6ft46fEuzaSVjlj",
+	"FpZ7I8M1gIm5Gon0gpGHI+WGlVqbLZD53z2ynIbiCIjrsXJWqxRZWIiqXbaL4gdcpUdnV6dPeo+ehojH",
+	"3jC9S1/KRcK9CdL2hvzvtvsXkLV6YXiC2UR/yx/LNTZKEWGkPLZSxHYNDYHDg8t4r9dIRBMdzEdBnl1Y",
+	"+L5o9zrXx92Tbu/pZSs7GlFZJHwUj5XAFIbK4xAOpKfMMlBJby3C2lcrmczGf7CkdMVwLIZhRP8g/mOF",
+	"JXcW47khOCIRHNprGSSI2vq98gV7aF/9/rvHr//3v/9nUXy7Om1f9d6eXXT/2XliHuQgnKr8DoTuxkwa",
+	"MqSw476S4g+KyH14J00Crtt6ZRz23z1jumL4HtMA3wTksUxpfaYVgBMcSHWG4ID4r5EXcxH6FDOOYqZ+",
+	"XFhqvuy0j58WKy4llJKHrCtN7e3lifwIihsXwGXh05bEDiXhstCHLzcBZfxQitRpNPd/Kg8aR6EHePBo",
+	"/GrNYELKF4d8cr+iPcHovrmHTtr/uG6fnF2d9uAydAH7bkgQPtjiJfFRy3XdRTHv/Oy4e/Dr9WHntPsc",
+	"JobEJBkz2F8Rhr6MpYnIQF6KL+W2oGbLVVLThoOaW9rmoGSnDfnfTfnfXWW7lP/d+N5lqmSr7bjxgpQM",
+	"92NfbtmGi4bkI/LpLRV8FXXZOBZohCfohij7zUQG9XiYk9doRD8SX/6tQm1AOZnAJUBvhwJ1uucrm5vI",
+	"GxLvjsejVXQWC3ga5fqnrPvE/biJ2+Rmy91cP1rv7G4c7N7stt3dwfr61tbuxvpmZ7szaO6TNvEbVrxL",
+	"GrRuhTltZKOcNlqZMCf342/uyi5eGbRXjj582nA/F8Q5OY22tMVP71Qb+cSjIxwgFo9uSAQS1g3sQMyo",
+	"4A6SdvDWv1qbW2gFNbNLlKEWU/+zlxNTJlqbW9nlbM+KGn3p/vlbc2X3A6zpwyfX2d7+/Kp4QVrik0zF",
+	"9ymsBwfnEYiGghLe2BvggBOnIJxrTCIeshdcLl2aQ1RAKGbZsI+x9bBPSdxgdUc5vNujPvHbYq7/kI4I",
+	"F3g0NrN4YSj+O+X9N0tA+vnyWHS6UPv8/OLsl07DaVx0/t456GVTh9JfpzY0Iljz45mAko+i8fmz7cb6",
+	"Ld0aC/bkgfYufEjeG978m3iiYUJTO0xEkwWOksC8xNQAT0JBeLuK+vKHt5gPZZjd5dv2CqAwAIn644jc",
+	"q5+ARcDMi6MDtLO9swmRFCPzOPXsJIAxfWIBbnii/LweMEd+PsopnyyRixmeOh2ZL1Dkenw3DJFPfUSF",
+	"g24miOEReY36fMIFGfV1HKxthaGCk2BQGi6SD+8uBqQ4xjrBTjkGUT7tUM6+Yb1V9ALOSaRiUwr81joF",
+	"6CGMfOuQIsIFz4f50govU/uvCTS/GpUMV3x8Vh5D091rbugo6Cohzk4jQaV51HZIbwmXVEJLvM7yUUkA",
+	"sbX82J8tysxDODoufmGStqavqtyV0NpedVfd1WaFN4yIwD4WuJzslYO8AMlIwGUcYSQdMSJEHE8k+uu0",
+	"JNRVsX4y1P+eoNa/NtdVMK18exboT58T4FKuZHhE8SYMMR9m2YSKiH6NtjbQHyQKpXcocfPkJINH/i93",
+	"mzYLefnMhET9swomU8yjZuLLXDYRzchfeTektvnPojEkwtoxRpVBmcW0clkg82GqgN+c/D79uq7gWtJy",
+	"EIRAo2Zyw9zicRYxt2sGQjsNQRguj54Jo1vMtIHGBBLaVwMn0T3JEbT+a+UGs7sqmw1Mvn1LmCgGIeEe",
+	"4yi8jfAo+zIvjoK1ndXN1RyOyzj/6dB9WwRRWUrk94a1CemtaV9bTpqEmMGMDM7aJCR5ob0yi3VlriuL",
+	"a9g83r5lZgtAx5SLcm5YKAS1VUw7ZEDDY0wqz7SIYjjt9JnAA15wFcwN8+Qfc7NjE6AlK8cfu2qWVNj1",
+	"EnEUYflzmlEyNzw2HZk/Yb3f1rNKN/MXEiknpn5jjf2U7AArLW9KrkQD8OdM7+1NBCyhXYLzqWKV+v3V",
+	"paH4b0iUJxbyEjL0sNGaxQBcp8HiQNvw1E05zRA0OhzAcog/I5RfD0QPJCJJVnU1TuQWvVgus2PLOdMb",
+	"Y23FCy7v1NcIlqTqECTXO5sSvvgQtza39sj6jettbLR2dwZe02tu7OLBzWDD29nd3Rrc7LY2WtuYbDTJ",
+	"xtbG7s3u+oaHN3Y3d3ebN9s7m62bnc3N6Ys0v6GWYqrfqXXtD5+2NooV7QDPXXeA/3rLvscBLbzqCSwI",
+	"kXsSTVBA2V1B+k0GeW/CMCB4mvzVC6YwegrT8ifgpNRZxC/244i1PY+MBfFrsopMmoii5Zs4YgW8FyfG",
+	"l5ksVY367Gh9Ggd2okK1pIKcRlPZ5ACiiGVNq1QXwckkwdTJdXFyqRz1MjgcE5xdN1nFSWLPq4acOw0R",
+	"YcaVwJBJKZ85vWhOHp+zCURpUPxUkosJRNdIlD2rEgALUGieFAKEYIUR170yRSiRH265h2GYletSAmhs",
+	"llkMCbkUERbkdgI5QJ3D7tWJXirM19BOhXbnvqhQTuPz58cSZwbU2ZOOrKGf09XMFoAiMVEKfz4vtU7+",
+	"ptPQYVrGjjLznXpopLQlmYbK6yavZeyBNqoWYtsBKBzBovimQoVS3ktVBrIf4QeWwzxj1Ww8RCG7tULR",
+	"p/DgsRte0346vSVp6N0RZbckGkdUV6TKyWzkY2rQVELlYefC/OkFsDw7kE8njYHXI1ZmE+W1J6OxmIDn",
+	"e5LZs98ajxYwPlhKRE5LtvOzLbdFmViRKhbNrZxe4TRiRn+Pif4dhAjYxSGOtMuy5lXuqZlguBmEuhJE",
+	"ToUKvXhUqNruY062NswRkI/YEyrIXZckIBFBnN4ykrPSkcnfRzfrfxe//uNnevbvo13bggjzcxr3etPd",
+	"LrJiGsC0ubCyUdHQ7CW9ZVjEEeEzNATLdS+9Y7AeuVxGPgp0TyKeLwjUslOkN7cslaHQeKE2aL+k0pf1",
+	"+odhaO1mJXXVdspYyurm1rSymgoXeU07jyHAd9oHve4vnYwDRn6Tc7uo74rkZrVvc7OR9LApqVh/b8kJ",
+	"CZZO4UXhgVv7XsioqR/xEr1WpYvXZi9NV5qI3bWd2oxib/XD39aUa7DprM9jGeut3OmWsIyQcRHFYCBq",
+	"R7d8IelnSNJEBgijNo8kqgLGKmrr5ClTGBCrGoC6RKAU/3QpuHscxCR3i+ksso76BnUZF1TECkIkpdXp",
+	"+0yWCKshzIP4ZgI2ipU4zCYyPeaWCI72ry5OOxcV9Din4eFxdfFKu6PnUvShGQeyEqOC4uAyHo+DSfVX",
+	"jSgTNVZ8IqOlK61YndecaguaHfHJ6CYM5mY2q1HFkkNS3qWu8ZCZiLbECE0FR5x4kcpkzGKUVy6hzKw+",
+	"UzINMMNwl5nz5aCFVVvq1yuPAwaEGxJUE+ScRppUwSvI2clQycdlbGGp71FzUumI0GOVocgBc+Hi7sgS",
+	"q6HluCi7AZlVscjKqc5efBB48MvZT53DqldgnORKV8wUnrL7J0nH6uSsy9A+HacUgQ0i2ihmn8+HmUR3",
+	"IOcsIHEa2hMQ3HynyilBVhzQYMyVmySFX2eOhdxU3BmpywRHRHr9/dydobFYcjlI1gHvDvVIul3zU7w/",
+	"f2sc4LE6WiXKNox5ccp+FEbryVVwzq/tLGLkIcPyLX4P5XnALwvRukMQREJWpAT9p1wCd6REEUkD31fR",
+	"T4SMERWvddFk8OKovZO5FpJPg+mbAYljFBETUJTWSrMw2kSWW7WePH4tIDpVRdDPdb4uL67lxVXj4ur6",
+	"c7YqH1Q0Jz82FxOxmwnz3MqodPJJuQJ9n5pOmRkohflRLvK0mOLzO8hTkL8tB/mhpV+VWHpMRLAyBMsA",
+	"aYgGNuYtlXI4xFknXnPHsvZsb8/zDx+ScRBOns7z5svnQcpbUqmoKHz3S/rUlt6xxb1jBf6w2d6xp3KD",
+	"KbxczDEBBCRCjYo2JlpSeaGja1rOnjZJzeQ1ueHSjAJAkMiuWVStvtBjPFzfm9Oq5PiNkb+uGfCGeHik",
+	"grESk56fPHEVHckGFJbaZoonoQnR38RBUBBfFITe3akMIyqRSWGAeq4Mr1B8OiWJpw4rMrbO0gScnmUQ",
+	"fda8mBmhK9USYzShzJZm00OUQu2AMhw8oxwbVq5Omrn8kjAiGhAZPiSBLS0RWV2S2565z+G4hiRX7XLK",
+	"lNN75MVUHodlDVL7qK+GjDk/j707O/7AbW5ttHa3dnY9d3t3sH7TGmxhf313gN3N1uZ6y9vc2t7dvNle",
+	"X/fx9g7ebZIbsoW3m+u7Gxs3NlIMVYCSvdVb1VC6zGNa8RotujZNrGqOtJ0M98nQS+H9mbggc6m1qcPa",
+	"co9+ofg2Sw3Zbi4U3pYkbdZVPQ4vLzuI6NnTnH2MJ0GI/Wf1KFfxIGs4ZoTIG1+iLgIvh0+l+NjZvffM",
+	"XwXb4wOOfMJWTWLY3/6tksLmGjP4DKd06r+EpA+fckGZJ2RFy8oKmjnS5Flz4g3ytGVvWbKBjQzcRQRi",
+	"XruYiNnWh54cxzRKEQtVq6z/8XJbbmMSAGYtP931+kl/yQ5LSYvNIK87MimKSu1rslcJgJAgrOlMmT0u",
+	"YwnueXwTUO8nMumyQfgFOFUpGczjDsl+5Cppd64Ouj//+GPuLVvrOxvz7g21b+rlhacIiexQS3IRKRmi",
+	"tWQwlrSEKqOzdHo7ugmdCif0w+nzVFUBCrsRSE9uLtZeVhPIWilk4cK0WPzu7q4dluK6hcaKtABBjUS1",
+	"X2BJXGZg4iTdBWVKB0hvTz+KA9J3UF92G4A/IMkf/k2KFSg87cs8hK7fn5+9lhRJmGLlYeQnMMkc4oLc",
+	"psfWbrQb5rkbO+X5adfzzfKZmhRiMi45fqb1LiW5+TlKKKgL6cyKN2mv/PMD/Oe6rGmITSvwOjMo3Xkn",
+	"2wfKYFApMS0oYIDJQcXWS1yXkSWy+ggpSFNJimvMrVEhSTu/UDW9aAVHWYNB0pchDeTNQn0e0TCiYrIy",
+	"IDKV3SNMgM4C1XY3XfBz7roqHQ9+Udot14XjFOkimEk5Eg/UUzFHsmgBfGtyugUd20b+47N3DScF6G33",
+	"zdusnT/5aQpb30RhPD7VIR35+/gWfkxQT0WIFTcc4tNI99VbQzmNYvVovaWkTQclpTSC8IFEK7I6xpB8",
+	"/PJqke1L2KqnFS3a5Se7yK1B09seuGQFpNqVVOHPtwjdnHWu/8/K/1/IVEy/nbcEL2IND7DpvWNQMZCP",
+	"m2YCw1pp56bJT3Eiq/n1NXK11aE8e2mu1amgS4vNfRJIHLWEIj6ktvBc33y1xOooZqr0ifCG1dMnUzmM",
+	"YG+oZr/gtrrmQLRoGPkkyigmC4cAqwSKmWGPhR6mocarWcduYWCJb0k+pWjnTygTT+fMAQL7LtOovpbL",
+	"J0lrqJ/D9Z+dSzW1cU/nSQKSeFxCFZCBvJFmZVSVF2EqTqlKVqyBUuhSzyxvmIvVIflr5VR9PY+TtY2V",
+	"ErqeNLEqfX0R6pXJqqAlraKr3tHKThLwK3W4MLAaF2b6NlpfKxP5ELNbJXH7NCLKeA4iB/mYE5dERDCP",
+	"o0n2AvtGpF671V3RRqmfX3C5ZQ7CST2XQgm/pCdf5WUn3pMP6Z+rypPiOlsleQ5nY8La591DKympunGi",
+	"zZCej9ZX3RnWRMoG4QIFeoQOb1UG4ikEDceE4TEtafKjcloAqzSM2d1eX3VX1/NGrUKbthjWtNl0pCot",
+	"e9gUwD196zBVZUpuknlhEUEmNF0/dCmi9zQgt8S3atNlHMlU6C7GaSEJfE90tHCRo9lJPc2ozZBRT6UZ",
+	"kRe7G/pUFvDsa+8yZVLd3tqYJaNNH6z6zcxWFQafrKLgDK9Z5ZqC5o6XCn/xGpS6rzZWjiap25XInTYd",
+	"ZKTftZIlQBnJ5nqFDXQF/pBD7VxJ2JTUOKZVwWqlXfR7KuTK6QUVJu1BYTrz+3Pk6cH5shll94yBEyJy",
+	"4wDsF+EdwiJVVC2tQzYxDpmjCtNjjnr/uN6/OGsfHrQve9dH7e5x5/Apj/KbC+iQ75PXV28xz7nu4yDy",
+	"rVO/H9e5dH0PKDzfxESXxEcqeyTyCRnnzwVR7qgK9Q8MUeYFsZ9jAq3apXQWU0XJxzGNCK85a4BpEEfk",
+	"Islln5d6r2K8ZV1iJ03Ch8sHHvW0DDBXpGSK3XBiGj/CBQf5jHBrRmgU3ucB+daikIaUizAq4KJKIlGK",
+	"a1qzLbv/kGmgaimJUFoCK7Nbpc0fSJk+y3I33N0CnkuTOt61ohWSY5cyxrOkwCvI6ibAfy17zXhm2eys",
+	"PSpJ/S4280xfuhHxCJ0q5PetYfxC6rCTaV1cQ5Ywcnu7XIZK2HsiZ6lQFzgEuNowv5uKoiuvcFDIyaMw",
+	"KPFfwi9JbvhthJlQrEuncjjSKREO0EUYFPTL7lxMl7qtkSxT0/DHVXjELBwcIayWJB3Ng4iQP2REnUd0",
+	"faxvFy/F3CbNWt4Hw9xB+/Sgc/yYkqXb7kyY1cOqh1c+nYnVacRjv7bc8VjDbInxtVw8zYcnZmU4W0uw",
+	"rb5Ah1OIXGgNzhbbyjZOTxWyjCZUxG3yumVyleZuruRqyIti2Qyv9GhsQS8VI2baIErSvpIzKUj8qhks",
+	"bDcrWDxUOAH4UTlfybKeP+UrAfjbyvjKs/AChk0ikul+AHY71D84Ozk/7vQ6hxCMpLoJqL8V2zvuHOrA",
+	"JKUg96XYLUg0kuHxqP/zVecKvoYOXUnQEVz6YAlit1JPUo2xX0CvE026xLcVqkyi5uXV/km315PhO+ed",
+	"08Pu6Ztr0x9KtYd2TIcDe8hl981pu3d10Wk4DQVTw2nAl/KPRM/vnr5pOI2Ds9Oj7sWJ+aB3IGmnIP9M",
+	"1t9wGmrt2VCSMtjKUXxG4G3mXMDGZ++Iime6lgFOEN7SPe3Bkq4u4FPvon16eSSFgzcX7dPe9cXZcZrm",
+	"aj6dt68u4d+rU/PX0UWn80/1VfJn+/j47N1x97J33T48zHy+6JyojhJqV3JBNQqgqYWfZ9C/lm9M4qoi",
+	"by4wU+ZIQKWA8gIDdmC625RIe5KyzQOna5NuuraI57qWiFdYxIqRj+IgjnhYYtjpe/LHvtGVYLx892tT",
+	"Ekj3T5URHVMlYE8Oj366+mMfn7bnV8h2GuFgwMn8xctg8jHmHGTO+5xzw15/03UzO1Ao5IpQ4GDuO0cQ",
+	"KpF5UbNWOIh6i6OPN1lqEf9THri6aBaOkPS85inQSLF7Ss3VbUut4k59AKAvHUcc6j6pJrlYFalEI4KZ",
+	"qvARBj7hQnYsuCeaD5rDN8lj2g+V9/0+jdd2umBU3dgBUcK1aBqGpPpjD5S/Qu6JTiCIxMRmZKlA/2Ay",
+	"EafKe2Y4SzqhoBZxZtq80mrZ0Z8tCCrnTOaRc1IS/Z66kOvHyGTxCHBToYxEOu3G5rlbnOn71s7clq07",
+	"RpRlH5hDMQ25dRbJn+bbWoVjHoEpZstsbKmII9aw7wtJ7MIcudDZ9EcZIa46FuwpYan/2vrqB9n5SAUH",
+	"48RPj5MeF7mqfLqNeURwoqrppuYVi/ThlT8+/O3lnvr31Q97L9Vff75//8OrOYX6tjZyAnJxob602VzN",
+	"hBHLo4yVQWeyig7SgpJJKctpx6fxjFdwfS5mp1+oqGj4fIbURWuJ0lrhdXUK5MEuh7zQZqdto1xtEuX6",
+	"cHWOHKYqfCrNyKqsyqWNCmdg6VNUUH1MwdSICMVMysoXyi0xyE+Yb1k0s5WGNOVMFzKE3JSigjpBkBQh",
+	"k0sxvStqbO5FHJD5G/zNF4U12AnMtlDvQzEkNyCRAfcFEsOIcNg2DbXpwaRvuFL11lQjurw671xcdg6z",
+	"umnFykU8HpOIE7+KGT0l8foRn4+9ZB9ZHVem3khW4xRVylXI/ZiKufNiQO3I4ynEkb8VGNvGYVDd2pbt",
+	"pbmZuZLhQdXNbQrWR9najK/k2S1tRez5a5vZLK5WX0IBVFxFSh7WIjBVxSAHYRCED1w1CzOxXnvv2Xv2",
+	"p/wT/Wkm/AlfraysIP1f+HjR+fmqe9G5Vlax9jH6E/VHlLWNQ9ZkFurP0jjdl7Fj/d/jMIpHIFKmJtT/",
+	"AuufbKmnYnf/q69eY/Vc/hP1lZ2972RnqpGH7e7xr9fH3ZPujKEO6gs6In+EjJh5ve5J5/pd9/Tw7B3M",
+	"8/GEwzAucCSnE+YXTXv3ttvrGLPVRefy0kH7x+2Dn+yvJBxKmyTcWtBRp2OBqMGQmYRg1VJrcPQ3YHFL",
+	"VzUmUWLZA6jGJDrEk8wjwPh2ffC2ffqmU/9M9FZ2jtu/wmROvJD5vGjDc4YD+5H5cAwLAimJaATPY1CB",
+	"3SDFhxq5GWbDS0IFzc/SqlfjTresEylr2NRWK/2xWRBMtlBqSbKTs6el+YMgX+NJyZrhFzAAqYxojB4o",
+	"88MHJFGc57S1EykM9K7gdn8nRYDe2ytpuu1m9DUjTswa7zQu2z0pUZw2PhRcDOk+bs/axWKdjTB/Rl0d",
+	"vUQvCDnEUYaM6EaahrJBqgqtNgM+nuQiRrf3ZICoHe758je3qYI9/2z95q6sf3gFBT42zVdQm6dEI83Q",
+	"QHl9PFNvQgUYcqOiqdhQKQ9r/HiMdJ+S8pwaQFZcEFwjqrp8GAtjUXYQTsX1+s4sE7OSLY0xk5oUv6tO",
+	"TTa/rD5LMcN5439Wo2Quo2STxQcbgENKhEppxANBVN9k9Q4d5eaFUT6ab33LdS09OwnoM+e83tyEIXPd",
+	"BhLb5xNKOCZT8RO70wQwC/8LEd9cm4WO4W77tI1gBIIhr9FV70C1qlPolQWnE8PdsPbPOKLecKEciOu/",
+	"rYGkWpwkK2Y3npb4j/ldxkc2dYM5jVReaTgNSyQBvpgKGsAr8/IDeNfyAoR+4FEHuGteQki+SkWE5CtL",
+	"CAA44D7Puc9sOOeUeio1J2aiyOrbnW2TSsa6DETB45sRFYL4KGZ+UbpxPbPQU+h75hnle/EuoqJ+hrCx",
+	"G8rEZy8cK0arbOoOwllzuhTXpO1VDKH4uqQXRqg0y1BeWLBdN/mQ2eVeyKBeOwbfUKKp7v32ZCLc3ARC",
+	"lXahH2Ch4ecPT944q44t8Ivbo2bec1/aIJJDd23ZUHtShO4/JzdkXdcnFUjgO8L3EEYBwQP0si+lG62b",
+	"jCjrv1IqCQ4CqRSySV9+vjsb9KUXGQ3iSKJ7yAh3EBZoFHIwyMaRDJ1fRaD46hyNAQ0CVWkY3pYjjNti",
+	"XG/stZTMZi+pOaWdBEE1EUFaPkC0Z5N6E25r6wB3Z4Nqr/jpbKDl0hniaJEUurjg+bkUj346G9REpbfS",
+	"ZaISo/p3MuYBLBhKqOK6wpN10HcSonAgOd2MU5/mQXcz9ifDEAo3pTlfGB/UwYl8NS0ZnzCDQo3RLbsA",
+	"9VtO85u9LxUZXioT1xDqM/GkU+Uz1I/SmumgJkjSzdYOuqecQlmu9uVBt2vlEmfWBHtVr8X/7PIqn5pO",
+	"s7VTbOS8KIzAbutgZWbV7U3qf6I2EmQ0DrAgiIOKrttkiKQEupYzz96dylir9uFJ1wRjyS9UqywTanWR",
+	"RFhdmAizLkROXZ+ddy7avbMLK3Lruv2mc9qbDqnqXJQtTuVyPF0pDhmLztNQdP5Ufs+vViojDOZOkljy",
+	"tCHyVSNqvuOiGmVR1SUx3bM9JykuL1pDA4hUknVJBY0ozJKThvs5y2L8hxRWr0lk6b5XqKORQ9IszpVi",
+	"Eggi2qZXTxLWUR8qm6WgmFb63NyNYuzXDuJh9GgDdjNb9SkNP6i8z8X7ZuAv2rdLmE+K5Spsgs9kzQDZ",
+	"uEwX/ZPBKSLtDqqaWtrXpE8DKoY0HskaDsGKz/HK1mZD2ufGrc2tu2b2vsuMn7rzLgkOFrjlgGklYXGy",
+	"ajFmHvghOcFBYfMQNaI4MQgMAdYzqD+zWkgydKVZpQAsjsWwLJo4eZSOeImoINzK+UcsfHjUy+uWDXMa",
+	"Qz7XJAtn9paPrM6d9I9ZYSx6F1ETLCd2e+a5fTgp4wIXlq+D3aO+wQAzLrWkm3eqMN7MFvrkfiUVV6vs",
+	"YkSwN5zdaRTeCbgHPf+i0CPcFPLklRYKU2dtIRU6CwP69BMUMzUBhFv4S607KSCi3oyk3QESH5EeXSlk",
+	"SJBoNA3IBaac+FCtW0UkgnVhZSrYvFk7Od6yGBZQudrQm5jmlL/GvbvaXHXnn12ebSYHmWx5FocLGalG",
+	"9/pcSlfjNTgpTyrmRTJ40vmt5CEvOJJDsruQlmefttRPxwyRiOI571BjdBXm7Lta2N8arN80PdffIJuD",
+	"rblvnKr/KF9vWqUVbjSkg+CoUEFVW8n1CLA9BRPU//niYKXlSi+j6WuAhiSCZAw20RHJlKONVmutue26",
+	"2RWpydOZtwvWeVpvFqusmRz92skyLGuzJ0yQiPgIW23wclddPTVuQRUpf7hJYb5iGU51dl4o/ne6PzdW",
+	"ATWmeLp8NBRQ+Aj7IjINe9qoP8If1dul+arv9h05TYs7jqp1ijw8Lmjb82wdtROgvn6z69xJJq+xGooX",
+	"nmjS9bqQUoGXyBE572K3l6W3ZvObKCfXw7eFS8G3VjOo7FKo3cP9m6yR19NWr2KLn7GJFQQwinFw/Xvk",
+	"tdzr++bMlWXDFWFaQbhiSZ6+bGM6BdcXqm34eyylwwAKffEYq7LENlq6rY2vdWoJd56WwY4O0Pr6+q4D",
+	"Lnxo9wvWER0VsXg3q2kIANlru1fL2jZCqtIvjwwjflQh4DqtznRpCB3DlDbLtOSLb7v6xYI5LFZP0Zmh",
+	"5Gbc59z5V+tYTOvYRbVUXvearOOM1iaOucOtWqNKYkqk1Dm1mdS4Rbum8ZzQNPNl9liYm1zPM2epUaD0",
+	"4dsC0jiKCEEPsuWICKFrnm/RxM2ksk0MrteMPWy9VSn4UGRusJlvSEc+TeUTqtusqSPMgJKkJOhNtujH",
+	"sqYb5CrqyJbF7dxJO4U8s7CAtX1a+gzL6owUyXAS39r+iNbl9rI0JMyjXF3Kz9G090lDLe7n7mbpBu3j",
+	"wJigal2IN2peToB8bMr2TQpNNYZY1yNV2oEwvbQMDKVbdiBRcAGDiU8GkjZMrmdRB16cIOwUcs1Pvckj",
+	"lfpiTip0ej1Ck+zcxdRwDUPYa3QUlKhr6wZIbonFEUrrTac3S2qbyF8CqU6qJARLk5wZCZaqj5q3mhtC",
+	"62TqAvjtQ5bpZlWBz4XCXSXMUlzmS4oaj/O3/bWkj6UgsZAgMW3kqi0NFFzsFicoZaCHst3YYjqY1YRP",
+	"+UEoU3EvMnrLeJSWWtpSS/sra2ljHPPZqfWWRZlypMbXxSxNhyW1Om3/3lJp/NaVRlmRKkXkAi8E+Ui5",
+	"AHfBQ20O9JUbIywV4oLCm/aBJwyj9Eru+rOcHVMm9NpFZO0e548qISuhfVQZAPnG5y8CIAH9tmoASJAg",
+	"4IovoLxGMM/SW00nUxohHac1vaVRWJgPY/rYBGnpL01ujglNsvw30+0J58WTmXi6OR3Tn9B6oBZauueX",
+	"pfVZEndi4u9OamdetI9k/p+soakKflr9gWWwtiqu0utelNb6NE8ppiNzRdSmpUS2SKI/0lgvDzN9TRT4",
+	"nCeCeKFP3lZo8ynHPJuQl7kc6whssxKf36lmIwyCmPyQwb2ZkIupAWUw+ylSnadkhs9OGc2lJCymQg6G",
+	"uKwRaJUI2dkkVl80nHMz68s4exeqRWcOx8kiWyltGkxYUCmtRgmq+YhML2rvdws01Bs6Wyl8ISfKU7oM",
+	"A+pTAbV5/n55dppNwLFzbKo3FoNUt0HMpEvZgRA4JhzdsjuEQDvGRRR7QrUXmNpGq5JFswAhlzS/pPmv",
+	"Q/OOpKu5lP94aTI54C8kVhrIv0Hx8kqqIAvIl7pMlAh1oMtrhAUKSFGd6cKWZJjpaH40ChmZrDaqZN8u",
+	"LfxLC/9f2sI/TaQlCXll+Qc423rDbians2qhrtlHSJLtG5UwM4PHgwH9mLMffKyTVDvbfiAfVd1+AFU1",
+	"azP7mBcVD1nMzj1fTgEQq8somT5SYVBp/HQGabkZGdYO0ud5F92RiWpeNwxZGEfEt/VVq/TnJZQHrV7u",
+	"86nMd6bghE66M5a56hEjsDULO/dhn2RbdHxHikun4NinIoxWmgbIvcY9JQ8qU+TLFy1ZHHFKCn2EJcHU",
+	"Gp8LrB8at/LmRfi6eo3R3Qx32MpwB/mkeszhUdIgvO/5ZUAA89sS/RJcKj9kwJLXadtbKB4qExzwiMjK",
+	"KpSZrDYH+UnDYLhRJN2gILwt7ta50nx8M/P/b0438wT3y5r5Suof4YmpGqKZoqZvo6SEUdqLC/5MKi5b",
+	"3nM4HmU/uA4HA+qRKNdZIp0+BabtRKiNw6o+YDjQybP8y1140872OnJoefHrTM2rQiOrvpQqXlSCMFwl",
+	"eEBBNuOKSh5UeE0VEZi9RQtdUdO7AbAUX1QiIpjH0aTxFYtpFd0x8zam+JLJrzt/28yNkasujKpHVb9v",
+	"bOAfde9k1vj8F5AN97d1Ef1SlnCrf+AqbVjVq25Wz+4tLLukmqfUPjTFX2WGCycgVMuL8O3lCbojZMyf",
+	"Io72uTh12i7GSZN6q9gzFgxziUKhEp2mD7Q/5KMVJksQ9p1kB0H6VlJDzHWtgTsyeY3k6IcIj8fE18M5",
+	"IT6iHN2RsUD6J8gAx/JItGPy7eWJfV+k72w4DeuR2RvE/qGA6sfxTUA9zT9nNVVRAwGcFxxF+EH1V8ly",
+	"r3a7c9B++PHH2f1Udpq7Rd1UeFJEY6ZxRI166qB1WtAfyY6jUPhlR2anG5eAnsGReZeowt5FI96TXpAm",
+	"9J2y6VIiyIujCC68rxINb15e3dy1GF0+urtU8gD7wKdD8K0VlZ/nwhq76VBWqLNr7pbIQmhEmQCymRvp",
+	"/uRCUyVG+0irbC1GkJfNZsT7vrMwpZSg8hLZ/A5uWZEsm2W9kxHJ9LOqy2QK4kdJY6UK1BOLYQrUb0kA",
+	"U3XM44iKiUIWFfVBcESiwurd2qzooP7vHr8O6D25/t///h9VqxW+EYQL+Y2s4nRDoBC6tMGHTJvc4K4H",
+	"xfuGoJswBgN0iLyAEiaQBzs/oB4WWiYQoeHWcpMN1hsAk+UMhQAbo/SjDEKp+oZMYFUGzCqEnFQniaNA",
+	"T+N7a2u3VAzjm1UvHK2lo6w/p3xCEgXe9nrncj9kjFU6Og0o2EPUFIDgSOXQ6Gg2R47nDoIEGu7Ixera",
+	"iPCnLo6oncEQivCeSWOu9AvDrsNlhhmIO2qyLLbDYZuDiSoPnfTmoiQtc5RY/MckhNQg42eeSO0SAvMR",
+	"D1ehHcwPP0jPwziMxOoPP6De8SVqrq7L5+vgCFxwbChkuiJPFMaC6Ce1YzEkTMAIGjJ4XL8ty1DRP+Q3",
+	"e2hfHijK4tTLLEbBsw02KMDBtM1CgUaYMkYEf7WK+h9XxklPw/57lun8qL/WkxWIsr47bM5rXVmWClWJ",
+	"O6DgKpGFWxhJykFTjggL49uhXtp+6EOHoh9+kOWHIb4D3eMgJg7qe3hEggPMST8tV9xEJ3R/FV2xOwbC",
+	"h/KhOsiPx4HaPwWvPKUI0wCKfQMdy6VGZABBoe/Zy2bTdV+tIiVIKBO/9nMixRiTzoIoZlRA49ikAwoM",
+	"7rsflfNnw0VD8hH59JYK3TGDMjSSxUs8mC6r3Xo4gq6P71lEb4cCdbrnK5ubyBsS747HI70T1j0oT/jj",
+	"inWP9k2tU10bRO+9ZlewYNS3HrDyE5nA+Rt2BtWhZQFpgPA9e9kPx4rJ918B5wHbJAuBvcBBwgm+7LOQ",
+	"kf6rVdQzNktQEiTeJlZMWZ4EvqIMtTbQMIyjpEyWbsMbcVO+6j3Dt5gyR8r08jXwhyaFDOwXZBzgCfH3",
+	"EDgD+681tTBV/0e+lIqkDtCW29QbeB7RexqQW7n1QcB/+EG/GrXclnlIvqAq5fJ0KPFNpTyVYqNl3Rvs",
+	"3YGdkPmr6IJgH96MxXvWf9PpobX75ppkRyvJQ/naJ6tQ5+e+Bq0TRWEEAA3xvbL+8iEek4QRcJnMpws1",
+	"wbv7Mhhp1Qt90tfdpeBvlDSZkswz32IqbTQFAeroT3R1ahrWdQ7Rn2jDbSY/N9Gf6OjsYr97eNg5lb+t",
+	"J7+10J/AmK9/6vx6rbqTZ2c35cN/aR93D1VPPfjRTX6ER590Ly+hYd5Rt3N8mPsdHt89ldOtpk/2iHV7",
+	"hGlkZQ/YsQact990TwvgaAKQl70LAKN3dnZ9fHb6JjcCIN0/O/xV/d6+kN2fNprryQAA9fSsd310dnWq",
+	"lrHhoA13Uw9oyY04PzvuHvx6fdg57aqNarWS35tyK1Wh/2td+V89aDcZ07LH6FXlHrNuDzm8Oj/uHrR7",
+	"ncxz1iUsvX9c5+BNfm6qny977V7nGvrqH3cPerlHrKsxSRP+axVji/5UFyPmef94HwsBV1PI+slDNtRD",
+	"uqeXV0dH3YNu57R3fXR1eniZWdSGRqKr414JyJtyxOnZYef66rT9S7t73N4/hkVvJri6JYfI4kinsp3a",
+	"ZnK6W3LB3cPOyflZr3N68GtmzQkYW24rN6x7en1+cfYmQcvdZCTszmWnrTbEBgJWfAHbKhuKaCRI520C",
+	"wV6ezFjFlkTVs4vylW6r45WNSi577dPD9sWh3LfLq/Pzs4teDvO23WYyvNc5OT8G6Iq3edttJUPbxxed",
+	"9uGv1ybwOrMB2+56MhAeVTJoIxmkSmh3z9Tw9vHx2bspMDfTVV2dnx//et35x0Gnczg1bgtl2r3lHmht",
+	"03YyULZ4KR+4gzLd3zLEue5klrSbDFVrPumcWqRhgdlMt9Kwp4vOQfccaCDDe7ab61MjbU7nZJ6abqlV",
+	"oPyiA8ztQO5vISybBQdhDvj84uygc3lpH957diAlEhTF+v6jOhnBScRedaPLm3OAacClqCcvWbiv5d3M",
+	"6R/EUTpOKjI6SrTTt54l2LxnqpGTkzTC1nlZji4K+xLw05HIB0KMKf2uq8bBrxuvHCUzyo9NObgJg9VN",
+	"PsCeUAM3ZR38bXfHec/kAYAUgo15S06DZ+kOOy+Bu79alU37AuoRxm2XUXuMvSFZaa26U9rQw8PDKpY/",
+	"r4bR7Zqey9eOuwed08uOnCObPInpqo9J/cxGc9VV48IxYXhMG3uN9VV3dV31lhpKPRMEEOkshg+3pKAA",
+	"Vxt+RYSJiBLuIEYeCBfqFFcbuarvDbAByAkdNV6+KsIjImRR5d+KNel0yNoxHVEh29nMGXg2GHBSaeRB",
+	"HPEwqjJSQn4UhaPKg3th5aFtT9SAoq3Ms1WHX2jM17HP9SZ1/RpTkuLyH5xGRPg4ZLrlY8t1jdavm59L",
+	"JVwpnGv/5sqQoowmc82zBoUmuv3G53LLkcbM1YaqbayLd1/IIOURLfXm6LFr6UCoLG4+rMyOnJyanAZP",
+	"6h1a6fpzJ6d7CevbcN2yGck+r+1jX09ryCnN+VOuGNaKPvHVpPX5k47C6Ib62u6y0dqdP6MXhieYTTR0",
+	"0ha/WWVFXSZIxHCgJqxXWs89pioB9rOMdB2NcDTRzEdHvpCE/egyJoqNgfnNtk6YCLO9SNa6/uyk/HDt",
+	"nkR0MClli6DKKRVVVd0Lwlt5xSmVXFtgAsruTI+cIeZDdZ9Ms81f5LsUiM9NVvJden4RZaXlVWEl0N2J",
+	"+Uvi+o8nLoWiKlvLBJctRl46ZK2UsnpWsXZjNHVSuxH5iD2h3Lra/iK41YdfN9+fprE3RBzoNz8jiZlX",
+	"FBBWL9s+YElP/9H0JE2BVl8Ci5beQKwiMwXVcgSlh+dIKiI+YZC9wsvleBONborlqkR0TryIiEqC/YH1",
+	"lm9Arlcx0kc0kPT2nOJouvD54qjZ5iWJL+VRkEcNPth3pecRzotoOyUwTd9OYxzykjvSdo3orkY6dstB",
+	"oXR9KoOrkjxVrS8du+UgHoIHiIgo75GxDCvwqIwzRq8l4SBw8yr+Aa4N8JfqSDAVppcBEHoLByEX2vl8",
+	"R4w7ZprXqOiUlOhqM5t8PMgH5ZUnXOyH/uQZ2IKCWNFN6v/XiWg5ttR8tvf7ZVKHPrccSypymM3jEdac",
+	"ZIrNp5bc7fHczd2YP+M0FEegmKkJFdjhQcgGAVUBRhvNCjABpfTC8BhHt0Qx3VaV1etWR4obfj+sWhEQ",
+	"eKY0rZSwa4s7NvYaxgXemMnJPcMcpmS1tU/ph67/WbH5gIiSfG2bHW+4zTXpZpVR2Sx8QCHTTBgCFrCO",
+	"X/HlJJUdLjtBQe/yaY4r5z2G4x5Y66giuxVy6GeX3sr4o7VXSx655JFLHlmisSoJ7zl4pKLAhEeqXoel",
+	"quw+Ft6QJA2f1OikMouDCPaGCPNic1HSd00bihD0ugb8R9LiS+U4MlKMNW1UGLJCk5JqlVhfHZbTqrqa",
+	"NDd4TiapADrHt6RYvQWHbjhAN3rnjTMXOMdS010as4wxKzDkUMWW9ZttHdaVBXnyKa2awfd0Am/jg2EQ",
+	"2qO9apC81JB8NiYM2JUfevGIMJHUl0oihGWUNCPE58XhtIDqLLR1qCkmoF/ynHZl/YpDvYxiSYbyZJ15",
+	"olyYNr4MBlpB8Koi2xRuWWuz0OuECDyNWA0WsvQyMRHYpXhyrgdUsYGasc9vAH1Obq+Y5nxjptm6JYtf",
+	"GjMpFwk+WBSYEMQ0FZrRc2yZlyKU8edoHIXjkONAVbCw7I6FMlzO5Yde9g1/gJjzrrBbS0t7qJwlhhHh",
+	"YCzV4p+MxmZ+KhWqWDL5Q5llMqlC/U1aJRV07yJa1SDZeuJXl2nZ5niXKvZSxV6q2IVM9lySCHhRGHnQ",
+	"UaSlvLaqnp2wYUWA04LR2qexLpg/0wT5joqhH+EHburVsYSkdZFz9ZgkK4aFIuHAr+UIhkCivydmJBX6",
+	"EZL/M/JRIB2+qh4SESFzk6gs/UC9oRbUM5x8mk0bSBdk1FYbmicwZH4x9qq2NFQl6JK7NLePS+a7ZL5L",
+	"5lvIfA3XsCXRMNK0g/DzsWOn3HxhuGEaB6fpW/nWEzgfhjQgiMnkUf4a9c0PvJ9EBsC9IpnBA6YCniYl",
+	"YCziiEByKkOxzohVD4HsnjXICCu0eDyasz6/djubTy412m+IeX1PVs6QGRRaVAmOK+nA+t4eB9jT2fN5",
+	"XqCUWhXUUxb0qgVKhW+m0NcXl4eWSu5SzlrKWUs5K6/kKj76gmc0vy+q764B44TFFJsm277yChlT4wue",
+	"Ck2m2IMlg8GqjJWSIMLuSRCOiZLAVBmMQPdmkHos8dE4FlyycM3Tpzn4Jb1lX0uPfXq+3dF7kpB6Fd7t",
+	"fmHejTDX16pujbtk5EtGvmTkU4wcWFNq9TPU83T8W/Jmw7zBOVPqwU2bL9ie/RdcuXQoRzGDv4jvpL2w",
+	"qVDc2Dh8pM/IeJ1wwEOtVCeeIaoeR3zQwWWxLxaaGYVK8iWRy3s2biafX8LLVOUDHSAFYC8V3mWUjonS",
+	"AXzQtd1J1bwzmJNNOsvXrSqlzqQzWz7CAvU9WZuhj7yQC6u5ARay6ptPxmJYHIchO0ylD/6+6kzo5qgm",
+	"da0CEHZvuwWmqWaq1SdqLCX+/qT6pDYYFim7besuzOncD88bGKXWOD+aJUXVJTNcxrNQLlCmD6JhgxZX",
+	"mWaDdpBiGSPMFvArZ4vM6vqVNjs1Tcy5MxX7oitJUEk2SpSBz0PKRRhNahvxszy0Ngs9s573ZUi8TNhJ",
+	"Vrak66VVf2GrfmhRwjPxgjUTyFxqcbqQ2ggYnXR8munrpOxHWZsSwsnPaYCzMkP1zQ99YAN9Vfix00cg",
+	"4hXxlXwLwr5iMn3HwHEzMSV8ecj0S0w+sFS7KLcqvSZwyoqtAAIU2U4qsKblfNVw/dQNd3cNKlVOcysl",
+	"U5Cn5FhLm1hd7rq0iy3tYku72PwbRTOrTJ3bGXdKVbtYYUZMxXvHA60+KL920ti+6frWLETYLhUvSzl4",
+	"4WhEhSA++C0U49eFHrxQlk8fCH3RVIiqlsD9JXm7WprF2ZecfMnJl5z8uykLIcn3WRl5rjrEHD4eEdk0",
+	"pr76UKwWXHT+3jno9SEHWovg0BZGvUSzcHXRUHbroJgJGugKgPZ9QK3roKi2BDxtKbkv+f2S3y/5/bdu",
+	"C1Kc74sL7qYofbkTrSMLCptxJg3SdncjDzPd6mqGz6yXvOm7zmDOrKXM9QM8MNnZpW146fOhXOUOS6JL",
+	"UcOi8ZQ86th7kyetfTJ/zvP8JJScOH5kpzkHtfe70rMDplnZsAnKN5b6drbdZrlvxyymNqn3kkV8QSo+",
+	"JALTYB4dL8l46eJZ2MWTpfvHkn35Zd3THSbn1xNRI7+F8BUJSd1AkUuBmY+jGqEsuotujbASf0RZti/2",
+	"l4grkdsxP6ZEIcKSKS1lCylbGGpO+Ir6Yg5TmVMZBSQWnwwok22VVaq94mTQ5vHwon0EJpxTVdwTRQR7",
+	"Qz1Lta+6IYMw6aqqFATilxU3kRB/q7VNJHBfp9iy2pcy4QR+dOzjWNpYljaWpY1lVqllRTQlvLKyaUXO",
+	"KTSigy6m4mznKGKKdlUTYREKHFzG43EwUd2Z+2Mcc+L3ZY1QVRM0Yazlild9hUtB+gVEmjlaFgxZSjNL",
+	"FetxKtYiEhBUlp2m0G5ypeqWarJfu3RTqarmrxHobZHqddFneAS93vvWQzQdAzx99FISb8hEBNFvd4SM",
+	"ubS9gFkF5r6apumrsb+wWJSQtfNNSVBqSV/aXTVfglq6qZYi1FKEqiBCSc73RUWoNd3imK99wr4fEc4/",
+	"z6y7rIebqm9qilNPitpXz3hOrttWgJ1jMfwCspdZUAkP1Hu2FL++Z271PclrSePy2vJaKZeIo1nlNPgd",
+	"l5XH1DxlyYJMBgJfoRuCfMJFJM1TqI10M3dTTlKnHwzCaAR2rgccBEQgDwcBR3148cuYMtHa3HrVfy3T",
+	"R1WugTUA+i28NLwoGawqvMu6kjL/CtrCq8Lwvewb78EIrUfuX12cdi5QyFJGhl6SgBPoDr9dIEbuxxH7",
+	"qwiRsJZaMU+tJ301NBsZz2h3lotfhpPnS2lyyZ+X0mThVQAkVUmGTKgcfkqIbEVMxgQec3VxWipdynuh",
+	"9NZQPokq94b0hMDgtJeH1h1f8ESvX0V9NYhE7+Ql0fX74EAB9s1N2SYMbkXF0l9wc5lIS4EXMi6i2BNh",
+	"1I7AaCDCzGvAVnCPg1iFFGW5/KF871+Fz6vVzMxeaD3xy2rydnXOPD2fJZ9f8vklny/k84rAalkNZnP8",
+	"w8758dmv172znzrlnF/z9jm8f6TZR0l1J5DiiIdHJM/y09mrqM9l8Erf6ApmjPq63MxwmELwTbptLPhK",
+	"mKK1C0vbwdJ1s5gpYJqknswqMKJMVJDuoOeFmqutASPsE/kLRhHx6JhKOp+hlZ90T3ulWvlWgVZ+Qpn4",
+	"q0hrsJavpJXDq2tKboATS618Ka0tpbVirnxCSxlwHRkNOGKpbCb5cinXlvkIc/KRYEwik5mMBsoyn19w",
+	"05c3SXVQNl+OeBgJKMpZ4BbSVlkoVyN/eDB939J8pxsSUHIv29ogn/ozAqwv5FK+3aAcBV9Zd3L40TSp",
+	"o5HZvKWot3QTfZmo5lQ2lOSu8e/JpEOJ32u3Ea4kJGIFhBIQ5SRwFs2QCduHJ93TEpFw55Vs/y0faPhL",
+	"wsaSEr9DfC8Trprb7kaBGgkwJFT8F5AjYRkqwuArSZMpADVlSokOS6FyyWOXQmUxO5e8SrPQJxAu31y0",
+	"T3vXF2fHnVIRE97E9xRzn3MDROQ+vCN1rwA1S8ULxDcyfV95BhLuDc1+VVShrC+47e5YvTh09EE40PcE",
+	"5VroNM8tqGcCPywZ/rfA8NUhLTn+kuMvOX6ZcRco5OlY/kXnl7OfOlV4vmbnhunHnETl1oQr+LVKvrQc",
+	"+H2XLoElzE8slvu11PGXecWggcc8q3DDNcmLFG45cE5WcVLrTdvtvCGOBImgzkhakZnBf4YkIjKr1YuI",
+	"T5igsio9ZUlVOWWW0vY+HPvQUye8LUstBsT/VjOLAbavk1gsd6VE3IHjXAo3S+FmKdzMTiWOFWcpYo9V",
+	"02AU53zQHWUtmWXtE/wzK4u4pDRTs9kqDDpZiA1eSRieXzCpwYmW7GMZXFI9L3gGiZZKMJoMpTV/Davq",
+	"P+U6hKwRhMywKsqEXVXoO1cq7KXMVy7uM1u1pOullgFaRhYrLGKVyFVErHLGfH0j82B0G4Xx2ITc8zJl",
+	"wUbob1VpsGH8OspDZpdKru7M7i+1iaU2sdQmZmsTGYIpYYNV1QrNIXPZ9VmJZu3Tfaa8YW1NY6Okwd+j",
+	"eGi25OKXk14WYWNL3rNURaqrIlXou1zMqUbCa1q8KU9qUb9XUVP00EdTsPN9qTRq2fOVGUuQXLKEJUtY",
+	"ILwxwxCSbOBKGpAeOkcFOsF3BJryQLNM7S15e3mi+2Wm/dGU/0U90owLiH9LIlPDVXV8kI3WSjUnRTdf",
+	"gFt8IS1Lrefr6Fd6L0tEEnVSS5VqqVItVarZKtWD4UmP0aUMr80pU/rrtU8PutjDk+lPC3JSU3TiS4hH",
+	"tVjTkp8sZaLqatJMmp0hBJWSpakhWKlwoBZ/mGoXocuueHEUAZuoXkhQUcmilQS/JCUviwMuKfpZE/wV",
+	"Hb7gBUX/qlI2PJZ4cUTFRJLPDcERiRp7v30AAuEkujeENY3Auu6eCtzujygTDzjyCYMepfd9FFAuZE1A",
+	"ScdxFDT2GkMhxnxvba3Z2l51V93V5t7Oxsa6JEYNedGLTBkonuZ0FfXIe63TKaU0QUOGZLMt1ct0TAMC",
+	"cW268hOoaAAVwyMCL0maBX12pgDQnX/Us9NaCg7isqq8DJiTAbL2A+WkgqedR/SeBuSW+GnkO9e5bDRC",
+	"D3iieKBWuyAlQrJCR75mTMJxQF5wO1zvJozlloys11t9DadByHrVrTRUY3ZB7RSzpH7LVd2GVM+1UnkD",
+	"gnXCrv7ZCwiOLFg0JhZsLGTCxgHRp6qKgafpAKOYCzTGXMKjKoMDJBiNo3AcchxY3Wu9mIvQp5jxF0gM",
+	"I8JliohumEuFBY3kd5SUwaMjJx1bUZfQyRaPsExOgoFjNk1WoknSpXNI9Sa8B3qXN4BTGB5t7X37vAt7",
+	"beOQDqgoBjQJzZTPoIKjexLRgb6u7KfAwMKHQOuY0ItNkRk9/oQI3Pj84fP/HQA=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

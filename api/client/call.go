@@ -37,14 +37,12 @@ func WithIdempotencyKey(key string) Option { return func(o *options) { o.key = k
 // the same key.
 func WithReplayed(to *bool) Option { return func(o *options) { o.replayed = to } }
 
-// effect says what a request may do, and so when it may be sent twice.
+// effect says what a request may do. Both kinds may be sent twice.
 type effect int
 
 const (
-	read      effect = iota + 1 // changes nothing
-	keyed                       // a write that carries an idempotency key
-	unkeyed                     // a write that does not: sent again only if it was refused before it had an effect
-	naturally                   // a write without a key whose repetition changes nothing
+	read  effect = iota + 1 // changes nothing
+	keyed                   // a write, which carries an idempotency key
 )
 
 // call sends the request that build makes until it is answered, and decodes the
@@ -66,7 +64,7 @@ func call[T any](ctx context.Context, c *Client, e effect, opts []Option, build 
 		if err == nil {
 			return decode[T](answer)
 		}
-		wait, again := retry(e, err)
+		wait, again := retry(err)
 		if !again {
 			return nil, err
 		}
@@ -86,15 +84,15 @@ func call[T any](ctx context.Context, c *Client, e effect, opts []Option, build 
 
 // retry tells whether a request that failed with err is worth sending again,
 // and after how long at least.
-func retry(e effect, err error) (time.Duration, bool) {
+func retry(err error) (time.Duration, bool) {
 	if refused, ok := errors.AsType[*Error](err); ok {
 		if refused.Code == CodeInternal {
-			// It may or may not have had its effect: only the key makes it safe.
-			return refused.RetryAfter, e != unkeyed
+			// It may or may not have had its effect; the key makes sending it again safe.
+			return refused.RetryAfter, true
 		}
 		return refused.RetryAfter, refused.Temporary()
 	}
-	if _, ok := errors.AsType[*UnreachableError](err); !ok || e == unkeyed {
+	if _, ok := errors.AsType[*UnreachableError](err); !ok {
 		return 0, false
 	}
 	return 0, !hopeless(err)

@@ -306,10 +306,14 @@ func (e PolicyRuleDays) Valid() bool {
 const (
 	PolicyRuleTypeBLACKLISTADDRESS PolicyRuleType = "BLACKLIST_ADDRESS"
 	PolicyRuleTypeDAILYLIMIT       PolicyRuleType = "DAILY_LIMIT"
+	PolicyRuleTypeDELAY            PolicyRuleType = "DELAY"
 	PolicyRuleTypeMAXAMOUNT        PolicyRuleType = "MAX_AMOUNT"
 	PolicyRuleTypeMAXFEE           PolicyRuleType = "MAX_FEE"
 	PolicyRuleTypeREQUIREAPPROVAL  PolicyRuleType = "REQUIRE_APPROVAL"
 	PolicyRuleTypeTIMEWINDOW       PolicyRuleType = "TIME_WINDOW"
+	PolicyRuleTypeTOKENBURNLIMIT   PolicyRuleType = "TOKEN_BURN_LIMIT"
+	PolicyRuleTypeTOKENMINTLIMIT   PolicyRuleType = "TOKEN_MINT_LIMIT"
+	PolicyRuleTypeTOKENROLECHANGE  PolicyRuleType = "TOKEN_ROLE_CHANGE"
 	PolicyRuleTypeWHITELISTADDRESS PolicyRuleType = "WHITELIST_ADDRESS"
 )
 
@@ -320,6 +324,8 @@ func (e PolicyRuleType) Valid() bool {
 		return true
 	case PolicyRuleTypeDAILYLIMIT:
 		return true
+	case PolicyRuleTypeDELAY:
+		return true
 	case PolicyRuleTypeMAXAMOUNT:
 		return true
 	case PolicyRuleTypeMAXFEE:
@@ -327,6 +333,12 @@ func (e PolicyRuleType) Valid() bool {
 	case PolicyRuleTypeREQUIREAPPROVAL:
 		return true
 	case PolicyRuleTypeTIMEWINDOW:
+		return true
+	case PolicyRuleTypeTOKENBURNLIMIT:
+		return true
+	case PolicyRuleTypeTOKENMINTLIMIT:
+		return true
+	case PolicyRuleTypeTOKENROLECHANGE:
 		return true
 	case PolicyRuleTypeWHITELISTADDRESS:
 		return true
@@ -917,6 +929,11 @@ type CredentialCreate struct {
 	// Example: ["10.0.0.0/8"]
 	Cidrs *Cidrs `json:"cidrs,omitempty"`
 
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
 	// Label A name. UTF-8 without control characters and without characters that change the direction of text.
 	//
 	// Example: treasury
@@ -955,10 +972,10 @@ type CredentialCreated struct {
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	ID CredentialID `json:"id"`
 
-	// Key The bearer key. Keep it; it is not shown again.
+	// Key The bearer key. Keep it; it is not shown again, not even to a retry with the same idempotency key.
 	//
 	// Example: qcs_test_…
-	Key string `json:"key"`
+	Key *string `json:"key,omitempty"`
 
 	// Label UTF-8 without control characters and without characters that change the direction of text.
 	//
@@ -1204,6 +1221,11 @@ type ErrorEnvelope struct {
 //
 // Example: MEDIUM
 type FeeStrategy string
+
+// GroupName A group of the charter.
+//
+// Example: approvers
+type GroupName = string
 
 // Hash 32 bytes, `0x` and lower-case hex.
 //
@@ -1682,12 +1704,15 @@ type PolicyList struct {
 //
 // | type | fields |
 // | --- | --- |
-// | REQUIRE_APPROVAL | `minApprovers`, `approverGroup`, `operations?`, `aboveAmount?` |
+// | REQUIRE_APPROVAL | `minApprovers` and `approverGroup`, or `quorum`; `operations?`, `aboveAmount?` |
 // | MAX_AMOUNT | `amount`, `operations?` |
 // | DAILY_LIMIT | `amount`, `operations?`, `timezone?` |
 // | TIME_WINDOW | `days`, `start`, `end`, `timezone?` |
 // | WHITELIST_ADDRESS, BLACKLIST_ADDRESS | `addresses` |
 // | MAX_FEE | `amount` |
+// | TOKEN_MINT_LIMIT, TOKEN_BURN_LIMIT | `perOperation`, `perDay` |
+// | TOKEN_ROLE_CHANGE | `minApprovers` and `approverGroup`, or `quorum` |
+// | DELAY | `seconds`, `operations?` |
 //
 // Example: {"approverGroup":"approvers","minApprovers":2,"type":"REQUIRE_APPROVAL"}
 type PolicyRule struct {
@@ -1707,7 +1732,7 @@ type PolicyRule struct {
 	// ApproverGroup A group of the charter.
 	//
 	// Example: approvers
-	ApproverGroup *string `json:"approverGroup,omitempty"`
+	ApproverGroup *GroupName `json:"approverGroup,omitempty"`
 
 	// Days The days on which a window starts.
 	//
@@ -1726,6 +1751,26 @@ type PolicyRule struct {
 
 	// Operations The operations that the rule is about; absent, all of them.
 	Operations *[]OperationType `json:"operations,omitempty"`
+
+	// PerDay A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	PerDay *Amount `json:"perDay,omitempty"`
+
+	// PerOperation A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	PerOperation *Amount `json:"perOperation,omitempty"`
+
+	// Quorum Whom it takes: a leaf (`group` and `min`), or `all`, `any` or `kOf` over further ones, at most four deep. One person fills one leaf.
+	//
+	// Example: {"group":"approvers","min":2}
+	Quorum *Quorum `json:"quorum,omitempty"`
+
+	// Seconds How long to wait after the quorum was recorded.
+	//
+	// Example: 3600
+	Seconds *int64 `json:"seconds,omitempty"`
 
 	// Start When the window opens.
 	//
@@ -1791,6 +1836,56 @@ type PolicyWrite struct {
 	// Example: vault_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	VaultAccountID *VaultAccountID `json:"vaultAccountId,omitempty"`
 }
+
+// Quorum Whom it takes: a leaf (`group` and `min`), or `all`, `any` or `kOf` over further ones, at most four deep. One person fills one leaf.
+//
+// Example: {"group":"approvers","min":2}
+type Quorum struct {
+	// All Quorums.
+	//
+	// Example: [{"group":"approvers","min":2}]
+	All *QuorumList `json:"all,omitempty"`
+
+	// Any Quorums.
+	//
+	// Example: [{"group":"approvers","min":2}]
+	Any *QuorumList `json:"any,omitempty"`
+
+	// Group A group of the charter.
+	//
+	// Example: approvers
+	Group *GroupName `json:"group,omitempty"`
+
+	// KOf Holds where `k` of its quorums do.
+	//
+	// Example: {"k":1,"of":[{"group":"approvers","min":2}]}
+	KOf *QuorumKOf `json:"kOf,omitempty"`
+
+	// Min How many persons of the group.
+	//
+	// Example: 2
+	Min *int `json:"min,omitempty"`
+}
+
+// QuorumKOf Holds where `k` of its quorums do.
+//
+// Example: {"k":1,"of":[{"group":"approvers","min":2}]}
+type QuorumKOf struct {
+	// K How many must hold.
+	//
+	// Example: 2
+	K int `json:"k"`
+
+	// Of Quorums.
+	//
+	// Example: [{"group":"approvers","min":2}]
+	Of QuorumList `json:"of"`
+}
+
+// QuorumList Quorums.
+//
+// Example: [{"group":"approvers","min":2}]
+type QuorumList = []Quorum
 
 // RequestID A request's id, 1 to 128 visible ASCII characters.
 //
@@ -2897,6 +2992,18 @@ type ListCredentialsParams struct {
 	UserID *UserIDFilter `form:"userId,omitempty" json:"userId,omitempty"`
 }
 
+// CreateCredentialParams defines parameters for CreateCredential.
+type CreateCredentialParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RevokeCredentialParams defines parameters for RevokeCredential.
+type RevokeCredentialParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetLedgerParams defines parameters for GetLedger.
 type GetLedgerParams struct {
 	// From The sequence of the first batch.
@@ -3352,28 +3459,28 @@ type ClientInterface interface {
 
 	// CreateCredentialWithBody Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept. Therefore this route takes no idempotency key; a key whose answer was lost is revoked.
+	// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/credentials (the `CreateCredential` operationId).
-	CreateCredentialWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateCredentialWithBody(ctx context.Context, params *CreateCredentialParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateCredential Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept. Therefore this route takes no idempotency key; a key whose answer was lost is revoked.
+	// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/credentials (the `CreateCredential` operationId).
-	CreateCredential(ctx context.Context, body CreateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateCredential(ctx context.Context, params *CreateCredentialParams, body CreateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeCredential Revoke an API key
 	//
 	// The key answers 401/1002 from now on. Revoking a revoked key changes nothing.
 	//
 	// Corresponds with DELETE /v1/credentials/{credentialId} (the `RevokeCredential` operationId).
-	RevokeCredential(ctx context.Context, credentialID CredentialID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeCredential(ctx context.Context, credentialID CredentialID, params *RevokeCredentialParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetLedger Read the ledger
 	//
@@ -3888,13 +3995,13 @@ func (c *Wire) ListCredentials(ctx context.Context, params *ListCredentialsParam
 
 // CreateCredentialWithBody Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept. Therefore this route takes no idempotency key; a key whose answer was lost is revoked.
+// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/credentials (the `CreateCredential` operationId).
-func (c *Wire) CreateCredentialWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateCredentialRequestWithBody(c.Server, contentType, body)
+func (c *Wire) CreateCredentialWithBody(ctx context.Context, params *CreateCredentialParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCredentialRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3907,13 +4014,13 @@ func (c *Wire) CreateCredentialWithBody(ctx context.Context, contentType string,
 
 // CreateCredential Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept. Therefore this route takes no idempotency key; a key whose answer was lost is revoked.
+// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/credentials (the `CreateCredential` operationId).
-func (c *Wire) CreateCredential(ctx context.Context, body CreateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateCredentialRequest(c.Server, body)
+func (c *Wire) CreateCredential(ctx context.Context, params *CreateCredentialParams, body CreateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCredentialRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3929,8 +4036,8 @@ func (c *Wire) CreateCredential(ctx context.Context, body CreateCredentialJSONRe
 // The key answers 401/1002 from now on. Revoking a revoked key changes nothing.
 //
 // Corresponds with DELETE /v1/credentials/{credentialId} (the `RevokeCredential` operationId).
-func (c *Wire) RevokeCredential(ctx context.Context, credentialID CredentialID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeCredentialRequest(c.Server, credentialID)
+func (c *Wire) RevokeCredential(ctx context.Context, credentialID CredentialID, params *RevokeCredentialParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeCredentialRequest(c.Server, credentialID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5218,18 +5325,18 @@ func NewListCredentialsRequest(server string, params *ListCredentialsParams) (*h
 }
 
 // NewCreateCredentialRequest calls the generic CreateCredential builder with application/json body
-func NewCreateCredentialRequest(server string, body CreateCredentialJSONRequestBody) (*http.Request, error) {
+func NewCreateCredentialRequest(server string, params *CreateCredentialParams, body CreateCredentialJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateCredentialRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateCredentialRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateCredentialRequestWithBody constructs an http.Request for the CreateCredential method, with any body, and a specified content type
-func NewCreateCredentialRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateCredentialRequestWithBody(server string, params *CreateCredentialParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -5254,11 +5361,26 @@ func NewCreateCredentialRequestWithBody(server string, contentType string, body 
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewRevokeCredentialRequest constructs an http.Request for the RevokeCredential method
-func NewRevokeCredentialRequest(server string, credentialID CredentialID) (*http.Request, error) {
+func NewRevokeCredentialRequest(server string, credentialID CredentialID, params *RevokeCredentialParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5286,6 +5408,21 @@ func NewRevokeCredentialRequest(server string, credentialID CredentialID) (*http
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil

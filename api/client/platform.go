@@ -147,17 +147,18 @@ func (c *Client) ListCredentials(ctx context.Context, params ListCredentialsPara
 	})
 }
 
-// CreateCredential makes an API key. Its secret is in this answer only; if the answer is lost, revoke the key and make another.
+// CreateCredential makes an API key. Only a first answer holds its secret: if Key is nil, an earlier answer was
+// lost; revoke the key and make another.
 func (c *Client) CreateCredential(ctx context.Context, body CredentialCreate, opts ...Option) (*CredentialCreated, error) {
-	return call[CredentialCreated](ctx, c, unkeyed, opts, func() (*http.Request, error) {
-		return NewCreateCredentialRequest(c.server, body)
+	return call[CredentialCreated](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewCreateCredentialRequest(c.server, nil, body)
 	})
 }
 
 // RevokeCredential revokes an API key.
 func (c *Client) RevokeCredential(ctx context.Context, credentialID string, opts ...Option) (*Credential, error) {
-	return call[Credential](ctx, c, naturally, opts, func() (*http.Request, error) {
-		return NewRevokeCredentialRequest(c.server, credentialID)
+	return call[Credential](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewRevokeCredentialRequest(c.server, credentialID, nil)
 	})
 }
 
