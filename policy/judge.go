@@ -1,32 +1,239 @@
 package policy
 
 import (
-	"math/big"
-
-	"github.com/mintwarden/mintwarden/chain/tx"
+	"cmp"
+	"fmt"
+	"slices"
 )
 
-// Judge says whether the intent may be signed now.
-func Judge(in Input) Verdict { return Verdict{Outcome: Deny} }
-
-// ApprovalsComplete is true where no approval is missing: what is not allowed yet only waits for a
-// DELAY, or is denied for another reason.
-func (v Verdict) ApprovalsComplete() bool { return false }
-
-// Approvals is what the most demanding approval rule asks for: its group, how many of it approved,
-// how many must.
-func (v Verdict) Approvals() (group string, have, need int) { return "", 0, 0 }
-
-// Transaction is what the intent puts on the chain.
-func (i *Intent) Transaction(nonce, gas uint64, maxFee, tip *big.Int) (*tx.Unsigned, error) {
-	return nil, ErrDocument
+// Judge says whether the intent may be signed now. It is a function of its input alone. An
+// operation is judged by the versions that it was submitted under and by those in force, and the
+// stricter verdict holds; every rule of both is in the answer.
+func Judge(in Input) Verdict {
+	j := judgement{Input: in}
+	if in.Intent == nil || in.Charter == nil {
+		j.add(rankIntent, RuleOutcome{Rule: ReasonIntent, Outcome: Deny, Message: "there is no intent or no charter to judge by"})
+		return j.verdict()
+	}
+	for _, why := range j.misfits() {
+		j.add(rankIntent, RuleOutcome{Rule: ReasonIntent, Outcome: Deny, Message: why})
+	}
+	inForce := slices.DeleteFunc(slices.Clone(in.Policies), func(p *InForce) bool { return p == nil || p.Policy == nil || p.Policy.Retired })
+	submitted := j.submitted()
+	j.policies = distinct(slices.Concat(inForce, submitted))
+	j.checkSet("in force", inForce)
+	j.checkSet("at submission", submitted)
+	if b := in.Binding; b != nil && !slices.ContainsFunc(inForce, func(p *InForce) bool { return p.Policy.ID == b.PolicyID }) {
+		j.add(rankPolicy, RuleOutcome{Rule: ReasonPolicy, Outcome: Deny, Message: fmt.Sprintf("policy %s of token %s is not in force", b.PolicyID, b.TokenID)})
+	}
+	for _, p := range j.policies {
+		for n := range p.Policy.Rules {
+			j.rule(p.Policy, &p.Policy.Rules[n])
+		}
+	}
+	j.delays()
+	return j.verdict()
 }
 
-// Glossary is what Words needs beside the intent.
-type Glossary struct {
-	Currency string     // symbol of the network's native currency, 18 decimals
-	Policies []*InForce // those that the intent names, verified
+// The order in which reasons are reported (spec/policy.md).
+const (
+	rankIntent = iota
+	rankPolicy
+	rankMaxAmount
+	rankBlacklist
+	rankWhitelist
+	rankDailyLimit
+	rankTimeWindow
+	rankMaxFee
+	rankApproval
+	rankDelay
+)
+
+type ranked struct {
+	rank int
+	RuleOutcome
 }
 
-// Words is the intent in one paragraph for a person who decides on it.
-func (i *Intent) Words(g Glossary) string { return "" }
+// judgement is one run of Judge.
+type judgement struct {
+	Input
+	policies []*InForce // every version that judges, each once, in the order of id and version
+	outcomes []ranked
+}
+
+func (j *judgement) add(rank int, o RuleOutcome) { j.outcomes = append(j.outcomes, ranked{rank, o}) }
+
+// of begins the outcome of a rule that somebody wrote.
+func of(p *Policy, r *Rule) RuleOutcome {
+	return RuleOutcome{PolicyID: p.ID, PolicyVersion: p.Version, Rule: r.Type, Outcome: Deny}
+}
+
+// submitted gives the versions that the intent names, and denies where one is not to be had.
+func (j *judgement) submitted() []*InForce {
+	var out []*InForce
+	for _, ref := range j.Intent.Policies {
+		n := slices.IndexFunc(slices.Concat(j.Policies, j.Submitted), func(p *InForce) bool { return p != nil && p.Policy != nil && p.Ref() == ref })
+		if n < 0 {
+			j.add(rankPolicy, RuleOutcome{PolicyID: ref.ID, PolicyVersion: ref.Version, Rule: ReasonPolicy, Outcome: Deny,
+				Message: fmt.Sprintf("the intent names version %d of policy %s, %s, which was never in force", ref.Version, ref.ID, ref.Digest)})
+			continue
+		}
+		out = append(out, slices.Concat(j.Policies, j.Submitted)[n])
+	}
+	return out
+}
+
+// distinct gives each version once, in the order of id and version, so that no order of arguments
+// shows in a verdict.
+func distinct(all []*InForce) []*InForce {
+	slices.SortStableFunc(all, func(a, b *InForce) int {
+		return cmp.Or(cmp.Compare(a.Policy.ID, b.Policy.ID), cmp.Compare(a.Policy.Version, b.Policy.Version), cmp.Compare(a.Digest, b.Digest))
+	})
+	return slices.CompactFunc(all, func(a, b *InForce) bool { return a.Ref() == b.Ref() })
+}
+
+// checkSet holds a set of policies to what must be there: a policy, an approval rule about the
+// operation, and a limit of its fee.
+func (j *judgement) checkSet(when string, set []*InForce) {
+	if len(set) == 0 {
+		j.add(rankPolicy, RuleOutcome{Rule: ReasonPolicy, Outcome: Deny, Message: "no policy covers the operation (" + when + ")"})
+		return
+	}
+	if !anyRule(set, func(r *Rule) bool { return r.isApproval() && r.about(j.Intent.OperationType) }) {
+		j.add(rankApproval, RuleOutcome{Rule: RuleRequireApproval, Outcome: Deny,
+			Message: fmt.Sprintf("no approval rule is about %s (%s)", j.Intent.OperationType, when)})
+	}
+	if !anyRule(set, func(r *Rule) bool { return r.Type == RuleMaxFee }) {
+		o := RuleOutcome{Rule: RuleMaxFee, Outcome: Deny, Requested: j.Intent.FeeCap.String()}
+		if network, ok := j.Charter.Network(j.Intent.Network); ok {
+			j.atMost(&o, j.Intent.FeeCap, network.DefaultMaxFee, "the charter's fee limit of "+network.Name)
+		} else {
+			o.Message = fmt.Sprintf("network %s has no fee limit", j.Intent.Network)
+		}
+		if !slices.ContainsFunc(j.outcomes, func(have ranked) bool { return have.RuleOutcome == o }) {
+			j.add(rankMaxFee, o)
+		}
+	}
+}
+
+func anyRule(set []*InForce, match func(*Rule) bool) bool {
+	for _, p := range set {
+		for n := range p.Policy.Rules {
+			if match(&p.Policy.Rules[n]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// rule judges one rule; DELAY waits for the others.
+func (j *judgement) rule(p *Policy, r *Rule) {
+	o := of(p, r)
+	op := j.Intent.OperationType
+	if _, known := ruleFields[r.Type]; known && !r.about(op) && !r.implied(op) {
+		o.Outcome, o.Message = Allow, fmt.Sprintf("is not about %s", op)
+		j.add(rankApproval, o)
+		return
+	}
+	switch r.Type {
+	case RuleRequireApproval, RuleTokenRoleChange:
+		j.approval(&o, r)
+		j.add(rankApproval, o)
+	case RuleMaxAmount:
+		j.maxAmount(&o, r.Amount)
+		j.add(rankMaxAmount, o)
+	case RuleDailyLimit:
+		j.dailyLimit(&o, r, r.Amount)
+		j.add(rankDailyLimit, o)
+	case RuleTokenMintLimit, RuleTokenBurnLimit:
+		daily := o
+		j.maxAmount(&o, r.PerOperation)
+		j.add(rankMaxAmount, o)
+		j.dailyLimit(&daily, r, r.PerDay)
+		j.add(rankDailyLimit, daily)
+	case RuleTimeWindow:
+		j.timeWindow(&o, r)
+		j.add(rankTimeWindow, o)
+	case RuleWhitelistAddress:
+		j.whitelist(&o, r)
+		j.add(rankWhitelist, o)
+	case RuleBlacklistAddress:
+		j.blacklist(&o, r)
+		j.add(rankBlacklist, o)
+	case RuleMaxFee:
+		o.Requested = j.Intent.FeeCap.String()
+		if r.Amount == nil {
+			o.Message = "the rule has no amount"
+		} else {
+			j.atMost(&o, j.Intent.FeeCap, *r.Amount, "the fee limit")
+		}
+		j.add(rankMaxFee, o)
+	case RuleDelay:
+		// judged last, by delays
+	default:
+		o.Message = fmt.Sprintf("rule type %.40q is not known", r.Type)
+		j.add(rankPolicy, o)
+	}
+}
+
+// verdict puts the outcomes in order and finds the one to report.
+func (j *judgement) verdict() Verdict {
+	slices.SortStableFunc(j.outcomes, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.PolicyID, b.PolicyID), cmp.Compare(a.PolicyVersion, b.PolicyVersion),
+			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
+	})
+	v := Verdict{Outcome: Allow, Rules: make([]RuleOutcome, len(j.outcomes))}
+	for n, o := range j.outcomes {
+		v.Rules[n] = o.RuleOutcome
+		switch {
+		case o.Outcome == Allow:
+		case o.Outcome == Wait && v.Outcome == Allow:
+			v.Outcome, v.Reported = Wait, &v.Rules[n]
+		case o.Outcome != Wait && v.Outcome != Deny:
+			v.Outcome, v.Reported = Deny, &v.Rules[n]
+		}
+	}
+	if len(v.Rules) == 0 {
+		v.Outcome = Deny
+	}
+	if v.Reported != nil {
+		reported := *v.Reported
+		v.Reported = &reported
+	}
+	return v
+}
+
+// ApprovalsComplete is true where no approval is missing: what is not allowed yet waits for a DELAY
+// only, or is denied for another reason.
+func (v Verdict) ApprovalsComplete() bool {
+	complete := false
+	for _, o := range v.Rules {
+		if o.Rule != RuleRequireApproval && o.Rule != RuleTokenRoleChange {
+			continue
+		}
+		if o.Outcome != Allow {
+			return false
+		}
+		complete = true
+	}
+	return complete
+}
+
+// Approvals is what the most demanding approval rule asks for: its group, how many persons'
+// approvals count, how many must. An unmet rule comes before a met one. All are zero where nobody
+// is asked.
+func (v Verdict) Approvals() (group string, have, need int) {
+	var best RuleOutcome
+	for _, o := range v.Rules {
+		if o.Need == 0 {
+			continue
+		}
+		unmet, bestUnmet := o.Outcome != Allow, best.Need > 0 && best.Outcome != Allow
+		if best.Need == 0 || unmet && !bestUnmet || unmet == bestUnmet && o.Need-o.Have > best.Need-best.Have ||
+			unmet == bestUnmet && o.Need-o.Have == best.Need-best.Have && o.Need > best.Need {
+			best = o
+		}
+	}
+	return best.Group, best.Have, best.Need
+}

@@ -1,0 +1,172 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// approval judges a rule that asks for people. Membership is the current charter's: somebody who
+// was removed since no longer counts. A rejection by a member denies, whatever intent bytes it
+// holds and even where the amount asks nobody.
+func (j *judgement) approval(o *RuleOutcome, r *Rule) {
+	tree := r.tree()
+	o.Group = strings.Join(tree.groups(), ", ")
+	if _, ok := tree.choices(); !ok {
+		o.Message = "the quorum asks nobody, or cannot be evaluated"
+		return
+	}
+	for _, g := range tree.groups() {
+		if _, ok := j.Charter.Group(g); !ok {
+			o.Message = fmt.Sprintf("group %s is not in the charter", Printable(g))
+			return
+		}
+	}
+	if who := j.rejecters(tree); len(who) > 0 {
+		o.Message = "rejected by " + strings.Join(who, ", ")
+		return
+	}
+	if !j.asks(r) {
+		o.Outcome, o.Message = Allow, fmt.Sprintf("asks nobody up to %s", r.AboveAmount)
+		return
+	}
+	have := j.approvers(tree, j.Decisions)
+	o.Have, o.Need = len(have), tree.need()
+	switch {
+	case tree.holds(have, j.member):
+		o.Outcome, o.Message = Allow, fmt.Sprintf("approved by %s: %s", strings.Join(have, ", "), tree)
+	case !tree.holds(j.possible(tree), j.member):
+		o.Message = fmt.Sprintf("%s cannot be reached: too few may approve what %s asked for", tree, j.Intent.Requester)
+	default:
+		o.Outcome, o.Message = Wait, fmt.Sprintf("%d of %d needed approvals: %s", len(have), o.Need, tree)
+	}
+}
+
+// asks is false where the rule lets amounts up to aboveAmount pass and this is one.
+func (j *judgement) asks(r *Rule) bool {
+	amount, ok := j.Intent.Amount()
+	return r.AboveAmount == nil || !ok || amount.Cmp(*r.AboveAmount) > 0
+}
+
+func (j *judgement) member(group, person string) bool {
+	members, _ := j.Charter.Group(group)
+	return slices.Contains(members, person)
+}
+
+func (j *judgement) memberOfAny(tree *Quorum, person string) bool {
+	return slices.ContainsFunc(tree.groups(), func(g string) bool { return j.member(g, person) })
+}
+
+// rejecters are the members who rejected the operation, sorted. A suspended member's stays.
+func (j *judgement) rejecters(tree *Quorum) []string {
+	var out []string
+	for _, d := range j.Decisions {
+		if d.Verb != Approve && j.memberOfAny(tree, d.Person) {
+			out = append(out, d.Person)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// approvers are the distinct persons, sorted, whose approval of exactly this intent counts.
+func (j *judgement) approvers(tree *Quorum, decisions []RecordedDecision) []string {
+	var out []string
+	for _, d := range decisions {
+		if d.Verb == Approve && d.Intent == j.IntentDigest && d.Person != j.Intent.Requester &&
+			!slices.Contains(j.Suspended, d.Person) && j.able(d.Person) && j.memberOfAny(tree, d.Person) {
+			out = append(out, d.Person)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// able is true of a person of the charter who has a key to decide with.
+func (j *judgement) able(person string) bool {
+	p, ok := j.Charter.Person(person)
+	return ok && len(p.Keys) > 0
+}
+
+// possible are all who could approve this request if they would. A suspension may be lifted in
+// time, so it does not count here.
+func (j *judgement) possible(tree *Quorum) []string {
+	var out []string
+	for _, g := range tree.groups() {
+		members, _ := j.Charter.Group(g)
+		for _, person := range members {
+			if person != j.Intent.Requester && j.able(person) {
+				out = append(out, person)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// delays judges the DELAY rules, which count from the moment at which every approval rule held.
+func (j *judgement) delays() {
+	op := j.Intent.OperationType
+	var quorum time.Time
+	var complete, known bool
+	for _, p := range j.policies {
+		for n := range p.Policy.Rules {
+			r := &p.Policy.Rules[n]
+			if r.Type != RuleDelay || !r.about(op) && !r.implied(op) {
+				continue
+			}
+			if !known {
+				quorum, complete = j.quorumAt()
+				known = true
+			}
+			o := of(p.Policy, r)
+			until := quorum.Add(time.Duration(min(r.Seconds, maxDelay)) * time.Second)
+			switch {
+			case r.Seconds == 0 || r.Seconds > maxDelay:
+				o.Message = fmt.Sprintf("a delay of %d seconds cannot be evaluated", r.Seconds)
+			case !complete:
+				o.Outcome, o.Message = Wait, fmt.Sprintf("%d seconds begin when the approvals are complete", r.Seconds)
+			case j.Now.Before(until):
+				o.Outcome, o.Message = Wait, fmt.Sprintf("waits until %s, %d seconds after the approvals were complete", utc(until), r.Seconds)
+			default:
+				o.Outcome, o.Message = Allow, fmt.Sprintf("%d seconds have passed since %s", r.Seconds, utc(quorum))
+			}
+			j.add(rankDelay, o)
+		}
+	}
+}
+
+// quorumAt is when the batch was recorded that completed the approvals; notBefore where nobody is
+// asked. complete is false while one is missing.
+func (j *judgement) quorumAt() (at time.Time, complete bool) {
+	recorded := slices.Clone(j.Decisions)
+	slices.SortStableFunc(recorded, func(a, b RecordedDecision) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	at = j.Intent.NotBefore
+	for _, p := range j.policies {
+		for n := range p.Policy.Rules {
+			r := &p.Policy.Rules[n]
+			if !r.isApproval() || !r.about(j.Intent.OperationType) && !r.implied(j.Intent.OperationType) || !j.asks(r) {
+				continue
+			}
+			tree := r.tree()
+			held := false
+			for upTo := 1; upTo <= len(recorded) && !held; upTo++ {
+				last := recorded[upTo-1].At
+				if tree.holds(j.approvers(tree, recorded[:upTo]), j.member) && !last.IsZero() {
+					held = true
+					if last.After(at) {
+						at = last
+					}
+				}
+			}
+			if !held {
+				return time.Time{}, false
+			}
+		}
+	}
+	return at, true
+}

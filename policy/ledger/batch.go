@@ -1,0 +1,187 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// signatureSize is Ed25519's, in bytes.
+const signatureSize = 64
+
+// Batch is one value of the log.
+type Batch struct {
+	Format    int // 1
+	Instance  string
+	Epoch     uint64        // raised by recover only
+	Term      uint64        // raised by every take-over
+	Sequence  uint64        // 1, 2, 3, …
+	Previous  policy.Digest // of the previous batch's bytes; policy.NoDigest for the first
+	Author    string        // appliance id
+	Time      time.Time     // of all of its records; whole seconds, UTC
+	Records   []Record      // at least one
+	Signature []byte        // Ed25519 over SigningInput
+}
+
+// wireBatch is a batch's JSON, its members in the order of RFC 8785. R is how records are held.
+type wireBatch[R any] struct {
+	Author    string        `json:"author"`
+	Epoch     uint64        `json:"epoch"`
+	Format    int           `json:"format"`
+	Instance  string        `json:"instance"`
+	Previous  policy.Digest `json:"previous"`
+	Records   []R           `json:"records"`
+	Sequence  uint64        `json:"sequence"`
+	Signature []byte        `json:"signature,omitzero"`
+	Term      uint64        `json:"term"`
+	Time      time.Time     `json:"time"`
+}
+
+// Encode gives the batch's one spelling. It fails where a field is out of its range, the signature
+// is not of 64 bytes, or the encoding passes MaxBatch.
+func (b *Batch) Encode() ([]byte, error) {
+	if len(b.Signature) != signatureSize {
+		return nil, fmt.Errorf("signature of %d bytes, want %d", len(b.Signature), signatureSize)
+	}
+	return b.encode(nil)
+}
+
+// SigningInput is what the author signs: Tag, a newline, and the encoding without the member
+// "signature".
+func (b *Batch) SigningInput() ([]byte, error) {
+	unsigned := *b
+	unsigned.Signature = nil
+	body, err := unsigned.encode(nil)
+	if err != nil {
+		return nil, err
+	}
+	return signingInput(body), nil
+}
+
+func signingInput(unsigned []byte) []byte {
+	input := make([]byte, 0, len(Tag)+1+len(unsigned))
+	input = append(input, Tag...)
+	input = append(input, '\n')
+	return append(input, unsigned...)
+}
+
+// encode takes the records' encodings where the caller has them already, or nil.
+func (b *Batch) encode(records []jsontext.Value) ([]byte, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	if records == nil {
+		records = make([]jsontext.Value, len(b.Records))
+		for i := range b.Records {
+			value, err := b.Records[i].Encode()
+			if err != nil {
+				return nil, fmt.Errorf("record %d: %w", i, err)
+			}
+			records[i] = value
+		}
+	}
+	value, err := json.Marshal(wireBatch[jsontext.Value]{b.Author, b.Epoch, b.Format, b.Instance, b.Previous, records,
+		b.Sequence, b.Signature, b.Term, b.Time})
+	if err != nil {
+		return nil, err
+	}
+	if len(value) > MaxBatch {
+		return nil, fmt.Errorf("batch of %d bytes, at most %d", len(value), MaxBatch)
+	}
+	return value, nil
+}
+
+// check is of the batch's own fields; records check themselves.
+func (b *Batch) check() error {
+	switch {
+	case b.Format != Format:
+		return fmt.Errorf("format %d, want %d", b.Format, Format)
+	case b.Sequence == 0 || b.Epoch == 0 || b.Term == 0:
+		return fmt.Errorf("sequence %d, epoch %d, term %d: each begins at 1", b.Sequence, b.Epoch, b.Term)
+	case b.Sequence > MaxInteger || b.Epoch > MaxInteger || b.Term > MaxInteger:
+		return fmt.Errorf("sequence %d, epoch %d, term %d: each is at most 2^53-1", b.Sequence, b.Epoch, b.Term)
+	case !b.Previous.Valid():
+		return fmt.Errorf("previous %.80q is not a digest", string(b.Previous))
+	case len(b.Records) == 0:
+		return fmt.Errorf("a batch without records")
+	}
+	if err := policy.CheckName(b.Instance); err != nil {
+		return fmt.Errorf("instance: %w", err)
+	}
+	if err := policy.CheckName(b.Author); err != nil {
+		return fmt.Errorf("author: %w", err)
+	}
+	return checkTime("time", b.Time)
+}
+
+// checkTime takes RFC 3339 with one spelling: whole seconds, UTC.
+func checkTime(name string, t time.Time) error {
+	if t.Nanosecond() != 0 || t.Location() != time.UTC || t.Year() < 2000 || t.Year() > 9999 {
+		return fmt.Errorf("%s %s: want whole seconds, UTC, from the year 2000 on", name, t.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+// ParseBatch takes exactly what Encode gives. It checks no signature, link or rule: that is the
+// fold's. Errors are *Refusal with ReasonEncoding.
+func ParseBatch(value []byte) (*Batch, error) {
+	b, _, r := parseBatch(value)
+	if r != nil {
+		return nil, r
+	}
+	return b, nil
+}
+
+// parseBatch gives the signing input too, which is the value without its signature.
+func parseBatch(value []byte) (*Batch, []byte, *Refusal) {
+	if len(value) > MaxBatch {
+		return nil, nil, refuse(ReasonEncoding, "batch of %d bytes, at most %d", len(value), MaxBatch)
+	}
+	var w wireBatch[wireRecord]
+	if err := json.Unmarshal(value, &w, json.RejectUnknownMembers(true)); err != nil {
+		return nil, nil, refuse(ReasonEncoding, "%w", err)
+	}
+	b := &Batch{w.Format, w.Instance, w.Epoch, w.Term, w.Sequence, w.Previous, w.Author, w.Time.UTC(), nil, w.Signature}
+	b.Records = make([]Record, len(w.Records))
+	for i := range w.Records {
+		r, err := w.Records[i].record()
+		if err != nil {
+			return nil, nil, refuse(ReasonEncoding, "record %d: %w", i, err)
+		}
+		b.Records[i] = r
+	}
+	again, err := b.Encode()
+	if err != nil {
+		return nil, nil, refuse(ReasonEncoding, "%w", err)
+	}
+	// One value, one spelling: whatever was not read (a missing member, another order, white space,
+	// another way to write a number) shows here.
+	if !bytes.Equal(again, value) {
+		return nil, nil, refuse(ReasonEncoding, "not the canonical encoding, first at byte %d", firstDifference(value, again))
+	}
+	return b, signingInput(withoutSignature(value, b.Signature)), nil
+}
+
+func firstDifference(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// withoutSignature cuts the member out of a canonical encoding, where it stands behind sequence
+// and before term. The last place where it can stand is the right one: records come before it.
+func withoutSignature(value, signature []byte) []byte {
+	member, _ := json.Marshal(signature)
+	member = append([]byte(`"signature":`), member...)
+	member = append(member, ',')
+	at := bytes.LastIndex(value, member)
+	return append(bytes.Clone(value[:at]), value[at+len(member):]...)
+}

@@ -1,0 +1,34 @@
+// Package ledger is the log of signed batches that all seals believe, and its fold.
+//
+// # What it promises
+//
+// A batch is one value in the store: RFC 8785 JSON of at most 1 MiB that names its sequence, the
+// SHA-256 of the value before it, the appliance that wrote it, and what it records, under that
+// appliance's Ed25519 signature. [ParseBatch] takes exactly the bytes that [Batch.Encode] gives and
+// nothing else, so one batch has one spelling and any changed byte refuses it.
+//
+// [Fold] turns the chain of batches into what is true: the charter, the policies in force and
+// those they superseded, what each token id is, who decided what, which operations were authorized
+// with which nonce, what was charged to which contract. [Fold.Apply] believes nothing of a batch
+// that it did not check: the link, the signature, every envelope against the charter in force at
+// that record, and each record's own rule against all that came before it. A batch that fails
+// anywhere is refused whole, with a [*Refusal] that says where and why, and the fold is as it was.
+//
+// An author decides against a [Stage], which is the fold plus records that are not committed yet.
+// Apply is a stage that was filled from bytes: both walk the same code, so an author and those who
+// follow it cannot disagree on what a batch does.
+//
+// Memory grows with what is open, bound and in the last 49 hours, never with history; forget.go
+// says what is let go and when.
+//
+// # What it does not
+//
+// It reads no clock, no store and no key: time comes with each batch, the caller signs. It does not
+// judge policies; that is [policy.Judge], over the usage and decisions that this package keeps. It
+// does not know that a chain is the newest one: anchor and journal do (package sealed).
+//
+// # Signing input
+//
+// The Ed25519 signature is over the bytes of [Tag], one newline (0x0a), then the RFC 8785 encoding
+// of the batch without its member "signature". [Batch.SigningInput] is the definition.
+package ledger

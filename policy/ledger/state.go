@@ -1,0 +1,154 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+	"time"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// state is what the batches so far make true: the fold's own, or a layer on it that holds what
+// batches or records not committed yet would change.
+type state struct {
+	beneath *state
+	root    policy.Digest // of charter 1
+
+	head     head
+	law      *law
+	instance string
+	recovery *recovery
+
+	documents  table[policy.Digest, uint64]  // payload of every charter, policy, binding, freeze, join and recover: where recorded
+	charters   table[policy.Digest, uint64]  // current and ancestors: where recorded
+	expelled   table[string, struct{}]       // keys that a charter had and a later one has not
+	policies   table[string, *policyLine]    // by policy id
+	bindings   table[string, *bindingLine]   // by token id
+	contracts  table[contract, string]       // token id; empty where released
+	wallets    table[string, *WalletRecord]  // by wallet id
+	addresses  table[account, string]        // wallet id
+	lanes      table[string, *lane]          // by wallet id
+	operations table[string, *operation]     // by operation id
+	counters   table[counter, *usage]        // what was charged
+	fees       table[string, *usage]         // gas limit × max fee, by wallet id
+	frozen     table[policy.Subject, freeze] //
+	joins      table[string, *Join]          // by appliance id
+
+	births     []time.Time // of the wallets of the last hour
+	checkpoint *Checkpoint
+	trim       *Trim
+
+	last    *Record // of the batch under way
+	deploys *deploy // an authorized deployment whose binding must come next
+}
+
+// head is where the log stands.
+type head struct {
+	sequence uint64
+	digest   policy.Digest
+	epoch    uint64
+	term     uint64
+	author   string
+	time     time.Time
+}
+
+// law is a charter in force and what follows from it; it is replaced whole.
+type law struct {
+	charter  *policy.Charter
+	digest   policy.Digest
+	sequence uint64
+	grouped  map[string]bool              // persons who are of a group
+	authors  map[string]ed25519.PublicKey // by appliance id
+}
+
+type policyLine struct {
+	versions []policyVersion // ascending; superseded ones go once no intent can name them
+}
+
+type policyVersion struct {
+	inForce    *policy.InForce
+	sequence   uint64
+	superseded time.Time // zero for the last one
+}
+
+type bindingLine struct {
+	document *policy.Binding
+	digest   policy.Digest // of the document's bytes
+	sequence uint64
+	view     *policy.Binding // the document and the performers that grants added
+	used     bool            // something but the deployment itself was authorized under it
+}
+
+type contract struct {
+	chainID uint64
+	address tx.Address
+}
+
+type account struct {
+	network string
+	address tx.Address
+}
+
+// lane numbers a wallet's transactions.
+type lane struct {
+	next        uint64
+	outstanding int
+	gaps        []gap // nonces below next that no operation of the accepted history has (recover)
+}
+
+// gap is the nonces from first to last.
+type gap struct{ first, last uint64 }
+
+type freeze struct {
+	frozen bool
+	since  time.Time // the document's createdAt, or the batch's time
+}
+
+// deploy is an authorized deployment.
+type deploy struct {
+	intent   *policy.Intent // nil if the ledger does not hold it
+	contract tx.Address
+	wallet   *WalletRecord
+}
+
+func newState(charter1 policy.Digest) *state {
+	return &state{root: charter1, head: head{digest: policy.NoDigest, epoch: FirstEpoch}}
+}
+
+// on makes an empty layer on s.
+func (s *state) on() *state {
+	return &state{beneath: s, root: s.root, head: s.head, law: s.law, instance: s.instance, recovery: s.recovery,
+		documents: s.documents.on(), charters: s.charters.on(), expelled: s.expelled.on(), policies: s.policies.on(),
+		bindings: s.bindings.on(), contracts: s.contracts.on(), wallets: s.wallets.on(), addresses: s.addresses.on(),
+		lanes: s.lanes.on(), operations: s.operations.on(), counters: s.counters.on(), fees: s.fees.on(),
+		frozen: s.frozen.on(), joins: s.joins.on(),
+		births: s.births, checkpoint: s.checkpoint, trim: s.trim, last: s.last, deploys: s.deploys}
+}
+
+// sink moves what the layer holds into the state beneath.
+func (s *state) sink() {
+	b := s.beneath
+	b.head, b.law, b.instance, b.recovery = s.head, s.law, s.instance, s.recovery
+	b.births, b.checkpoint, b.trim, b.last, b.deploys = s.births, s.checkpoint, s.trim, s.last, s.deploys
+	s.documents.sink()
+	s.charters.sink()
+	s.expelled.sink()
+	s.policies.sink()
+	s.bindings.sink()
+	s.contracts.sink()
+	s.wallets.sink()
+	s.addresses.sink()
+	s.lanes.sink()
+	s.operations.sink()
+	s.counters.sink()
+	s.fees.sink()
+	s.frozen.sink()
+	s.joins.sink()
+}
+
+// place is where a record stands.
+type place struct {
+	sequence uint64
+	time     time.Time
+	author   string // appliance id
+}

@@ -1,0 +1,113 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+)
+
+// atMost allows where amount ≤ limit.
+func (j *judgement) atMost(o *RuleOutcome, amount, limit Amount, name string) {
+	o.Limit, o.Requested = limit.String(), amount.String()
+	if amount.Cmp(limit) > 0 {
+		o.Outcome, o.Message = Deny, fmt.Sprintf("%s is above %s, %s", amount, name, limit)
+		return
+	}
+	o.Outcome, o.Message = Allow, fmt.Sprintf("%s is within %s, %s", amount, name, limit)
+}
+
+func (j *judgement) maxAmount(o *RuleOutcome, limit *Amount) {
+	amount, ok := j.Intent.Amount()
+	if !ok || limit == nil {
+		o.Message = "the amount or its limit cannot be evaluated"
+		return
+	}
+	j.atMost(o, amount, *limit, "the limit of one operation")
+}
+
+// dailyLimit adds what was charged since local midnight to the operations that the rule names.
+func (j *judgement) dailyLimit(o *RuleOutcome, r *Rule, limit *Amount) {
+	amount, ok := j.Intent.Amount()
+	if !ok || limit == nil || j.Usage == nil {
+		o.Message = "the amount, its limit or the usage cannot be evaluated"
+		return
+	}
+	location, err := zone(r.Timezone)
+	if err != nil {
+		o.Message = err.Error()
+		return
+	}
+	since := startOfDay(j.Now, location)
+	used, fits := j.charged(r, since)
+	o.Limit, o.Used, o.Requested = limit.String(), used.String(), amount.String()
+	total, ok := used.Add(amount)
+	if !fits || !ok || total.Cmp(*limit) > 0 {
+		o.Message = fmt.Sprintf("%s since %s and %s now are above the daily limit, %s", used, utc(since), amount, limit)
+		return
+	}
+	o.Outcome, o.Message = Allow, fmt.Sprintf("%s since %s and %s now are within the daily limit, %s", used, utc(since), amount, limit)
+}
+
+// charged is one sum over all operations that the rule is about. A contract that does not exist
+// yet was charged nothing.
+func (j *judgement) charged(r *Rule, since time.Time) (sum Amount, ok bool) {
+	contract := j.Intent.Token.ContractAddress
+	if contract == nil {
+		return Amount{}, j.Intent.OperationType == OpDeployToken
+	}
+	var counted []OperationType
+	for _, op := range OperationTypes() {
+		if op.HasAmount() && r.about(op) && !slices.Contains(counted, op.Counted()) {
+			counted = append(counted, op.Counted())
+		}
+	}
+	ok = true
+	for _, op := range counted {
+		var fits bool
+		sum, fits = sum.Add(j.Usage.Charged(j.Intent.ChainID, *contract, op, since))
+		ok = ok && fits
+	}
+	return sum, ok
+}
+
+func (j *judgement) timeWindow(o *RuleOutcome, r *Rule) {
+	w, err := readWindow(r)
+	if err != nil {
+		o.Message = err.Error()
+		return
+	}
+	local := j.Now.In(w.zone).Format("Mon 15:04 MST")
+	if !w.contains(j.Now) {
+		o.Message = fmt.Sprintf("%s is outside the window", local)
+		return
+	}
+	o.Outcome, o.Message = Allow, fmt.Sprintf("%s is inside the window", local)
+}
+
+func (j *judgement) whitelist(o *RuleOutcome, r *Rule) {
+	for _, a := range j.Intent.Addresses() {
+		if !slices.Contains(r.Addresses, a) {
+			o.Requested, o.Message = a.String(), fmt.Sprintf("%s is not on the list", a)
+			return
+		}
+	}
+	o.Outcome, o.Message = Allow, "every address is on the list"
+}
+
+func (j *judgement) blacklist(o *RuleOutcome, r *Rule) {
+	for _, a := range j.Intent.Addresses() {
+		if slices.Contains(r.Addresses, a) {
+			o.Requested, o.Message = a.String(), fmt.Sprintf("%s is on the list", a)
+			return
+		}
+	}
+	o.Outcome, o.Message = Allow, "no address is on the list"
+}
+
+// NoUsage is the usage of a ledger that has charged nothing.
+type NoUsage struct{}
+
+// Charged is 0.
+func (NoUsage) Charged(uint64, tx.Address, OperationType, time.Time) Amount { return Amount{} }

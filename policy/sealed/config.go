@@ -1,0 +1,135 @@
+package sealed
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// Config is seal.toml, strict: an unknown key refuses the file. Paths that are
+// not absolute are relative to the file's directory.
+type Config struct {
+	Appliance string `toml:"appliance"` // our id in the charter
+	// Charter1 is the digest of charter 1's bytes. Empty before the first start's
+	// end: then only status and init are answered.
+	Charter1 policy.Digest `toml:"charter1"`
+	State    string        `toml:"state"`   // our own directory, 0700
+	Socket   string        `toml:"socket"`  // for callers
+	Callers  []uint32      `toml:"callers"` // user ids besides our own
+	// ParentPipe ends everything when standard input closes (dev: no process is
+	// left behind when the parent is killed).
+	ParentPipe bool        `toml:"parent_pipe"`
+	HSM        HSMConfig   `toml:"hsm"`
+	PIN        PINConfig   `toml:"pin"`
+	Store      StoreConfig `toml:"store"`
+}
+
+// HSMConfig names the token.
+type HSMConfig struct {
+	Module   string `toml:"module"`
+	Token    string `toml:"token"`    // its label
+	Serial   string `toml:"serial"`   // empty: any
+	Sessions int    `toml:"sessions"` // 0: 16
+}
+
+// PINConfig says where the PIN comes from. A file is for dev charters only.
+type PINConfig struct {
+	File string `toml:"file"`
+}
+
+// StoreConfig says how to reach etcd. The server's certificate is checked with
+// CA alone and against ServerName; ours authenticates us.
+type StoreConfig struct {
+	Endpoints  []string          `toml:"endpoints"` // https://host:port
+	CA         string            `toml:"ca"`
+	Cert       string            `toml:"cert"`
+	Key        string            `toml:"key"`
+	ServerName string            `toml:"server_name"`
+	Sockets    map[string]string `toml:"sockets"` // endpoint to the Unix socket that forwards to it
+}
+
+// maxConfig bounds the file, in bytes.
+const maxConfig = 64 << 10
+
+// LoadConfig reads and checks the file whole.
+func LoadConfig(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseConfig(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range []*string{&c.State, &c.Socket, &c.HSM.Module, &c.PIN.File, &c.Store.CA, &c.Store.Cert, &c.Store.Key} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for endpoint, p := range c.Store.Sockets {
+		if !filepath.IsAbs(p) {
+			c.Store.Sockets[endpoint] = filepath.Join(dir, p)
+		}
+	}
+	return c, nil
+}
+
+func parseConfig(text []byte) (*Config, error) {
+	if len(text) > maxConfig {
+		return nil, fmt.Errorf("file of %d bytes, want at most %d", len(text), maxConfig)
+	}
+	var c Config
+	d := toml.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return nil, err
+	}
+	return &c, c.check()
+}
+
+func (c *Config) check() error {
+	if err := policy.CheckName(c.Appliance); err != nil {
+		return fmt.Errorf("appliance: %w", err)
+	}
+	if c.Charter1 != "" && !c.Charter1.Valid() {
+		return fmt.Errorf("charter1 %q is not a digest (sha256: and 64 hex digits)", c.Charter1)
+	}
+	for _, f := range []struct{ name, value string }{
+		{"state", c.State}, {"socket", c.Socket}, {"hsm.module", c.HSM.Module}, {"hsm.token", c.HSM.Token},
+		{"pin.file", c.PIN.File}, {"store.ca", c.Store.CA}, {"store.cert", c.Store.Cert}, {"store.key", c.Store.Key},
+	} {
+		if f.value == "" {
+			return fmt.Errorf("%s is missing", f.name)
+		}
+	}
+	if c.HSM.Sessions < 0 || c.HSM.Sessions > 1024 {
+		return fmt.Errorf("hsm.sessions = %d, want 0 to 1024", c.HSM.Sessions)
+	}
+	if len(c.Store.Endpoints) == 0 {
+		return fmt.Errorf("store.endpoints is empty")
+	}
+	for endpoint := range c.Store.Sockets {
+		if !contains(c.Store.Endpoints, endpoint) {
+			return fmt.Errorf("store.sockets names %q, which is no endpoint", endpoint)
+		}
+	}
+	return nil
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,303 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/awnumar/memguard"
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes of a worker that its keeper acts upon; any other means: again.
+const (
+	exitPINRefused = 10 // the token refused the PIN: never try it again
+	exitSealed     = 11 // sealed on request: go on without a PIN
+)
+
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = 10 * time.Second
+	// healthyAfter is how long a worker must have run for its death to count as
+	// the first one again.
+	healthyAfter = 30 * time.Second
+	// stopLimit is how long a worker may take to end before it is killed; it is
+	// longer than requests under way are given.
+	stopLimit = 15 * time.Second
+)
+
+// keeper holds what must outlive a worker.
+type keeper struct {
+	configPath string
+	cfg        *Config
+	log        *slog.Logger
+	unsealKey  []byte
+	pin        *memguard.LockedBuffer // nil: sealed
+	why        string                 // why it is sealed
+	pinFile    fileID
+}
+
+// fileID tells one state of the PIN file from the next, without its content.
+type fileID struct {
+	Inode uint64 `json:"inode"`
+	Size  int64  `json:"size"`
+	MTime int64  `json:"mtime"` // nanoseconds
+}
+
+// RunKeeper holds the PIN and keeps a worker running until ctx ends or, where
+// the config says so, standard input closes. A worker that dies is started
+// again, after 50 ms at first and 10 s at most.
+func RunKeeper(ctx context.Context, configPath string, log *slog.Logger) error {
+	if err := harden(log); err != nil {
+		return err
+	}
+	path, err := filepath.Abs(configPath)
+	if err != nil {
+		return err
+	}
+	k := &keeper{configPath: path, log: log}
+	if k.cfg, err = LoadConfig(path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(k.cfg.State, 0o700); err != nil {
+		return err
+	}
+	unlock, err := lockState(k.cfg.State)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if k.unsealKey, err = loadUnsealKey(k.cfg.State); err != nil {
+		return err
+	}
+	if err := k.loadPIN(); err != nil {
+		return err
+	}
+	defer k.forget("")
+	if k.cfg.ParentPipe {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent does
+			cancel()
+		}()
+	}
+	return k.keep(ctx)
+}
+
+// lockState makes sure that one keeper uses the state directory.
+func lockState(dir string) (func(), error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("state directory %s is in use by another seal: %w", dir, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// loadPIN takes the PIN from its file into locked memory, unless this
+// appliance was sealed, or the token refused this very file's PIN before.
+func (k *keeper) loadPIN() error {
+	switch _, err := os.Stat(k.marker("sealed")); {
+	case err == nil:
+		k.why = "sealed on request"
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	f, err := os.Open(k.cfg.PIN.File)
+	if err != nil {
+		return fmt.Errorf("PIN file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("PIN file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("PIN file %s must be readable by its owner only", k.cfg.PIN.File)
+	}
+	k.pinFile = fileID{info.Sys().(*syscall.Stat_t).Ino, info.Size(), info.ModTime().UnixNano()}
+	if refused, err := os.ReadFile(k.marker("pin-refused")); err == nil && string(refused) == k.pinFile.String() {
+		k.why = "the token refused the PIN of this file before; it is not tried again until the file changes"
+		k.log.Error("sealed", "reason", k.why)
+		return nil
+	}
+	all := memguard.NewBuffer(maxPIN + 2)
+	defer all.Destroy()
+	n, err := io.ReadFull(f, all.Bytes())
+	if err == nil {
+		return fmt.Errorf("PIN file %s is longer than %d bytes", k.cfg.PIN.File, maxPIN)
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("PIN file: %w", err)
+	}
+	for n > 0 && (all.Bytes()[n-1] == '\n' || all.Bytes()[n-1] == '\r') {
+		n--
+	}
+	if n == 0 || n > maxPIN {
+		return fmt.Errorf("PIN file %s holds %d bytes, want 1 to %d", k.cfg.PIN.File, n, maxPIN)
+	}
+	k.pin = memguard.NewBuffer(n)
+	k.pin.Copy(all.Bytes()[:n])
+	return nil
+}
+
+func (f fileID) String() string { return fmt.Sprintf("%d %d %d", f.Inode, f.Size, f.MTime) }
+
+func (k *keeper) marker(name string) string { return filepath.Join(k.cfg.State, name) }
+
+// forget wipes the PIN.
+func (k *keeper) forget(why string) {
+	if k.pin != nil {
+		k.pin.Destroy()
+		k.pin = nil
+	}
+	k.why = why
+}
+
+// keep runs one worker after the other.
+func (k *keeper) keep(ctx context.Context) error {
+	backoff := firstBackoff
+	for {
+		start := time.Now()
+		code, err := k.run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		switch code {
+		case exitPINRefused:
+			k.forget("the token refused the PIN")
+			k.log.Error("sealed", "reason", k.why)
+			if f, err := writeDurably(k.marker("pin-refused"), []byte(k.pinFile.String())); err != nil {
+				return fmt.Errorf("cannot note that the PIN was refused: %w", err)
+			} else if err := f.Close(); err != nil {
+				return err
+			}
+		case exitSealed:
+			k.log.Warn("sealed", "reason", k.why)
+		default:
+			k.log.Error("worker ended; starting another", "code", code, "error", err, "after", backoff)
+		}
+		if time.Since(start) > healthyAfter {
+			backoff = firstBackoff
+		}
+		select {
+		case <-time.After(backoff):
+		case <-ctx.Done():
+			return nil
+		}
+		backoff = min(2*backoff, lastBackoff)
+	}
+}
+
+// run starts a worker, hands it what it needs, serves its words, and returns
+// how it ended.
+func (k *keeper) run(ctx context.Context) (code int, err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return -1, err
+	}
+	fromKeeper, down, err := os.Pipe()
+	if err != nil {
+		return -1, err
+	}
+	defer down.Close() // a worker whose pipe closes ends
+	up, fromWorker, err := os.Pipe()
+	if err != nil {
+		_ = fromKeeper.Close()
+		return -1, err
+	}
+	defer up.Close()
+	cmd := exec.Command(exe, "worker")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{fromKeeper, fromWorker} // 3 and 4 there
+	err = cmd.Start()
+	_ = fromKeeper.Close()
+	_ = fromWorker.Close()
+	if err != nil {
+		return -1, err
+	}
+	k.log.Info("worker started", "pid", cmd.Process.Pid, "sealed", k.pin == nil)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(stopLimit):
+			_ = cmd.Process.Kill()
+		}
+	}()
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		k.hear(up, down)
+	}()
+	if err := k.greet(down); err != nil {
+		k.log.Error("worker did not take its greeting", "error", err)
+	}
+	err = cmd.Wait()
+	<-heard // the worker's end of the pipe closed with it; k.pin is ours again
+	return cmd.ProcessState.ExitCode(), err
+}
+
+func (k *keeper) greet(down *os.File) error {
+	h := hello{Config: k.configPath, UnsealKey: k.unsealKey, PINFile: true, Why: k.why}
+	if k.pin != nil {
+		h.PINLength = len(k.pin.Bytes())
+	}
+	if err := writeMessage(down, h); err != nil {
+		return err
+	}
+	if k.pin == nil {
+		return nil
+	}
+	_, err := down.Write(k.pin.Bytes())
+	return err
+}
+
+// hear does what the worker asks until its pipe closes.
+func (k *keeper) hear(up, down *os.File) {
+	for {
+		var w word
+		if err := readMessage(up, &w); err != nil {
+			return
+		}
+		if w != wordSeal {
+			k.log.Error("worker says what no worker says", "word", string(w))
+			return
+		}
+		f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
+		if err != nil {
+			// The PIN goes all the same; that it stays gone is not promised.
+			k.log.Error("sealing is not durable", "error", err)
+		} else {
+			_ = f.Close()
+		}
+		k.forget("sealed on request")
+		if err == nil {
+			err = writeMessage(down, wordSealed)
+		}
+		if err != nil {
+			return
+		}
+	}
+}

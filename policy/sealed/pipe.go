@@ -1,0 +1,78 @@
+package sealed
+
+import (
+	"encoding/binary"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/awnumar/memguard"
+)
+
+// hello is what the keeper tells a worker before anything else. The PIN's bytes
+// follow it, raw, so that they pass no encoder: PINLength of them.
+type hello struct {
+	Config    string `json:"config"`    // path of seal.toml
+	UnsealKey []byte `json:"unsealKey"` // public half
+	PINFile   bool   `json:"pinFile"`   // the PIN comes from a file, which production refuses
+	PINLength int    `json:"pinLength"` // 0: sealed
+	Why       string `json:"why"`       // why it is sealed
+}
+
+// word is what worker and keeper say to each other afterwards.
+type word string
+
+const (
+	wordSeal   word = "seal"   // worker: forget the PIN, stay sealed over restarts
+	wordSealed word = "sealed" // keeper: done, durably
+)
+
+const (
+	maxWord = 64 << 10 // bytes of a message on the pipes
+	maxPIN  = 255      // bytes; SoftHSM2's own limit, larger than any token's
+)
+
+func writeMessage(w io.Writer, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(body) > maxWord {
+		return fmt.Errorf("message of %d bytes", len(body))
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
+	return err
+}
+
+func readMessage(r io.Reader, v any) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n == 0 || n > maxWord {
+		return fmt.Errorf("message of %d bytes", n)
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return err
+	}
+	return json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+}
+
+// readPIN reads n bytes into locked memory; n = 0 is no PIN.
+func readPIN(r io.Reader, n int) (*memguard.LockedBuffer, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	if n < 0 || n > maxPIN {
+		return nil, fmt.Errorf("PIN of %d bytes, want at most %d", n, maxPIN)
+	}
+	b := memguard.NewBuffer(n)
+	if _, err := io.ReadFull(r, b.Bytes()); err != nil {
+		b.Destroy()
+		return nil, errors.Join(errors.New("PIN not received"), err)
+	}
+	return b, nil
+}

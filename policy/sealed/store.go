@@ -1,0 +1,235 @@
+package sealed
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+const (
+	// storeTimeout bounds one exchange with etcd; a leader election takes about
+	// a second.
+	storeTimeout = 5 * time.Second
+	// authorTTL is how long an author that is silent keeps others out, in
+	// seconds. Liveness only: what it writes is compared with the key's revision.
+	authorTTL = 10
+	// logPage is how many batches are read at once (at most 1 MiB each).
+	logPage = 32
+)
+
+// logStore is the ledger's place in etcd. It believes nothing that it reads.
+type logStore struct{ c *clientv3.Client }
+
+func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
+	ca, err := os.ReadFile(cfg.CA)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("store.ca %s holds no certificate", cfg.CA)
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("store.cert: %w", err)
+	}
+	sockets := map[string]string{}
+	for endpoint, path := range cfg.Sockets {
+		u, err := url.Parse(endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("store.sockets: %w", err)
+		}
+		sockets[u.Host] = path
+	}
+	var dialer net.Dialer
+	c, err := clientv3.New(clientv3.Config{
+		Context:              ctx,
+		Endpoints:            cfg.Endpoints,
+		DialTimeout:          storeTimeout,
+		DialKeepAliveTime:    storeTimeout,
+		DialKeepAliveTimeout: storeTimeout,
+		Logger:               zap.NewNop(), // what it has to say comes back as errors
+		TLS: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots,
+			Certificates: []tls.Certificate{pair}, ServerName: cfg.ServerName},
+		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			if path, ok := sockets[addr]; ok {
+				return dialer.DialContext(ctx, "unix", path)
+			}
+			return dialer.DialContext(ctx, "tcp", addr)
+		})},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &logStore{c}, nil
+}
+
+func (s *logStore) close() error { return s.c.Close() }
+
+// after calls f with every value of the log behind sequence, in order, until
+// there is none or f fails. Reads are linearizable.
+func (s *logStore) after(ctx context.Context, sequence uint64, f func(value []byte) error) error {
+	from := ledger.Key(sequence + 1)
+	for {
+		page, err := s.get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(ledger.LogPrefix)), clientv3.WithLimit(logPage))
+		if err != nil {
+			return err
+		}
+		for _, kv := range page.Kvs {
+			if err := f(kv.Value); err != nil {
+				return fmt.Errorf("%s: %w", kv.Key, err)
+			}
+			from = string(kv.Key) + "\x00"
+		}
+		if !page.More {
+			return nil
+		}
+	}
+}
+
+// batch reads one value of the log; nil when it is not there.
+func (s *logStore) batch(ctx context.Context, sequence uint64) ([]byte, error) {
+	r, err := s.get(ctx, ledger.Key(sequence))
+	if err != nil || len(r.Kvs) == 0 {
+		return nil, err
+	}
+	return r.Kvs[0].Value, nil
+}
+
+func (s *logStore) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return s.c.Get(ctx, key, opts...)
+}
+
+// tenure is the time as author: the author key's revision, and the lease that
+// lets others in when we are gone.
+type tenure struct {
+	revision int64
+	lease    clientv3.LeaseID
+	lost     chan struct{} // closes when the lease is no longer kept alive
+	stop     context.CancelFunc
+}
+
+func (t *tenure) held() bool {
+	if t == nil {
+		return false
+	}
+	select {
+	case <-t.lost:
+		return false
+	default:
+		return true
+	}
+}
+
+// otherAuthorError says who holds the author key.
+type otherAuthorError struct{ appliance string }
+
+func (e *otherAuthorError) Error() string { return "author is " + e.appliance }
+
+// campaign takes the author key for the appliance: when nobody has it, or when
+// an earlier self of this appliance does, whose transactions fail from then on.
+func (s *logStore) campaign(ctx context.Context, appliance string) (*tenure, error) {
+	r, err := s.get(ctx, ledger.AuthorKey)
+	if err != nil {
+		return nil, err
+	}
+	revision := int64(0)
+	if len(r.Kvs) == 1 {
+		if holder := string(r.Kvs[0].Value); holder != appliance {
+			return nil, &otherAuthorError{holder}
+		}
+		revision = r.Kvs[0].ModRevision
+	}
+	try, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	lease, err := s.c.Grant(try, authorTTL)
+	if err != nil {
+		return nil, err
+	}
+	txn, err := s.c.Txn(try).
+		If(clientv3.Compare(clientv3.ModRevision(ledger.AuthorKey), "=", revision)).
+		Then(clientv3.OpPut(ledger.AuthorKey, appliance, clientv3.WithLease(lease.ID))).
+		Commit()
+	if err != nil {
+		return nil, err
+	}
+	if !txn.Succeeded {
+		return nil, errors.New("somebody else took the author key just now")
+	}
+	alive, stop := context.WithCancel(ctx)
+	answers, err := s.c.KeepAlive(alive, lease.ID)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	t := &tenure{revision: txn.Header.Revision, lease: lease.ID, lost: make(chan struct{}), stop: stop}
+	go func() {
+		defer close(t.lost)
+		for range answers {
+		}
+	}()
+	return t, nil
+}
+
+// resign lets the next author in at once. Its failure costs them a lease's time.
+func (s *logStore) resign(t *tenure) {
+	t.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = s.c.Revoke(ctx, t.lease)
+}
+
+// outcome is what etcd said to a batch. The zero value is invalid.
+type outcome int
+
+const (
+	_         outcome = iota
+	committed         // the batch is in the log
+	refused           // it is not, and never will be by this transaction
+)
+
+// commit offers value as batch sequence: one transaction, "the key is absent
+// and the author key is as it was". An error means that the outcome is unknown.
+// Offered again after that, a batch that got in the first time is committed.
+func (s *logStore) commit(ctx context.Context, sequence uint64, value []byte, t *tenure) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	key := ledger.Key(sequence)
+	txn, err := s.c.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
+			clientv3.Compare(clientv3.ModRevision(ledger.AuthorKey), "=", t.revision)).
+		Then(clientv3.OpPut(key, string(value))).
+		Else(clientv3.OpGet(key)).
+		Commit()
+	if err != nil {
+		return 0, err
+	}
+	if txn.Succeeded {
+		return committed, nil
+	}
+	var there []*mvccpb.KeyValue
+	if len(txn.Responses) == 1 {
+		there = txn.Responses[0].GetResponseRange().Kvs
+	}
+	if len(there) == 1 && string(there[0].Value) == string(value) {
+		return committed, nil
+	}
+	// Another batch is there, or the author key changed: both are for good, so
+	// no copy of this transaction that is still under way can succeed.
+	return refused, nil
+}

@@ -1,0 +1,236 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/awnumar/memguard"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintwarden/mintwarden/hsm"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// Descriptors that the keeper leaves to its worker.
+const (
+	fdDown = 3 // keeper to worker
+	fdUp   = 4 // worker to keeper
+)
+
+// orphanLimit is how long a worker whose keeper is gone may take to end.
+const orphanLimit = 3 * time.Second
+
+// worker is one life of the process that holds the HSM login.
+type worker struct {
+	log      *slog.Logger
+	hello    hello
+	cfg      *Config
+	up       *os.File
+	answered chan struct{} // the keeper forgot the PIN, durably
+
+	stopOnce sync.Once
+	stop     context.CancelFunc
+	code     int
+}
+
+// RunWorker is the worker's whole life; it returns the process's exit code. It
+// works only as a keeper's child.
+func RunWorker(log *slog.Logger) int {
+	if err := harden(log); err != nil {
+		log.Error("worker cannot start", "error", err)
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	w := &worker{log: log, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
+	if err := w.run(ctx, os.NewFile(fdDown, "from keeper")); err != nil {
+		log.Error("worker ends", "error", err)
+		if w.code == 0 {
+			return 1
+		}
+	}
+	return w.code
+}
+
+// end stops the worker with an exit code; the first one counts.
+func (w *worker) end(code int) {
+	w.stopOnce.Do(func() { w.code = code })
+	w.stop()
+}
+
+func (w *worker) run(ctx context.Context, down *os.File) error {
+	if err := readMessage(down, &w.hello); err != nil {
+		return fmt.Errorf("no greeting from a keeper (start mintwarden-seal without “worker”): %w", err)
+	}
+	pin, err := readPIN(down, w.hello.PINLength)
+	if err != nil {
+		return err
+	}
+	go w.listen(down)
+	if w.cfg, err = LoadConfig(w.hello.Config); err != nil {
+		return err
+	}
+	reg := prometheus.NewRegistry()
+	token, err := w.openToken(ctx, pin, reg)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, w.cfg.Store)
+	if err != nil {
+		return err
+	}
+	defer store.close()
+	j, err := openJournal(w.cfg.State)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer j.close()
+	r, err := newRoom(roomConfig{
+		appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
+		pinFile: w.hello.PINFile, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token,
+		token: token, store: store, journal: j, clock: systemClock, log: w.log, registry: reg, seal: w.seal,
+	})
+	if err != nil {
+		return err
+	}
+	err = w.serve(ctx, r)
+	if token != nil {
+		if closing := token.Close(); closing != nil {
+			w.log.Warn("token not closed", "error", closing)
+		}
+	}
+	return err
+}
+
+// openToken logs in; without a PIN there is no token and the worker is sealed.
+func (w *worker) openToken(ctx context.Context, pin *memguard.LockedBuffer, reg prometheus.Registerer) (*hsm.Token, error) {
+	if pin == nil {
+		return nil, nil
+	}
+	defer pin.Destroy()
+	token, err := hsm.Open(ctx, hsm.Config{Module: w.cfg.HSM.Module, TokenLabel: w.cfg.HSM.Token,
+		TokenSerial: w.cfg.HSM.Serial, Sessions: w.cfg.HSM.Sessions}, pin.Bytes(), w.log, reg)
+	if errors.Is(err, hsm.ErrWrongPIN) {
+		w.code = exitPINRefused
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := token.Canary(ctx, canaryKey); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+		return nil, err
+	}
+	return token, nil
+}
+
+// serve answers callers until the worker is told to stop, or the room or the
+// token fails.
+func (w *worker) serve(ctx context.Context, r *room) error {
+	l, err := listen(w.cfg.Socket, len(w.cfg.Callers) > 0)
+	if err != nil {
+		return err
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if r.token != nil {
+		go func() {
+			select {
+			case <-r.token.Broken():
+				w.end(1)
+			case <-inner.Done():
+			}
+		}()
+	}
+	// The room outlives the door, for requests under way still need it.
+	roomCtx, stopRoom := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRoom()
+	ended := make(chan error, 1)
+	go func() {
+		err := r.run(roomCtx)
+		if err != nil {
+			w.log.Error("nothing is decided any more", "error", err)
+			w.end(1)
+		}
+		ended <- err
+	}()
+	w.log.Info("seal answers", "socket", w.cfg.Socket, "sealed", r.token == nil)
+	err = seal.Serve(inner, l, r, seal.Options{Callers: w.cfg.Callers, InFlight: maxWaiting, Log: w.log})
+	stopRoom()
+	return errors.Join(err, <-ended)
+}
+
+// listen makes the callers' socket. With callers of other users it is open to
+// all: the kernel's word on who connects decides, not the file's mode.
+func listen(path string, others bool) (net.Listener, error) {
+	switch info, err := os.Lstat(path); {
+	case err == nil && info.Mode().Type() == fs.ModeSocket:
+		if err := os.Remove(path); err != nil { // of a worker that was killed
+			return nil, err
+		}
+	case err == nil:
+		return nil, fmt.Errorf("socket %s: something else is there", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	old := syscall.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	if others {
+		if err := os.Chmod(path, 0o666); err != nil {
+			_ = l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// listen hears the keeper. When the pipe closes the keeper is gone, and so are
+// we, within orphanLimit whatever hangs.
+func (w *worker) listen(down *os.File) {
+	for {
+		var said word
+		if err := readMessage(down, &said); err != nil {
+			w.end(1)
+			time.AfterFunc(orphanLimit, func() { os.Exit(1) })
+			return
+		}
+		if said == wordSealed {
+			w.answered <- struct{}{}
+		}
+	}
+}
+
+// seal asks the keeper to forget the PIN for good, and ends this process once
+// it has: what the vendor's library holds goes with it.
+func (w *worker) seal(ctx context.Context) error {
+	if err := writeMessage(w.up, wordSeal); err != nil {
+		return fmt.Errorf("keeper: %w", err)
+	}
+	select {
+	case <-w.answered:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.end(exitSealed)
+	return nil
+}
+
+// Version is the program's, from its build.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
