@@ -18,6 +18,10 @@ const (
 	MaxSymbolSize = 64
 )
 
+// maxArgsSize is the longest encoding of arguments, in bytes: eight words, and two texts with a
+// length word each.
+const maxArgsSize = 8*32 + 2*32 + MaxNameSize + MaxSymbolSize
+
 // ErrDeploy says that arguments make no deployment, or that bytes are no init code of the template.
 var ErrDeploy = errors.New("not a deployment")
 
@@ -93,6 +97,9 @@ func (t *Template) DecodeInitCode(code []byte) (DeployArgs, error) {
 	encoded, ok := bytes.CutPrefix(code, t.Bytecode)
 	if !ok {
 		return DeployArgs{}, fmt.Errorf("%w: the code is not that of %s", ErrDeploy, t.ID)
+	}
+	if len(encoded) > maxArgsSize {
+		return DeployArgs{}, fmt.Errorf("%w: constructor arguments of %d bytes, at most %d", ErrDeploy, len(encoded), maxArgsSize)
 	}
 	v, err := t.parsed.Constructor.Inputs.Unpack(encoded)
 	if err != nil {

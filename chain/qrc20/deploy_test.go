@@ -231,6 +231,9 @@ func FuzzDecodeInitCode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, args []byte) {
 		code := append(bytes.Clone(tpl.Bytecode), args...)
 		a, err := tpl.DecodeInitCode(code)
+		if len(args) > 1024 && err == nil {
+			t.Fatalf("DecodeInitCode took %d bytes of arguments", len(args))
+		}
 		if err != nil {
 			return
 		}

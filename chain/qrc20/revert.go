@@ -16,6 +16,9 @@ import (
 // maxReason bounds a reason that comes from a contract, in bytes: it is a stranger's text.
 const maxReason = 256
 
+// maxRevert bounds return data that is looked into, in bytes.
+const maxRevert = 64 << 10
+
 // words say a custom error to people: %[1]s is its first argument, and so on. An error that is not
 // listed is shown as its name and arguments.
 var words = map[string]string{
@@ -80,7 +83,7 @@ func DecodeRevert(data []byte) string {
 	if len(data) == 0 {
 		return "reverted without a reason"
 	}
-	if len(data) >= 4 {
+	if len(data) >= 4 && len(data) <= maxRevert {
 		sel := [4]byte(data)
 		switch sel {
 		case [4]byte(errorString.ID[:4]):
