@@ -60,6 +60,9 @@ func (c *Config) check() error {
 	if !tenantShape.MatchString(c.Tenant) {
 		f.add("tenant", "%q: want 1 to 64 visible ASCII characters", c.Tenant)
 	}
+	if !nameShape.MatchString(c.Appliance) {
+		f.add("appliance", "%q: want this box's name in the charter: lower-case letters, digits and hyphens, at most 63", c.Appliance)
+	}
 	if !digestShape.MatchString(c.Charter1) {
 		f.add("charter1", "%q is not a digest; write sha256: and 64 hex digits", c.Charter1)
 	}

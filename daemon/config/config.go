@@ -31,6 +31,7 @@ const maxSize = 256 << 10
 
 // Config is the whole file.
 type Config struct {
+	Appliance string    `toml:"appliance"` // this box's name in the charter
 	Tenant    string    `toml:"tenant"`    // name of the one organization that this appliance serves: 1–64 visible ASCII
 	Charter1  string    `toml:"charter1"`  // digest of charter 1 (sha256:…), the root of all that the ledger says
 	Bootstrap string    `toml:"bootstrap"` // path of bootstrap.json, taken once while there is no user; may be absent

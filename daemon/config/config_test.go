@@ -10,6 +10,7 @@ import (
 )
 
 const whole = `
+appliance = "appliance-1"
 tenant = "acme"
 charter1 = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
 [api]
@@ -69,7 +70,7 @@ func TestParse(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"unknown key", `tenant = "acme"`, "tenant = \"acme\"\ntennant = 1", "tennant"},
-		{"syntax", `tenant = "acme"`, `tenant = acme`, "line 2"},
+		{"syntax", `tenant = "acme"`, `tenant = acme`, "line 3"},
 		{"no charter", `charter1 = "sha256:00`, `charter1 = "00`, "charter1"},
 		{"port missing", `"127.0.0.1:8443"`, `"127.0.0.1"`, "api.listen"},
 		{"etcd off loopback", `"127.0.0.1:2379"`, `"0.0.0.0:2379"`, "store.embedded.listen"},
@@ -99,7 +100,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty config was taken")
 	}
-	for _, key := range []string{"tenant", "charter1", "api.listen", "monitor.listen", "seal.socket", "store.ca", "networks"} {
+	for _, key := range []string{"appliance", "tenant", "charter1", "api.listen", "monitor.listen", "seal.socket", "store.ca", "networks"} {
 		if !strings.Contains(err.Error(), key+":") {
 			t.Errorf("%s is not named in:\n%v", key, err)
 		}
