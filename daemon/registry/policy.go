@@ -1,8 +1,14 @@
 package registry
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
+	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -28,7 +34,7 @@ type Policy struct {
 	ID      string        `json:"id"`
 	Version uint64        `json:"version"`
 	Name    string        `json:"name"`
-	Status  PolicyStatus  `json:"status"`
+	Status  PolicyStatus  `json:"-"`
 	Scope   policy.Scope  `json:"scope"`
 	Rules   []policy.Rule `json:"rules"`
 	// Retired: this version ends the policy once it is in force.
@@ -46,16 +52,19 @@ type Policy struct {
 	SignedBy   []string           `json:"signedBy"`
 	Signatures []policy.Signature `json:"signatures"`
 	// SupersededBy is the digest of the version that took this one's place.
-	SupersededBy policy.Digest `json:"supersededBy,omitzero"`
+	SupersededBy policy.Digest `json:"-"`
 	// LedgerSeq is the batch that put it in force.
-	LedgerSeq  uint64    `json:"ledgerSeq,omitzero"`
+	LedgerSeq  uint64    `json:"-"`
 	ProposedBy string    `json:"proposedBy"`
 	CreatedAt  time.Time `json:"createdAt"`
-	UpdatedAt  time.Time `json:"updatedAt"`
+	UpdatedAt  time.Time `json:"-"`
 
 	// Proposals are the open proposals beside the version in force, newest
 	// first; filled by Service.Policy and Service.Policies only.
 	Proposals []*Policy `json:"-"`
+
+	name string // its ULID among the policy's versions
+	rev  int64  // its key's revision when it was read
 }
 
 // PolicySpec is what is proposed. At most one of VaultAccountID and TokenID is
@@ -64,4 +73,348 @@ type PolicySpec struct {
 	Name                    string
 	VaultAccountID, TokenID string
 	Rules                   []policy.Rule
+}
+
+const (
+	policyHeadSuffix = "/head"
+	// maxOpenProposals bounds a policy's open proposals, so that the batch that
+	// decides between them fits one transaction with their digests and audit.
+	maxOpenProposals = 16
+)
+
+// policyHead is what holds a policy's versions together: every change of any of
+// them compares it, so that a proposal and the batch that overtakes it cannot
+// miss each other. Versions are named by ULIDs of their own, for several
+// proposals may have one number.
+type policyHead struct {
+	ID     string   `json:"id"`
+	Active string   `json:"active,omitzero"` // the version in force
+	Open   []string `json:"open"`            // proposals, oldest first
+	Latest string   `json:"latest"`          // the newest version of all
+	Carried
+}
+
+// policyState is what changes of a version. It has a key of its own, so that
+// deciding between proposals rewrites little however long their documents are.
+type policyState struct {
+	Status       PolicyStatus  `json:"status"`
+	SupersededBy policy.Digest `json:"supersededBy,omitzero"`
+	LedgerSeq    uint64        `json:"ledgerSeq,omitzero"`
+	UpdatedAt    time.Time     `json:"updatedAt"`
+}
+
+// newVersionName draws the name of a version among its policy's.
+func newVersionName() string { return ulid.Make().String() }
+
+func policyHeadKey(id string) string          { return store.PolicyPrefix + id + policyHeadSuffix }
+func policyVersionKey(id, name string) string { return store.PolicyPrefix + id + "/v/" + name }
+func policyStateKey(id, name string) string   { return store.PolicyPrefix + id + "/s/" + name }
+
+// stageState writes a version's state; tx also compares and writes the policy's head.
+func (p *Policy) stageState(tx *store.Tx) {
+	tx.Put(policyStateKey(p.ID, p.name), encode(policyState{p.Status, p.SupersededBy, p.LedgerSeq, p.UpdatedAt}))
+}
+
+// ProposePolicy makes a proposal for a new policy. It is in force when the
+// custodians' threshold has signed its document and the seal has recorded it.
+func (s *Service) ProposePolicy(ctx context.Context, a Actor, spec PolicySpec, idem *store.Idempotent) (*Policy, error) {
+	id := store.NewID(policyPrefix)
+	p, err := s.draftPolicy(ctx, a, id, spec, false)
+	if err != nil {
+		return nil, err
+	}
+	return p, s.addProposal(ctx, a, &policyHead{ID: id, Open: []string{}}, 0, p, idem)
+}
+
+// ProposePolicyVersion makes a proposal for the version after the one in force.
+// The whole policy is proposed, not what changes.
+func (s *Service) ProposePolicyVersion(ctx context.Context, a Actor, id string, spec PolicySpec, idem *store.Idempotent) (*Policy, error) {
+	return s.proposeNext(ctx, a, id, idem, func(*Policy) (PolicySpec, bool, error) { return spec, false, nil })
+}
+
+// DeletePolicy withdraws the open proposals of a policy that never was in
+// force; of one that is, it proposes a version that retires it, which needs the
+// threshold like any other, and returns that proposal.
+func (s *Service) DeletePolicy(ctx context.Context, a Actor, id string, idem *store.Idempotent) (*Policy, error) {
+	p, err := s.Policy(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if p.Status != PolicyActive {
+		return s.withdrawPolicy(ctx, a, id, idem)
+	}
+	for _, open := range p.Proposals {
+		if open.Retired {
+			return open, nil
+		}
+	}
+	return s.proposeNext(ctx, a, id, idem, func(active *Policy) (PolicySpec, bool, error) {
+		if active == nil {
+			return PolicySpec{}, false, Refuse(TxStateConflict, "policy %s changed meanwhile; look at it again", id)
+		}
+		return PolicySpec{
+			Name: active.Name, VaultAccountID: active.Scope.VaultAccountID, TokenID: active.Scope.TokenID, Rules: active.Rules,
+		}, true, nil
+	})
+}
+
+// proposeNext proposes what next says of the version in force (nil while there
+// is none), again if the policy changed in between.
+func (s *Service) proposeNext(ctx context.Context, a Actor, id string, idem *store.Idempotent, next func(active *Policy) (PolicySpec, bool, error)) (*Policy, error) {
+	for range maxAttempts {
+		head, rev, err := s.policyHeadAt(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		versions, err := s.policyVersions(ctx, head)
+		if err != nil {
+			return nil, err
+		}
+		active := versions.active
+		if active != nil && active.Retired {
+			return nil, Refuse(TxStateConflict, "policy %s is retired; propose a new one", id)
+		}
+		if len(head.Open) >= maxOpenProposals {
+			return nil, Refuse(TxStateConflict, "policy %s has %d open proposals; have one signed, or withdraw them", id, len(head.Open))
+		}
+		spec, retire, err := next(active)
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.draftPolicy(ctx, a, id, spec, retire)
+		if err != nil {
+			return nil, err
+		}
+		if err = s.addProposal(ctx, a, head, rev, p, idem); lostRace(err) {
+			continue
+		}
+		return p, err
+	}
+	return nil, fmt.Errorf("registry: policy %s: %w", id, store.ErrConflict)
+}
+
+// draftPolicy builds the document that custodians are to sign and checks it
+// against the charter in force.
+func (s *Service) draftPolicy(ctx context.Context, a Actor, id string, spec PolicySpec, retire bool) (*Policy, error) {
+	charter, _ := s.fold.Charter()
+	if charter == nil {
+		return nil, errNotReady
+	}
+	if err := checkText("name", spec.Name, 1, maxName); err != nil {
+		return nil, err
+	}
+	scope, err := s.policyScope(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	now := s.second()
+	doc := &policy.Policy{
+		Format: policy.Format, Instance: charter.Instance, ID: id, Version: 1, Name: spec.Name, Scope: scope,
+		Rules: spec.Rules, Retired: retire, CreatedAt: now,
+	}
+	p := &Policy{
+		ID: id, Version: 1, Name: spec.Name, Status: PolicyPending, Scope: scope, Rules: spec.Rules, Retired: retire,
+		RequiredSignatures: int(charter.Custodians.Threshold), SignedBy: []string{}, Signatures: []policy.Signature{},
+		ProposedBy: a.Name, CreatedAt: now, UpdatedAt: now, name: newVersionName(),
+	}
+	if inForce, ok := s.fold.Policy(id); ok {
+		doc.Version, doc.Replaces = inForce.Policy.Version+1, &inForce.Digest
+		p.Version, p.Replaces = doc.Version, inForce.Digest
+	}
+	if p.Document, err = doc.Encode(); err != nil {
+		return nil, Refuse(Validation, "the policy cannot be: %v", err)
+	}
+	if err := policy.CheckPolicy(doc, charter); err != nil {
+		return nil, Refuse(Validation, "the policy cannot be in force under this charter: %v", err)
+	}
+	p.DocumentDigest = policy.DigestOf(p.Document)
+	return p, nil
+}
+
+func (s *Service) policyScope(ctx context.Context, spec PolicySpec) (policy.Scope, error) {
+	switch {
+	case spec.VaultAccountID != "" && spec.TokenID != "":
+		return policy.Scope{}, Refuse(Validation, "vaultAccountId and tokenId are both given; a policy covers one vault account, one token, or, with neither, everything")
+	case spec.VaultAccountID != "":
+		_, err := s.Vault(ctx, spec.VaultAccountID)
+		return policy.Scope{VaultAccountID: spec.VaultAccountID}, err
+	case spec.TokenID != "":
+		_, err := s.Token(ctx, spec.TokenID)
+		return policy.Scope{TokenID: spec.TokenID}, err
+	}
+	return policy.Scope{All: true}, nil
+}
+
+// addProposal stores p beside what head already holds.
+func (s *Service) addProposal(ctx context.Context, a Actor, head *policyHead, rev int64, p *Policy, idem *store.Idempotent) error {
+	head.Open, head.Latest = append(head.Open, p.name), p.name
+	tx := s.store.Tx()
+	tx.PutIf(policyHeadKey(p.ID), encode(head), rev)
+	tx.PutIfAbsent(policyVersionKey(p.ID, p.name), encode(p))
+	p.stageState(tx)
+	tx.Audit(a.draft(happening{"policy.proposed", "policy", p.ID, map[string]any{
+		"version": p.Version, "name": p.Name, "documentDigest": string(p.DocumentDigest), "retired": p.Retired,
+	}}))
+	tx.Idempotent(idem, p)
+	at, err := tx.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	s.policies.wrote(policyHeadKey(p.ID), head, at)
+	return nil
+}
+
+// withdrawPolicy rejects every open proposal of a policy that is not in force.
+func (s *Service) withdrawPolicy(ctx context.Context, a Actor, id string, idem *store.Idempotent) (*Policy, error) {
+	for range maxAttempts {
+		head, rev, err := s.policyHeadAt(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if head.Active != "" || len(head.Open) == 0 {
+			return nil, Refuse(TxStateConflict, "policy %s has no proposal to withdraw", id)
+		}
+		versions, err := s.policyVersions(ctx, head)
+		if err != nil {
+			return nil, err
+		}
+		tx := s.store.Tx()
+		for _, p := range versions.open {
+			p.Status, p.UpdatedAt = PolicyRejected, s.second()
+			p.stageState(tx)
+		}
+		last := versions.open[len(versions.open)-1]
+		head.Open = []string{}
+		tx.PutIf(policyHeadKey(id), encode(head), rev)
+		tx.Audit(a.draft(happening{"policy.withdrawn", "policy", id, map[string]any{"proposals": len(versions.open)}}))
+		tx.Idempotent(idem, last)
+		at, err := tx.Commit(ctx)
+		if lostRace(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.policies.wrote(policyHeadKey(id), head, at)
+		return last, nil
+	}
+	return nil, fmt.Errorf("registry: policy %s: %w", id, store.ErrConflict)
+}
+
+// Policy is the version in force with its open proposals; before any is in
+// force, the newest proposal, with the other open ones. An unknown policy is
+// TX_NOT_FOUND.
+func (s *Service) Policy(ctx context.Context, id string) (*Policy, error) {
+	head, _, err := s.policyHeadAt(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.showPolicy(ctx, head)
+}
+
+// Policies lists policies, newest first, each as [Service.Policy] shows it, and
+// says how many there are.
+func (s *Service) Policies(ctx context.Context, limit, offset int) ([]*Policy, int, error) {
+	heads, total, err := s.policies.newest(ctx, s.store, func(*policyHead) bool { return true }, limit, offset)
+	if err != nil {
+		return nil, 0, err
+	}
+	page := make([]*Policy, 0, len(heads))
+	for _, head := range heads {
+		p, err := s.showPolicy(ctx, head)
+		if err != nil {
+			return nil, 0, err
+		}
+		page = append(page, p)
+	}
+	return page, total, nil
+}
+
+func (s *Service) showPolicy(ctx context.Context, head *policyHead) (*Policy, error) {
+	v, err := s.policyVersions(ctx, head)
+	if err != nil {
+		return nil, err
+	}
+	top := v.active
+	if top == nil {
+		top = v.latest
+	}
+	for _, p := range slices.Backward(v.open) {
+		if p != top {
+			top.Proposals = append(top.Proposals, p)
+		}
+	}
+	return top, nil
+}
+
+func (s *Service) policyHeadAt(ctx context.Context, id string) (*policyHead, int64, error) {
+	missing := Refuse(TxNotFound, "there is no policy %q; GET /v1/policies lists them", id)
+	if !store.ValidID(policyPrefix, id) {
+		return nil, 0, missing
+	}
+	head, rev, err := load[policyHead](ctx, s.store, policyHeadKey(id))
+	if err == nil && head == nil {
+		err = missing
+	}
+	return head, rev, err
+}
+
+// versions are those that a head names.
+type versions struct {
+	active, latest *Policy
+	open           []*Policy // oldest first
+}
+
+func (s *Service) policyVersions(ctx context.Context, head *policyHead) (versions, error) {
+	names := slices.Compact(slices.Sorted(slices.Values(slices.Concat(head.Open, []string{head.Active, head.Latest}))))
+	names = slices.DeleteFunc(names, func(n string) bool { return n == "" })
+	keys := make([]string, 0, 2*len(names))
+	for _, n := range names {
+		keys = append(keys, policyVersionKey(head.ID, n), policyStateKey(head.ID, n))
+	}
+	kvs, _, err := s.store.GetMany(ctx, keys...)
+	if err != nil {
+		return versions{}, err
+	}
+	charter, _ := s.fold.Charter()
+	var v versions
+	for i, name := range names {
+		p, err := decodeVersion(name, kvs[2*i], kvs[2*i+1])
+		if err != nil {
+			return versions{}, err
+		}
+		if charter != nil {
+			p.RequiredSignatures = int(charter.Custodians.Threshold)
+		}
+		if p.name == head.Active {
+			v.active = p
+		}
+		if p.name == head.Latest {
+			v.latest = p
+		}
+		if slices.Contains(head.Open, p.name) {
+			v.open = append(v.open, p)
+		}
+	}
+	return v, nil
+}
+
+// decodeVersion puts a version together from its two keys.
+func decodeVersion(name string, version, state store.KV) (*Policy, error) {
+	for _, kv := range []store.KV{version, state} {
+		if kv.ModRevision == 0 {
+			return nil, fmt.Errorf("registry: %s is named by its policy but does not exist", kv.Key)
+		}
+	}
+	p, err := decode[Policy](version.Key, version.Value)
+	if err != nil {
+		return nil, err
+	}
+	st, err := decode[policyState](state.Key, state.Value)
+	if err != nil {
+		return nil, err
+	}
+	p.name, p.rev = name, version.ModRevision
+	p.Status, p.SupersededBy, p.LedgerSeq, p.UpdatedAt = st.Status, st.SupersededBy, st.LedgerSeq, st.UpdatedAt
+	return p, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,7 +67,11 @@ type Service struct {
 	carriers []func(context.Context, *ledger.Batch) error
 	progress progress
 
-	resuming sync.Map // wallet id → struct{}, while its creation is under way here
+	// Of the follower alone: no other goroutine touches them.
+	last    cursor // the batch carried last
+	trimmed uint64 // the first sequence kept, by the latest trim record
+
+	greeter *greeter
 }
 
 // New makes a registry over a store. Nothing is read before [Service.Follow].
@@ -90,7 +93,8 @@ func New(d Deps) (*Service, error) {
 		credentials: newMirror[Credential](store.CredentialPrefix, ""),
 		policies:    newMirror[policyHead](store.PolicyPrefix, policyHeadSuffix),
 
-		fold: ledger.NewFold(d.Charter1),
+		fold:    ledger.NewFold(d.Charter1),
+		greeter: newGreeter(),
 	}
 	if s.now == nil {
 		s.now = time.Now

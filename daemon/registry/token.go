@@ -33,9 +33,6 @@ func (s TokenStatus) Valid() bool {
 	return false
 }
 
-// StandardQRC20 is the one token standard that this appliance has templates of.
-const StandardQRC20 = "QRC-20"
-
 // SupplyPolicy bounds a token's supply for its whole life: it is compiled into
 // the contract.
 type SupplyPolicy struct {

@@ -22,8 +22,8 @@ func (s *Service) checkToken(ctx context.Context, t *Token) error {
 	if err := checkTokenText(t); err != nil {
 		return err
 	}
-	if t.Standard != StandardQRC20 {
-		return Refuse(StandardNotSupported, "token standard %+q is not supported; %s is", t.Standard, StandardQRC20)
+	if t.Standard != qrc20.StandardQRC20 {
+		return Refuse(StandardNotSupported, "token standard %+q is not supported; %s is", t.Standard, qrc20.StandardQRC20)
 	}
 	if t.TemplateID == "" {
 		return Refuse(MissingField, "templateId is missing")

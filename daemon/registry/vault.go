@@ -19,7 +19,6 @@ type VaultAccount struct {
 	ID        string      `json:"id"`
 	Name      string      `json:"name"`
 	Status    VaultStatus `json:"status"`
-	LedgerSeq uint64      `json:"ledgerSeq,omitzero"`
 	CreatedBy string      `json:"createdBy"`
 	CreatedAt time.Time   `json:"createdAt"`
 }

@@ -47,7 +47,7 @@ type Wallet struct {
 	Address    tx.Address `json:"address"`
 	PublicKey  []byte     `json:"publicKey,omitzero"` // the scheme's own encoding
 	Protection Protection `json:"protection,omitzero"`
-	LedgerSeq  uint64     `json:"ledgerSeq,omitzero"`
+	Carried
 
 	CreatedBy string    `json:"createdBy"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -60,8 +60,9 @@ type WalletSpec struct {
 	Scheme tx.Scheme
 }
 
-// maxWalletsResumed bounds how many wallets left half-made are finished at once.
-const maxWalletsResumed = 4
+// idemPrefix and a key's hash is where an idempotency record stands (spec:
+// formats, "Store keys of serve"): a refused wallet gives its key back.
+const idemPrefix = "/mw/idem/"
 
 // CreateWallet makes a key in the HSM and the wallet that it controls. It is
 // done in two steps, each of which can be run again: the wallet's id is stored
@@ -101,11 +102,11 @@ func (s *Service) requestWallet(ctx context.Context, a Actor, vaultID string, sp
 		ID: store.NewID(walletPrefix), VaultAccountID: vaultID, Network: spec.Network, Label: spec.Label, Scheme: scheme,
 		Status: WalletCreating, CreatedBy: a.Name, CreatedAt: s.second(),
 	}
-	tx := s.store.Tx()
-	tx.PutIfAbsent(store.Wallet(w.ID), encode(w))
-	tx.Audit(a.draft(happening{"wallet.requested", "wallet", w.ID, map[string]any{"vaultAccountId": vaultID, "network": w.Network, "scheme": string(w.Scheme)}}))
-	tx.IdempotentPending(idem, w.ID)
-	rev, err := tx.Commit(ctx)
+	t := s.store.Tx()
+	t.PutIfAbsent(store.Wallet(w.ID), encode(w))
+	t.Audit(a.draft(happening{"wallet.requested", "wallet", w.ID, map[string]any{"vaultAccountId": vaultID, "network": w.Network, "scheme": string(w.Scheme)}}))
+	t.IdempotentPending(idem, w.ID)
+	rev, err := t.Commit(ctx)
 	if errors.Is(err, store.ErrIdempotencyLost) {
 		if first, pendingErr := s.pendingWallet(ctx, idem); first != nil || pendingErr != nil {
 			return first, pendingErr
@@ -214,13 +215,13 @@ func (s *Service) abandonWallet(ctx context.Context, a Actor, w *Wallet, idem *s
 	if err != nil || current == nil || current.Status == WalletActive {
 		return cause
 	}
-	tx := s.store.Tx()
-	tx.DeleteIf(store.Wallet(w.ID), rev)
+	t := s.store.Tx()
+	t.DeleteIf(store.Wallet(w.ID), rev)
 	if idem != nil {
-		tx.Delete(store.IdempotencyKey(idem.Hash))
+		t.Delete(idemPrefix + idem.Hash)
 	}
-	tx.Audit(a.draft(happening{"wallet.refused", "wallet", w.ID, map[string]any{"reason": cause.Error()}}))
-	if _, err := tx.Commit(ctx); err != nil && !errors.Is(err, store.ErrConflict) {
+	t.Audit(a.draft(happening{"wallet.refused", "wallet", w.ID, map[string]any{"reason": cause.Error()}}))
+	if _, err := t.Commit(ctx); err != nil && !errors.Is(err, store.ErrConflict) {
 		s.log.Warn("registry: a refused wallet stays listed as being made", "wallet", w.ID, "error", err)
 	}
 	var told *seal.Error
@@ -243,9 +244,9 @@ func (s *Service) answerPending(ctx context.Context, idem *store.Idempotent, w *
 		return fmt.Errorf("registry: rendering wallet %s: %w", w.ID, err)
 	}
 	r.Status, r.Body = status, body
-	tx := s.store.Tx()
-	tx.IdempotentComplete(idem.Hash, r)
-	_, err = tx.Commit(ctx)
+	t := s.store.Tx()
+	t.IdempotentComplete(idem.Hash, r)
+	_, err = t.Commit(ctx)
 	return err
 }
 
