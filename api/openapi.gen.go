@@ -820,15 +820,10 @@ type CharterStatus string
 // Example: ["10.0.0.0/8"]
 type Cidrs = []string
 
-// ConstructorArgs What the contract is constructed with. A field that is absent is the token's own value.
+// ConstructorArgs What the contract is constructed with. What is given must be the token's own value; it is there to be checked.
 //
 // Example: {"name":"Example Institutional Token"}
 type ConstructorArgs struct {
-	// Admin `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
-	//
-	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
-	Admin *Address `json:"admin,omitempty"`
-
 	// Burnable Whether anybody gets BURNER.
 	//
 	// Example: true
@@ -1072,7 +1067,7 @@ type DeployAccepted struct {
 //
 // Example: {"feeStrategy":"MEDIUM"}
 type DeployRequest struct {
-	// ConstructorArgs What the contract is constructed with. A field that is absent is the token's own value.
+	// ConstructorArgs What the contract is constructed with. What is given must be the token's own value; it is there to be checked.
 	//
 	// Example: {"name":"Example Institutional Token"}
 	ConstructorArgs *ConstructorArgs `json:"constructorArgs,omitempty"`
@@ -1513,7 +1508,7 @@ type OperationID = string
 // OperationList A page of operations.
 type OperationList struct {
 	// Data The page's items.
-	Data []Operation `json:"data"`
+	Data []OperationSummary `json:"data"`
 
 	// Pagination Where a page stands in its list.
 	Pagination Pagination `json:"pagination"`
@@ -1523,6 +1518,133 @@ type OperationList struct {
 //
 // Example: PENDING_AUTHORIZATION
 type OperationStatus string
+
+// OperationSummary An operation as lists show it: without its intent and the reasons of decisions, which `GET /v1/token-operations/{operationId}` adds.
+type OperationSummary struct {
+	// Amount The amount in base units.
+	//
+	// Example: 1000000000000000000000
+	Amount *string `json:"amount"`
+
+	// ApprovalGroup The group that approves; null where nobody is asked.
+	//
+	// Example: approvers
+	ApprovalGroup *string `json:"approvalGroup"`
+
+	// ApprovedBy Who approved.
+	ApprovedBy []UserName `json:"approvedBy"`
+
+	// Attention What a person should look at while the operation goes on, such as TX_BROADCAST_FAILED.
+	//
+	// Example: approvers
+	Attention *string `json:"attention"`
+
+	// BlockNumber The block that holds the transaction.
+	//
+	// Example: 42
+	BlockNumber *int64 `json:"blockNumber"`
+
+	// BlockchainTransactionHash The transaction that carries the operation.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	BlockchainTransactionHash *string `json:"blockchainTransactionHash"`
+
+	// Confirmations How many blocks deep the transaction is, its own included.
+	//
+	// Example: 2
+	Confirmations int64 `json:"confirmations"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// ExpiresAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	ExpiresAt Timestamp `json:"expiresAt"`
+
+	// FailureReason Why the operation was refused, withdrawn or failed.
+	//
+	// Example: approvers
+	FailureReason *string `json:"failureReason"`
+
+	// FromAddress Whose tokens are burned or moved.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	FromAddress *string `json:"fromAddress"`
+
+	// History Every status that the operation was in, first to last.
+	History []StatusChange `json:"history"`
+
+	// IntentDigest SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	IntentDigest Digest `json:"intentDigest"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Policy The policy that an operation was submitted under.
+	Policy PolicyVersion `json:"policy"`
+
+	// RecipientAddress Who receives.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	RecipientAddress *string `json:"recipientAddress"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// RequestedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	RequestedBy UserName `json:"requestedBy"`
+
+	// RequiredApprovals How many approvals the policies ask for.
+	//
+	// Example: 2
+	RequiredApprovals int `json:"requiredApprovals"`
+
+	// Role The role that is granted or revoked, one of Role.
+	//
+	// Example: MINTER
+	Role *string `json:"role"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// SubjectAddress Whom a role or a freeze concerns.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	SubjectAddress *string `json:"subjectAddress"`
+
+	// TokenID The token; null for CANCEL.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *string `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+}
 
 // OperationType What an operation does.
 //
@@ -5314,305 +5436,309 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lcts40jD6Kjg6f1WSWdqm5LtTU9+RbTnRjm9jy5OdnWQtmIQsrClQQ4B2NJmc+p7me7DvSf5qXEiQ",
-	"IiVStnOZ1dbWxJIAsgF0N/renxpeOBqHjDDBG3ufGkOCfRLJP7s+GY1DQZg3uSDjAE+ID1/7hHsRHQsa",
-	"ssZeoy+imPRRyBCG//MHEiExxAJRjsSQoAGNuEAhIwjfYspWUfuGEybkBP2jmrXacBrcG5IRhpcQFo8a",
-	"e7814OmND06DfMSjcUAae+obpyEmY/jERUTZbePzZ6dxgQU5piMqpoF8pwEKyECgcIDEkHJ0RyYvOPo9",
-	"DgVGmPnoYUgYonLcwzAMNMDoZbfTO0J+hAfCQck7kNonNKAk8PmrHPAJsO8bPhngOBDvG6+jH3d3X4sf",
-	"mw2nMcIfjwm7FcPGXmtza+ZizsOAepPpJfWGRMMeDhCGxTwdpL//2HLd1w8/tqqBSn6PCRddvxhI6ic7",
-	"HqmRrxFGHg4CEr3gKHxgqK8fsdL1+0iezFhk4fw/ERk09hr/71qKrGvqV76Wvl9BI6JJeyBINA3OJfFC",
-	"5nMkQvSAqUA3ZBBGRKIpxyNi4JMYEEZiiDhhPmW3GnWLd64p94iOAF93tjZc12mMKFOfm8l+USbILYka",
-	"nwHGMY7wiAhNZm3fjwjn51gMp0GGHcRqAGAlJ+gGB5h5BMn9xD5ARWHkGOY7DYZH8D49p+E0YFE0AtIF",
-	"yqm6qRoouaVtf0TZL4Abbc8LYya6/hENCnf4jAUTJMI7wnhy6vcwE2E1FcBNkU7+dO02/37p/nPjZPfN",
+	"7L2Lcts4Eij6K7i6pyrJLG1T8tuprXNlW85ox6+x5cnOTrIWTEIW1hSoIUA7mkxuna85H3a+5FTjQYIU",
+	"KZHyI8mstrYmsgSQDaC70e/+3PDC0ThkhAne2PvcGBLsk0h+7PpkNA4FYd7kgowDPCE+fO0T7kV0LGjI",
+	"GnuNvohi0kchQxj+zx9IhMQQC0Q5EkOCBjTiAoWMIHyLKVtF7RtOmJAT9I9q1mrDaXBvSEYYXkJYPGrs",
+	"/daApzc+Og3yCY/GAWnsqW+chpiM4S8uIspuG1++OI0LLMgxHVExDeR7DVBABgKFAySGlKM7MnnF0e9x",
+	"KDDCzEcPQ8IQleMehmGgAUavu53eEfIjPBAOSt6B1D6hASWBz9/kgE+A/dDwyQDHgfjQeBv9fXf3rfh7",
+	"s+E0RvjTMWG3YtjYa21uzVzMeRhQbzK9pN6QaNjDAcKwmKeD9Pe/t1z37cPfW9VAJb/HhIuuXwwk9ZMd",
+	"j9TItwgjDwcBiV5xFD4w1NePWOn6fSRPZiyycP6PiAwae43/dy1F1jX1K19L36+gEdGkPRAkmgbnkngh",
+	"8zkSIXrAVKAbMggjItGU4xEx8EkMCCMxRJwwn7JbjbrFO9eUe0RHgK87Wxuu6zRGlKm/m8l+USbILYka",
+	"XwDGMY7wiAhNZm3fjwjn51gMp0GGHcRqAGAlJ+gGB5h5BMn9xD5ARWHkGOY7DYZH8D49p+E0YFE0AtIF",
+	"yqm6qRoouaVtf0TZL4Abbc8LYya6/hENCnf4jAUTJMI7wnhy6vcwE2E1FcBNkU7+dO02/3Hp/mvjZPfd",
 	"z+u/NHvbvdb+5sHOods5Mmv7PSbRxF7cFECVsSU3Ta4v9qloe2oJhSsiTESUpEvCcnB2LXLVq15EsCBl",
-	"cKt32KBa5LW1ITHHfGwCnghBInjQv3771/v3seu67or8t3kk/9k+Uh935cet5sH793HLdTvqnyP5T2tn",
-	"Rf2rvt3aUh+3dj/88H8K+ajZjjCqvhthlN2McEwiDE8o3YgwKtuHZmvnG9qIoygczdmHEfYJwkJtxigc",
-	"yestQgEWJLctLbe1teJurLS2e667J///z5ItGsB77R0ahNEIi8Zew8eCrAg6IuVAz2DJhSeoGV8W2Ij8",
-	"Xp809ZOuqb8g/9bw8zCOPDJ3AfgmjIVZg5pTQJWLLEM9LL+ObxZNzY715M9V9wweBkgwY+/mbZCE53vg",
-	"aL2wChknIkFCyiUUvDOXgkW4EP2CZELZbXs8jsJ7HOxPZt61itHSkHEldcNsNAgjtYKY5zkQlo8l0Uqz",
-	"jDVPvb8yIV9xEp3CU2AdBxHxCRMUB2WCYfu8q2VwWibFePZDFhVlMpBI0OKIh1ExUP0xvqVM7ugqIx+F",
-	"GttXnJKgMb41OLKKugLdhoSjByqGqRA5kMfFlUpBxRCIrR8OBpyIfvYsTg6Pfrr6Yx+ftkvOwlOAllDX",
-	"ZrM1i7zaK//EK3+4K7vX79+vfPhbMWVYKt5PZFKEY0SqFoBRoMORwYB4wkFNkKFbm5vonnJ6ExDUvjzo",
-	"dpE3xBH2YPmrCHbzJvQnSvFAfZp5lZTzBb4DlQu0Lo7GAfbIa9DCIpgohghHBEldUQzJBI1iUBVvI0IS",
-	"ZFGaTbpf1mpWYDlVMSS3C7Axx8S/JVHx5Q8r43BpgRiuEUNpsjdYeMPMITcr3u5a+ZITEk5BmdjaaMzR",
-	"J5xGidL7NnxAI8wmiAoy4ggr5B2Ggc8zIG66xTAG8rGFQG66ltLTmqvyOI1TIh7C6K6S2sAU72JqSpZk",
-	"fo8xE/FoxRtiylZ8cs+IKCEePb8yEmgQEwZ2Jkl27raKEI0x5wiY6iraJ5OQ+ajpOq7rAvtFfUXEfUdj",
-	"NiBLQLmQyA+rzV66JWeh+EfxYdhn0XTdzGm4hadxZi6NMtac3ColfDm0HrAoW7aByAB1KbCIedVbz4iw",
-	"XM7KYsvB2cn5cafXOSxBETWnURtiBWEWahC86sIMR5O7ErqnvRJgQ/tN9WGWswBiZVAqO/mx/LXk2Mdm",
-	"6qJnnrzbshsRv6aIk0g2CPM74sPdVEv5jNL3LibaXArMfBzVMoJwPScL6c8XBysttxw75ZTKQBq4JJA9",
-	"MhqDBlp20EL/XnLUIp2+6GFbEEiAYENKoYEfy0DRExeGQ8+3gKhNqAa8RyuW6WIWBL4Cd5xGvSnOeNg5",
-	"Pz779akYowWYBBSopeykjUpScNCxmrboOeu3pgDM3KQ7Mkm3aFpPgm/qn26ygtoQ58yShVs3ZUgt2MP7",
-	"vFV0sb0ssJK+A4t9KWwP8tcSoB7M1EXBSd4tzecR4eOQcSKt5/vY1xcJfPJCJgiTf+LxOKCeJOS1f3Nl",
-	"2k3O91ODRJHSAb3QBzm9CXKTTwSmATz3s9MYEc7xLcAPasye1mPeN/AojMX7BigwLBTojoUP7LW2QYWx",
-	"IFqyg2FMOCgiHh1TAMqxrWMV7Gtacvulfdw9bPe6Z6fyHKrtWAeW12H3JAjlvf/ZKTg0y98xwgGoHcRH",
-	"L2ErQKxtNpuug5rbzZb877p0HVnuwYy/rQgWPXYtHWg7tlZSz1alyXp4KjisdP25ky3T4mensR/6k14Y",
-	"HuPoljwSW5rNUmwRRvEFhyO8SjpEGWq6Gzub21voZiIIXxQZ9s8Of73unZ1dH7cv3nSeGiEKwUYndB+w",
-	"otn8/jHgIGSDgHqP5BXb7nr56cNdiOZJB2iIgXsggAEsJomPb0IW5hO9s586p9enZ73r5HZ/cn6hjL6A",
-	"IhS8/aEYkkgKGAS9bLbcdQc1190m8AtXcg35zba7A/9tbr5yUBhZ5hLDf7QBTfnkkRRZaBCgKGYMvK8v",
-	"m1tu6/vGPe2XXkkc07PnJS5seRBHYXRDfZ+wx2Gt65bzLNh3MLbOQtkAe3cqpmNMohHlnIYa0fneiC5+",
-	"vx2dXex3Dw87T369waIKgQ4jc3nfhDHz4bKT2OeRSNABbCmBMYYmX8LWvXptngL3JKClEsfSF0RhQJT1",
-	"iiBpn0Ivm9vulrxKt92d7595dpkgEcPB49Bwa4agRfUbkJz0OmEQc1FpIcTrnvY6F6ft46fEuzaSVjlj",
-	"FpZ7I8M1gIm5Gon0gpGHI+WGlVqbLZD53z2ynIbiCIjrsXJWqxRZWIiqXbaL4gdcpUdnV6dPeo+ehojH",
-	"3jC9S1/KRcK9CdL2hvzvtvsXkLV6YXiC2UR/yx/LNTZKEWGkPLZSxHYNDYHDg8t4r9dIRBMdzEdBnl1Y",
-	"+L5o9zrXx92Tbu/pZSs7GlFZJHwUj5XAFIbK4xAOpKfMMlBJby3C2lcrmczGf7CkdMVwLIZhRP8g/mOF",
-	"JXcW47khOCIRHNprGSSI2vq98gV7aF/9/rvHr//3v/9nUXy7Om1f9d6eXXT/2XliHuQgnKr8DoTuxkwa",
-	"MqSw476S4g+KyH14J00Crtt6ZRz23z1jumL4HtMA3wTksUxpfaYVgBMcSHWG4ID4r5EXcxH6FDOOYqZ+",
-	"XFhqvuy0j58WKy4llJKHrCtN7e3lifwIihsXwGXh05bEDiXhstCHLzcBZfxQitRpNPd/Kg8aR6EHePBo",
-	"/GrNYELKF4d8cr+iPcHovrmHTtr/uG6fnF2d9uAydAH7bkgQPtjiJfFRy3XdRTHv/Oy4e/Dr9WHntPsc",
-	"JobEJBkz2F8Rhr6MpYnIQF6KL+W2oGbLVVLThoOaW9rmoGSnDfnfTfnfXWW7lP/d+N5lqmSr7bjxgpQM",
-	"92NfbtmGi4bkI/LpLRV8FXXZOBZohCfohij7zUQG9XiYk9doRD8SX/6tQm1AOZnAJUBvhwJ1uucrm5vI",
-	"GxLvjsejVXQWC3ga5fqnrPvE/biJ2+Rmy91cP1rv7G4c7N7stt3dwfr61tbuxvpmZ7szaO6TNvEbVrxL",
-	"GrRuhTltZKOcNlqZMCf342/uyi5eGbRXjj582nA/F8Q5OY22tMVP71Qb+cSjIxwgFo9uSAQS1g3sQMyo",
-	"4A6SdvDWv1qbW2gFNbNLlKEWU/+zlxNTJlqbW9nlbM+KGn3p/vlbc2X3A6zpwyfX2d7+/Kp4QVrik0zF",
-	"9ymsBwfnEYiGghLe2BvggBOnIJxrTCIeshdcLl2aQ1RAKGbZsI+x9bBPSdxgdUc5vNujPvHbYq7/kI4I",
-	"F3g0NrN4YSj+O+X9N0tA+vnyWHS6UPv8/OLsl07DaVx0/t456GVTh9JfpzY0Iljz45mAko+i8fmz7cb6",
-	"Ld0aC/bkgfYufEjeG978m3iiYUJTO0xEkwWOksC8xNQAT0JBeLuK+vKHt5gPZZjd5dv2CqAwAIn644jc",
-	"q5+ARcDMi6MDtLO9swmRFCPzOPXsJIAxfWIBbnii/LweMEd+PsopnyyRixmeOh2ZL1Dkenw3DJFPfUSF",
-	"g24miOEReY36fMIFGfV1HKxthaGCk2BQGi6SD+8uBqQ4xjrBTjkGUT7tUM6+Yb1V9ALOSaRiUwr81joF",
-	"6CGMfOuQIsIFz4f50govU/uvCTS/GpUMV3x8Vh5D091rbugo6Cohzk4jQaV51HZIbwmXVEJLvM7yUUkA",
-	"sbX82J8tysxDODoufmGStqavqtyV0NpedVfd1WaFN4yIwD4WuJzslYO8AMlIwGUcYSQdMSJEHE8k+uu0",
-	"JNRVsX4y1P+eoNa/NtdVMK18exboT58T4FKuZHhE8SYMMR9m2YSKiH6NtjbQHyQKpXcocfPkJINH/i93",
-	"mzYLefnMhET9swomU8yjZuLLXDYRzchfeTektvnPojEkwtoxRpVBmcW0clkg82GqgN+c/D79uq7gWtJy",
-	"EIRAo2Zyw9zicRYxt2sGQjsNQRguj54Jo1vMtIHGBBLaVwMn0T3JEbT+a+UGs7sqmw1Mvn1LmCgGIeEe",
-	"4yi8jfAo+zIvjoK1ndXN1RyOyzj/6dB9WwRRWUrk94a1CemtaV9bTpqEmMGMDM7aJCR5ob0yi3VlriuL",
-	"a9g83r5lZgtAx5SLcm5YKAS1VUw7ZEDDY0wqz7SIYjjt9JnAA15wFcwN8+Qfc7NjE6AlK8cfu2qWVNj1",
-	"EnEUYflzmlEyNzw2HZk/Yb3f1rNKN/MXEiknpn5jjf2U7AArLW9KrkQD8OdM7+1NBCyhXYLzqWKV+v3V",
-	"paH4b0iUJxbyEjL0sNGaxQBcp8HiQNvw1E05zRA0OhzAcog/I5RfD0QPJCJJVnU1TuQWvVgus2PLOdMb",
-	"Y23FCy7v1NcIlqTqECTXO5sSvvgQtza39sj6jettbLR2dwZe02tu7OLBzWDD29nd3Rrc7LY2WtuYbDTJ",
-	"xtbG7s3u+oaHN3Y3d3ebN9s7m62bnc3N6Ys0v6GWYqrfqXXtD5+2NooV7QDPXXeA/3rLvscBLbzqCSwI",
-	"kXsSTVBA2V1B+k0GeW/CMCB4mvzVC6YwegrT8ifgpNRZxC/244i1PY+MBfFrsopMmoii5Zs4YgW8FyfG",
-	"l5ksVY367Gh9Ggd2okK1pIKcRlPZ5ACiiGVNq1QXwckkwdTJdXFyqRz1MjgcE5xdN1nFSWLPq4acOw0R",
-	"YcaVwJBJKZ85vWhOHp+zCURpUPxUkosJRNdIlD2rEgALUGieFAKEYIUR170yRSiRH265h2GYletSAmhs",
-	"llkMCbkUERbkdgI5QJ3D7tWJXirM19BOhXbnvqhQTuPz58cSZwbU2ZOOrKGf09XMFoAiMVEKfz4vtU7+",
-	"ptPQYVrGjjLznXpopLQlmYbK6yavZeyBNqoWYtsBKBzBovimQoVS3ktVBrIf4QeWwzxj1Ww8RCG7tULR",
-	"p/DgsRte0346vSVp6N0RZbckGkdUV6TKyWzkY2rQVELlYefC/OkFsDw7kE8njYHXI1ZmE+W1J6OxmIDn",
-	"e5LZs98ajxYwPlhKRE5LtvOzLbdFmViRKhbNrZxe4TRiRn+Pif4dhAjYxSGOtMuy5lXuqZlguBmEuhJE",
-	"ToUKvXhUqNruY062NswRkI/YEyrIXZckIBFBnN4ykrPSkcnfRzfrfxe//uNnevbvo13bggjzcxr3etPd",
-	"LrJiGsC0ubCyUdHQ7CW9ZVjEEeEzNATLdS+9Y7AeuVxGPgp0TyKeLwjUslOkN7cslaHQeKE2aL+k0pf1",
-	"+odhaO1mJXXVdspYyurm1rSymgoXeU07jyHAd9oHve4vnYwDRn6Tc7uo74rkZrVvc7OR9LApqVh/b8kJ",
-	"CZZO4UXhgVv7XsioqR/xEr1WpYvXZi9NV5qI3bWd2oxib/XD39aUa7DprM9jGeut3OmWsIyQcRHFYCBq",
-	"R7d8IelnSNJEBgijNo8kqgLGKmrr5ClTGBCrGoC6RKAU/3QpuHscxCR3i+ksso76BnUZF1TECkIkpdXp",
-	"+0yWCKshzIP4ZgI2ipU4zCYyPeaWCI72ry5OOxcV9Din4eFxdfFKu6PnUvShGQeyEqOC4uAyHo+DSfVX",
-	"jSgTNVZ8IqOlK61YndecaguaHfHJ6CYM5mY2q1HFkkNS3qWu8ZCZiLbECE0FR5x4kcpkzGKUVy6hzKw+",
-	"UzINMMNwl5nz5aCFVVvq1yuPAwaEGxJUE+ScRppUwSvI2clQycdlbGGp71FzUumI0GOVocgBc+Hi7sgS",
-	"q6HluCi7AZlVscjKqc5efBB48MvZT53DqldgnORKV8wUnrL7J0nH6uSsy9A+HacUgQ0i2ihmn8+HmUR3",
-	"IOcsIHEa2hMQ3HynyilBVhzQYMyVmySFX2eOhdxU3BmpywRHRHr9/dydobFYcjlI1gHvDvVIul3zU7w/",
-	"f2sc4LE6WiXKNox5ccp+FEbryVVwzq/tLGLkIcPyLX4P5XnALwvRukMQREJWpAT9p1wCd6REEUkD31fR",
-	"T4SMERWvddFk8OKovZO5FpJPg+mbAYljFBETUJTWSrMw2kSWW7WePH4tIDpVRdDPdb4uL67lxVXj4ur6",
-	"c7YqH1Q0Jz82FxOxmwnz3MqodPJJuQJ9n5pOmRkohflRLvK0mOLzO8hTkL8tB/mhpV+VWHpMRLAyBMsA",
-	"aYgGNuYtlXI4xFknXnPHsvZsb8/zDx+ScRBOns7z5svnQcpbUqmoKHz3S/rUlt6xxb1jBf6w2d6xp3KD",
-	"KbxczDEBBCRCjYo2JlpSeaGja1rOnjZJzeQ1ueHSjAJAkMiuWVStvtBjPFzfm9Oq5PiNkb+uGfCGeHik",
-	"grESk56fPHEVHckGFJbaZoonoQnR38RBUBBfFITe3akMIyqRSWGAeq4Mr1B8OiWJpw4rMrbO0gScnmUQ",
-	"fda8mBmhK9USYzShzJZm00OUQu2AMhw8oxwbVq5Omrn8kjAiGhAZPiSBLS0RWV2S2565z+G4hiRX7XLK",
-	"lNN75MVUHodlDVL7qK+GjDk/j707O/7AbW5ttHa3dnY9d3t3sH7TGmxhf313gN3N1uZ6y9vc2t7dvNle",
-	"X/fx9g7ebZIbsoW3m+u7Gxs3NlIMVYCSvdVb1VC6zGNa8RotujZNrGqOtJ0M98nQS+H9mbggc6m1qcPa",
-	"co9+ofg2Sw3Zbi4U3pYkbdZVPQ4vLzuI6NnTnH2MJ0GI/Wf1KFfxIGs4ZoTIG1+iLgIvh0+l+NjZvffM",
-	"XwXb4wOOfMJWTWLY3/6tksLmGjP4DKd06r+EpA+fckGZJ2RFy8oKmjnS5Flz4g3ytGVvWbKBjQzcRQRi",
-	"XruYiNnWh54cxzRKEQtVq6z/8XJbbmMSAGYtP931+kl/yQ5LSYvNIK87MimKSu1rslcJgJAgrOlMmT0u",
-	"YwnueXwTUO8nMumyQfgFOFUpGczjDsl+5Cppd64Ouj//+GPuLVvrOxvz7g21b+rlhacIiexQS3IRKRmi",
-	"tWQwlrSEKqOzdHo7ugmdCif0w+nzVFUBCrsRSE9uLtZeVhPIWilk4cK0WPzu7q4dluK6hcaKtABBjUS1",
-	"X2BJXGZg4iTdBWVKB0hvTz+KA9J3UF92G4A/IMkf/k2KFSg87cs8hK7fn5+9lhRJmGLlYeQnMMkc4oLc",
-	"psfWbrQb5rkbO+X5adfzzfKZmhRiMi45fqb1LiW5+TlKKKgL6cyKN2mv/PMD/Oe6rGmITSvwOjMo3Xkn",
-	"2wfKYFApMS0oYIDJQcXWS1yXkSWy+ggpSFNJimvMrVEhSTu/UDW9aAVHWYNB0pchDeTNQn0e0TCiYrIy",
-	"IDKV3SNMgM4C1XY3XfBz7roqHQ9+Udot14XjFOkimEk5Eg/UUzFHsmgBfGtyugUd20b+47N3DScF6G33",
-	"zdusnT/5aQpb30RhPD7VIR35+/gWfkxQT0WIFTcc4tNI99VbQzmNYvVovaWkTQclpTSC8IFEK7I6xpB8",
-	"/PJqke1L2KqnFS3a5Se7yK1B09seuGQFpNqVVOHPtwjdnHWu/8/K/1/IVEy/nbcEL2IND7DpvWNQMZCP",
-	"m2YCw1pp56bJT3Eiq/n1NXK11aE8e2mu1amgS4vNfRJIHLWEIj6ktvBc33y1xOooZqr0ifCG1dMnUzmM",
-	"YG+oZr/gtrrmQLRoGPkkyigmC4cAqwSKmWGPhR6mocarWcduYWCJb0k+pWjnTygTT+fMAQL7LtOovpbL",
-	"J0lrqJ/D9Z+dSzW1cU/nSQKSeFxCFZCBvJFmZVSVF2EqTqlKVqyBUuhSzyxvmIvVIflr5VR9PY+TtY2V",
-	"ErqeNLEqfX0R6pXJqqAlraKr3tHKThLwK3W4MLAaF2b6NlpfKxP5ELNbJXH7NCLKeA4iB/mYE5dERDCP",
-	"o0n2AvtGpF671V3RRqmfX3C5ZQ7CST2XQgm/pCdf5WUn3pMP6Z+rypPiOlsleQ5nY8La591DKympunGi",
-	"zZCej9ZX3RnWRMoG4QIFeoQOb1UG4ikEDceE4TEtafKjcloAqzSM2d1eX3VX1/NGrUKbthjWtNl0pCot",
-	"e9gUwD196zBVZUpuknlhEUEmNF0/dCmi9zQgt8S3atNlHMlU6C7GaSEJfE90tHCRo9lJPc2ozZBRT6UZ",
-	"kRe7G/pUFvDsa+8yZVLd3tqYJaNNH6z6zcxWFQafrKLgDK9Z5ZqC5o6XCn/xGpS6rzZWjiap25XInTYd",
-	"ZKTftZIlQBnJ5nqFDXQF/pBD7VxJ2JTUOKZVwWqlXfR7KuTK6QUVJu1BYTrz+3Pk6cH5shll94yBEyJy",
-	"4wDsF+EdwiJVVC2tQzYxDpmjCtNjjnr/uN6/OGsfHrQve9dH7e5x5/Apj/KbC+iQ75PXV28xz7nu4yDy",
-	"rVO/H9e5dH0PKDzfxESXxEcqeyTyCRnnzwVR7qgK9Q8MUeYFsZ9jAq3apXQWU0XJxzGNCK85a4BpEEfk",
-	"Islln5d6r2K8ZV1iJ03Ch8sHHvW0DDBXpGSK3XBiGj/CBQf5jHBrRmgU3ucB+daikIaUizAq4KJKIlGK",
-	"a1qzLbv/kGmgaimJUFoCK7Nbpc0fSJk+y3I33N0CnkuTOt61ohWSY5cyxrOkwCvI6ibAfy17zXhm2eys",
-	"PSpJ/S4280xfuhHxCJ0q5PetYfxC6rCTaV1cQ5Ywcnu7XIZK2HsiZ6lQFzgEuNowv5uKoiuvcFDIyaMw",
-	"KPFfwi9JbvhthJlQrEuncjjSKREO0EUYFPTL7lxMl7qtkSxT0/DHVXjELBwcIayWJB3Ng4iQP2REnUd0",
-	"faxvFy/F3CbNWt4Hw9xB+/Sgc/yYkqXb7kyY1cOqh1c+nYnVacRjv7bc8VjDbInxtVw8zYcnZmU4W0uw",
-	"rb5Ah1OIXGgNzhbbyjZOTxWyjCZUxG3yumVyleZuruRqyIti2Qyv9GhsQS8VI2baIErSvpIzKUj8qhks",
-	"bDcrWDxUOAH4UTlfybKeP+UrAfjbyvjKs/AChk0ikul+AHY71D84Ozk/7vQ6hxCMpLoJqL8V2zvuHOrA",
-	"JKUg96XYLUg0kuHxqP/zVecKvoYOXUnQEVz6YAlit1JPUo2xX0CvE026xLcVqkyi5uXV/km315PhO+ed",
-	"08Pu6Ztr0x9KtYd2TIcDe8hl981pu3d10Wk4DQVTw2nAl/KPRM/vnr5pOI2Ds9Oj7sWJ+aB3IGmnIP9M",
-	"1t9wGmrt2VCSMtjKUXxG4G3mXMDGZ++Iime6lgFOEN7SPe3Bkq4u4FPvon16eSSFgzcX7dPe9cXZcZrm",
-	"aj6dt68u4d+rU/PX0UWn80/1VfJn+/j47N1x97J33T48zHy+6JyojhJqV3JBNQqgqYWfZ9C/lm9M4qoi",
-	"by4wU+ZIQKWA8gIDdmC625RIe5KyzQOna5NuuraI57qWiFdYxIqRj+IgjnhYYtjpe/LHvtGVYLx892tT",
-	"Ekj3T5URHVMlYE8Oj366+mMfn7bnV8h2GuFgwMn8xctg8jHmHGTO+5xzw15/03UzO1Ao5IpQ4GDuO0cQ",
-	"KpF5UbNWOIh6i6OPN1lqEf9THri6aBaOkPS85inQSLF7Ss3VbUut4k59AKAvHUcc6j6pJrlYFalEI4KZ",
-	"qvARBj7hQnYsuCeaD5rDN8lj2g+V9/0+jdd2umBU3dgBUcK1aBqGpPpjD5S/Qu6JTiCIxMRmZKlA/2Ay",
-	"EafKe2Y4SzqhoBZxZtq80mrZ0Z8tCCrnTOaRc1IS/Z66kOvHyGTxCHBToYxEOu3G5rlbnOn71s7clq07",
-	"RpRlH5hDMQ25dRbJn+bbWoVjHoEpZstsbKmII9aw7wtJ7MIcudDZ9EcZIa46FuwpYan/2vrqB9n5SAUH",
-	"48RPj5MeF7mqfLqNeURwoqrppuYVi/ThlT8+/O3lnvr31Q97L9Vff75//8OrOYX6tjZyAnJxob602VzN",
-	"hBHLo4yVQWeyig7SgpJJKctpx6fxjFdwfS5mp1+oqGj4fIbURWuJ0lrhdXUK5MEuh7zQZqdto1xtEuX6",
-	"cHWOHKYqfCrNyKqsyqWNCmdg6VNUUH1MwdSICMVMysoXyi0xyE+Yb1k0s5WGNOVMFzKE3JSigjpBkBQh",
-	"k0sxvStqbO5FHJD5G/zNF4U12AnMtlDvQzEkNyCRAfcFEsOIcNg2DbXpwaRvuFL11lQjurw671xcdg6z",
-	"umnFykU8HpOIE7+KGT0l8foRn4+9ZB9ZHVem3khW4xRVylXI/ZiKufNiQO3I4ynEkb8VGNvGYVDd2pbt",
-	"pbmZuZLhQdXNbQrWR9najK/k2S1tRez5a5vZLK5WX0IBVFxFSh7WIjBVxSAHYRCED1w1CzOxXnvv2Xv2",
-	"p/wT/Wkm/AlfraysIP1f+HjR+fmqe9G5Vlax9jH6E/VHlLWNQ9ZkFurP0jjdl7Fj/d/jMIpHIFKmJtT/",
-	"AuufbKmnYnf/q69eY/Vc/hP1lZ2972RnqpGH7e7xr9fH3ZPujKEO6gs6In+EjJh5ve5J5/pd9/Tw7B3M",
-	"8/GEwzAucCSnE+YXTXv3ttvrGLPVRefy0kH7x+2Dn+yvJBxKmyTcWtBRp2OBqMGQmYRg1VJrcPQ3YHFL",
-	"VzUmUWLZA6jGJDrEk8wjwPh2ffC2ffqmU/9M9FZ2jtu/wmROvJD5vGjDc4YD+5H5cAwLAimJaATPY1CB",
-	"3SDFhxq5GWbDS0IFzc/SqlfjTresEylr2NRWK/2xWRBMtlBqSbKTs6el+YMgX+NJyZrhFzAAqYxojB4o",
-	"88MHJFGc57S1EykM9K7gdn8nRYDe2ytpuu1m9DUjTswa7zQu2z0pUZw2PhRcDOk+bs/axWKdjTB/Rl0d",
-	"vUQvCDnEUYaM6EaahrJBqgqtNgM+nuQiRrf3ZICoHe758je3qYI9/2z95q6sf3gFBT42zVdQm6dEI83Q",
-	"QHl9PFNvQgUYcqOiqdhQKQ9r/HiMdJ+S8pwaQFZcEFwjqrp8GAtjUXYQTsX1+s4sE7OSLY0xk5oUv6tO",
-	"TTa/rD5LMcN5439Wo2Quo2STxQcbgENKhEppxANBVN9k9Q4d5eaFUT6ab33LdS09OwnoM+e83tyEIXPd",
-	"BhLb5xNKOCZT8RO70wQwC/8LEd9cm4WO4W77tI1gBIIhr9FV70C1qlPolQWnE8PdsPbPOKLecKEciOu/",
-	"rYGkWpwkK2Y3npb4j/ldxkc2dYM5jVReaTgNSyQBvpgKGsAr8/IDeNfyAoR+4FEHuGteQki+SkWE5CtL",
-	"CAA44D7Puc9sOOeUeio1J2aiyOrbnW2TSsa6DETB45sRFYL4KGZ+UbpxPbPQU+h75hnle/EuoqJ+hrCx",
-	"G8rEZy8cK0arbOoOwllzuhTXpO1VDKH4uqQXRqg0y1BeWLBdN/mQ2eVeyKBeOwbfUKKp7v32ZCLc3ARC",
-	"lXahH2Ch4ecPT944q44t8Ivbo2bec1/aIJJDd23ZUHtShO4/JzdkXdcnFUjgO8L3EEYBwQP0si+lG62b",
-	"jCjrv1IqCQ4CqRSySV9+vjsb9KUXGQ3iSKJ7yAh3EBZoFHIwyMaRDJ1fRaD46hyNAQ0CVWkY3pYjjNti",
-	"XG/stZTMZi+pOaWdBEE1EUFaPkC0Z5N6E25r6wB3Z4Nqr/jpbKDl0hniaJEUurjg+bkUj346G9REpbfS",
-	"ZaISo/p3MuYBLBhKqOK6wpN10HcSonAgOd2MU5/mQXcz9ifDEAo3pTlfGB/UwYl8NS0ZnzCDQo3RLbsA",
-	"9VtO85u9LxUZXioT1xDqM/GkU+Uz1I/SmumgJkjSzdYOuqecQlmu9uVBt2vlEmfWBHtVr8X/7PIqn5pO",
-	"s7VTbOS8KIzAbutgZWbV7U3qf6I2EmQ0DrAgiIOKrttkiKQEupYzz96dylir9uFJ1wRjyS9UqywTanWR",
-	"RFhdmAizLkROXZ+ddy7avbMLK3Lruv2mc9qbDqnqXJQtTuVyPF0pDhmLztNQdP5Ufs+vViojDOZOkljy",
-	"tCHyVSNqvuOiGmVR1SUx3bM9JykuL1pDA4hUknVJBY0ozJKThvs5y2L8hxRWr0lk6b5XqKORQ9IszpVi",
-	"Eggi2qZXTxLWUR8qm6WgmFb63NyNYuzXDuJh9GgDdjNb9SkNP6i8z8X7ZuAv2rdLmE+K5Spsgs9kzQDZ",
-	"uEwX/ZPBKSLtDqqaWtrXpE8DKoY0HskaDsGKz/HK1mZD2ufGrc2tu2b2vsuMn7rzLgkOFrjlgGklYXGy",
-	"ajFmHvghOcFBYfMQNaI4MQgMAdYzqD+zWkgydKVZpQAsjsWwLJo4eZSOeImoINzK+UcsfHjUy+uWDXMa",
-	"Qz7XJAtn9paPrM6d9I9ZYSx6F1ETLCd2e+a5fTgp4wIXlq+D3aO+wQAzLrWkm3eqMN7MFvrkfiUVV6vs",
-	"YkSwN5zdaRTeCbgHPf+i0CPcFPLklRYKU2dtIRU6CwP69BMUMzUBhFv4S607KSCi3oyk3QESH5EeXSlk",
-	"SJBoNA3IBaac+FCtW0UkgnVhZSrYvFk7Od6yGBZQudrQm5jmlL/GvbvaXHXnn12ebSYHmWx5FocLGalG",
-	"9/pcSlfjNTgpTyrmRTJ40vmt5CEvOJJDsruQlmefttRPxwyRiOI571BjdBXm7Lta2N8arN80PdffIJuD",
-	"rblvnKr/KF9vWqUVbjSkg+CoUEFVW8n1CLA9BRPU//niYKXlSi+j6WuAhiSCZAw20RHJlKONVmutue26",
-	"2RWpydOZtwvWeVpvFqusmRz92skyLGuzJ0yQiPgIW23wclddPTVuQRUpf7hJYb5iGU51dl4o/ne6PzdW",
-	"ATWmeLp8NBRQ+Aj7IjINe9qoP8If1dul+arv9h05TYs7jqp1ijw8Lmjb82wdtROgvn6z69xJJq+xGooX",
-	"nmjS9bqQUoGXyBE572K3l6W3ZvObKCfXw7eFS8G3VjOo7FKo3cP9m6yR19NWr2KLn7GJFQQwinFw/Xvk",
-	"tdzr++bMlWXDFWFaQbhiSZ6+bGM6BdcXqm34eyylwwAKffEYq7LENlq6rY2vdWoJd56WwY4O0Pr6+q4D",
-	"Lnxo9wvWER0VsXg3q2kIANlru1fL2jZCqtIvjwwjflQh4DqtznRpCB3DlDbLtOSLb7v6xYI5LFZP0Zmh",
-	"5Gbc59z5V+tYTOvYRbVUXvearOOM1iaOucOtWqNKYkqk1Dm1mdS4Rbum8ZzQNPNl9liYm1zPM2epUaD0",
-	"4dsC0jiKCEEPsuWICKFrnm/RxM2ksk0MrteMPWy9VSn4UGRusJlvSEc+TeUTqtusqSPMgJKkJOhNtujH",
-	"sqYb5CrqyJbF7dxJO4U8s7CAtX1a+gzL6owUyXAS39r+iNbl9rI0JMyjXF3Kz9G090lDLe7n7mbpBu3j",
-	"wJigal2IN2peToB8bMr2TQpNNYZY1yNV2oEwvbQMDKVbdiBRcAGDiU8GkjZMrmdRB16cIOwUcs1Pvckj",
-	"lfpiTip0ej1Ck+zcxdRwDUPYa3QUlKhr6wZIbonFEUrrTac3S2qbyF8CqU6qJARLk5wZCZaqj5q3mhtC",
-	"62TqAvjtQ5bpZlWBz4XCXSXMUlzmS4oaj/O3/bWkj6UgsZAgMW3kqi0NFFzsFicoZaCHst3YYjqY1YRP",
-	"+UEoU3EvMnrLeJSWWtpSS/sra2ljHPPZqfWWRZlypMbXxSxNhyW1Om3/3lJp/NaVRlmRKkXkAi8E+Ui5",
-	"AHfBQ20O9JUbIywV4oLCm/aBJwyj9Eru+rOcHVMm9NpFZO0e548qISuhfVQZAPnG5y8CIAH9tmoASJAg",
-	"4IovoLxGMM/SW00nUxohHac1vaVRWJgPY/rYBGnpL01ujglNsvw30+0J58WTmXi6OR3Tn9B6oBZauueX",
-	"pfVZEndi4u9OamdetI9k/p+soakKflr9gWWwtiqu0utelNb6NE8ppiNzRdSmpUS2SKI/0lgvDzN9TRT4",
-	"nCeCeKFP3lZo8ynHPJuQl7kc6whssxKf36lmIwyCmPyQwb2ZkIupAWUw+ylSnadkhs9OGc2lJCymQg6G",
-	"uKwRaJUI2dkkVl80nHMz68s4exeqRWcOx8kiWyltGkxYUCmtRgmq+YhML2rvdws01Bs6Wyl8ISfKU7oM",
-	"A+pTAbV5/n55dppNwLFzbKo3FoNUt0HMpEvZgRA4JhzdsjuEQDvGRRR7QrUXmNpGq5JFswAhlzS/pPmv",
-	"Q/OOpKu5lP94aTI54C8kVhrIv0Hx8kqqIAvIl7pMlAh1oMtrhAUKSFGd6cKWZJjpaH40ChmZrDaqZN8u",
-	"LfxLC/9f2sI/TaQlCXll+Qc423rDbians2qhrtlHSJLtG5UwM4PHgwH9mLMffKyTVDvbfiAfVd1+AFU1",
-	"azP7mBcVD1nMzj1fTgEQq8somT5SYVBp/HQGabkZGdYO0ud5F92RiWpeNwxZGEfEt/VVq/TnJZQHrV7u",
-	"86nMd6bghE66M5a56hEjsDULO/dhn2RbdHxHikun4NinIoxWmgbIvcY9JQ8qU+TLFy1ZHHFKCn2EJcHU",
-	"Gp8LrB8at/LmRfi6eo3R3Qx32MpwB/mkeszhUdIgvO/5ZUAA89sS/RJcKj9kwJLXadtbKB4qExzwiMjK",
-	"KpSZrDYH+UnDYLhRJN2gILwt7ta50nx8M/P/b0438wT3y5r5Suof4YmpGqKZoqZvo6SEUdqLC/5MKi5b",
-	"3nM4HmU/uA4HA+qRKNdZIp0+BabtRKiNw6o+YDjQybP8y1140872OnJoefHrTM2rQiOrvpQqXlSCMFwl",
-	"eEBBNuOKSh5UeE0VEZi9RQtdUdO7AbAUX1QiIpjH0aTxFYtpFd0x8zam+JLJrzt/28yNkasujKpHVb9v",
-	"bOAfde9k1vj8F5AN97d1Ef1SlnCrf+AqbVjVq25Wz+4tLLukmqfUPjTFX2WGCycgVMuL8O3lCbojZMyf",
-	"Io72uTh12i7GSZN6q9gzFgxziUKhEp2mD7Q/5KMVJksQ9p1kB0H6VlJDzHWtgTsyeY3k6IcIj8fE18M5",
-	"IT6iHN2RsUD6J8gAx/JItGPy7eWJfV+k72w4DeuR2RvE/qGA6sfxTUA9zT9nNVVRAwGcFxxF+EH1V8ly",
-	"r3a7c9B++PHH2f1Udpq7Rd1UeFJEY6ZxRI166qB1WtAfyY6jUPhlR2anG5eAnsGReZeowt5FI96TXpAm",
-	"9J2y6VIiyIujCC68rxINb15e3dy1GF0+urtU8gD7wKdD8K0VlZ/nwhq76VBWqLNr7pbIQmhEmQCymRvp",
-	"/uRCUyVG+0irbC1GkJfNZsT7vrMwpZSg8hLZ/A5uWZEsm2W9kxHJ9LOqy2QK4kdJY6UK1BOLYQrUb0kA",
-	"U3XM44iKiUIWFfVBcESiwurd2qzooP7vHr8O6D25/t///h9VqxW+EYQL+Y2s4nRDoBC6tMGHTJvc4K4H",
-	"xfuGoJswBgN0iLyAEiaQBzs/oB4WWiYQoeHWcpMN1hsAk+UMhQAbo/SjDEKp+oZMYFUGzCqEnFQniaNA",
-	"T+N7a2u3VAzjm1UvHK2lo6w/p3xCEgXe9nrncj9kjFU6Og0o2EPUFIDgSOXQ6Gg2R47nDoIEGu7Ixera",
-	"iPCnLo6oncEQivCeSWOu9AvDrsNlhhmIO2qyLLbDYZuDiSoPnfTmoiQtc5RY/MckhNQg42eeSO0SAvMR",
-	"D1ehHcwPP0jPwziMxOoPP6De8SVqrq7L5+vgCFxwbChkuiJPFMaC6Ce1YzEkTMAIGjJ4XL8ty1DRP+Q3",
-	"e2hfHijK4tTLLEbBsw02KMDBtM1CgUaYMkYEf7WK+h9XxklPw/57lun8qL/WkxWIsr47bM5rXVmWClWJ",
-	"O6DgKpGFWxhJykFTjggL49uhXtp+6EOHoh9+kOWHIb4D3eMgJg7qe3hEggPMST8tV9xEJ3R/FV2xOwbC",
-	"h/KhOsiPx4HaPwWvPKUI0wCKfQMdy6VGZABBoe/Zy2bTdV+tIiVIKBO/9nMixRiTzoIoZlRA49ikAwoM",
-	"7rsflfNnw0VD8hH59JYK3TGDMjSSxUs8mC6r3Xo4gq6P71lEb4cCdbrnK5ubyBsS747HI70T1j0oT/jj",
-	"inWP9k2tU10bRO+9ZlewYNS3HrDyE5nA+Rt2BtWhZQFpgPA9e9kPx4rJ918B5wHbJAuBvcBBwgm+7LOQ",
-	"kf6rVdQzNktQEiTeJlZMWZ4EvqIMtTbQMIyjpEyWbsMbcVO+6j3Dt5gyR8r08jXwhyaFDOwXZBzgCfH3",
-	"EDgD+681tTBV/0e+lIqkDtCW29QbeB7RexqQW7n1QcB/+EG/GrXclnlIvqAq5fJ0KPFNpTyVYqNl3Rvs",
-	"3YGdkPmr6IJgH96MxXvWf9PpobX75ppkRyvJQ/naJ6tQ5+e+Bq0TRWEEAA3xvbL+8iEek4QRcJnMpws1",
-	"wbv7Mhhp1Qt90tfdpeBvlDSZkswz32IqbTQFAeroT3R1ahrWdQ7Rn2jDbSY/N9Gf6OjsYr97eNg5lb+t",
-	"J7+10J/AmK9/6vx6rbqTZ2c35cN/aR93D1VPPfjRTX6ER590Ly+hYd5Rt3N8mPsdHt89ldOtpk/2iHV7",
-	"hGlkZQ/YsQact990TwvgaAKQl70LAKN3dnZ9fHb6JjcCIN0/O/xV/d6+kN2fNprryQAA9fSsd310dnWq",
-	"lrHhoA13Uw9oyY04PzvuHvx6fdg57aqNarWS35tyK1Wh/2td+V89aDcZ07LH6FXlHrNuDzm8Oj/uHrR7",
-	"ncxz1iUsvX9c5+BNfm6qny977V7nGvrqH3cPerlHrKsxSRP+axVji/5UFyPmef94HwsBV1PI+slDNtRD",
-	"uqeXV0dH3YNu57R3fXR1eniZWdSGRqKr414JyJtyxOnZYef66rT9S7t73N4/hkVvJri6JYfI4kinsp3a",
-	"ZnK6W3LB3cPOyflZr3N68GtmzQkYW24rN6x7en1+cfYmQcvdZCTszmWnrTbEBgJWfAHbKhuKaCRI520C",
-	"wV6ezFjFlkTVs4vylW6r45WNSi577dPD9sWh3LfLq/Pzs4teDvO23WYyvNc5OT8G6Iq3edttJUPbxxed",
-	"9uGv1ybwOrMB2+56MhAeVTJoIxmkSmh3z9Tw9vHx2bspMDfTVV2dnx//et35x0Gnczg1bgtl2r3lHmht",
-	"03YyULZ4KR+4gzLd3zLEue5klrSbDFVrPumcWqRhgdlMt9Kwp4vOQfccaCDDe7ab61MjbU7nZJ6abqlV",
-	"oPyiA8ztQO5vISybBQdhDvj84uygc3lpH957diAlEhTF+v6jOhnBScRedaPLm3OAacClqCcvWbiv5d3M",
-	"6R/EUTpOKjI6SrTTt54l2LxnqpGTkzTC1nlZji4K+xLw05HIB0KMKf2uq8bBrxuvHCUzyo9NObgJg9VN",
-	"PsCeUAM3ZR38bXfHec/kAYAUgo15S06DZ+kOOy+Bu79alU37AuoRxm2XUXuMvSFZaa26U9rQw8PDKpY/",
-	"r4bR7Zqey9eOuwed08uOnCObPInpqo9J/cxGc9VV48IxYXhMG3uN9VV3dV31lhpKPRMEEOkshg+3pKAA",
-	"Vxt+RYSJiBLuIEYeCBfqFFcbuarvDbAByAkdNV6+KsIjImRR5d+KNel0yNoxHVEh29nMGXg2GHBSaeRB",
-	"HPEwqjJSQn4UhaPKg3th5aFtT9SAoq3Ms1WHX2jM17HP9SZ1/RpTkuLyH5xGRPg4ZLrlY8t1jdavm59L",
-	"JVwpnGv/5sqQoowmc82zBoUmuv3G53LLkcbM1YaqbayLd1/IIOURLfXm6LFr6UCoLG4+rMyOnJyanAZP",
-	"6h1a6fpzJ6d7CevbcN2yGck+r+1jX09ryCnN+VOuGNaKPvHVpPX5k47C6Ib62u6y0dqdP6MXhieYTTR0",
-	"0ha/WWVFXSZIxHCgJqxXWs89pioB9rOMdB2NcDTRzEdHvpCE/egyJoqNgfnNtk6YCLO9SNa6/uyk/HDt",
-	"nkR0MClli6DKKRVVVd0Lwlt5xSmVXFtgAsruTI+cIeZDdZ9Ms81f5LsUiM9NVvJden4RZaXlVWEl0N2J",
-	"+Uvi+o8nLoWiKlvLBJctRl46ZK2UsnpWsXZjNHVSuxH5iD2h3Lra/iK41YdfN9+fprE3RBzoNz8jiZlX",
-	"FBBWL9s+YElP/9H0JE2BVl8Ci5beQKwiMwXVcgSlh+dIKiI+YZC9wsvleBONborlqkR0TryIiEqC/YH1",
-	"lm9Arlcx0kc0kPT2nOJouvD54qjZ5iWJL+VRkEcNPth3pecRzotoOyUwTd9OYxzykjvSdo3orkY6dstB",
-	"oXR9KoOrkjxVrS8du+UgHoIHiIgo75GxDCvwqIwzRq8l4SBw8yr+Aa4N8JfqSDAVppcBEHoLByEX2vl8",
-	"R4w7ZprXqOiUlOhqM5t8PMgH5ZUnXOyH/uQZ2IKCWNFN6v/XiWg5ttR8tvf7ZVKHPrccSypymM3jEdac",
-	"ZIrNp5bc7fHczd2YP+M0FEegmKkJFdjhQcgGAVUBRhvNCjABpfTC8BhHt0Qx3VaV1etWR4obfj+sWhEQ",
-	"eKY0rZSwa4s7NvYaxgXemMnJPcMcpmS1tU/ph67/WbH5gIiSfG2bHW+4zTXpZpVR2Sx8QCHTTBgCFrCO",
-	"X/HlJJUdLjtBQe/yaY4r5z2G4x5Y66giuxVy6GeX3sr4o7VXSx655JFLHlmisSoJ7zl4pKLAhEeqXoel",
-	"quw+Ft6QJA2f1OikMouDCPaGCPNic1HSd00bihD0ugb8R9LiS+U4MlKMNW1UGLJCk5JqlVhfHZbTqrqa",
-	"NDd4TiapADrHt6RYvQWHbjhAN3rnjTMXOMdS010as4wxKzDkUMWW9ZttHdaVBXnyKa2awfd0Am/jg2EQ",
-	"2qO9apC81JB8NiYM2JUfevGIMJHUl0oihGWUNCPE58XhtIDqLLR1qCkmoF/ynHZl/YpDvYxiSYbyZJ15",
-	"olyYNr4MBlpB8Koi2xRuWWuz0OuECDyNWA0WsvQyMRHYpXhyrgdUsYGasc9vAH1Obq+Y5nxjptm6JYtf",
-	"GjMpFwk+WBSYEMQ0FZrRc2yZlyKU8edoHIXjkONAVbCw7I6FMlzO5Yde9g1/gJjzrrBbS0t7qJwlhhHh",
-	"YCzV4p+MxmZ+KhWqWDL5Q5llMqlC/U1aJRV07yJa1SDZeuJXl2nZ5niXKvZSxV6q2IVM9lySCHhRGHnQ",
-	"UaSlvLaqnp2wYUWA04LR2qexLpg/0wT5joqhH+EHburVsYSkdZFz9ZgkK4aFIuHAr+UIhkCivydmJBX6",
-	"EZL/M/JRIB2+qh4SESFzk6gs/UC9oRbUM5x8mk0bSBdk1FYbmicwZH4x9qq2NFQl6JK7NLePS+a7ZL5L",
-	"5lvIfA3XsCXRMNK0g/DzsWOn3HxhuGEaB6fpW/nWEzgfhjQgiMnkUf4a9c0PvJ9EBsC9IpnBA6YCniYl",
-	"YCziiEByKkOxzohVD4HsnjXICCu0eDyasz6/djubTy412m+IeX1PVs6QGRRaVAmOK+nA+t4eB9jT2fN5",
-	"XqCUWhXUUxb0qgVKhW+m0NcXl4eWSu5SzlrKWUs5K6/kKj76gmc0vy+q764B44TFFJsm277yChlT4wue",
-	"Ck2m2IMlg8GqjJWSIMLuSRCOiZLAVBmMQPdmkHos8dE4FlyycM3Tpzn4Jb1lX0uPfXq+3dF7kpB6Fd7t",
-	"fmHejTDX16pujbtk5EtGvmTkU4wcWFNq9TPU83T8W/Jmw7zBOVPqwU2bL9ie/RdcuXQoRzGDv4jvpL2w",
-	"qVDc2Dh8pM/IeJ1wwEOtVCeeIaoeR3zQwWWxLxaaGYVK8iWRy3s2biafX8LLVOUDHSAFYC8V3mWUjonS",
-	"AXzQtd1J1bwzmJNNOsvXrSqlzqQzWz7CAvU9WZuhj7yQC6u5ARay6ptPxmJYHIchO0ylD/6+6kzo5qgm",
-	"da0CEHZvuwWmqWaq1SdqLCX+/qT6pDYYFim7besuzOncD88bGKXWOD+aJUXVJTNcxrNQLlCmD6JhgxZX",
-	"mWaDdpBiGSPMFvArZ4vM6vqVNjs1Tcy5MxX7oitJUEk2SpSBz0PKRRhNahvxszy0Ngs9s573ZUi8TNhJ",
-	"Vrak66VVf2GrfmhRwjPxgjUTyFxqcbqQ2ggYnXR8munrpOxHWZsSwsnPaYCzMkP1zQ99YAN9Vfix00cg",
-	"4hXxlXwLwr5iMn3HwHEzMSV8ecj0S0w+sFS7KLcqvSZwyoqtAAIU2U4qsKblfNVw/dQNd3cNKlVOcysl",
-	"U5Cn5FhLm1hd7rq0iy3tYku72PwbRTOrTJ3bGXdKVbtYYUZMxXvHA60+KL920ti+6frWLETYLhUvSzl4",
-	"4WhEhSA++C0U49eFHrxQlk8fCH3RVIiqlsD9JXm7WprF2ZecfMnJl5z8uykLIcn3WRl5rjrEHD4eEdk0",
-	"pr76UKwWXHT+3jno9SEHWovg0BZGvUSzcHXRUHbroJgJGugKgPZ9QK3roKi2BDxtKbkv+f2S3y/5/bdu",
-	"C1Kc74sL7qYofbkTrSMLCptxJg3SdncjDzPd6mqGz6yXvOm7zmDOrKXM9QM8MNnZpW146fOhXOUOS6JL",
-	"UcOi8ZQ86th7kyetfTJ/zvP8JJScOH5kpzkHtfe70rMDplnZsAnKN5b6drbdZrlvxyymNqn3kkV8QSo+",
-	"JALTYB4dL8l46eJZ2MWTpfvHkn35Zd3THSbn1xNRI7+F8BUJSd1AkUuBmY+jGqEsuotujbASf0RZti/2",
-	"l4grkdsxP6ZEIcKSKS1lCylbGGpO+Ir6Yg5TmVMZBSQWnwwok22VVaq94mTQ5vHwon0EJpxTVdwTRQR7",
-	"Qz1Lta+6IYMw6aqqFATilxU3kRB/q7VNJHBfp9iy2pcy4QR+dOzjWNpYljaWpY1lVqllRTQlvLKyaUXO",
-	"KTSigy6m4mznKGKKdlUTYREKHFzG43EwUd2Z+2Mcc+L3ZY1QVRM0Yazlild9hUtB+gVEmjlaFgxZSjNL",
-	"FetxKtYiEhBUlp2m0G5ypeqWarJfu3RTqarmrxHobZHqddFneAS93vvWQzQdAzx99FISb8hEBNFvd4SM",
-	"ubS9gFkF5r6apumrsb+wWJSQtfNNSVBqSV/aXTVfglq6qZYi1FKEqiBCSc73RUWoNd3imK99wr4fEc4/",
-	"z6y7rIebqm9qilNPitpXz3hOrttWgJ1jMfwCspdZUAkP1Hu2FL++Z271PclrSePy2vJaKZeIo1nlNPgd",
-	"l5XH1DxlyYJMBgJfoRuCfMJFJM1TqI10M3dTTlKnHwzCaAR2rgccBEQgDwcBR3148cuYMtHa3HrVfy3T",
-	"R1WugTUA+i28NLwoGawqvMu6kjL/CtrCq8Lwvewb78EIrUfuX12cdi5QyFJGhl6SgBPoDr9dIEbuxxH7",
-	"qwiRsJZaMU+tJ301NBsZz2h3lotfhpPnS2lyyZ+X0mThVQAkVUmGTKgcfkqIbEVMxgQec3VxWipdynuh",
-	"9NZQPokq94b0hMDgtJeH1h1f8ESvX0V9NYhE7+Ql0fX74EAB9s1N2SYMbkXF0l9wc5lIS4EXMi6i2BNh",
-	"1I7AaCDCzGvAVnCPg1iFFGW5/KF871+Fz6vVzMxeaD3xy2rydnXOPD2fJZ9f8vklny/k84rAalkNZnP8",
-	"w8758dmv172znzrlnF/z9jm8f6TZR0l1J5DiiIdHJM/y09mrqM9l8Erf6ApmjPq63MxwmELwTbptLPhK",
-	"mKK1C0vbwdJ1s5gpYJqknswqMKJMVJDuoOeFmqutASPsE/kLRhHx6JhKOp+hlZ90T3ulWvlWgVZ+Qpn4",
-	"q0hrsJavpJXDq2tKboATS618Ka0tpbVirnxCSxlwHRkNOGKpbCb5cinXlvkIc/KRYEwik5mMBsoyn19w",
-	"05c3SXVQNl+OeBgJKMpZ4BbSVlkoVyN/eDB939J8pxsSUHIv29ogn/ozAqwv5FK+3aAcBV9Zd3L40TSp",
-	"o5HZvKWot3QTfZmo5lQ2lOSu8e/JpEOJ32u3Ea4kJGIFhBIQ5SRwFs2QCduHJ93TEpFw55Vs/y0faPhL",
-	"wsaSEr9DfC8Trprb7kaBGgkwJFT8F5AjYRkqwuArSZMpADVlSokOS6FyyWOXQmUxO5e8SrPQJxAu31y0",
-	"T3vXF2fHnVIRE97E9xRzn3MDROQ+vCN1rwA1S8ULxDcyfV95BhLuDc1+VVShrC+47e5YvTh09EE40PcE",
-	"5VroNM8tqGcCPywZ/rfA8NUhLTn+kuMvOX6ZcRco5OlY/kXnl7OfOlV4vmbnhunHnETl1oQr+LVKvrQc",
-	"+H2XLoElzE8slvu11PGXecWggcc8q3DDNcmLFG45cE5WcVLrTdvtvCGOBImgzkhakZnBf4YkIjKr1YuI",
-	"T5igsio9ZUlVOWWW0vY+HPvQUye8LUstBsT/VjOLAbavk1gsd6VE3IHjXAo3S+FmKdzMTiWOFWcpYo9V",
-	"02AU53zQHWUtmWXtE/wzK4u4pDRTs9kqDDpZiA1eSRieXzCpwYmW7GMZXFI9L3gGiZZKMJoMpTV/Davq",
-	"P+U6hKwRhMywKsqEXVXoO1cq7KXMVy7uM1u1pOullgFaRhYrLGKVyFVErHLGfH0j82B0G4Xx2ITc8zJl",
-	"wUbob1VpsGH8OspDZpdKru7M7i+1iaU2sdQmZmsTGYIpYYNV1QrNIXPZ9VmJZu3Tfaa8YW1NY6Okwd+j",
-	"eGi25OKXk14WYWNL3rNURaqrIlXou1zMqUbCa1q8KU9qUb9XUVP00EdTsPN9qTRq2fOVGUuQXLKEJUtY",
-	"ILwxwxCSbOBKGpAeOkcFOsF3BJryQLNM7S15e3mi+2Wm/dGU/0U90owLiH9LIlPDVXV8kI3WSjUnRTdf",
-	"gFt8IS1Lrefr6Fd6L0tEEnVSS5VqqVItVarZKtWD4UmP0aUMr80pU/rrtU8PutjDk+lPC3JSU3TiS4hH",
-	"tVjTkp8sZaLqatJMmp0hBJWSpakhWKlwoBZ/mGoXocuueHEUAZuoXkhQUcmilQS/JCUviwMuKfpZE/wV",
-	"Hb7gBUX/qlI2PJZ4cUTFRJLPDcERiRp7v30AAuEkujeENY3Auu6eCtzujygTDzjyCYMepfd9FFAuZE1A",
-	"ScdxFDT2GkMhxnxvba3Z2l51V93V5t7Oxsa6JEYNedGLTBkonuZ0FfXIe63TKaU0QUOGZLMt1ct0TAMC",
-	"cW268hOoaAAVwyMCL0maBX12pgDQnX/Us9NaCg7isqq8DJiTAbL2A+WkgqedR/SeBuSW+GnkO9e5bDRC",
-	"D3iieKBWuyAlQrJCR75mTMJxQF5wO1zvJozlloys11t9DadByHrVrTRUY3ZB7RSzpH7LVd2GVM+1UnkD",
-	"gnXCrv7ZCwiOLFg0JhZsLGTCxgHRp6qKgafpAKOYCzTGXMKjKoMDJBiNo3AcchxY3Wu9mIvQp5jxF0gM",
-	"I8JliohumEuFBY3kd5SUwaMjJx1bUZfQyRaPsExOgoFjNk1WoknSpXNI9Sa8B3qXN4BTGB5t7X37vAt7",
-	"beOQDqgoBjQJzZTPoIKjexLRgb6u7KfAwMKHQOuY0ItNkRk9/oQI3Pj84fP/HQA=",
+	"cKt32KBa5LW1ITHH/NkEPBGCRPCgf//27w8fYtd13RX5b/NI/rN9pP7clX9uNQ8+fIhbrttR/xzJf1o7",
+	"K+pf9e3Wlvpza/fjD/+jkI+a7Qij6rsRRtnNCMckwvCE0o0Io7J9aLZ2vqGNOIrC0Zx9GGGfICzUZozC",
+	"kbzeIhRgQXLb0nJbWyvuxkpru+e6e/L//yrZogG8196hQRiNsGjsNXwsyIqgI1IO9AyWXHiCmvFlgY3I",
+	"7/VJUz/pmvoL8m8NPw/jyCNzF4BvwliYNag5BVS5yDLUw/Lr+GbR1OxYT/5cdc/gYYAEM/Zu3gZJeL4H",
+	"jtYLq5BxIhIkpFxCwTtzKViEC9EvSCaU3bbH4yi8x8H+ZOZdqxgtDRlXUjfMRoMwUiuIeZ4DYflYEq00",
+	"y1jz1PsrE/IVJ9EpPAXWcRARnzBBcVAmGLbPu1oGp2VSjGc/ZFFRJgOJBC2OeBgVA9Uf41vK5I6uMvJJ",
+	"qLF9xSkJGuNbgyOrqCvQbUg4eqBimAqRA3lcXKkUVAyB2PrhYMCJ6GfP4uTw6KerP/bxabvkLDwFaAl1",
+	"bTZbs8irvfIvvPKHu7J7/eHDyse/FVOGpeL9RCZFOEakagEYBTocGQyIJxzUBBm6tbmJ7imnNwFB7cuD",
+	"bhd5QxxhD5a/imA3b0J/ohQP1KeZV0k5X+A7ULlA6+JoHGCPvAUtLIKJYohwRJDUFcWQTNAoBlXxNiIk",
+	"QRal2aT7Za1mBZZTFUNyuwAbc0z8WxIVX/6wMg6XFojhGjGUJnuDhTfMHHKz4u2ulS85IeEUlImtjcYc",
+	"fcJplCi9P4YPaITZBFFBRhxhhbzDMPB5BsRNtxjGQD62EMhN11J6WnNVHqdxSsRDGN1VUhuY4l1MTcmS",
+	"zO8xZiIerXhDTNmKT+4ZESXEo+dXRgINYsLAziTJzt1WEaIx5hwBU11F+2QSMh81Xcd1XWC/qK+IuO9o",
+	"zAZkCSgXEvlhtdlLt+QsFP8oPgz7LJqumzkNt/A0zsylUcaak1ulhC+H1gMWZcs2EBmgLgUWMa966xkR",
+	"lstZWWw5ODs5P+70OoclKKLmNGpDrCDMQg2CV12Y4WhyV0L3tFcCbGi/qT7MchZArAxKZSc/lr+WHPvY",
+	"TF30zJN3W3Yj4tcUcRLJBmF+R3y4m2opn1H63sVEm0uBmY+jWkYQrudkIf354mCl5ZZjp5xSGUgDlwSy",
+	"R0Zj0EDLDlro30uOWqTTFz1sCwIJEGxIKTTwYxkoeuLCcOj5FhC1CdWA92jFMl3MgsBX4I7TqDfFGQ87",
+	"58dnvz4VY7QAk4ACtZSdtFFJCg46VtMWPWf91hSAmZt0RybpFk3rSfBN/dNNVlAb4pxZsnDrpgypBXt4",
+	"n7eKLraXBVbS92CxL4XtQf5aAtSDmbooOMm7pfk8InwcMk6k9Xwf+/oigb+8kAnC5Ec8HgfUk4S89h+u",
+	"TLvJ+X5ukChSOqAX+iCnN0Fu8onANIDnfnEaI8I5vgX4QY3Z03rMhwYehbH40AAFhoUC3bHwgb3VNqgw",
+	"FkRLdjCMCQdFxKNjCkA5tnWsgn1NS26/tI+7h+1e9+xUnkO1HevA8jrsngShvPe/OAWHZvk7RjgAtYP4",
+	"6DVsBYi1zWbTdVBzu9mS/12XriPLPZjxtxXBoseupQNtx9ZK6tmqNFkPTwWHla4/d7JlWvziNPZDf9IL",
+	"w2Mc3ZJHYkuzWYotwii+4HCEV0mHKENNd2Nnc3sL3UwE4Ysiw/7Z4a/XvbOz6+P2xbvOUyNEIdjohO4D",
+	"VjSb3z8GHIRsEFDvkbxi210vP324C9E86QANMXAPBDCAxSTx8U3Iwnyid/ZT5/T69Kx3ndzuT84vlNEX",
+	"UISCtz8UQxJJAYOg182Wu+6g5rrbBH7hSq4hv9l2d+C/zc03Dgojy1xi+I82oCmfPJIiCw0CFMWMgff1",
+	"dXPLbX3fuKf90iuJY3r2vMSFLQ/iKIxuqO8T9jisdd1yngX7DsbWWSgbYO9OxXSMSTSinNNQIzrfG9HF",
+	"77ejs4v97uFh58mvN1hUIdBhZC7vmzBmPlx2Evs8Egk6gC0lMMbQ5GvYujdvzVPgngS0VOJY+oIoDIiy",
+	"XhEk7VPodXPb3ZJX6ba78/0zzy4TJGI4eBwabs0QtKh+A5KT3iYMYi4qLYR43dNe5+K0ffyUeNdG0ipn",
+	"zMJyb2S4BjAxVyORXjDycKTcsFJrswUy/7tHltNQHAFxPVbOapUiCwtRtct2UfyAq/To7Or0Se/R0xDx",
+	"2Bumd+lruUi4N0Ha3pD/3Xb/ArJWLwxPMJvob/ljucZGKSKMlMdWitiuoSFweHAZ7/UWiWiig/koyLML",
+	"C98X7V7n+rh70u09vWxlRyMqi4SP4rESmMJQeRzCgfSUWQYq6a1FWPtqJZPZ+C+WlK4YjsUwjOgfxH+s",
+	"sOTOYjw3BEckgkN7K4MEUVu/V75gD+2r33/3+PX/+V//e1F8uzptX/V+PLvo/qvzxDzIQThV+R0I3Y2Z",
+	"NGRIYcd9I8UfFJH78E6aBFy39cY47L97xnTF8D2mAb4JyGOZ0vpMKwAnOJDqDMEB8d8iL+Yi9ClmHMVM",
+	"/biw1HzZaR8/LVZcSiglD1lXmtqPlyfyT1DcuAAuC39tSexQEi4LffhyE1DGD6VInUZz/7fyoHEUeoAH",
+	"j8av1gwmpHxxyCf3K9oTjO6be+ik/c/r9snZ1WkPLkMXsO+GBOGDLV4SH7Vc110U887PjrsHv14fdk67",
+	"z2FiSEySMYP9FWHoy1iaiAzkpfhabgtqtlwlNW04qLmlbQ5KdtqQ/92U/91Vtkv5343vXaZKttqOGy9I",
+	"yXA/9eWWbbhoSD4hn95SwVdRl41jgUZ4gm6Ist9MZFCPhzl5i0b0E/HlZxVqA8rJBC4BejsUqNM9X9nc",
+	"RN6QeHc8Hq2is1jA0yjXP2XdJ+6nTdwmN1vu5vrRemd342D3Zrft7g7W17e2djfWNzvbnUFzn7SJ37Di",
+	"XdKgdSvMaSMb5bTRyoQ5uZ9+c1d28cqgvXL08fOG+6UgzslptKUtfnqn2sgnHh3hALF4dEMikLBuYAdi",
+	"RgV3kLSDt/7d2txCK6iZXaIMtZj6n72cmDLR2tzKLmd7VtToa/fP35orux9hTR8/u8729pc3xQvSEp9k",
+	"Kr5PYT04OI9ANBSU8MbeAAecOAXhXGMS8ZC94nLp0hyiAkIxy4Z9jK2HfU7iBqs7yuHdHvWJ3xZz/Yd0",
+	"RLjAo7GZxQtD8d8r779ZAtLPl8ei04Xa5+cXZ790Gk7jovOPzkEvmzqU/jq1oRHBmh/PBJR8Eo0vX2w3",
+	"1m/p1liwJw+0d+Fj8t7w5j/EEw0TmtphIposcJQE5iWmBngSCsLbVdSXP/yI+VCG2V3+2F4BFAYgUX8c",
+	"kXv1E7AImHlxdIB2tnc2IZJiZB6nnp0EMKZPLMANT5Sf1wPmyM9HOeWTJXIxw1OnI/MFilyP74ch8qmP",
+	"qHDQzQQxPCJvUZ9PuCCjvo6Dta0wVHASDErDRfLh3cWAFMdYJ9gpxyDKpx3K2Test4pewDmJVGxKgd9a",
+	"pwA9hJFvHVJEuOD5MF9a4WVq/zWB5lejkuGKj8/KY2i6e80NHQVdJcTZaSSoNI/aDukt4ZJKaInXWT4q",
+	"CSC2lh/7s0WZeQhHx8UvTNLW9FWVuxJa26vuqrvarPCGERHYxwKXk71ykBcgGQm4jCOMpCNGhIjjiUR/",
+	"nZaEuirWT4b63xPU+vfmugqmlW/PAv35SwJcypUMjyjehCHmwyybUBHRb9HWBvqDRKH0DiVunpxk8Mj/",
+	"5W7TZiEvn5mQqH9WwWSKedRMfJnLJqIZ+Svvh9Q2/1k0hkRYO8aoMiizmFYuC2Q+TBXwm5Pfp1/XFVxL",
+	"Wg6CEGjUTG6YWzzOIuZ2zUBopyEIw+XRM2F0i5k20JhAQvtq4CS6JzmC1p9WbjC7q7LZwOTbt4SJYhAS",
+	"7jGOwtsIj7Iv8+IoWNtZ3VzN4biM858O3bdFEJWlRH5vWJuQ3pr2teWkSYgZzMjgrE1CkhfaK7NYV+a6",
+	"sriGzePtW2a2AHRMuSjnhoVCUFvFtEMGNDzGpPJMiyiG006fCTzgFVfB3DBPfpibHZsALVk5/tRVs6TC",
+	"rpeIowjLn9OMkrnhsenI/Anr/baeVbqZv5BIOTH1G2vsp2QHWGl5U3IlGoA/Z3pvbyJgCe0SnE8Vq9Tv",
+	"ry4NxX9DojyxkJeQoYeN1iwG4DoNFgfahqduymmGoNHhAJZD/Bmh/HogeiARSbKqq3Eit+jFcpkdW86Z",
+	"3hhrK15xeae+RbAkVYcgud7ZlPDFh7i1ubVH1m9cb2Ojtbsz8Jpec2MXD24GG97O7u7W4Ga3tdHaxmSj",
+	"STa2NnZvdtc3PLyxu7m727zZ3tls3exsbk5fpPkNtRRT/U6ta3/8vLVRrGgHeO66A/zXW/Y9DmjhVU9g",
+	"QYjck2iCAsruCtJvMsh7E4YBwdPkr14whdFTmJY/ASelziJ+sR9HrO15ZCyIX5NVZNJEFC3fxBEr4L04",
+	"Mb7MZKlq1BdH69M4sBMVqiUV5DSayiYHEEUsa1qlughOJgmmTq6Lk0vlqJfB4Zjg7LrJKk4Se1415Nxp",
+	"iAgzrgSGTEr5zOlFc/L4nE0gSoPip5JcTCC6RqLsWZUAWIBC86QQIAQrjLjulSlCifxwyz0Mw6xclxJA",
+	"Y7PMYkjIpYiwILcTyAHqHHavTvRSYb6Gdiq0O/dFhXIaX748ljgzoM6edGQN/ZKuZrYAFImJUvjzeal1",
+	"8jedhg7TMnaUme/UQyOlLck0VF43eS1jD7RRtRDbDkDhCBbFNxUqlPJeqjKQ/Qg/sBzmGatm4yEK2a0V",
+	"ij6FB4/d8Jr20+ktSUPvjii7JdE4oroiVU5mI59Sg6YSKg87F+ajF8Dy7EA+nTQGXo9YmU2U156MxmIC",
+	"nu9JZs9+azxawPhoKRE5LdnOz7bcFmViRapYNLdyeoXTiBn9PSb6dxAiYBeHONIuy5pXuadmguFmEOpK",
+	"EDkVKvTiUaFqu4852dowR0A+YU+oIHddkoBEBHF6y0jOSkcm/xjdrP9D/PrPn+nZf452bQsizM9p3OtN",
+	"d7vIimkA0+bCykZFQ7OX9JZhEUeEz9AQLNe99I7BeuRyGfkk0D2JeL4gUMtOkd7cslSGQuOF2qD9kkpf",
+	"1usfhqG1m5XUVdspYymrm1vTymoqXOQ17TyGAN9pH/S6v3QyDhj5Tc7tor4rkpvVvs3NRtLDpqRi/b0l",
+	"JyRYOoUXhQdu7Xsho6Z+xEv0WpUuXpu9NF1pInbXdmozir3Vj39bU67BprM+j2Wst3KnW8IyQsZFFIOB",
+	"qB3d8oWknyFJExkgjNo8kqgKGKvI1N+7pfeEKQK6UZslRT9dBu4eBzF5q0vwKU0QBCui7BE57vHZJJd1",
+	"1Deoy7igIlaAIynETl9zIKWZuIxiXQ2zicyCuSWCo/2ri9PORQV1zWl4eFxditJe57mEe2jGgUjEqKA4",
+	"uIzH42BS/VUjykSNFZ/IoOhKK1b7P6eoguY6fDK6CYO5CcxqVLGAkFRxqWsjZCZwLbE1U8ERJ16kEhaz",
+	"GOKVCyIzi8yUTAPMMExk5nw5aGENlvr1quCAneCGBNXkNaeR5k7wCuJ0MlSyaxlCWOpi1AxT+hv0WGUP",
+	"csAquLjXscQ4aPknyi46ZhUmslKns/cbxBf8cvZT57DqTRcnKdEVE4KnzPtJbrE6OevOs0/HKUVgg4g2",
+	"itnn83Em0R3IOQsIlob2BMQw36mqSZD8BjQYc+UNSeHXCWIhN4V1Rup+xRGRzv38HaCxWHI5yMkBJw71",
+	"SLpd8zO5v3xrHOCxqlglyjaMeXHKfhRG68lVcM6v7RNi5CHD8i1+D1V4wP0KQblDkDlCVqTr/LdcAnek",
+	"RN9I49tX0U+EjBEVRjADZ43aO5lSIfk0WLgZkDhGETFxQ2lJNAujTQC5VdLJ49cCglBVoPxcH+vy4lpe",
+	"XDUurq4/Z6vysUNz0mBzoQ+7mWjOrYzmJp+Uq8P3uemUWXtSmB/lCU9rJj6/HzwF+dvygx9a+lWJQccE",
+	"/ip7r4yDhqBfY8VSmYVDnPXVNXcso8729jw38CEZB+Hk6RxsvnweZLYlBYmKonRf0nW2dIIt7gQrcHvN",
+	"doI9lbdL4eVi/gcgIBFqVLQx0ZLKC/1Z03L2tOVpJq/JDZdmFACCRHZpomplhB7jyPrefFMlx29s+XWt",
+	"fTfEwyMVc5VY7/zkiavoSPaZsNQ2UyMJTYj+Jg6CgjCiIPTuTmW0UIlMCgPUc2UUheLTKUk8dfSQMWmW",
+	"5tn0LLvns6a/zIhQqZb/oglltjSbHqIUageU4eAZ5diwchHSzOWXRAvRgMgoIQlsaSXI6pLc9sx9Dsc1",
+	"JLlql1Omat4jL6bycCtrkNpHfTVkrPZ57N3Z8Qduc2ujtbu1s+u527uD9ZvWYAv767sD7G62Ntdb3ubW",
+	"9u7mzfb6uo+3d/Buk9yQLbzdXN/d2LixkWKo4pDsrd6qhtJljtGK12jRtWlCUnOk7WS4T4ZeCu/PxNOY",
+	"y6BN/dKWF/SFwtgsNWS7uVAUW5KbWVf1OLy87CCiZ09z9jGeBCH2n9VxXMVRrOGYEQlvXIa61rscPpXJ",
+	"Yyfx3jN/FWyPDzjyCVs1+V9/+4/K/ZprzOAzfM+pmxJyO3zKBWWekIUrKyto5kiTZ80JK8jTlr1lyQY2",
+	"MnAXEYh57WIiZlsfenIc0yhFLFStsv7Hy225jUkAmLX8dNfr5/YlOywlLTaDvO7IpCj4tK/JXuX5QR6w",
+	"pjNl9riMJbjn8U1AvZ/IpMsG4QtwqlIymMcdkv3IFczuXB10f/7733Nv2Vrf2Zh3b6h9Uy8vPEXIV4eS",
+	"kYtIyRCUJWOupCVUGZ2lf9vRveZU1KAfTp+nSv4vbDogPbm5kHpZNCBrpZD1CdOa8Lu7u3b0iesWGivS",
+	"OgM18tF+gSVxmWiJk6wWlKkQIL09/SgOSN9BfdlUAD5ALj/8m9QkUHjal+kGXb8/P0ktqYUwxcrDyE9g",
+	"kqnCBSlMjy3RaPfFczd2ytPQrueb5TOlJ8RkXHL8TOtdSnLzc5RQUP7RmRVW0l7510f4z3VZbxCbVuB1",
+	"ZlC680623ZPBoFJiWlDAAJODCqGXuA60pYqMkIJslKSGxtxSFJK08wtV04tWcJQ1GCTtF9J43SzU5xEN",
+	"IyomKwMiM9Y9wgToLFBUd9MFP+euq7Lu4Bel3XJdH06RLoKZlCPxQD0VLSNrE8C3JnVb0LFt5D8+e99w",
+	"UoB+7L77MWvnT36awtZ3URiPT3VIR/4+voUfE9RTgWDFfYX4NNJ99Q5QTqNYPVpvKWnTQUnFjCB8INGK",
+	"LIIxJJ9eXi2yfQlb9bSiRZv5ZBe5NWh62wOXrIBUu5Iq/PlOoJuzzvX/Wfn/C5mKaavzI8GLWMMDbFrs",
+	"GFQM5OOmmcCwVna56eVTnK9qfn2LXG11KE9Smmt1KmjGYnOfBBJHLaGID6ktPNc3Xy2xOoqZqnAivGH1",
+	"LMlUDiPYG6rZr7itrjkQFBpGPokyisnCkb4qT2JmdGOhh2mo8WrWsVsYWOJbkk8p2vkTysTTOXOAwL7L",
+	"bKmv5fJJshfqp2r9d6dMTW3c03mSgCQelzcFZCBvpFmJU+W1loozp5IVa6AUutQzyxvmYjVC/lqpU1/P",
+	"42RtY6W8rSfNn0pfX4R6ZbIqaEmr6Kp3tLKTBPxKHS4MrP6EmfaM1tfKRD7E7FZJ3D6NiDKeg8hBPuXE",
+	"JRERzONokr3AvhGp1+5oV7RR6udXXG6Zg3BStqVQwi9pvVd52Yn35GP6cVV5UlxnqySd4WxMWPu8e2jl",
+	"HlU3TrQZ0vPR+qo7w5pI2SBcoA6P0OGtykA8haDhmDA8piW9fFTqCmCVhjG72+ur7up63qhVaNMWw5o2",
+	"m45UpWWrmgK4p28dpopJyU0yLywiyISm64cuRfSeBuSW+FYJuowjmQrdrDitF4HviY4WLnI0O6mnGbUZ",
+	"MuqpNCPyYndDn8o6nX3tXaZMqttbG7NktOmDVb+Z2aqQ4JMVDpzhNatcOtDc8VLhL16DUvfVxsrRJHW7",
+	"ErnTplGM9LtWsgQoI9lcr7CBrsAfcqidKwmbkhrHtCpYrYKLfk+FlDi9oMLcPKg/Z35/jnQ8OF82o7qe",
+	"MXBCRG4cgP0ivENYpIqqpXXIXsUhc1T9ecxR75/X+xdn7cOD9mXv+qjdPe4cPuVRfnMBHfJ98vrqLeY5",
+	"1+0aRL5D6vfjOpeu7wGF55uY6JL4SGWPRD4h4/y5IModVYj+gSHKvCD2c0ygVbtizmKqKPk0phHhNWcN",
+	"MA3iiFwkKevzMuxVjLcsP+ykufZw+cCjnpYB5mqRTLEbTkx/R7jgIJ8Rbs0IjcL7PCDfWhTSkHIRRgVc",
+	"VEkkSnFNS7Nl9x8yDVTJJBFKS2Bldqu0+QMp02dZ7oa7W8BzaVKuu1a0QnLsUsZ4lkx3BVndPPevZa8Z",
+	"z6yOnbVHJRnexWae6Us3Ih6hU/X6vjWMX0gddjIdimvIEkZub5fLUAl7T+QsFeoChwBXG+Z3U1F05YUM",
+	"Cjl5FAYl/kv4RYvzHN1GmAnFunQqhyOdEuEAXYRBQVvszsV0RdsayTI1DX9chUfMwsERwmpJ0tE8iAj5",
+	"Q0bUeUSXwfp28VLM7cWs5X0wzB20Tw86x4+pTLrtzoRZPax6eOXTmVidRjz2a8sdjzXMlhhfy8XTfHhi",
+	"VoaztQTb6gt0OIXIhdbgbE2tbH/0VCHLaEJF3CavWyZXae7mSq6GvCiWzfBKj8YW9FIxYqYNoiTtKzmT",
+	"gsSvmsHCdk+CxUOFE4AflfOVLOv5U75SXhmPRvhbK4Ca5+QFfJtEJNPrAMx3qH9wdnJ+3Ol1DiEmSfUO",
+	"UJ8V9zvuHOr4JKUn96X0LUg0klHyqP/zVecKvoZ+XEnsEdz9YBBit1JdUm2wX0FnE03BxLf1qky+5uXV",
+	"/km315NRPOed08Pu6btr0w1KNYN2TD8De8hl991pu3d10Wk4DQVTw2nAl/JDou53T981nMbB2elR9+LE",
+	"/KF3IGmeID8m6284DbX2bERJGWzlmG4Qp3YZj/TIMEcB5UIlcSMq9jKlPRSzSWJkVGky2ezdxOdykwfe",
+	"f9fpobX75ppk2yspHa19ttj6lz4Ef/GlIfDFDYFLq9vS6ra0ui2tbkur23+H1W1p21ratpa2raVta2nb",
+	"Wtq2Xsq2Vdue9YJmrBm5qhkbhh+SjPVApQBdy5wgyAjpnvZA/b+6gL96F+3TyyPJc95dtE971xdnx2ll",
+	"KPPXefvqEv69OjWfji46nX+pr5KP7ePjs/fH3cvedfvwMPP3RedE9VpUNJbLQ1EATaH/ecZUVCucVNp1",
+	"lEWMC8xUBA8VylIwrboHpu9rySUihRzzwOmuHZuufXO4rnVzFJZ3ZuSTOIgjHpZoZX1P/tg37kUYL9/9",
+	"FuEbTphAoQp6kUkQU81RTg6Pfrr6Yx+ftuf3jnIa4WDAyfzFy/zrMeYcrrL7XDygvf6m62Z2oPDuFKHA",
+	"wdx3jiC7IPOiZq0MCvUWRx9vstQiIlNBq3XRLBwhGaycp0BzOe4pz3Aw0f2OSODr8DIAoC9jLfkqaiPZ",
+	"rAFh1b4BjQhmqihmGPiEC9nL755om6E5fFNvRYdu5sOlnybQecrIVTvcXpRwLZpm7oSy9PBAhfjJPdE5",
+	"95GY2IwslRMeTPGeqcYXGc6STijo0pOZNq/oeHb0FwuCymWG8sg5KUkYT6Ou66eVZPEIcFOhjEQ6HfnN",
+	"cxZvpm3TdrEz2dRyRFn2gTkU05BbZ5F8NN/WqrX6CEwxW2ZjS0UcsYZ9X0hi17LMZZumP8qkatXLb08J",
+	"Wv231lc/yJ7AKp8WJ6HtOOn+mKtXr8weexHBiQTI90ZUBeVXKV+PV/74+LfXe+rfNz/svVaf/vzw4Yc3",
+	"c0rYb23k7ATFJezTNuw1ayxYQdhY6YmTVXSQtlpImjxMxwqbYPIK0cKLGdkWarcRPl/s0aJdNmitjLQ6",
+	"NeVhl0NeaArQJheuNolyfbi6rAymKuMoLWJS2aqVtvCfgaVP0VvkMa1EIiIUMymr+C+3xCA/Yb5lKMkW",
+	"59WUM137P4qDoiW1gyCp2y2XYro61tjcizgg8zf4m2+XYrATmG2hjxTFTNAAiQy4r5AYRoTDtmmoTXdi",
+	"fcOVuoJNAd/Lq/POxWXnMOvHrVjsl8djEnHiV7HOpSReP0nysZfsI/vGyGoVktU4RT1kFHI/ppfMvLRJ",
+	"O1l3CnHkbwXxKeMwqB6gspMJUNnMXMnwoOoWKQXro8JTjAn22YNTitjz1w5JsbhafQkFUHEVKXlYi8BU",
+	"9U8YhEEQPnDVRtukR+19YB/Yn/Ij+tNM+BO+WllZQfq/8OdF5+er7kXnWkWQtI/Rn6g/oqxtnGimGI/+",
+	"W9q/+jLdqv97HEbxCETKNFrif0KkjGw2r9Jd/2dfveak/c/r9snZ1WkPXqDMd30nO1ONPGx3j3+9Pu6e",
+	"dGcMdVBf0BH5I2TEzOt1TzrX77unh2fvYZ6PJxyGcYEjOZ0wv2ja+x+7vY4xW110Li8dtH/cPvjJ/krC",
+	"obRJwq0FHXU6FogaDFl8B6xaag2O/gYsbumqxiRKLHsA1ZhEh3iSeQQY364PfmyfvuvUPxO9lZ3j9q8w",
+	"mRMvZD4v2vCc4cB+ZN6XakEgJRGN4HkMKrAbpPhQo5yB2fCSoBrzs7Tq1bjTLetEyho2tdVK/9ksiARZ",
+	"qBpDspOzp6Uld0C+xpOSNcMvYABSEUsYPVDmhw9IojjPaWsnUhjoXcHt/l6KAL0fr6TptpvR14w4MWu8",
+	"07hs96REcdr4WHAxpPu4PWsXi3U2wvwZpWj1Er0g5BBxFDKCbsggjIihbJCqQqsBn48nudiq7T0ZSmUH",
+	"Rr3+zW2qsKg/W7+5K+sf30BNzE3zFZSzLdFIMzRQXlLelGhU0UHcqGgqikrKwxo/HiPdp6Q8p2yu5dSH",
+	"awS2DN+EsTAWZQfhVFyvH/9pXOHZapIzqUnxu+rUZPPL6rMUM5w3/mc1CoRexSaLDzaA4E0RKqURD4TU",
+	"nghS79AhKl4Y5UNx1rdc19Kzk2gcc87rzU0YMtdtILF9PqGEYzLllt2dJoBZ+F/sjdTXZmEsdbd92kYw",
+	"AsGQt+iqd6CauCv0yoLTieFuWPtXHFFvuFDZgOu/rYGkWlxXSpT7yRL8x/wu4yObusGcRiqvNJyGJZIA",
+	"X0wFDeCVefkBvGt5AUI/8KgD3DUvISRfpSJC8pUlBAAccJ/n3Gc2nHOqI5eaEzPBKfXtzrZJJWNdBqLg",
+	"8c2ICkF8FDO/qEJXPbPQU+h75hnle/E+oqJ+US1jN5S1wrxwrBitsqk7CGfN6VJck7ZXMYR+ZZJeGKHS",
+	"LEN5YY8z3edSFmTzQgYtzjD4hhJNde+3JxPh5tbcUQHK+gEWGn75+OQtpevYAl/cHjXznntpg0gO3bVl",
+	"Q+1JEbr/nNyQdV2fVCCB7wjfQxgFBA/Q676UbrRuMqKs/0apJDgIpFLIJn35993ZoC+9yGgQRxLdQ0a4",
+	"g7BAo5CDQTaOZNzrKgLFVwdYD2gQqOY88LYcYdwW43pjr6VkNntJzSntJAiqiQjS8gGiPZvUm3BbWwe4",
+	"OxtUe8VPZwMtl84QR4uk0MUFzy+lePTT2aAmKv0oXSYqhaB/J2MewIKhhCquiyJbB30nIQoHktPNOPVp",
+	"HnQ3Y38yDKFwU5rzhfFBHZzIF6CW8QkzKNQY3bILUL/lNL/Z+1KR4aUycQ2hPhOmNlVxUv0orZkOaoIk",
+	"3WztoHvKKVSybl8edLtW+a3MmmCvKhs8ZV3x2RVJPzedZmun2Mh5URjY2dYxkMxqdZO0zEBtJMhoHGBB",
+	"EAcVXXeWFEnXMC1nnr0/lbFW7cOTrgnGkl+o7tIm1OoiibC6MNlYXYicuj4771y0e2cXVuTWdftd57Q3",
+	"HVLVuShbnArEfrrqlTLElacRrvyp/J5frbpkGMydJLHkaSNvq0bUfMd1KMuCNUtCRWd7TlJcXrTsJBCp",
+	"JOuSopNRmCUnDfdzVpL8L+lFVpPI0n2vUHoyh6RZnCvFJBBEtE2vniSsoz5UkHxB/en0ubkbxdivHcTD",
+	"6NEG7Ga2UHIaflB5n4v3zcBftG+XMJ8Uy1XYBJ/JMnuy17euky+DU5S51lSdDB+YfU36NKBiSOORLHsY",
+	"rPgcr2xtNqR9btza3LprZu+7zPipO++S4KDmseoOGyIJi5ONfjDzwA/JCQ4K+22qEcX5BmAIsJ5B/ZkF",
+	"NpOhK80qPVNwLIZl0cTJo3TES0QF4VaZPMTCh0e9vG6lbacx5HNNsnBmP/KRygajguKA/jErjEXvImqC",
+	"5YQyYOi58LVM5owVvkIZF7iw4jvsHvUNBphxqSXdvFOF8Wa20Cf3K6m4WmUXI4K9oUocKQ/VIRL3oE1+",
+	"FHqEm94XvNJCYeqsLaRCVywQIbohKGZqAgi38EmtO6m5qd6MpN0B8qmQHl0pZEiQaDQNyAWmnPjQ4EpF",
+	"JIJ1YWUq2LxZO7PVshgWULna0JuY5pS/xr272lx1559dnm0mB5lseRaHCxmpRvf6XEo3sDE4KU8q5kUy",
+	"eNIsveQhrziSQ7K7kHY0m7bUT8cMkYjiOe9QY3Tjouy7WtjfGqzfND3X3yCbg625b5xqmSBfb7qLF240",
+	"pIPgqFBBVVvJ9QiwPQUT1P/54mCl5Uovo2kFiIYkgmQMNtERyZSjjVZrrbntutkVqcnTCX0LlkZebxar",
+	"rJkE29rJMixrsydMkIj4CFud43NXXT01bkEVKX+4SS37YhnuMh6Pg8lC8b+Jbyjt76QCaky/MfloyH7+",
+	"BPsiMj1u26g/wp/U26X5qu/2HTlNizuOag+CPDwu6HQbR2w218dsIgtr3BLBkTITVGL3CVDVvaVA6zWA",
+	"UWpRBWByJ5m8xkmXX3iik9FNGJRSKvASOSLnXez2svTWbH4TFdh7+LZwKfjW6p+cXQqIHFTECou/ybLy",
+	"PW31Krb4GZtYQQCjGAfXv0dey72+b85cWTZcEaYVhCuWpP/2yKcCm+kLtQP4PZbSYQAlcXiMVScfGy3d",
+	"1sbXOrWEO0/LYEcHaH19fdcBFz5URgLriI6KWLwB9DQEgOy13asJieST0kaU/fLIMOJH9c6p0x1cZ5zr",
+	"GKYk5cqWL77tpPoFc1iIR0c6QWNmKLkZ9yV3/nPeBaReKcXEsotqqbzuNVnHGa1NHHOHW+05lMSUSKlz",
+	"CquocYs2Guc5oWnmy+yxMDe5nmfOUqNA6cO3BaRxFBGCHmSXThFCo3nfoombSWWbGFyvGXvYeqtS8KHI",
+	"3GAz35COfJqCClR3JldHmAElSUnQm2zRj2VNN8hV1MQ8i9u5k3YKeWZhzyf7tPQZltU0KJLhJL61/RGt",
+	"y+1lXTeYR7m6lEu5/yMY95OGWtzP3c3SDdrHgTFB1boQb9S8nAD52JTtmxSaagyxrkeqtGl/emkZGEq3",
+	"7ECi4AIGE58MJG2YXM9puVtLFMXINT/1Jo9U6os5qdDp9djcmbqYGq5hCHuNjoISdW3dAMktsThCaYum",
+	"9GZJbRP5SyDVSZWEYGmSMyPBUvVR81ZzQ2idTF0Av33MMt2sKvClULirhFmKy7ykqPE4f9tfS/pYChIL",
+	"CRLTRq7a0kDBxW5xglIGeig7dC+mg1l965UfhDIV9yKjt4xHaamlLbW0v7KWNsYxn51ab1mUKUdqfF3M",
+	"0nRYUgLQ9u8tlcZvXWmUFalSRC7wQpBPspY5Cx9qc6CvXEJ8qRAXFPmzDzxhGKVXctef5eyYMqHXrk1p",
+	"mdW3H1WZUkL7qDIA8o3PXwRAAvpt1QCQIEHAFV9AeY1gnqW3msYGNEI6Tmt6S6OwMB/GtH4N0tJfmtwc",
+	"E5pk+W+mO/rPiycz8XRTEeSPzZAptR6ohZbu+WVpfZbEnZj4u5PamRftI5n/J2toquYY6nPn0ARrq+Iq",
+	"ve5FaV8M85RiOjJXRG1aSmSLJPojjfXyMNPXRIHPeSKIF/rEFN6ftetyzLMJeZnLsY7ANivx+b3qFMAg",
+	"iMkPGdybCbmYGlAGs58i1XlKZvjilNFcSsJiKuRgiLkkvPqUNp/E6ouGc25mfRln70K16MzhOFlkK6VN",
+	"gwkLKqXVKEF1DpDpRe39boGGekNnK4Wv5ER5SpdhQH0qoDbPPy7PTrMJOHaOTfVe3JDqNoiZdCk7EALH",
+	"hINIFIURpFZAtqeIYk+oquVT22hVsmgWIOSS5pc0/3Vo3pF0NZfyHy9NJgf8QmKlgfwbFC+vpAqygHyp",
+	"y0SJUAe6vEVYQLptQZ3pwn5CmOlofjQKGZmsNqpk3y4t/EsL/1/awj9NpCUJeWX5BzjbrdLuBKWzaqGu",
+	"2SdIku0nve7sGTweDOinnP3gU52k2tn2A/mo6vYDqKpZm9nHvKh4yGJ27vlyCoBYXUbJtKcJg0rjpzNI",
+	"y83IsHaQPs+76I5MVOepYcjCOCK+ra9apT8voTxo9XKfT2W+MwUndNKdscxVjxiBrVnYuQ/7BMxhhO9I",
+	"cekUHPtUhNFK0wC517in5EFlirx80ZLFEaek0EdYEkyt8bnA+qFxK29ehK+r1xjdzXCHrQx3kE+qxxwe",
+	"JQ3C+55fBgQwvy3RL8Gl8kMGLHmb9qwcYpUJyPGIyMoqlJmsNidtkCpvFEk3KAhvi1vtrTQXKuSVSXL5",
+	"/3SWy9Z6OWIUF2fQnTgl9Y/wxFQN0UxR07dRUsIobfcDH5OKy5b3HI5H2Q+uw8GAeiTKdZZIp0+BaTsR",
+	"auOwqg8YDnTyLH+5C2/a2V5HDi0vfp2peVVoZNWXUsWLShCGqwQPKMhmXFHJgwqvqSICs7dooStqejcA",
+	"luKLSkQE81g11f5axbSK7ph5G1N8yeTXnb9t5sbIVRdG1aOq3zc28I+6dzJrfP4LyIb727qIfilLuNU/",
+	"cJU2rOpVN6tn9xaWXVLNU2ofmuKvMsOFExCq5UX44+UJuiNkzJ8ijva5OHXaLsZJk3qr2DMWDHOJQqES",
+	"naYPtD/koxUmSxD2nWQHQfpWUkPMda2BOzJ5i+TohwiPx8TXwzkhPqIc3ZGxQPonyADH8ki0Y/LHyxP7",
+	"vkjf2XAa1iOzN4j9QwHVj+ObgHqaf85qqqIGAjivOIrwg+qvkuVe7XbnoP3w97/P7qey09wt6qbCkyIa",
+	"M40jatRTB63Tgv5IdhyFwi87MjvduAT0DI7Mu0QV9i4a8a7IFhL21QOMqzpTSgR5cRTBhfdVouHNy6ub",
+	"uxajy0d3l0oeYB/4dAi+taLy81xYYzcdygp1ds3dElkIjSgTQDZzI92fXGiqxGgfaZWtxQjystmMeN/3",
+	"FqaUElReIpvfwS0rkmWzrHcyIpl+VnWZTEH8KGmsVIF6YjFMgfotCWCqjnkcUTFRyKKiPgiOSFRYvVub",
+	"FR3U/93j1wG9J9f/53/9b1WrFb4RhAv5jazidEOgELq0wYdMm9zgrgfF+4agmzAGA3SIvIASJpAHOz+g",
+	"HhZaJhCh4dZykw3WGwCT5QyFABuj9KMMQqn6hkxgVQbMKoScVCeJo0BP43tra7dUDOObVS8craWjrI9T",
+	"PiGJAj/2eudyP2SMVTo6DSjYQ9QUgOBI5dDoaDZHjucOggQa7sjF6tqI8FEXR9TOYAhF+MCkMVf6hWHX",
+	"4TLDDMQdNVkW2+GwzcFElYfONDE3ZY4Si/+YhOMgLVA0kdolBOYjHq5CO5gffpCeh3EYidUffkC940vU",
+	"XF2Xz9fBEbjg2FDIdEWeKIwF0U9qx2JImIARNGTwuH5blqGif8hv9tC+PFCUxanXWYyCZxtsUICDaZuF",
+	"Ao0wZYwI/mYV9T+tjJOehv0PLNP5UX+tJysQZX132Jy3urIsFaoSd0DBVSILtzCSlIOmHBEWxrdDvbT9",
+	"0IcORT/8IMsPQ3wHusdBTBzU9/CIBAeYk35arriJTuj+KrpidwyED+VDdZAfjwO1fwpeeUoRpgEU+wY6",
+	"lkuNyACCQj+w182m675ZRUqQUCZ+7edEijEmnQVRzKiAxrFJBxQY3Hc/KefPhouG5BPy6S0VumMGZWgk",
+	"i5d4MF1Wu/VwBF0fP7CI3g4F6nTPVzY3kTck3h2PR3onrHtQnvCnFese7Ztap7o2iN57za5gwahvPWDl",
+	"JzKB8zfsDKpDywLSAOEH9rofjhWT778BzgO2SRYCe4GDhBN83WchI/03q6hnbJagJEi8TayYsjwJfEUZ",
+	"am2gYRhHSZks3YY34qZ81QeGbzFljpTp5WvggyaFDOwXZBzgCfH3EDgD+281tTBV/0e+lIqkDtCW29Qb",
+	"eB7RexqQW7n1QcB/+EG/GrXclnlIvqAq5fJ0KPFNpTyVYqNl3Rvs3YGdkPmr6IJgH96MxQfWf9fpobX7",
+	"5ppkRyvJQ/naZ6tQ55e+Bq0TRWEEAA3xvbL+8iEek4QRcJnMpws1wbv7Mhhp1Qt90tfdpeAzSppMSeaZ",
+	"bzGVNpqCAHX0J7o6NQ3rOofoT7ThNpOfm+hPdHR2sd89POycyt/Wk99a6E9gzNc/dX69Vt3Js7Ob8uG/",
+	"tI+7h6qnHvzoJj/Co0+6l5fQMO+o2zk+zP0Oj++eyulW0yd7xLo9wjSysgfsWAPO2++6pwVwNAHIy94F",
+	"gNE7O7s+Pjt9lxsBkO6fHf6qfm9fyO5PG831ZACAenrWuz46uzpVy9hw0Ia7qQe05Eacnx13D369Puyc",
+	"dtVGtVrJ7025larQ/7Wu/K8etJuMadlj9Kpyj1m3hxxenR93D9q9TuY56xKW3j+vc/AmPzfVz5e9dq9z",
+	"fXB2enTcPejlHrGuxuxfnLUPD9qXvWsVY4v+VBcj5nn/eB8LAVdTyPrJQzbUQ7qnl1dHR92Dbue0d310",
+	"dXp4mVnUhkaiq+NeCcibcsTp2WHn+uq0/Uu7e9zeP4ZFbya4uiWHyOJIp7Kd2mZyultywd3Dzsn5Wa9z",
+	"evBrZs0JGFtuKzese3p9fnH2LkHL3WQk7M5lp602xAYCVnwB2yobimgkSOdtAsFensxYxZZE1bOL8pVu",
+	"q+OVjUoue+3Tw/bFody3y6vz87OLXg7ztt1mMrzXOTk/BuiKt3nbbSVD28cXnfbhr9cm8DqzAdvuejIQ",
+	"HlUyaCMZpEpod8/U8Pbx8dn7KTA301VdnZ8f/3rd+edBp3M4NW4LZdq95R5obdN2MlC2eCkfuIMy3d8y",
+	"xLnuZJa0mwxVaz7pnFqkYYHZTLfSsKeLzkH3HGggw3u2m+tTI21O52Semm6pVaD8ogPM7UDubyEsmwUH",
+	"YQ74/OLsoHN5aR/eB3YgJRIUxfr+ozoZwUnEXnWjy5tzgGnApagnL1m4r+XdzOkfxFE6TioyOkq007ee",
+	"Jdh8YKqRk5M0wtZ5WY4uCvsa8NORyAdCjCn9rqvGwa8bbxwlM8o/m3JwEwarm3yAPaEGbso6+NvujvOB",
+	"yQMAKQQb85acBs/SHXZeA3d/syqb9gXUI4zbLqP2GHtDstJadae0oYeHh1Usf14No9s1PZevHXcPOqeX",
+	"HTlHNnkS01Ufk/qZjeaqq8aFY8LwmDb2Guur7uq66i01lHomCCDSWQx/3JKCAlxt+BURJiJKuIMYeSBc",
+	"qFNcbeSqvjfABiAndNR4+aoIj4iQRZV/K9ak0yFrx3REhWxnM2fg2WDASaWRB3HEw6jKSAn5URSOKg/u",
+	"hZWHtj1RA4q2Ms9WHX6hMV/HPteb1PVrTEmKy390GhHh45Dplo8t1zVav25+LpVwpXCu/YcrQ4oymsw1",
+	"zxoUmuj2G1/KLUcaM1cbqraxLt59IYOUR7TUm6PHrqUDobK4+WNlduTk1OQ0eFLv0ErXnzs53UtY34br",
+	"ls1I9nltH/t6WkNOac6fcsWwVvSJryatz590FEY31Nd2l43W7vwZvTA8wWyioZO2+M0qK+oyQSKGAzVh",
+	"vdJ67jFVCbBfZKTraISjiWY+OvKFJOxHlzFRbAzMb7Z1wkSY7UWy1vUXJ+WHa/ckooNJKVsEVU6pqKrq",
+	"XhDeyitOqeTaAhNQdmd65AwxH6r7ZJpt/iLfpUB8brKS79LziygrLa8KK4HuTsxfEtd/PXEpFFXZWia4",
+	"bDHy0iFrpZTVs4q1G6Opk9qNyCfsCeXW1fYXwa0+/Lr5/jSNvSPiQL/5GUnMvKKAsHrZ9gFLevqvpidp",
+	"CrT6Eli09A5iFZkpqJYjKD08R1IR8QmD7BVeLsebaHRTLFclonPiRURUEuwPrLd8A3K9ipE+ooGkt+cU",
+	"R9OFzxdHzTYvSXwpj4I8avDBvis9j3BeRNspgWn6dhrjkJfckbZrRHc10rFbDgql61MZXJXkqWp96dgt",
+	"B/EQPEBERHmPjGVYgUdlnDF6LQkHgZtX8Q9wbYC/VEeCqTC9DIDQWzgIudDO5zti3DHTvEZFp6REV5vZ",
+	"5ONBPiqvPOFiP/Qnz8AWFMSKblL/v05Ey7Gl5rO93y+TOvS55VhSkcNsHo+w5iRTbD615G6P527uxvwZ",
+	"p6E4AsVMTajADg9CNgioCjDaaFaACSilF4bHOLolium2qqxetzpS3PD7YdWKgMAzpWmlhF1b3LGx1zAu",
+	"8MZMTu4Z5jAlq619Tv/o+l8Umw+IKMnXttnxhttck25WGZXNwgcUMs2EIWAB6/gVX05S2eGyExT0Lp/m",
+	"uHLeYzjugbWOKrJbIYd+dumtjD9ae7XkkUseueSRJRqrkvCeg0cqCkx4pOp1WKrK7mPhDUnS8EmNTiqz",
+	"OIhgb4gwLzYXJX3XtKEIQa9rwH8kLb5UjiMjxVjTRoUhKzQpqVaJ9dVhOa2qq0lzg+dkkgqgc3xLitVb",
+	"cOiGA3Sjd944c4FzLDXdpTHLGLMCQw5VbFm/2dZhXVmQJ3+lVTP4nk7gbXw0DEJ7tFcNkpcaks/GhAG7",
+	"8kMvHhEmkvpSSYSwjJJmhPi8OJwWUJ2Ftg41xQT0S57TrqxfcaiXUSzJUJ6sM0+UC9PGy2CgFQSvKrJN",
+	"4Za1Ngu9TojA04jVYCFLLxMTgV2KJ+d6QBUbqBn7/AbQ5+T2imnON2aarVuy+KUxk3KR4INFgQlBTFOh",
+	"GT3HlnkpQhl/jsZROA45DlQFC8vuWCjD5Vx+6HXf8AeIOe8Ku7W0tIfKWWIYEQ7GUi3+yWhs5qdSoYol",
+	"kz+UWSaTKtTfpFVSQfc+olUNkq0nfnWZlm2Od6liL1XspYpdyGTPJYmAF4WRBx1FWsprq+rZCRtWBDgt",
+	"GK19HuuC+TNNkO+pGPoRfuCmXh1LSFoXOVePSbJiWCgSDvxWjmAIJPp7YkZSoR8h+T8jnwTS4avqIRER",
+	"MjeJytIP1BtqQT3DyafZtIF0QUZttaF5AkPmi7FXtaWhKkGX3KW5fVwy3yXzXTLfQuZruIYtiYaRph2E",
+	"n48dO+XmC8MN0zg4Td/Kt57A+TCkAUFMJo/yt6hvfuD9JDIA7hXJDB4wFfA0KQFjEUcEklMZinVGrHoI",
+	"ZPesQUZYocXj0Zz1+bXb2XxyqdF+Q8zre7Jyhsyg0KJKcFxJB9b39jjAns6ez/MCpdSqoJ6yoFctUCp8",
+	"M4W+XlweWiq5SzlrKWct5ay8kqv46Cue0fxeVN9dA8YJiyk2TbZ95RUypsZXPBWaTLEHSwaDVRkrJUGE",
+	"3ZMgHBMlgakyGIHuzSD1WOKjcSy4ZOGap09z8Et6y76WHvv0fLuj9yQh9Sq8231h3o0w19eqbo27ZORL",
+	"Rr5k5FOMHFhTavUz1PN0/FvyZsO8wTlT6sFNmy/Ynv1XXLl0KEcxg0/Ed9Je2FQobmwcPtJnZLxOOOCh",
+	"VqoTzxBVjyM+6OCy2BcLzYxCJfmSyOU9GzeTzy/hZarygQ6QArCXCu8ySsdE6QA+6NrupGreGczJJp3l",
+	"61aVUmfSmS0fYYH6nqzN0EdeyIXV3AALWfXNJ2MxLI7DkB2m0gd/X3UmdHNUk7pWAQi7t90C01Qz1eoT",
+	"NZYSf39SfVIbDIuU3bZ1F+Z07sfnDYxSa5wfzZKi6pIZLuNZKBco0wfRsEGLq0yzQTtIsYwRZgv4lbNF",
+	"ZnX9Spudmibm3JmKfdGVJKgkGyXKwN9DykUYTWob8bM8tDYLPbOe9zIkXibsJCtb0vXSqr+wVT+0KOGZ",
+	"eMGaCWQutThdSG0EjE46Ps30dVL2o6xNCeHk5zTAWZmh+uaHPrCBvir82OkjEPGK+Eq+BWFfMZm+Y+C4",
+	"mZgSvjxk+iUmH1iqXZRblV4TOGXFVgABimwnFVjTcr5quH7qhru7BpUqp7mVkinIU3KspU2sLndd2sWW",
+	"drGlXWz+jaKZVabO7Yw7papdrDAjpuK944FWH5RfO2ls33R9axYibJeKl6UcvHA0okIQH/wWivHrQg9e",
+	"KMunD4S+aCpEVUvg/pK8XS3N4uxLTr7k5EtO/t2UhZDk+6yMPFcdYg4fj4hsGlNffShWCy46/+gc9PqQ",
+	"A61FcGgLo16iWbi6aCi7dVDMBA10BUD7PqDWdVBUWwKetpTcl/x+ye+X/P5btwUpzvfigrspSl/uROvI",
+	"gsJmnEmDtN3dyMNMt7qa4TPrJW/6rjOYM2spc/0AD0x2dmkbXvp8KFe5w5LoUtSwaDwljzr23uRJa5/N",
+	"x3men4SSE8eP7DTnoPZ+V3p2wDQrGzZB+cZS38622yz37ZjF1Cb1XrKIF6TiQyIwDebR8ZKMly6ehV08",
+	"Wbp/LNmXX9Y93WFyfj0RNfJbCF+RkNQNFLkUmPk4qhHKorvo1ggr8UeUZftiv0RcidyO+TElChGWTGkp",
+	"W0jZwlBzwlfUF3OYypzKKCCx+GRAmWyrrFLtFSeDNo+HF+0jMOGcquKeKCLYG+pZqn3VDRmESVdVpSAQ",
+	"v6y4iYT4W61tIoH7OsWW1b6UCSfwo2Mfx9LGsrSxLG0ss0otK6Ip4ZWVTStyTqERHXQxFWc7RxFTtKua",
+	"CItQ4OAyHo+DierO3B/jmBO/L2uEqpqgCWMtV7zqK1wK0hcQaeZoWTBkKc0sVazHqViLSEBQWXaaQrvJ",
+	"lapbqsl+7dJNpaqav0Wgt0Wq10Wf4RH0eu9bD9F0DPD00WtJvCETEUS/3REy5tL2AmYVmPtmmqavxv7C",
+	"YlFC1s43JUGpJb20u2q+BLV0Uy1FqKUIVUGEkpzvRUWoNd3imK99xr4fEc6/zKy7rIebqm9qilNPitpX",
+	"z3hOrttWgJ1jMXwB2cssqIQH6j1bil/fM7f6nuS1pHF5bXmtlEvE0axyGvyOy8pjap6yZEEmA4Gv0A1B",
+	"PuEikuYp1Ea6mbspJ6nTDwZhNAI71wMOAiKQh4OAoz68+HVMmWhtbr3pv5XpoyrXwBoA/RZeG16UDFYV",
+	"3mVdSZl/BW3hVWH4XvaN92CE1iP3ry5OOxcoZCkjQ69JwAl0h98uECP344j9VYRIWEutmKfWk74amo2M",
+	"Z7Q7y8Uvw8nzpTS55M9LabLwKgCSqiRDJlQOPyVEtiImYwKPubo4LZUu5b1Qemson0SVe0N6QmBw2stD",
+	"646veKLXr6K+GkSi9/KS6Pp9cKAA++ambBMGt6Ji6a+4uUykpcALGRdR7IkwakdgNBBh5jVgK7jHQaxC",
+	"irJc/lC+96/C59VqZmYvtJ74ZTV5uzpnnp7Pks8v+fySzxfyeUVgtawGszn+Yef8+OzX697ZT51yzq95",
+	"+xzeP9Lso6S6E0hxxMMjkmf56exV1OcyeKVvdAUzRn1dbmY4TCH4Jt02FnwlTNHahaXtYOm6WcwUME1S",
+	"T2YVGFEmKkh30PNCzdXWgBH2ifwFo4h4dEwlnc/Qyk+6p71SrXyrQCs/oUz8VaQ1WMtX0srh1TUlN8CJ",
+	"pVa+lNaW0loxVz6hpQy4jowGHLFUNpN8uZRry3yEOflIMCaRyUxGA2WZv19x05c3SXVQNl+OeBgJKMpZ",
+	"4BbSVlkoVyN/eDB939J8pxsSUHIv29ogn/ozAqwv5FK+3aAcBV9Zd3L40TSpo5HZvKWot3QTvUxUcyob",
+	"SnLX+Pdk0qHE77XbCFcSErECQgmIchI4i2bIhO3Dk+5piUi480a2/5YPNPwlYWNJid8hvpcJV81td6NA",
+	"jQQYEir+C8iRsAwVYfCVpMkUgJoypUSHpVC55LFLobKYnUtepVnoEwiX7y7ap73ri7PjTqmICW/ie4q5",
+	"z7kBInIf3pG6V4CapeIF4huZvq88Awn3hma/KqpQ1hfcdnesXhw6+iAc6HuCci10mucW1DOBH5YM/1tg",
+	"+OqQlhx/yfGXHL/MuAsU8nQs/6Lzy9lPnSo8X7Nzw/RjTqJya8IV/FolX1oO/L5Ll8AS5icWy/1a6vjL",
+	"vGLQwGOeVbjhmuRFCrccOCerOKn1pu123hBHgkRQZyStyMzgP0MSEZnV6kXEJ0xQWZWesqSqnDJLaXsf",
+	"jn3oqRPelqUWA+J/q5nFANvXSSyWu1Ii7sBxLoWbpXCzFG5mpxLHirMUsceqaTCKcz7ojrKWzLL2Gf6Z",
+	"lUVcUpqp2WwVBp0sxAavJAzPL5jU4ERL9rEMLqmeFzyDREslGE2G0pq/hlX1n3IdQtYIQmZYFWXCrir0",
+	"nSsV9lLmKxf3ma1a0vVSywAtI4sVFrFK5CoiVjljvr6ReTC6jcJ4bELueZmyYCP0t6o02DB+HeUhs0sl",
+	"V3dm95faxFKbWGoTs7WJDMGUsMGqaoXmkLns+qxEs/b5PlPesLamsVHS4O9RPDRbcvHlpJdF2NiS9yxV",
+	"keqqSBX6LhdzqpHwmhZvypNa1O9V1BQ99NEU7HxfKo1a9nxlxhIklyxhyRIWCG/MMIQkG7iSBqSHzlGB",
+	"TvAdgaY80CxTe0t+vDzR/TLT/mjK/6IeacYFxL8lkanhqjo+yEZrpZqTopsX4BYvpGWp9Xwd/UrvZYlI",
+	"ok5qqVItVaqlSjVbpXowPOkxupThtTllSn+99vlBF3t4Mv1pQU5qik68hHhUizUt+clSJqquJs2k2RlC",
+	"UClZmhqClQoHavGHqXYRuuyKF0cRsInqhQQVlSxaSfAlKXlZHHBJ0c+a4K/o8BUvKPpXlbLhscSLIyom",
+	"knxuCI5I1Nj77SMQCCfRvSGsaQTWdfdU4HZ/RJl4wJFPGPQove+jgHIhawJKOo6joLHXGAox5ntra83W",
+	"9qq76q4293Y2NtYlMWrIi15kykDxNKerqEfeW51OKaUJGjIkm22pXqZjGhCIa9OVn0BFA6gYHhF4SdIs",
+	"6IszBYDu/KOendZScBCXVeVlwJwMkLUfKCcVPO08ovc0ILfETyPfuc5loxF6wBPFA7XaBSkRkhU68jVj",
+	"Eo4D8orb4Xo3YSy3ZGS93uprOA1C1qtupaEaswtqp5gl9Vuu6jakeq6VyhsQrBN29c9eQHBkwaIxsWBj",
+	"IRM2Dog+VVUMPE0HGMVcoDHmEh5VGRwgwWgcheOQ48DqXuvFXIQ+xYy/QmIYES5TRHTDXCosaCS/o6QM",
+	"Hh056diKuoROtniEZXISDByzabISTZIunUOqd+E90Lu8AZzC8Ghr79vnXdhrG4d0QEUxoElopnwGFRzd",
+	"k4gO9HVlPwUGFj4EWseEXmyKzOjxJ0TgxpePX/7vAA==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -86,10 +86,6 @@ func call[T any](ctx context.Context, c *Client, e effect, opts []Option, build 
 // and after how long at least.
 func retry(err error) (time.Duration, bool) {
 	if refused, ok := errors.AsType[*Error](err); ok {
-		if refused.Code == CodeInternal {
-			// It may or may not have had its effect; the key makes sending it again safe.
-			return refused.RetryAfter, true
-		}
 		return refused.RetryAfter, refused.Temporary()
 	}
 	if _, ok := errors.AsType[*UnreachableError](err); !ok {

@@ -81,9 +81,9 @@ func (c *Client) Tokens(ctx context.Context, filter ListTokensParams) iter.Seq2[
 
 // Operations goes through the operations that filter admits, newest first; its
 // Limit, Offset and Cursor are not used.
-func (c *Client) Operations(ctx context.Context, filter ListTokenOperationsParams) iter.Seq2[Operation, error] {
+func (c *Client) Operations(ctx context.Context, filter ListTokenOperationsParams) iter.Seq2[OperationSummary, error] {
 	filter.Offset = nil
-	return byCursor(func(limit int, cursor *string) ([]Operation, Pagination, error) {
+	return byCursor(func(limit int, cursor *string) ([]OperationSummary, Pagination, error) {
 		filter.Limit, filter.Cursor = &limit, cursor
 		l, err := c.ListTokenOperations(ctx, filter)
 		if err != nil {

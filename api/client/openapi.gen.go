@@ -817,15 +817,10 @@ type CharterStatus string
 // Example: ["10.0.0.0/8"]
 type Cidrs = []string
 
-// ConstructorArgs What the contract is constructed with. A field that is absent is the token's own value.
+// ConstructorArgs What the contract is constructed with. What is given must be the token's own value; it is there to be checked.
 //
 // Example: {"name":"Example Institutional Token"}
 type ConstructorArgs struct {
-	// Admin `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
-	//
-	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
-	Admin *Address `json:"admin,omitempty"`
-
 	// Burnable Whether anybody gets BURNER.
 	//
 	// Example: true
@@ -1069,7 +1064,7 @@ type DeployAccepted struct {
 //
 // Example: {"feeStrategy":"MEDIUM"}
 type DeployRequest struct {
-	// ConstructorArgs What the contract is constructed with. A field that is absent is the token's own value.
+	// ConstructorArgs What the contract is constructed with. What is given must be the token's own value; it is there to be checked.
 	//
 	// Example: {"name":"Example Institutional Token"}
 	ConstructorArgs *ConstructorArgs `json:"constructorArgs,omitempty"`
@@ -1510,7 +1505,7 @@ type OperationID = string
 // OperationList A page of operations.
 type OperationList struct {
 	// Data The page's items.
-	Data []Operation `json:"data"`
+	Data []OperationSummary `json:"data"`
 
 	// Pagination Where a page stands in its list.
 	Pagination Pagination `json:"pagination"`
@@ -1520,6 +1515,133 @@ type OperationList struct {
 //
 // Example: PENDING_AUTHORIZATION
 type OperationStatus string
+
+// OperationSummary An operation as lists show it: without its intent and the reasons of decisions, which `GET /v1/token-operations/{operationId}` adds.
+type OperationSummary struct {
+	// Amount The amount in base units.
+	//
+	// Example: 1000000000000000000000
+	Amount *string `json:"amount"`
+
+	// ApprovalGroup The group that approves; null where nobody is asked.
+	//
+	// Example: approvers
+	ApprovalGroup *string `json:"approvalGroup"`
+
+	// ApprovedBy Who approved.
+	ApprovedBy []UserName `json:"approvedBy"`
+
+	// Attention What a person should look at while the operation goes on, such as TX_BROADCAST_FAILED.
+	//
+	// Example: approvers
+	Attention *string `json:"attention"`
+
+	// BlockNumber The block that holds the transaction.
+	//
+	// Example: 42
+	BlockNumber *int64 `json:"blockNumber"`
+
+	// BlockchainTransactionHash The transaction that carries the operation.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	BlockchainTransactionHash *string `json:"blockchainTransactionHash"`
+
+	// Confirmations How many blocks deep the transaction is, its own included.
+	//
+	// Example: 2
+	Confirmations int64 `json:"confirmations"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// ExpiresAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	ExpiresAt Timestamp `json:"expiresAt"`
+
+	// FailureReason Why the operation was refused, withdrawn or failed.
+	//
+	// Example: approvers
+	FailureReason *string `json:"failureReason"`
+
+	// FromAddress Whose tokens are burned or moved.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	FromAddress *string `json:"fromAddress"`
+
+	// History Every status that the operation was in, first to last.
+	History []StatusChange `json:"history"`
+
+	// IntentDigest SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	IntentDigest Digest `json:"intentDigest"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Policy The policy that an operation was submitted under.
+	Policy PolicyVersion `json:"policy"`
+
+	// RecipientAddress Who receives.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	RecipientAddress *string `json:"recipientAddress"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// RequestedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	RequestedBy UserName `json:"requestedBy"`
+
+	// RequiredApprovals How many approvals the policies ask for.
+	//
+	// Example: 2
+	RequiredApprovals int `json:"requiredApprovals"`
+
+	// Role The role that is granted or revoked, one of Role.
+	//
+	// Example: MINTER
+	Role *string `json:"role"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// SubjectAddress Whom a role or a freeze concerns.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	SubjectAddress *string `json:"subjectAddress"`
+
+	// TokenID The token; null for CANCEL.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *string `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+}
 
 // OperationType What an operation does.
 //
