@@ -7,12 +7,14 @@ import (
 	"math/big"
 
 	"github.com/ethereum/go-ethereum/crypto"
-
-	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
 // ErrCall says that a Call cannot be packed or that calldata is none of ours.
 var ErrCall = errors.New("not a token call")
+
+// Address is 20 bytes without a name of their own, so that chain/tx's addresses go in and out as
+// they are while this package imports nothing of ours.
+type Address = [20]byte
 
 // Method is a contract method that the appliance may call; the zero value is none.
 type Method string
@@ -37,10 +39,10 @@ const (
 // Call is one call of a token contract. A field that the method does not use is zero (Amount nil).
 type Call struct {
 	Method  Method
-	Amount  *big.Int   // mint, burn, burnFrom, transfer, transferFrom: base units, 0 to 2^256-1
-	Account tx.Address // mint: recipient; burnFrom, transferFrom: source; roles and lists: subject
-	To      tx.Address // transfer, transferFrom: recipient
-	Role    Role       // grantRole, revokeRole
+	Amount  *big.Int // mint, burn, burnFrom, transfer, transferFrom: base units, 0 to 2^256-1
+	Account Address  // mint: recipient; burnFrom, transferFrom: source; roles and lists: subject
+	To      Address  // transfer, transferFrom: recipient
+	Role    Role     // grantRole, revokeRole
 }
 
 // word is one 32-byte argument, by the field of Call that it carries.
@@ -118,10 +120,10 @@ func (c Call) Pack() ([]byte, error) {
 			rest.Amount = nil
 		case accountWord:
 			copy(b[12:], c.Account[:])
-			rest.Account = tx.Address{}
+			rest.Account = Address{}
 		case toWord:
 			copy(b[12:], c.To[:])
-			rest.To = tx.Address{}
+			rest.To = Address{}
 		case roleWord:
 			if !c.Role.Valid() {
 				return nil, fmt.Errorf("%w: %s: role %q", ErrCall, c.Method, string(c.Role))
@@ -167,9 +169,9 @@ func Unpack(data []byte) (Call, error) {
 				return Call{}, fmt.Errorf("%w: %s: argument %d is no address: 0x%x", ErrCall, l.method, i+1, b)
 			}
 			if w == toWord {
-				c.To = tx.Address(b[12:])
+				c.To = Address(b[12:])
 			} else {
-				c.Account = tx.Address(b[12:])
+				c.Account = Address(b[12:])
 			}
 		case roleWord:
 			r, ok := RoleByID([32]byte(b))

@@ -37,7 +37,7 @@ func drawAddress(t *rapid.T, label string) tx.Address {
 func drawCall(t *rapid.T) (qrc20.Call, []any) {
 	c := qrc20.Call{Method: rapid.SampledFrom(allMethods).Draw(t, "method")}
 	var args []any
-	account := func(a *tx.Address, label string) {
+	account := func(a *qrc20.Address, label string) {
 		*a = drawAddress(t, label)
 		args = append(args, common.Address(*a))
 	}

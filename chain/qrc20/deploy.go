@@ -8,8 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/ethereum/go-ethereum/common"
-
-	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
 // Longest name and symbol that a deployment takes, in bytes of UTF-8. They bound its gas.
@@ -40,7 +38,7 @@ type DeployArgs struct {
 	// Mintable and Burnable say whether MINTER and BURNER can ever be held by anyone.
 	Mintable, Burnable bool
 	// Admin gets the initial supply and every role of the supply policy. Not the zero address.
-	Admin tx.Address
+	Admin Address
 }
 
 func (a *DeployArgs) check() error {
@@ -63,7 +61,7 @@ func (a *DeployArgs) check() error {
 	if a.InitialSupply.Cmp(a.cap()) > 0 {
 		return fmt.Errorf("%w: initial supply %v is above the cap %v", ErrDeploy, a.InitialSupply, a.Cap)
 	}
-	if a.Admin.IsZero() {
+	if a.Admin == (Address{}) {
 		return fmt.Errorf("%w: admin is the zero address", ErrDeploy)
 	}
 	return nil
@@ -107,7 +105,7 @@ func (t *Template) DecodeInitCode(code []byte) (DeployArgs, error) {
 	}
 	a := DeployArgs{
 		Name: v[0].(string), Symbol: v[1].(string), Decimals: v[2].(uint8), Cap: v[3].(*big.Int),
-		Mintable: v[4].(bool), Burnable: v[5].(bool), InitialSupply: v[6].(*big.Int), Admin: tx.Address(v[7].(common.Address)),
+		Mintable: v[4].(bool), Burnable: v[5].(bool), InitialSupply: v[6].(*big.Int), Admin: Address(v[7].(common.Address)),
 	}
 	if a.Cap.Sign() == 0 {
 		return DeployArgs{}, fmt.Errorf("%w: the constructor refuses a cap of 0", ErrDeploy)

@@ -9,8 +9,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
-
-	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
 // maxReason bounds a reason that comes from a contract, in bytes: it is a stranger's text.
@@ -134,7 +132,7 @@ func inWords(e abi.Error, args []any) string {
 func argument(a any) string {
 	switch v := a.(type) {
 	case common.Address:
-		return tx.Address(v).String()
+		return v.Hex()
 	case [32]byte:
 		if r, ok := RoleByID(v); ok {
 			return string(r)
