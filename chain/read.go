@@ -1,0 +1,187 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+)
+
+// Head is the newest block that a node has.
+type Head struct {
+	Number  uint64
+	Hash    tx.Hash
+	Time    time.Time
+	BaseFee *big.Int // wei per gas of this block
+}
+
+// header is what we read of a block.
+type header struct {
+	Number        *hexutil.Uint64 `json:"number"`
+	Hash          *hash           `json:"hash"`
+	Timestamp     *hexutil.Uint64 `json:"timestamp"`
+	BaseFeePerGas *hexutil.Big    `json:"baseFeePerGas"`
+}
+
+// hash and address are read in whatever case a node writes them.
+type (
+	hash    [32]byte
+	address [20]byte
+)
+
+// UnmarshalText takes 0x and 64 hex digits.
+func (h *hash) UnmarshalText(text []byte) error {
+	return hexutil.UnmarshalFixedText("hash", text, h[:])
+}
+
+// String is the usual text.
+func (h hash) String() string { return hexutil.Encode(h[:]) }
+
+// UnmarshalText takes 0x and 40 hex digits.
+func (a *address) UnmarshalText(text []byte) error {
+	return hexutil.UnmarshalFixedText("address", text, a[:])
+}
+
+// Head asks for the newest block.
+func (c *Client) Head(ctx context.Context) (Head, error) {
+	h, err := ask(ctx, c, func(s session) (Head, error) {
+		var h *header
+		if err := s.ask(&h, "eth_getBlockByNumber", "latest", false); err != nil {
+			return Head{}, err
+		}
+		if h == nil || h.Number == nil || h.Hash == nil || h.Timestamp == nil || h.BaseFeePerGas == nil || *h.Timestamp > 1<<40 {
+			return Head{}, fmt.Errorf("%w: newest block", errAnswer)
+		}
+		return Head{uint64(*h.Number), tx.Hash(*h.Hash), time.Unix(int64(*h.Timestamp), 0).UTC(), h.BaseFeePerGas.ToInt()}, nil
+	})
+	if err == nil {
+		c.metrics.saw(h)
+	}
+	return h, err
+}
+
+// Balance is in wei, at the newest block.
+func (c *Client) Balance(ctx context.Context, account tx.Address) (*big.Int, error) {
+	return ask(ctx, c, func(s session) (*big.Int, error) {
+		var b *hexutil.Big
+		if err := s.ask(&b, "eth_getBalance", hexutil.Encode(account[:]), "latest"); err != nil {
+			return nil, err
+		}
+		return amount(b, "balance")
+	})
+}
+
+// NonceAt is the account's next nonce after the block with that number, the newest one if nil.
+// Transactions that wait do not count.
+func (c *Client) NonceAt(ctx context.Context, account tx.Address, block *big.Int) (uint64, error) {
+	at := "latest"
+	if block != nil {
+		if block.Sign() < 0 || !block.IsUint64() {
+			return 0, fmt.Errorf("block number %v is out of range", block)
+		}
+		at = hexutil.EncodeBig(block)
+	}
+	return ask(ctx, c, func(s session) (uint64, error) {
+		var n *hexutil.Uint64
+		if err := s.ask(&n, "eth_getTransactionCount", hexutil.Encode(account[:]), at); err != nil {
+			return 0, err
+		}
+		if n == nil {
+			return 0, fmt.Errorf("%w: nonce", errAnswer)
+		}
+		return uint64(*n), nil
+	})
+}
+
+// Code is an account's runtime code at the newest block, empty for one that is no contract.
+func (c *Client) Code(ctx context.Context, account tx.Address) ([]byte, error) {
+	return ask(ctx, c, func(s session) ([]byte, error) {
+		var code *hexutil.Bytes
+		if err := s.ask(&code, "eth_getCode", hexutil.Encode(account[:]), "latest"); err != nil {
+			return nil, err
+		}
+		if code == nil {
+			return nil, fmt.Errorf("%w: code", errAnswer)
+		}
+		return *code, nil
+	})
+}
+
+// callObject is the argument of eth_call and eth_estimateGas.
+type callObject struct {
+	From  string         `json:"from"`
+	To    string         `json:"to,omitempty"`
+	Data  hexutil.Bytes  `json:"data"`
+	Gas   hexutil.Uint64 `json:"gas,omitempty"`
+	Value *hexutil.Big   `json:"value,omitempty"`
+}
+
+// Call executes a call at the newest block without a transaction and gives what it returns.
+// *RevertError if the EVM would not carry it out.
+func (c *Client) Call(ctx context.Context, from, to tx.Address, data []byte) ([]byte, error) {
+	args := callObject{From: hexutil.Encode(from[:]), To: hexutil.Encode(to[:]), Data: data}
+	return ask(ctx, c, func(s session) ([]byte, error) { return s.call(args, "latest") })
+}
+
+func (s session) call(args callObject, at string) ([]byte, error) {
+	var out *hexutil.Bytes
+	if err := s.ask(&out, "eth_call", args, at); err != nil {
+		return nil, err
+	}
+	if out == nil {
+		return nil, fmt.Errorf("%w: result of a call", errAnswer)
+	}
+	return *out, nil
+}
+
+// EstimateGas is about the least gas with which the call succeeds at the newest block; to is nil
+// for a contract creation. *RevertError if it succeeds with none.
+func (c *Client) EstimateGas(ctx context.Context, from tx.Address, to *tx.Address, data []byte) (uint64, error) {
+	args := callObject{From: hexutil.Encode(from[:]), Data: data}
+	if to != nil {
+		args.To = hexutil.Encode(to[:])
+	}
+	return ask(ctx, c, func(s session) (uint64, error) {
+		var gas *hexutil.Uint64
+		if err := s.ask(&gas, "eth_estimateGas", args); err != nil {
+			return 0, err
+		}
+		if gas == nil {
+			return 0, fmt.Errorf("%w: gas estimate", errAnswer)
+		}
+		return uint64(*gas), nil
+	})
+}
+
+// amount is a number of at most 256 bits; hexutil refuses more, and signs.
+func amount(b *hexutil.Big, what string) (*big.Int, error) {
+	if b == nil {
+		return nil, fmt.Errorf("%w: %s", errAnswer, what)
+	}
+	return b.ToInt(), nil
+}
+
+// watch keeps the head's metrics fresh while nobody asks.
+func (c *Client) watch(ctx context.Context) {
+	t := time.NewTicker(min(max(c.net.BlockPeriod, minWatch), maxWatch))
+	defer t.Stop()
+	for {
+		// Failures are counted and logged where they happen; the age tells of them.
+		_, _ = c.Head(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// The pace of the watch: a block, within these.
+const (
+	minWatch = time.Second
+	maxWatch = 15 * time.Second
+)
