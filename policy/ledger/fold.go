@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"crypto/ed25519"
-	"fmt"
 	"sync"
+	"time"
 
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -32,10 +32,7 @@ func (f *Fold) Apply(value []byte) (*Batch, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	layer := f.state.on()
-	if r := layer.batch(batch); r != nil {
-		return nil, r
-	}
-	if r := layer.signed(batch, input, f.state); r != nil {
+	if r := layer.batch(batch, input); r != nil {
 		return nil, r
 	}
 	layer.head.digest = policy.DigestOf(value)
@@ -50,10 +47,18 @@ func (f *Fold) commit(layer *state) {
 	f.memory.sweep(f.state, touched)
 }
 
-// batch walks a batch's header and records, in that order.
-func (s *state) batch(b *Batch) *Refusal {
-	if r := s.link(b); r != nil {
+// batch walks a batch: its header, its signature over input, its records. The first batch brings
+// the charter that names its author's key, so there the signature comes last; till then it is
+// believed as far as its own bytes match the root.
+func (s *state) batch(b *Batch, input []byte) *Refusal {
+	if r := s.link(head{b.Sequence, "", b.Epoch, b.Term, b.Author, b.Time}, b.Instance, b.Previous); r != nil {
 		return r.at(b.Sequence, -1, "")
+	}
+	first := s.law == nil
+	if !first {
+		if r := s.signed(b, input); r != nil {
+			return r.at(b.Sequence, -1, "")
+		}
 	}
 	at := place{sequence: b.Sequence, time: b.Time, author: b.Author}
 	for i := range b.Records {
@@ -61,62 +66,71 @@ func (s *state) batch(b *Batch) *Refusal {
 			return r.at(b.Sequence, i, b.Records[i].Type())
 		}
 	}
-	return s.close(b)
-}
-
-// link is nil if the batch's header follows the head.
-func (s *state) link(b *Batch) *Refusal {
-	h := s.head
-	switch {
-	case b.Sequence != h.sequence+1:
-		return refuse(ReasonLink, "sequence %d, want %d", b.Sequence, h.sequence+1)
-	case b.Previous != h.digest:
-		return refuse(ReasonLink, "previous is %s, the batch before has %s", b.Previous, h.digest)
-	case s.law != nil && b.Instance != s.instance:
-		return refuse(ReasonLink, "instance %s, want %s", b.Instance, s.instance)
-	case b.Time.Before(h.time):
-		return refuse(ReasonLink, "time %s is before the last batch's, %s", stamp(b.Time), stamp(h.time))
-	case b.Term < h.term:
-		return refuse(ReasonLink, "term %d, the last batch has %d", b.Term, h.term)
-	case b.Author != h.author && b.Term == h.term:
-		return refuse(ReasonLink, "author %s in term %d, which is %s's: a take-over raises the term", b.Author, b.Term, h.author)
+	if r := s.close(b.Epoch, b.Instance); r != nil {
+		return r.at(b.Sequence, -1, "")
 	}
-	s.head = head{sequence: b.Sequence, epoch: h.epoch, term: b.Term, author: b.Author, time: b.Time}
-	s.last, s.deploys = nil, nil
+	if first {
+		if r := s.signed(b, input); r != nil {
+			return r.at(b.Sequence, -1, "")
+		}
+	}
 	return nil
 }
 
-// close is nil if the batch may end here.
-func (s *state) close(b *Batch) *Refusal {
-	if s.deploys != nil {
-		return refuse(ReasonConflict, "the deployment of contract %s is authorized without its binding", s.deploys.contract).
-			at(b.Sequence, len(b.Records)-1, TypeAuthorize)
+// link is nil if a batch's header follows the head, and makes it the head.
+func (s *state) link(next head, instance string, previous policy.Digest) *Refusal {
+	h := s.head
+	switch {
+	case next.sequence != h.sequence+1:
+		return refuse(ReasonLink, "sequence %d, want %d", next.sequence, h.sequence+1)
+	case previous != h.digest:
+		return refuse(ReasonLink, "previous is %s, the batch before has %s", previous, h.digest)
+	case s.law != nil && instance != s.instance:
+		return refuse(ReasonLink, "instance %s, want %s", instance, s.instance)
+	case next.time.Before(h.time):
+		return refuse(ReasonLink, "time %s is before the last batch's, %s", stamp(next.time), stamp(h.time))
+	case next.term < h.term:
+		return refuse(ReasonLink, "term %d, the last batch has %d", next.term, h.term)
+	case next.author != h.author && next.term == h.term:
+		return refuse(ReasonLink, "author %s in term %d, which is %s's: a take-over raises the term", next.author, next.term, h.author)
 	}
-	if b.Epoch != s.head.epoch {
-		return refuse(ReasonLink, "epoch %d, want %d: only a recover record raises it", b.Epoch, s.head.epoch).at(b.Sequence, -1, "")
-	}
-	if b.Instance != s.instance {
-		return refuse(ReasonLink, "instance %s, the charter says %s", b.Instance, s.instance).at(b.Sequence, -1, "")
+	s.head, s.previous, s.last, s.deploys = next, previous, nil, nil
+	s.head.epoch = h.epoch // what the batch claims is compared when a recover record had its chance
+	return nil
+}
+
+// close is nil if a batch may end here.
+func (s *state) close(epoch uint64, instance string) *Refusal {
+	switch {
+	case s.deploys != nil:
+		return refuse(ReasonConflict, "the deployment of contract %s is authorized without its binding", s.deploys.contract)
+	case epoch != s.head.epoch:
+		return refuse(ReasonLink, "epoch %d, want %d: only a recover record raises it", epoch, s.head.epoch)
+	case instance != s.instance:
+		return refuse(ReasonLink, "instance %s, the charter says %s", instance, s.instance)
 	}
 	s.last = nil
 	return nil
 }
 
-// signed checks the author's signature with the key of the charter that was in force before the
-// batch. The first batch brings that charter itself: its digest is the root, so its key is as good.
-func (s *state) signed(b *Batch, input []byte, before *state) *Refusal {
-	l := before.law
-	if l == nil {
-		l = s.law
-	}
-	key, ok := l.authors[b.Author]
-	if !ok {
-		return refuse(ReasonAuthor, "author %s is no appliance of the charter", b.Author).at(b.Sequence, -1, "")
+// signed checks the author's signature with the key that the charter in force gives it.
+func (s *state) signed(b *Batch, input []byte) *Refusal {
+	key, r := s.authorKey(b.Author)
+	if r != nil {
+		return r
 	}
 	if !ed25519.Verify(key, input, b.Signature) {
-		return refuse(ReasonAuthor, "the signature of %s does not hold", b.Author).at(b.Sequence, -1, "")
+		return refuse(ReasonAuthor, "the signature of %s does not hold", b.Author)
 	}
 	return nil
+}
+
+func (s *state) authorKey(author string) (ed25519.PublicKey, *Refusal) {
+	key, ok := s.law.authors[author]
+	if !ok {
+		return nil, refuse(ReasonAuthor, "author %s is no appliance of the charter", author)
+	}
+	return key, nil
 }
 
 // record walks one record.
@@ -179,5 +193,5 @@ func (r *Refusal) at(sequence uint64, record int, t Type) *Refusal {
 	return r
 }
 
-var _ fmt.Stringer = Reason("")
-var _ policy.Usage = (*Fold)(nil)
+// stamp is how times stand in refusals.
+func stamp(t time.Time) string { return t.Format(time.RFC3339) }

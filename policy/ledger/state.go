@@ -35,11 +35,14 @@ type state struct {
 	joins      table[string, *Join]          // by appliance id
 
 	births     []time.Time // of the wallets of the last hour
+	born       int         // wallets in all
+	forgotten  string      // the highest operation id that was let go (forget.go)
 	checkpoint *Checkpoint
 	trim       *Trim
 
-	last    *Record // of the batch under way
-	deploys *deploy // an authorized deployment whose binding must come next
+	previous policy.Digest // of the batch before the one under way
+	last     *Record       // of the batch under way
+	deploys  *deploy       // an authorized deployment whose binding must come next
 }
 
 // head is where the log stands.
@@ -122,14 +125,15 @@ func (s *state) on() *state {
 		bindings: s.bindings.on(), contracts: s.contracts.on(), wallets: s.wallets.on(), addresses: s.addresses.on(),
 		lanes: s.lanes.on(), operations: s.operations.on(), counters: s.counters.on(), fees: s.fees.on(),
 		frozen: s.frozen.on(), joins: s.joins.on(),
-		births: s.births, checkpoint: s.checkpoint, trim: s.trim, last: s.last, deploys: s.deploys}
+		births: s.births, born: s.born, forgotten: s.forgotten, checkpoint: s.checkpoint, trim: s.trim, previous: s.previous, last: s.last, deploys: s.deploys}
 }
 
 // sink moves what the layer holds into the state beneath.
 func (s *state) sink() {
 	b := s.beneath
 	b.head, b.law, b.instance, b.recovery = s.head, s.law, s.instance, s.recovery
-	b.births, b.checkpoint, b.trim, b.last, b.deploys = s.births, s.checkpoint, s.trim, s.last, s.deploys
+	b.births, b.born, b.checkpoint, b.trim = s.births, s.born, s.checkpoint, s.trim
+	b.previous, b.last, b.deploys = s.previous, s.last, s.deploys
 	s.documents.sink()
 	s.charters.sink()
 	s.expelled.sink()

@@ -1,0 +1,138 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// binding says what a token id is, on the custodians' word.
+func (s *state) binding(at place, e *Enveloped) *Refusal {
+	if r := s.threshold(policy.DocBinding, e); r != nil {
+		return r
+	}
+	b, err := policy.ParseBinding(e.Payload)
+	if err != nil {
+		return refuse(ReasonDocument, "%w", err)
+	}
+	if r := s.bind(at, b, e.PayloadDigest()); r != nil {
+		return r
+	}
+	s.documents.put(e.PayloadDigest(), at.sequence)
+	return nil
+}
+
+// deployBinding says what a token id is because its deployment was authorized by the record before.
+func (s *state) deployBinding(at place, b *policy.Binding) *Refusal {
+	d := s.deploys
+	if d == nil && s.last != nil && s.last.Authorize != nil {
+		d = s.unseenDeploy(s.last.Authorize)
+	}
+	if d == nil {
+		return refuse(ReasonConflict, "the binding of token %s has no deployment before it", b.TokenID)
+	}
+	if b.ContractAddress != d.contract {
+		return refuse(ReasonConflict, "the binding of token %s is of contract %s, the deployment makes %s", b.TokenID, b.ContractAddress, d.contract)
+	}
+	if !slices.Contains(b.Performers, d.wallet.WalletID) {
+		return refuse(ReasonConflict, "the binding of token %s does not name its deployer %s as performer", b.TokenID, d.wallet.WalletID)
+	}
+	if i := d.intent; i != nil && (b.TokenID != i.Token.ID || b.Network != i.Network || b.ChainID != i.ChainID ||
+		b.TemplateID != i.Token.TemplateID || b.Symbol != i.Token.Symbol || b.Decimals != i.Token.Decimals) {
+		return refuse(ReasonConflict, "the binding of token %s is not what the intent of its deployment says", b.TokenID)
+	}
+	if line, ok := s.bindings.get(b.TokenID); ok && line.used {
+		return refuse(ReasonConflict, "token %s is bound to contract %s, and operations were authorized there", b.TokenID, line.document.ContractAddress)
+	}
+	if !b.CreatedAt.Equal(at.time) {
+		return refuse(ReasonConflict, "the binding of token %s is of %s, its batch of %s", b.TokenID, stamp(b.CreatedAt), stamp(at.time))
+	}
+	document, err := b.Encode()
+	if err != nil {
+		return refuse(ReasonDocument, "%w", err)
+	}
+	if r := s.bind(at, b, policy.DigestOf(document)); r != nil {
+		return r
+	}
+	s.deploys = nil
+	return nil
+}
+
+// unseenDeploy is what an authorization deploys if it is a deployment whose intent the ledger does
+// not hold, because policy asked nobody.
+func (s *state) unseenDeploy(a *Authorize) *deploy {
+	if op, ok := s.operations.get(a.OperationID); ok && op.intent(a.Intent) != nil {
+		return nil
+	}
+	w, ok := s.wallets.get(a.WalletID)
+	if !ok {
+		return nil
+	}
+	return &deploy{contract: tx.CreateAddress(w.Address, a.Nonce), wallet: w}
+}
+
+func (s *state) bind(at place, b *policy.Binding, digest policy.Digest) *Refusal {
+	if r := s.here(b.Instance); r != nil {
+		return r
+	}
+	line, known := s.bindings.get(b.TokenID)
+	var current uint64
+	var replaced policy.Digest
+	if known {
+		current, replaced = line.document.Version, line.digest
+	}
+	if r := succeeds("binding of token "+b.TokenID, current, replaced, b.Version, b.Replaces); r != nil {
+		return r
+	}
+	network, ok := s.law.charter.Network(b.Network)
+	if !ok || network.ChainID != b.ChainID {
+		return refuse(ReasonDocument, "the charter has no network %s with chain id %d", b.Network, b.ChainID)
+	}
+	for _, p := range b.Performers {
+		if w, ok := s.wallets.get(p); !ok || w.Network != b.Network {
+			return refuse(ReasonUnknown, "performer %s is no wallet on %s", p, b.Network)
+		}
+	}
+	where := contract{b.ChainID, b.ContractAddress}
+	if owner, _ := s.contracts.get(where); owner != "" && owner != b.TokenID {
+		return refuse(ReasonConflict, "contract %s on chain %d is token %s already", b.ContractAddress, b.ChainID, owner)
+	}
+	if known {
+		s.contracts.put(contract{line.document.ChainID, line.document.ContractAddress}, "")
+	}
+	s.contracts.put(where, b.TokenID)
+	s.bindings.put(b.TokenID, &bindingLine{document: b, digest: digest, sequence: at.sequence, view: b})
+	return nil
+}
+
+// grant adds a wallet of ours to whom a role was authorized to the performers.
+func (s *state) grant(i *policy.Intent) {
+	id, ok := s.addresses.get(account{i.Network, *i.Params.Subject})
+	if !ok {
+		return
+	}
+	line, ok := s.bindings.edit(i.Token.ID, (*bindingLine).clone)
+	if !ok || slices.Contains(line.view.Performers, id) {
+		return
+	}
+	view := *line.view
+	view.Performers = append(slices.Clone(view.Performers), id)
+	slices.Sort(view.Performers)
+	line.view = &view
+}
+
+// use remembers that something was authorized under the token's binding.
+func (s *state) use(tokenID string) {
+	if line, ok := s.bindings.get(tokenID); !ok || line.used {
+		return
+	}
+	if line, ok := s.bindings.edit(tokenID, (*bindingLine).clone); ok {
+		line.used = true
+	}
+}
+
+func (l *bindingLine) clone() *bindingLine {
+	c := *l
+	return &c
+}

@@ -1,0 +1,165 @@
+package ledger
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// refuseDocument says whether signatures or the document itself did not hold.
+func refuseDocument(err error) *Refusal {
+	if errors.Is(err, policy.ErrEnvelope) {
+		return refuse(ReasonEnvelope, "%w", err)
+	}
+	return refuse(ReasonDocument, "%w", err)
+}
+
+// threshold is nil if the custodians' threshold signed the envelope and its payload was not
+// recorded before: an envelope counts once.
+func (s *state) threshold(document string, e *Enveloped) *Refusal {
+	if where, ok := s.documents.get(e.PayloadDigest()); ok {
+		return refuse(ReasonDuplicate, "%s %s is recorded already, in batch %d", document, e.PayloadDigest(), where)
+	}
+	if _, err := s.law.charter.VerifyThreshold(document, e); err != nil {
+		return refuseDocument(err)
+	}
+	return nil
+}
+
+func (s *state) here(instance string) *Refusal {
+	if instance != s.instance {
+		return refuse(ReasonDocument, "the document is of instance %s, this is %s", instance, s.instance)
+	}
+	return nil
+}
+
+// succeeds is nil if version and replaces follow what is recorded: current is 0 where nothing is.
+func succeeds(what string, current uint64, digest policy.Digest, version uint64, replaces *policy.Digest) *Refusal {
+	switch {
+	case version != current+1:
+		return refuse(ReasonConflict, "%s has version %d, want %d", what, version, current+1)
+	case current == 0 && replaces != nil:
+		return refuse(ReasonConflict, "%s replaces %s, yet there is none", what, *replaces)
+	case current != 0 && (replaces == nil || *replaces != digest):
+		return refuse(ReasonConflict, "%s does not replace version %d, which is %s", what, current, digest)
+	}
+	return nil
+}
+
+// policy puts the next version of a policy in force.
+func (s *state) policy(at place, e *Enveloped) *Refusal {
+	if r := s.threshold(policy.DocPolicy, e); r != nil {
+		return r
+	}
+	p, err := policy.ParsePolicy(e.Payload)
+	if err == nil {
+		err = policy.CheckPolicy(p, s.law.charter)
+	}
+	if err != nil {
+		return refuse(ReasonDocument, "%w", err)
+	}
+	var current uint64
+	var replaced policy.Digest
+	line, known := s.policies.get(p.ID)
+	if known {
+		newest := line.versions[len(line.versions)-1].inForce
+		current, replaced = newest.Policy.Version, newest.Digest
+	}
+	if r := s.here(p.Instance); r != nil {
+		return r
+	}
+	if r := succeeds("policy "+p.ID, current, replaced, p.Version, p.Replaces); r != nil {
+		return r
+	}
+	next := &policyLine{}
+	if known {
+		next.versions = slices.Clone(line.versions)
+		next.versions[len(next.versions)-1].superseded = at.time
+	}
+	digest := e.PayloadDigest()
+	next.versions = append(next.versions, policyVersion{inForce: &policy.InForce{Policy: p, Digest: digest}, sequence: at.sequence})
+	s.policies.put(p.ID, next)
+	s.documents.put(digest, at.sequence)
+	return nil
+}
+
+// freeze stops or lets go. A document counts only if it was made after what is recorded of its
+// subject, so that an old one cannot be played again; and not in the future, for one of the year
+// 9999 would be the last.
+func (s *state) freeze(at place, e *Enveloped) *Refusal {
+	f, err := policy.ParseFreeze(e.Payload)
+	if err != nil {
+		return refuse(ReasonDocument, "%w", err)
+	}
+	if f.Frozen {
+		// One custodian may stop.
+		if where, ok := s.documents.get(e.PayloadDigest()); ok {
+			return refuse(ReasonDuplicate, "freeze %s is recorded already, in batch %d", e.PayloadDigest(), where)
+		}
+		if _, err := s.law.charter.VerifyCustodians(policy.DocFreeze, e); err != nil {
+			return refuseDocument(err)
+		}
+	} else if r := s.threshold(policy.DocFreeze, e); r != nil {
+		return r
+	}
+	if r := s.here(f.Instance); r != nil {
+		return r
+	}
+	if limit := at.time.Add(s.law.charter.MaxClockSkew()); f.CreatedAt.After(limit) {
+		return refuse(ReasonDocument, "freeze of %s is of the future; it is %s", stamp(f.CreatedAt), stamp(at.time))
+	}
+	if last, ok := s.frozen.get(f.Subject); ok && !f.CreatedAt.After(last.since) {
+		return refuse(ReasonConflict, "freeze of %s is not newer than what is recorded of its subject, %s", stamp(f.CreatedAt), stamp(last.since))
+	}
+	s.frozen.put(f.Subject, freeze{f.Frozen, f.CreatedAt})
+	s.documents.put(e.PayloadDigest(), at.sequence)
+	return nil
+}
+
+// eventFreeze stops a token on the word of serve. A token that is frozen stays so since it was.
+func (s *state) eventFreeze(at place, e *EventFreeze) *Refusal {
+	subject := policy.Subject{TokenID: e.TokenID}
+	last, ok := s.frozen.get(subject)
+	if ok && last.frozen {
+		return refuse(ReasonDuplicate, "token %s is frozen already", e.TokenID)
+	}
+	since := at.time
+	if ok && last.since.After(since) {
+		since = last.since // a custodian's clock ran ahead by less than the skew
+	}
+	s.frozen.put(subject, freeze{true, since})
+	return nil
+}
+
+func (s *state) isFrozen(subject policy.Subject) bool {
+	f, _ := s.frozen.get(subject)
+	return f.frozen
+}
+
+func (s *state) checkpointed(c *Checkpoint) *Refusal {
+	if last := s.checkpoint; last != nil {
+		if c.Size < last.Size {
+			return refuse(ReasonConflict, "checkpoint of %d leaves, the last one has %d", c.Size, last.Size)
+		}
+		if c.Size == last.Size {
+			if c.Root != last.Root {
+				return refuse(ReasonConflict, "two roots of %d leaves: %s and %s", c.Size, last.Root, c.Root)
+			}
+			return refuse(ReasonDuplicate, "checkpoint of %d leaves is recorded already", c.Size)
+		}
+	}
+	s.checkpoint = c
+	return nil
+}
+
+func (s *state) trimmed(at place, t *Trim) *Refusal {
+	if t.FirstKept > at.sequence {
+		return refuse(ReasonConflict, "first kept is %d, which is not written yet", t.FirstKept)
+	}
+	if s.trim != nil && t.FirstKept <= s.trim.FirstKept {
+		return refuse(ReasonConflict, "first kept is %d, it was %d before", t.FirstKept, s.trim.FirstKept)
+	}
+	s.trim = t
+	return nil
+}
