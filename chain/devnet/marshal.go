@@ -72,6 +72,7 @@ func txJSON(t *transaction, b *block, index int) map[string]any {
 		"signature":        hexutil.Bytes(t.Signature),
 		"blockHash":        nil,
 		"blockNumber":      nil,
+		"blockTimestamp":   nil,
 		"transactionIndex": nil,
 	}
 	if t.Type != tx.Legacy {
@@ -84,6 +85,7 @@ func txJSON(t *transaction, b *block, index int) map[string]any {
 	if b != nil {
 		m["blockHash"] = b.hash
 		m["blockNumber"] = (*hexutil.Big)(b.header.Number)
+		m["blockTimestamp"] = hexutil.Uint64(b.header.Time)
 		m["transactionIndex"] = hexutil.Uint64(index)
 		m["gasPrice"] = (*hexutil.Big)(new(big.Int).Add(b.header.BaseFee, t.effectiveTip(b.header.BaseFee)))
 	}
