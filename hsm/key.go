@@ -25,7 +25,7 @@ var edwardsParams = [][]byte{
 	append([]byte{0x13, 0x0c}, "edwards25519"...),
 }
 
-const maxIDLength = 64 // bytes of a CKA_ID or label that we use
+const maxIDLength = 128 // bytes of a CKA_ID or label that we use
 
 // key is a cached pair of handles, and what the key was when it was first
 // seen in this process: whatever the handles name later must be the same.

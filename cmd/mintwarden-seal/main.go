@@ -1,0 +1,48 @@
+// Command mintwarden-seal is the sealed process: it alone holds the HSM login,
+// and decides whether a key may be used.
+//
+//	mintwarden-seal --config /etc/mintwarden/seal.toml
+//
+// It logs JSON lines to standard error. It starts itself once more as
+// “mintwarden-seal worker”, which is of no use to anybody else.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/mintwarden/mintwarden/policy/sealed"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "worker" {
+		os.Exit(sealed.RunWorker(logger("worker")))
+	}
+	config := flag.String("config", "/etc/mintwarden/seal.toml", "configuration `file`")
+	version := flag.Bool("version", false, "print the version and exit")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "mintwarden-seal: unexpected argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if *version {
+		fmt.Println("mintwarden-seal", sealed.Version())
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log := logger("keeper")
+	if err := sealed.RunKeeper(ctx, *config, log); err != nil {
+		log.Error("keeper ends", "error", err)
+		os.Exit(1)
+	}
+}
+
+func logger(process string) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("process", process)
+}

@@ -1,0 +1,315 @@
+package sealed
+
+import (
+	"context"
+	"math/big"
+	"slices"
+	"strconv"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// grant is an authorization that is in the journal, ready to be signed.
+type grant struct {
+	sequence uint64
+	record   ledger.Authorize
+	verdict  *policy.Verdict // nil for one that was recorded before
+	unsigned *tx.Unsigned
+	wallet   ledger.Wallet
+}
+
+// Authorize judges an operation with authority, charges and numbers it, and,
+// once that is committed and journaled, signs its transaction. Asked again, it
+// signs the same digest again, also after expiry.
+func (r *room) Authorize(ctx context.Context, q seal.AuthorizeRequest) (_ *seal.AuthorizeResult, err error) {
+	defer r.count(seal.OpAuthorize, &err)
+	var g grant
+	err = r.submit(ctx, func(rd *round) (err error) {
+		g, err = rd.authorize(q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	raw, hash, err := r.sign(ctx, g.unsigned, g.wallet)
+	if err != nil {
+		return nil, err
+	}
+	record := ledger.Record{Authorize: &g.record}
+	authorization, err := record.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return &seal.AuthorizeResult{Sequence: g.sequence, Authorization: authorization, RawTx: raw, TxHash: hash, Verdict: g.verdict}, nil
+}
+
+// authorize decides on one request. What it finds wrong leaves nothing staged.
+func (rd *round) authorize(q seal.AuthorizeRequest) (grant, error) {
+	if rd.charter() == nil {
+		return grant{}, errNoCharter
+	}
+	i, err := policy.ParseIntent(q.Intent)
+	if err != nil {
+		return grant{}, err
+	}
+	if i.OperationID != q.OperationID {
+		return grant{}, seal.Errorf(seal.KindInvalid, "the intent is of operation %s, not %s", i.OperationID, q.OperationID)
+	}
+	digest := policy.DigestOf(q.Intent)
+	op, _ := rd.stage.Operation(i.OperationID)
+	switch {
+	case op.Authorized != nil && op.Authorized.Intent != digest:
+		return grant{}, seal.Errorf(seal.KindConflict, "operation %s was authorized in batch %d, for another intent", i.OperationID, op.AuthorizedAt.Sequence)
+	case op.Authorized != nil:
+		return rd.again(i, op)
+	case op.Cancelled != nil:
+		return grant{}, seal.Errorf(seal.KindConflict, "operation %s was cancelled in batch %d", i.OperationID, op.CancelledAt.Sequence)
+	}
+	w, err := rd.performer(i)
+	if err != nil {
+		return grant{}, err
+	}
+	verdict := rd.judge(i, digest)
+	rd.room.metrics.verdict(verdict)
+	if err := refusalOf(verdict); err != nil {
+		return grant{}, err
+	}
+	if n, most := rd.stage.Outstanding(w.WalletID), rd.charter().MaxOutstanding(); n >= most {
+		return grant{}, seal.Errorf(seal.KindQueued, "wallet %s has %d authorizations that wait for a confirmation, at most %d", w.WalletID, n, most)
+	}
+	nonce, err := rd.nonce(i)
+	if err != nil {
+		return grant{}, err
+	}
+	if err := withinCap(i, q.GasLimit, q.MaxFee, q.Tip); err != nil {
+		return grant{}, err
+	}
+	unsigned, hash, err := transaction(i, nonce, q.GasLimit, q.MaxFee, q.Tip)
+	if err != nil {
+		return grant{}, err
+	}
+	a := ledger.Authorize{OperationID: i.OperationID, Intent: digest, Charges: charges(i, nonce), WalletID: w.WalletID, Nonce: nonce,
+		GasLimit: q.GasLimit, MaxFee: q.MaxFee, Tip: q.Tip, Tx: hash, Expiry: i.ExpiresAt}
+	records := []ledger.Record{{Authorize: &a}}
+	if i.OperationType == policy.OpDeployToken {
+		b, err := rd.deployBinding(i, w, nonce)
+		if err != nil {
+			return grant{}, err
+		}
+		records = append(records, ledger.Record{DeployBinding: b})
+	}
+	if err := rd.add(records...); err != nil {
+		return grant{}, err
+	}
+	return grant{sequence: rd.sequence, record: a, verdict: &verdict, unsigned: unsigned, wallet: w}, nil
+}
+
+// again is an authorization that was recorded before: the same transaction, to
+// be signed once more.
+func (rd *round) again(i *policy.Intent, op ledger.OperationRecord) (grant, error) {
+	a := *op.Authorized
+	w, ok := rd.stage.Wallet(a.WalletID)
+	if !ok {
+		return grant{}, seal.Errorf(seal.KindStore, "wallet %s of an authorization is not in the ledger", a.WalletID)
+	}
+	unsigned, hash, err := transaction(i, a.Nonce, a.GasLimit, a.MaxFee, a.Tip)
+	if err != nil {
+		return grant{}, err
+	}
+	if hash != a.Tx {
+		return grant{}, seal.Errorf(seal.KindConflict, "the intent of operation %s makes another transaction than was authorized", i.OperationID)
+	}
+	return grant{sequence: op.AuthorizedAt.Sequence, record: a, unsigned: unsigned, wallet: w.Wallet}, nil
+}
+
+// performer is the wallet that sends, which must be what the intent says. Under
+// a dev charter it is on a chain that nobody else uses.
+func (rd *round) performer(i *policy.Intent) (ledger.Wallet, error) {
+	w, ok := rd.stage.Wallet(i.Performer.WalletID)
+	switch {
+	case !ok:
+		return ledger.Wallet{}, seal.Errorf(seal.KindInvalid, "wallet %s is not in the ledger", i.Performer.WalletID)
+	case w.Address != i.Performer.Address || w.Network != i.Network || w.Scheme != i.Scheme:
+		return ledger.Wallet{}, seal.Errorf(seal.KindInvalid, "wallet %s is %s on %s (%s), the intent says %s on %s (%s)",
+			w.WalletID, w.Address, w.Network, w.Scheme, i.Performer.Address, i.Network, i.Scheme)
+	}
+	return w.Wallet, mayUse(rd.charter(), i.ChainID)
+}
+
+// mayUse refuses public chains under a dev charter.
+func mayUse(c *policy.Charter, chainID uint64) error {
+	if c.Environment != policy.Production && policy.PublicChain(chainID) {
+		return seal.Errorf(seal.KindDenied, "chain id %d is a public chain's; this charter is for %s", chainID, c.Environment)
+	}
+	return nil
+}
+
+// refusalOf says why a verdict does not allow.
+func refusalOf(v policy.Verdict) error {
+	reason := "the policies do not allow it"
+	if v.Reported != nil {
+		reason = string(v.Reported.Rule) + ": " + v.Reported.Message
+	}
+	switch v.Outcome {
+	case policy.Allow:
+		return nil
+	case policy.Wait:
+		return seal.Errorf(seal.KindWait, "%s", reason)
+	}
+	return seal.Errorf(seal.KindDenied, "%s", reason)
+}
+
+// nonce is the lane's next one, or the one that a CANCEL names: the stage holds
+// that against the lane's gaps.
+func (rd *round) nonce(i *policy.Intent) (uint64, error) {
+	if i.OperationType != policy.OpCancel {
+		return rd.stage.NextNonce(i.Performer.WalletID), nil
+	}
+	n, err := strconv.ParseUint(*i.Params.Nonce, 10, 64)
+	if err != nil {
+		return 0, seal.Errorf(seal.KindInvalid, "nonce %q: %v", *i.Params.Nonce, err)
+	}
+	return n, nil
+}
+
+func withinCap(i *policy.Intent, gas uint64, maxFee, tip policy.Amount) error {
+	if maxFee.Is0() || tip.Cmp(maxFee) > 0 {
+		return seal.Errorf(seal.KindInvalid, "max fee %s with a tip of %s: want a max fee above 0 and a tip of at most that", maxFee, tip)
+	}
+	if most, ok := maxFee.Mul(gas); !ok || most.Cmp(i.FeeCap) > 0 {
+		return seal.Errorf(seal.KindInvalid, "gas %d at %s passes the intent's fee cap %s", gas, maxFee, i.FeeCap)
+	}
+	return nil
+}
+
+// transaction is what follows from the intent, and its signing hash.
+func transaction(i *policy.Intent, nonce, gas uint64, maxFee, tip policy.Amount) (*tx.Unsigned, tx.Hash, error) {
+	unsigned, err := i.Transaction(nonce, gas, maxFee.Big(), tip.Big())
+	if err != nil {
+		return nil, tx.Hash{}, err
+	}
+	if unsigned.Value != nil && unsigned.Value.Cmp(new(big.Int)) != 0 {
+		return nil, tx.Hash{}, seal.Errorf(seal.KindInvalid, "the transaction would carry value %s", unsigned.Value)
+	}
+	hash, err := unsigned.SigningHash()
+	if err != nil {
+		return nil, tx.Hash{}, seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	return unsigned, hash, nil
+}
+
+// charges is what an operation adds to the counters: its amount, on its
+// contract, which for a deployment is the one that it makes.
+func charges(i *policy.Intent, nonce uint64) []ledger.Charge {
+	amount, ok := i.Amount()
+	if !ok || amount.Is0() {
+		return nil
+	}
+	where := tx.CreateAddress(i.Performer.Address, nonce)
+	if i.Token.ContractAddress != nil {
+		where = *i.Token.ContractAddress
+	}
+	return []ledger.Charge{{ChainID: i.ChainID, Contract: where, Operation: i.AmountOperation(), Amount: amount}}
+}
+
+// deployBinding says what the token id is from this batch on. Its performers
+// are the wallets of the deploying vault on that network.
+func (rd *round) deployBinding(i *policy.Intent, w ledger.Wallet, nonce uint64) (*policy.Binding, error) {
+	var performers []string
+	for _, other := range rd.stage.Wallets() {
+		if other.VaultAccountID == w.VaultAccountID && other.Network == w.Network {
+			performers = append(performers, other.WalletID)
+		}
+	}
+	slices.Sort(performers)
+	var replaced *policy.Binding
+	var digest policy.Digest
+	if b, d, _, ok := rd.stage.BindingDocument(i.Token.ID); ok {
+		replaced, digest = b, d
+	}
+	return i.DeployBinding(tx.CreateAddress(w.Address, nonce), performers, replaced, digest, rd.now)
+}
+
+// sign signs in the HSM what the ledger holds an authorization for, and
+// verifies before anything leaves.
+func (r *room) sign(ctx context.Context, unsigned *tx.Unsigned, w ledger.Wallet) (raw []byte, hash tx.Hash, err error) {
+	digest, err := unsigned.SigningHash()
+	if err != nil {
+		return nil, tx.Hash{}, err
+	}
+	signature, err := r.token.SignSeed(ctx, w.WalletID, digest)
+	if err != nil {
+		return nil, tx.Hash{}, hsmError(err)
+	}
+	if !tx.VerifySignature(w.Scheme, w.PublicKey, digest, signature) {
+		return nil, tx.Hash{}, seal.Errorf(seal.KindHSM, "the signature of wallet %s does not verify", w.WalletID)
+	}
+	raw, err = unsigned.Encode(w.PublicKey, signature)
+	if err != nil {
+		return nil, tx.Hash{}, err
+	}
+	return raw, tx.HashOf(raw), nil
+}
+
+// Bump signs the same transaction with higher fees, within the approved cap.
+// The newest fees again give the newest version again.
+func (r *room) Bump(ctx context.Context, q seal.BumpRequest) (_ *seal.BumpResult, err error) {
+	defer r.count(seal.OpBump, &err)
+	var out seal.BumpResult
+	var g grant
+	err = r.submit(ctx, func(rd *round) (err error) {
+		g, out, err = rd.bump(q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.RawTx, out.TxHash, err = r.sign(ctx, g.unsigned, g.wallet)
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
+	none := seal.BumpResult{}
+	op, ok := rd.stage.Operation(q.OperationID)
+	if !ok || op.Authorized == nil {
+		return grant{}, none, seal.Errorf(seal.KindInvalid, "operation %s is not authorized", q.OperationID)
+	}
+	a := *op.Authorized
+	text, ok := op.IntentBytes(a.Intent)
+	if !ok {
+		return grant{}, none, seal.Errorf(seal.KindConflict, "operation %s is settled, or no decision holds its intent", q.OperationID)
+	}
+	i, err := policy.ParseIntent(text)
+	if err != nil {
+		return grant{}, none, err
+	}
+	if err := mayUse(rd.charter(), i.ChainID); err != nil {
+		return grant{}, none, err
+	}
+	if err := withinCap(i, a.GasLimit, q.MaxFee, q.Tip); err != nil {
+		return grant{}, none, err
+	}
+	unsigned, hash, err := transaction(i, a.Nonce, a.GasLimit, q.MaxFee, q.Tip)
+	if err != nil {
+		return grant{}, none, err
+	}
+	w, ok := rd.stage.Wallet(a.WalletID)
+	if !ok {
+		return grant{}, none, seal.Errorf(seal.KindStore, "wallet %s of an authorization is not in the ledger", a.WalletID)
+	}
+	g := grant{record: a, unsigned: unsigned, wallet: w.Wallet}
+	if n := len(op.Bumps); n > 0 && op.Bumps[n-1].Tx == hash {
+		return g, seal.BumpResult{Sequence: op.AuthorizedAt.Sequence, Version: op.Version()}, nil
+	}
+	b := ledger.Bump{OperationID: q.OperationID, Version: op.Version() + 1, MaxFee: q.MaxFee, Tip: q.Tip, Tx: hash}
+	if err := rd.add(ledger.Record{Bump: &b}); err != nil {
+		return grant{}, none, err
+	}
+	return g, seal.BumpResult{Sequence: rd.sequence, Version: b.Version}, nil
+}

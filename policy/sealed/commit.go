@@ -1,0 +1,284 @@
+package sealed
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// maxRounds is how often the same requests are decided anew because somebody
+// else wrote the ledger meanwhile.
+const maxRounds = 3
+
+// errRefused says that etcd refused a batch for good: the log has moved on.
+var errRefused = errors.New("the log has moved on")
+
+// decideAll decides the proposals in their order, in as many batches as they
+// need, and answers each once its batch is in the journal.
+func (r *room) decideAll(ctx context.Context, waiting []*proposal) error {
+	for attempts := 0; len(waiting) > 0; {
+		n, answers, err := r.decideSome(ctx, waiting)
+		if errors.Is(err, errRefused) {
+			if attempts++; attempts < maxRounds {
+				continue
+			}
+		}
+		var fatal *fatalError
+		switch {
+		case err == nil:
+			attempts = 0
+		case errors.As(err, &fatal):
+			answerAll(waiting, seal.Errorf(seal.KindStore, "the journal or the clock failed; the outcome is in doubt"))
+			return err
+		default:
+			answerAll(waiting, r.refusal(err))
+			return nil
+		}
+		for i, p := range waiting[:n] {
+			p.done <- answers[i]
+		}
+		waiting = waiting[n:]
+	}
+	return nil
+}
+
+func answerAll(waiting []*proposal, err error) {
+	for _, p := range waiting {
+		p.done <- err
+	}
+}
+
+// decideSome decides a prefix of the proposals, as many as fit into one batch,
+// and commits it. Their answers count only if err is nil: some may rest on
+// records that others staged.
+func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answers []error, err error) {
+	rd, err := r.begin(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, p := range waiting {
+		if err := p.ctx.Err(); err != nil {
+			answers = append(answers, err) // nobody waits any more
+			continue
+		}
+		err := p.decide(rd)
+		var refusal *ledger.Refusal
+		if errors.As(err, &refusal) && refusal.Reason == ledger.ReasonFull && len(answers) > 0 {
+			break // the rest goes into the next batch
+		}
+		if err != nil {
+			err = r.refusal(err)
+		}
+		answers = append(answers, err)
+	}
+	if rd.changed() {
+		if err := r.commit(ctx, rd); err != nil {
+			return 0, nil, err
+		}
+	}
+	return len(answers), answers, nil
+}
+
+// begin makes sure that we may decide: there is a login, the ledger is read and
+// ours to write, the clock is not in doubt.
+func (r *room) begin(ctx context.Context) (*round, error) {
+	if r.token == nil {
+		return nil, r.sealedError()
+	}
+	if err := r.root(); err != nil {
+		return nil, err
+	}
+	if err := r.author(ctx); err != nil {
+		return nil, err
+	}
+	now, err := r.clock()
+	if err != nil {
+		return nil, &fatalError{err}
+	}
+	seq, _ := r.fold.Head()
+	skew := defaultSkew
+	if charter, _ := r.fold.Charter(); charter != nil {
+		skew = charter.MaxClockSkew()
+		if err := r.mayServe(ctx, charter); err != nil {
+			return nil, err
+		}
+	}
+	if err := doubt(r.last, now, r.fold.LastTime(), skew); err != nil {
+		return nil, seal.Errorf(seal.KindClock, "%v", err)
+	}
+	stage := r.fold.Stage(now.wall, r.appliance)
+	return &round{room: r, stage: stage, now: stage.Time(), sequence: seq + 1}, nil
+}
+
+// defaultSkew bounds the clock before charter 1 says otherwise.
+const defaultSkew = 30 * time.Second
+
+// root learns charter 1's digest from seal.toml, which its owner completes
+// while we run (formats.md, "First start").
+func (r *room) root() error {
+	if r.fold != nil {
+		return nil
+	}
+	cfg, err := LoadConfig(r.configPath)
+	if err != nil {
+		return seal.Errorf(seal.KindInvalid, "seal.toml: %v", err)
+	}
+	if cfg.Charter1 == "" {
+		return seal.Errorf(seal.KindInvalid, "seal.toml has no charter1: only status and init are answered")
+	}
+	r.adopt(cfg.Charter1)
+	return nil
+}
+
+func (r *room) sealedError() error {
+	why := r.sealedWhy
+	if why == "" {
+		why = "no PIN"
+	}
+	return seal.Errorf(seal.KindSealed, "sealed: %s", why)
+}
+
+// mayServe refuses what this charter does not let this process do.
+func (r *room) mayServe(ctx context.Context, c *policy.Charter) error {
+	a, ok := c.Appliance(r.appliance)
+	if !ok {
+		return seal.Errorf(seal.KindInvalid, "appliance %s is not in the charter", r.appliance)
+	}
+	if key, err := r.ledgerKey(ctx); err != nil {
+		return err
+	} else if key != a.LedgerKey {
+		return seal.Errorf(seal.KindInvalid, "the charter knows another ledger key of appliance %s than the token holds", r.appliance)
+	}
+	if c.Environment == policy.Production && r.pinFile {
+		return seal.Errorf(seal.KindSealed, "a production charter does not take a PIN file")
+	}
+	return nil
+}
+
+// author makes us the author, with everything read that others wrote before.
+func (r *room) author(ctx context.Context) error {
+	if r.tenure.held() && r.known().ready {
+		return nil
+	}
+	if !r.tenure.held() {
+		t, err := r.store.campaign(ctx, r.appliance)
+		var other *otherAuthorError
+		if errors.As(err, &other) {
+			r.publish(func(s *state) { s.author = other.appliance })
+			return &seal.Error{Kind: seal.KindNotAuthor, Appliance: other.appliance, Message: "another appliance writes the ledger"}
+		}
+		if err != nil {
+			return seal.Errorf(seal.KindStore, "author key: %v", err)
+		}
+		r.tenure, r.term = t, 0
+		r.publish(func(s *state) { s.author, s.ready = r.appliance, false })
+	}
+	if err := r.follow(ctx); err != nil {
+		return err
+	}
+	if s := r.known(); !s.ready {
+		return seal.Errorf(seal.KindStore, "the ledger cannot be read: %v", s.doubt)
+	}
+	if r.term == 0 {
+		r.term = r.fold.Term() + 1
+		r.log.Info("author of the ledger", "term", r.term)
+	}
+	return nil
+}
+
+// commit signs the round's records as one batch, offers it until etcd says yes
+// or no, and has fold and journal follow. errRefused: decide anew.
+func (r *room) commit(ctx context.Context, rd *round) error {
+	value, err := r.encode(ctx, rd)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	out, err := r.offer(ctx, rd.sequence, value)
+	r.metrics.commit.Observe(time.Since(start).Seconds())
+	if err != nil {
+		return err
+	}
+	if out != committed {
+		r.store.resign(r.tenure)
+		r.tenure = nil
+		r.publish(func(s *state) { s.ready, s.author = false, "" })
+		return errRefused
+	}
+	// A batch that we made and refuse ourselves is a fault of this program.
+	if _, err := r.fold.Apply(value); err != nil {
+		return &fatalError{fmt.Errorf("own batch %d: %w", rd.sequence, err)}
+	}
+	r.metrics.sequence.Set(float64(rd.sequence))
+	r.metrics.batch.Observe(float64(len(rd.stage.Records())))
+	return r.remember(rd.sequence, policy.DigestOf(value))
+}
+
+func (r *room) encode(ctx context.Context, rd *round) ([]byte, error) {
+	_, head := r.fold.Head()
+	b := &ledger.Batch{Format: ledger.Format, Instance: rd.stage.Instance(), Epoch: r.fold.Epoch(), Term: r.term,
+		Sequence: rd.sequence, Previous: head, Author: r.appliance, Time: rd.now, Records: rd.stage.Records()}
+	input, err := b.SigningInput()
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.ledgerKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.Signature, err = r.token.SignEd25519(ctx, r.ledgerKeyID(), input); err != nil {
+		return nil, hsmError(err)
+	}
+	pub, err := ed25519Of(key)
+	if err != nil || !ed25519.Verify(pub, input, b.Signature) {
+		return nil, seal.Errorf(seal.KindHSM, "the token's signature of batch %d does not verify", rd.sequence)
+	}
+	return b.Encode()
+}
+
+// offer brings a batch to an outcome. While it is unknown nothing else is
+// decided: the very same batch is offered again, until it is in the log, or
+// cannot get in any more.
+func (r *room) offer(ctx context.Context, sequence uint64, value []byte) (outcome, error) {
+	pause := settleFirst
+	for unknown := false; ; unknown = true {
+		out, err := r.store.commit(ctx, sequence, value, r.tenure)
+		if err == nil {
+			if unknown {
+				r.publish(func(s *state) { s.doubt = nil })
+				r.log.Info("commit of unknown outcome settled", "sequence", sequence, "committed", out == committed)
+			}
+			return out, nil
+		}
+		if !unknown && certainly(err) {
+			return 0, seal.Errorf(seal.KindStore, "etcd refuses batch %d: %v", sequence, err)
+		}
+		r.metrics.unknown.Inc()
+		r.log.Error("outcome of a commit is unknown; offering it again", "sequence", sequence, "error", err)
+		r.publish(func(s *state) { s.doubt = err })
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return 0, &fatalError{fmt.Errorf("stopped while the outcome of batch %d was unknown: %w", sequence, err)}
+		}
+		pause = min(2*pause, settleLast)
+	}
+}
+
+// certainly is true of errors with which etcd says that it did nothing.
+func certainly(err error) bool {
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.ResourceExhausted:
+		return true
+	}
+	return false
+}

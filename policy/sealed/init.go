@@ -1,0 +1,109 @@
+package sealed
+
+import (
+	"bytes"
+	"context"
+	"maps"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+func (r *room) ledgerKeyID() string { return ledgerKeys + r.appliance }
+
+// ledgerKey is the public half of this appliance's ledger key in the token.
+func (r *room) ledgerKey(ctx context.Context) (policy.PublicKey, error) {
+	pub, err := r.token.Ed25519Public(ctx, r.ledgerKeyID())
+	if err != nil {
+		return policy.PublicKey{}, hsmError(err)
+	}
+	return policy.NewPublicKey(pub)
+}
+
+// Init makes the keys of this appliance, those that are not there yet, and
+// returns what charter 1 has to say of it. Once a charter is in force it makes
+// nothing any more.
+func (r *room) Init(ctx context.Context) (_ *seal.InitResult, err error) {
+	defer r.count(seal.OpInit, &err)
+	if r.token == nil {
+		return nil, r.sealedError()
+	}
+	if fold := r.known().fold; fold == nil || headOf(fold) == 0 {
+		if err := r.token.GenerateAESWrappingKey(ctx, wrappingKey, wrappingKey); err != nil {
+			return nil, hsmError(err)
+		}
+		for _, id := range []string{r.ledgerKeyID(), canaryKey} {
+			if _, err := r.token.GenerateEd25519(ctx, id, id); err != nil {
+				return nil, hsmError(err)
+			}
+		}
+	}
+	return r.identity(ctx)
+}
+
+// identity is what a charter must say of this appliance.
+func (r *room) identity(ctx context.Context) (*seal.InitResult, error) {
+	key, err := r.ledgerKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	checks := map[string]string{}
+	for _, id := range []string{r.ledgerKeyID(), wrappingKey, canaryKey} {
+		if checks[id], err = r.token.CheckValue(ctx, id); err != nil {
+			return nil, hsmError(err)
+		}
+	}
+	return &seal.InitResult{LedgerKey: key, UnsealKey: r.unsealKey,
+		Token: seal.Token{Serial: r.token.Serial(), CheckValues: checks}}, nil
+}
+
+// ours refuses a charter that says of this appliance what is not so.
+func (r *room) ours(ctx context.Context, c *policy.Charter) error {
+	a, ok := c.Appliance(r.appliance)
+	if !ok {
+		return seal.Errorf(seal.KindInvalid, "appliance %s is not in the charter", r.appliance)
+	}
+	me, err := r.identity(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		what string
+		same bool
+	}{
+		{"ledger key", a.LedgerKey == me.LedgerKey},
+		{"unseal key", bytes.Equal(a.UnsealKey, me.UnsealKey)},
+		{"token serial", a.Token.Serial == me.Token.Serial},
+		{"key check values", maps.Equal(a.Token.CheckValues, me.Token.CheckValues)},
+	} {
+		if !f.same {
+			return seal.Errorf(seal.KindInvalid, "the charter says another %s of appliance %s than init does", f.what, r.appliance)
+		}
+	}
+	if c.Environment == policy.Production && r.pinFile {
+		return seal.Errorf(seal.KindInvalid, "a production charter does not take a PIN file")
+	}
+	return nil
+}
+
+func headOf(f *ledger.Fold) uint64 {
+	sequence, _ := f.Head()
+	return sequence
+}
+
+// Status answers whatever state the seal is in.
+func (r *room) Status(context.Context) (*seal.Status, error) {
+	known := r.known()
+	s := &seal.Status{Sealed: r.token == nil, ApplianceID: r.appliance, Author: known.author, Version: Version(),
+		HSM: seal.HSM{Label: r.tokenLabel}, Head: policy.NoDigest}
+	if r.token != nil {
+		s.HSM.Serial = r.token.Serial()
+	}
+	if f := known.fold; f != nil {
+		s.Sequence, s.Head = f.Head()
+		s.Term, s.Instance = f.Term(), f.Instance()
+		s.Initialized = s.Sequence > 0
+	}
+	return s, nil
+}

@@ -1,0 +1,84 @@
+package sealed
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// roomMetrics is what an operator needs to see of a seal; serve merges it into
+// its own.
+type roomMetrics struct {
+	sealed, author, sequence prometheus.Gauge
+	batch                    prometheus.Histogram // records
+	commit, journal          prometheus.Histogram // seconds
+	answers                  *prometheus.CounterVec
+	verdicts                 *prometheus.CounterVec
+	unknown                  prometheus.Counter
+}
+
+func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
+	seconds := prometheus.ExponentialBuckets(0.0005, 2.5, 12)
+	m := &roomMetrics{
+		sealed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_sealed_info",
+			Help: "1 while there is no HSM login."}),
+		author: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_author_info",
+			Help: "1 while this seal writes the ledger."}),
+		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_ledger_sequence_count",
+			Help: "Sequence of the newest batch in the fold."}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_batch_records",
+			Help: "Records of a batch that this seal committed.", Buckets: prometheus.ExponentialBuckets(1, 2, 10)}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_commit_duration_seconds",
+			Help: "Time from offering a batch to etcd until its outcome was known.", Buckets: seconds}),
+		journal: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_journal_duration_seconds",
+			Help: "Time of a durable write to the journal.", Buckets: seconds}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_answers_total",
+			Help: "Answers by operation and kind; ok or the error's."}, []string{"op", "kind"}),
+		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_verdicts_total",
+			Help: "Verdicts at signing, by outcome and the rule that gave the reason."}, []string{"outcome", "rule"}),
+		unknown: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_ledger_unknown_commits_total",
+			Help: "Commits whose outcome etcd did not tell at once."}),
+	}
+	for _, c := range []prometheus.Collector{m.sealed, m.author, m.sequence, m.batch, m.commit, m.journal, m.answers, m.verdicts, m.unknown} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func boolGauge(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Metrics gives the process's metrics in Prometheus' text format.
+func (r *room) Metrics(context.Context) (*seal.Metrics, error) {
+	families, err := r.registry.Gather()
+	if err != nil {
+		return nil, seal.Errorf(seal.KindStore, "metrics: %v", err)
+	}
+	var text bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			return nil, seal.Errorf(seal.KindStore, "metrics: %v", err)
+		}
+	}
+	return &seal.Metrics{Text: text.String()}, nil
+}
+
+// verdict counts what the policies said at a signing.
+func (m *roomMetrics) verdict(v policy.Verdict) {
+	rule := ""
+	if v.Reported != nil {
+		rule = string(v.Reported.Rule)
+	}
+	m.verdicts.WithLabelValues(string(v.Outcome), rule).Inc()
+}

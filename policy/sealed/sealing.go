@@ -1,0 +1,90 @@
+package sealed
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// Seal forgets the PIN, durably, and ends this process. Any one custodian's
+// document does it, or the word of root or of our own user on this machine.
+func (r *room) Seal(ctx context.Context, q seal.SealRequest) (_ *seal.Status, err error) {
+	defer r.count(seal.OpSeal, &err)
+	if err := r.maySeal(ctx, q); err != nil {
+		return nil, err
+	}
+	if r.token != nil {
+		if err := r.seal(ctx); err != nil {
+			return nil, seal.Errorf(seal.KindStore, "sealing is in doubt: %v", err)
+		}
+	}
+	s, err := r.Status(ctx)
+	if err == nil {
+		s.Sealed = true
+	}
+	return s, err
+}
+
+func (r *room) maySeal(ctx context.Context, q seal.SealRequest) error {
+	if q.Envelope == nil {
+		uid, ok := seal.Caller(ctx)
+		if !ok || !slices.Contains([]uint32{0, uint32(os.Geteuid())}, uid) {
+			return seal.Errorf(seal.KindInvalid, "sealing without a custodian's document is for root and the seal's own user")
+		}
+		return nil
+	}
+	fold := r.known().fold
+	if fold == nil || headOf(fold) == 0 {
+		return seal.Errorf(seal.KindInvalid, "there is no charter, so no custodian either")
+	}
+	c, _ := fold.Charter()
+	if _, err := c.VerifyCustodians(policy.DocSeal, q.Envelope); err != nil {
+		return seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	d, err := parseSealing(q.Envelope.Payload)
+	if err != nil {
+		return seal.Errorf(seal.KindInvalid, "seal document: %v", err)
+	}
+	if d.Instance != c.Instance || d.ApplianceID != r.appliance {
+		return seal.Errorf(seal.KindInvalid, "the document seals appliance %s of instance %s, this is %s of %s", d.ApplianceID, d.Instance, r.appliance, c.Instance)
+	}
+	if now, err := r.clock(); err != nil || now.wall.Sub(d.CreatedAt).Abs() > sealingLife {
+		return seal.Errorf(seal.KindInvalid, "the document is of %s; it counts for %s", d.CreatedAt.Format(time.RFC3339), sealingLife)
+	}
+	return nil
+}
+
+// sealingLife is how long a seal document counts, so that an old one cannot be
+// played again for ever.
+const sealingLife = 24 * time.Hour
+
+// sealing is the document by which a custodian seals (formats.md).
+type sealing struct {
+	Format      int       `json:"format"`
+	Instance    string    `json:"instance"`
+	ApplianceID string    `json:"applianceId"`
+	Reason      string    `json:"reason"`
+	CreatedAt   time.Time `json:"createdAt"`
+}
+
+func parseSealing(text []byte) (*sealing, error) {
+	if len(text) > policy.MaxDocument {
+		return nil, fmt.Errorf("%d bytes, want at most %d", len(text), policy.MaxDocument)
+	}
+	var d sealing
+	if err := json.Unmarshal(text, &d, json.RejectUnknownMembers(true)); err != nil {
+		return nil, err
+	}
+	if d.Format != policy.Format {
+		return nil, fmt.Errorf("format %d, want %d", d.Format, policy.Format)
+	}
+	return &d, errors.Join(policy.CheckName(d.Instance), policy.CheckName(d.ApplianceID), policy.CheckText(d.Reason, ledger.MaxReason))
+}

@@ -1,0 +1,120 @@
+package sealed
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/hsm"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// protectionWrapped is how a key is protected whose seed the token wraps: it is
+// not "in the HSM", and never shown as such.
+const protectionWrapped = "hsm-wrapped"
+
+// WalletCreate makes a wallet's key and attests it in the ledger. The key's id
+// is the wallet's, so that a retry finds the key that an earlier one made.
+func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ *seal.WalletResult, err error) {
+	defer r.count(seal.OpWalletCreate, &err)
+	if r.token == nil {
+		return nil, r.sealedError()
+	}
+	if err := r.walletWanted(q); err != nil {
+		return nil, err
+	}
+	if w, ok := r.walletThere(q); ok {
+		return w, nil
+	}
+	// A key is made only if the ledger would take a wallet now: the limits of the
+	// charter are limits of keys, too.
+	if err := r.submit(ctx, func(rd *round) error { return rd.wouldTake(q) }); err != nil {
+		return nil, err
+	}
+	public, err := r.token.CreateSeedKey(ctx, q.WalletID, hsm.Scheme(q.Scheme), wrappingKey)
+	if err != nil {
+		return nil, hsmError(err)
+	}
+	address, err := tx.Sender(q.Scheme.Kind(), public)
+	if err != nil {
+		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	want := ledger.Wallet{WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network,
+		Scheme: q.Scheme, PublicKey: public, Address: address}
+	var out seal.WalletResult
+	err = r.submit(ctx, func(rd *round) error {
+		if have, ok := rd.stage.Wallet(q.WalletID); ok {
+			if !sameWallet(have.Wallet, want) {
+				return seal.Errorf(seal.KindDuplicate, "wallet %s is another one already", q.WalletID)
+			}
+			out = walletResult(*have)
+			return nil
+		}
+		out = walletResult(ledger.WalletRecord{Wallet: want, Recorded: ledger.Moment{Sequence: rd.sequence}})
+		return rd.add(ledger.Record{Wallet: &want})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// walletWanted refuses what no ledger takes, before a key is made.
+func (r *room) walletWanted(q seal.WalletCreateRequest) error {
+	for _, err := range []error{policy.CheckID("wallet", q.WalletID), policy.CheckID("vault", q.VaultAccountID),
+		policy.CheckText(q.Label, maxLabel)} {
+		if err != nil {
+			return seal.Errorf(seal.KindInvalid, "%v", err)
+		}
+	}
+	if q.Scheme != tx.Dilithium3 && q.Scheme != tx.MLDSA65 {
+		return seal.Errorf(seal.KindInvalid, "scheme %.40q: this build makes wallets of %s and %s", q.Scheme, tx.Dilithium3, tx.MLDSA65)
+	}
+	return nil
+}
+
+const maxLabel = 256 // bytes
+
+// walletThere is the answer to a request whose wallet the ledger holds.
+func (r *room) walletThere(q seal.WalletCreateRequest) (*seal.WalletResult, bool) {
+	fold := r.known().fold
+	if fold == nil {
+		return nil, false
+	}
+	w, ok := fold.Wallet(q.WalletID)
+	if !ok || w.VaultAccountID != q.VaultAccountID || w.Network != q.Network || w.Scheme != q.Scheme {
+		return nil, false
+	}
+	out := walletResult(*w)
+	return &out, true
+}
+
+func (rd *round) wouldTake(q seal.WalletCreateRequest) error {
+	if rd.charter() == nil {
+		return errNoCharter
+	}
+	charter := rd.charter()
+	network, ok := charter.Network(q.Network)
+	if !ok || network.Kind != q.Scheme.Kind() {
+		return seal.Errorf(seal.KindInvalid, "the charter has no network %.64q for keys of %s", q.Network, q.Scheme)
+	}
+	if _, ok := rd.stage.Wallet(q.WalletID); ok {
+		return seal.Errorf(seal.KindDuplicate, "wallet %s is another one already", q.WalletID)
+	}
+	if n := len(rd.stage.Wallets()); n >= charter.WalletsTotal() {
+		return seal.Errorf(seal.KindDenied, "there are %d wallets, the charter allows %d", n, charter.WalletsTotal())
+	}
+	return nil
+}
+
+func sameWallet(a, b ledger.Wallet) bool {
+	return a.WalletID == b.WalletID && a.VaultAccountID == b.VaultAccountID && a.Network == b.Network &&
+		a.Scheme == b.Scheme && a.Address == b.Address && bytes.Equal(a.PublicKey, b.PublicKey)
+}
+
+func walletResult(w ledger.WalletRecord) seal.WalletResult {
+	return seal.WalletResult{Sequence: w.Recorded.Sequence, WalletID: w.WalletID, VaultAccountID: w.VaultAccountID, Network: w.Network,
+		Scheme: w.Scheme, PublicKey: w.PublicKey, Address: w.Address, Protection: protectionWrapped}
+}
