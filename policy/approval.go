@@ -33,14 +33,14 @@ func (j *judgement) approval(o *RuleOutcome, r *Rule) {
 		return
 	}
 	have := j.approvers(tree, j.Decisions)
-	o.Have, o.Need = len(have), tree.need()
+	o.Have, o.Need = tree.filled(have, j.member)
 	switch {
-	case tree.holds(have, j.member):
+	case o.Have == o.Need:
 		o.Outcome, o.Message = Allow, fmt.Sprintf("approved by %s: %s", strings.Join(have, ", "), tree)
 	case !tree.holds(j.possible(tree), j.member):
 		o.Message = fmt.Sprintf("%s cannot be reached: too few may approve what %s asked for", tree, j.Intent.Requester)
 	default:
-		o.Outcome, o.Message = Wait, fmt.Sprintf("%d of %d needed approvals: %s", len(have), o.Need, tree)
+		o.Outcome, o.Message = Wait, fmt.Sprintf("%d of %d needed approvals: %s", o.Have, o.Need, tree)
 	}
 }
 

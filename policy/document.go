@@ -69,15 +69,7 @@ func (p *Policy) check() error {
 		checkLabel(p.Name), p.Scope.check(), checkTime("createdAt", p.CreatedAt)); err != nil {
 		return err
 	}
-	if len(p.Rules) == 0 || len(p.Rules) > maxRules {
-		return fmt.Errorf("%d rules, want 1 to %d", len(p.Rules), maxRules)
-	}
-	for n := range p.Rules {
-		if err := p.Rules[n].Check(); err != nil {
-			return fmt.Errorf("rule %d: %w", n+1, err)
-		}
-	}
-	return nil
+	return checkRules(p.Rules)
 }
 
 func checkLabel(s string) error {

@@ -136,70 +136,70 @@ func (q *Quorum) groups() []string {
 	return slices.Compact(out)
 }
 
-// need is the fewest persons that can make the tree hold.
+// need is the fewest persons that can make the tree hold, 0 where it is malformed.
 func (q *Quorum) need() int {
-	all, ok := q.choices()
-	if !ok {
-		return 0
-	}
-	fewest := 0
-	for _, choice := range all {
-		n := 0
-		for _, l := range choice {
-			n += int(l.min)
-		}
-		if fewest == 0 || n < fewest {
-			fewest = n
-		}
-	}
-	return fewest
+	_, need := q.filled(nil, nil)
+	return need
 }
 
 // holds is true where the persons can be seated so that the tree holds, each in one seat.
 func (q *Quorum) holds(persons []string, member func(group, person string) bool) bool {
-	all, ok := q.choices()
-	if !ok {
-		return false
-	}
-	return slices.ContainsFunc(all, func(choice []leaf) bool { return seated(choice, persons, member) })
+	have, need := q.filled(persons, member)
+	return need > 0 && have == need
 }
 
-// seated finds a seat for every vacancy of the leaves by augmenting paths (bipartite matching).
-func seated(choice []leaf, persons []string, member func(group, person string) bool) bool {
-	var seats []string // group of each
+// filled seats the persons in the way that leaves the fewest seats vacant, of the ways in which the
+// tree can hold, and counts those who sit and the seats. Both are 0 where the tree is malformed.
+func (q *Quorum) filled(persons []string, member func(group, person string) bool) (have, need int) {
+	all, ok := q.choices()
+	if !ok {
+		return 0, 0
+	}
+	for n, choice := range all {
+		sit, seats := seat(choice, persons, member)
+		if vacant := seats - sit; n == 0 || vacant < need-have || vacant == need-have && seats < need {
+			have, need = sit, seats
+		}
+	}
+	return have, need
+}
+
+// seat finds seats in the leaves for as many of the persons as can have one, by augmenting paths
+// (bipartite matching).
+func seat(choice []leaf, persons []string, member func(group, person string) bool) (sit, seats int) {
+	var groups []string // of each seat
 	for _, l := range choice {
-		if len(seats)+int(l.min) > len(persons) {
-			return false
-		}
-		for range l.min {
-			seats = append(seats, l.group)
+		seats += int(l.min)
+		// More seats than persons stay vacant whatever is tried.
+		for range min(int(l.min), len(persons)) {
+			groups = append(groups, l.group)
 		}
 	}
-	holder := make([]int, len(persons)) // seat of each person, -1: none
-	for i := range holder {
-		holder[i] = -1
+	holds := make([]int, len(persons)) // the seat of each person, -1: none
+	for p := range holds {
+		holds[p] = -1
 	}
-	for seat := range seats {
+	for s := range groups {
 		tried := make([]bool, len(persons))
-		var place func(seat int) bool
-		place = func(seat int) bool {
+		var place func(s int) bool
+		place = func(s int) bool {
 			for p, person := range persons {
-				if tried[p] || !member(seats[seat], person) {
+				if tried[p] || !member(groups[s], person) {
 					continue
 				}
 				tried[p] = true
-				if holder[p] < 0 || place(holder[p]) {
-					holder[p] = seat
+				if holds[p] < 0 || place(holds[p]) {
+					holds[p] = s
 					return true
 				}
 			}
 			return false
 		}
-		if !place(seat) {
-			return false
+		if place(s) {
+			sit++
 		}
 	}
-	return true
+	return sit, seats
 }
 
 // String is the tree in words: “2 of traders and 1 of compliance”.

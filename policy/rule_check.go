@@ -51,6 +51,31 @@ func (r *Rule) present() []string {
 	return out
 }
 
+// ParseRules reads a JSON array of rules strictly and checks each, as a proposal holds them. Errors
+// wrap ErrDocument.
+func ParseRules(b []byte) ([]Rule, error) {
+	var rules []Rule
+	if err := decodeStrict(b, MaxDocument, &rules); err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	if err := checkRules(rules); err != nil {
+		return nil, refused("rules", err)
+	}
+	return rules, nil
+}
+
+func checkRules(rules []Rule) error {
+	if len(rules) == 0 || len(rules) > maxRules {
+		return fmt.Errorf("%d rules, want 1 to %d", len(rules), maxRules)
+	}
+	for n := range rules {
+		if err := rules[n].check(); err != nil {
+			return fmt.Errorf("rule %d, %.40q: %w", n+1, rules[n].Type, err)
+		}
+	}
+	return nil
+}
+
 // Check is nil if the rule is well-formed in itself; whether a charter takes it is CheckPolicy's
 // question. Errors wrap ErrDocument.
 func (r *Rule) Check() error {
@@ -63,7 +88,7 @@ func (r *Rule) Check() error {
 func (r *Rule) check() error {
 	fields, ok := ruleFields[r.Type]
 	if !ok {
-		return fmt.Errorf("rule type %.40q is not known", r.Type)
+		return errors.New("the rule type is not known")
 	}
 	if r.isApproval() {
 		if err := r.checkQuorum(); err != nil {

@@ -39,7 +39,7 @@ func decodeStrict(b []byte, max int, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
-		return fmt.Errorf("%w: %w", ErrDocument, err)
+		return misread(err)
 	}
 	again, err := encode(v)
 	if err != nil {
@@ -53,6 +53,19 @@ func decodeStrict(b []byte, max int, v any) error {
 		return fmt.Errorf("%w: %s: %s", ErrDocument, where, why)
 	}
 	return nil
+}
+
+// misread says where and why a value was not taken, in words that do not vary from run to run as the
+// standard library's do.
+func misread(err error) error {
+	var s *json.SemanticError
+	if !errors.As(err, &s) {
+		return fmt.Errorf("%w: %w", ErrDocument, err)
+	}
+	if s.Err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrDocument, s.JSONPointer, s.Err)
+	}
+	return fmt.Errorf("%w: %s: a JSON %s does not fit here", ErrDocument, s.JSONPointer, s.JSONKind)
 }
 
 // encode gives v's JSON, the same bytes for the same value.
@@ -111,7 +124,7 @@ func difference(path string, have, want any) (where, why string) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(h)) {
 			if _, ok := w[name]; !ok {
-				return path + "/" + name, "must be left out where it says nothing"
+				return path + "/" + name, "is 0, empty or false, which is not taken here"
 			}
 		}
 		return "", ""
