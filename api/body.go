@@ -1,0 +1,95 @@
+package api
+
+import (
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/mintwarden/mintwarden/daemon/registry"
+)
+
+const (
+	// maxBody bounds a request's body (the document's 1 MiB).
+	maxBody = 1 << 20 // bytes
+	// maxDrain is how much more of a body that is too large is read and thrown
+	// away: a caller that is still writing when the connection closes gets a
+	// reset instead of the answer.
+	maxDrain = 8 << 20 // bytes
+)
+
+// readBody reads the whole body, or refuses one that is too large.
+func readBody(r *http.Request) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return nil, fault(registry.Validation, "the body broke off after %d bytes", len(b))
+	}
+	if len(b) > maxBody {
+		// What is not drained is cut off; that is the caller's loss, not an error of ours.
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxDrain))
+		return nil, fault(bodyTooLarge, "the body is larger than %d bytes", maxBody)
+	}
+	return b, nil
+}
+
+// checkMedia refuses a body that is not plain JSON. A compressed one is refused
+// unread: it could be a bomb.
+func checkMedia(h http.Header) error {
+	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return fault(registry.Validation, "the body is encoded as %+q; send it as it is", e)
+	}
+	t := h.Get("Content-Type")
+	if t == "" {
+		return nil
+	}
+	media, params, err := mime.ParseMediaType(t)
+	if err != nil || media != contentType {
+		return fault(registry.Validation, "the body is of type %+q; send %s", t, contentType)
+	}
+	if c, ok := params["charset"]; ok && !strings.EqualFold(c, "utf-8") {
+		return fault(registry.Validation, "the body's charset is %+q; send utf-8", c)
+	}
+	return nil
+}
+
+// parseBody reads exactly one JSON value: no second one after it, no name
+// twice, no bad UTF-8.
+func parseBody(b []byte) (jsontext.Value, any, error) {
+	v := jsontext.Value(b)
+	var tree any
+	if err := json.Unmarshal(b, &tree); err != nil {
+		return nil, nil, fault(registry.Validation, "the body is not one JSON value: %s", syntax(err))
+	}
+	return v, tree, nil
+}
+
+// syntax is a decoder's error in the words of a caller.
+func syntax(err error) string {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return "it ends too early"
+	}
+	var s *jsontext.SyntacticError
+	if errors.As(err, &s) {
+		return strings.TrimPrefix(s.Error(), "jsontext: ")
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// bind decodes a body that passed its schema into its type. Whatever it refuses
+// then is a fault of the document.
+func bind[T any](raw jsontext.Value) (*T, error) {
+	v := new(T)
+	if len(raw) == 0 {
+		return v, nil
+	}
+	if err := json.Unmarshal(raw, v, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fault(registry.Validation, "the body does not fit: %s", syntax(err))
+	}
+	return v, nil
+}

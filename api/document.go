@@ -1,0 +1,139 @@
+package api
+
+import (
+	"encoding/json/v2"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// keyRule says whether a route takes an idempotency key.
+type keyRule string
+
+const (
+	keyNone     keyRule = "none"
+	keyOptional keyRule = "optional"
+	keyRequired keyRule = "required"
+)
+
+// route is what the document says of one method of one path.
+type route struct {
+	method   string
+	path     string // the document's, such as /v1/tokens/{tokenId}
+	template string // gin's, such as /v1/tokens/:tokenId
+	id       string // operationId
+
+	// permissions that are each enough; none for the one route without a key.
+	permissions []registry.Permission
+	key         keyRule
+	// operation is what a privileged route asks for; empty elsewhere.
+	operation policy.OperationType
+	// params of query and path, without the headers.
+	params []*openapi3.Parameter
+	// body is the schema of the body; nil if the route takes none.
+	body         *openapi3.Schema
+	bodyRequired bool
+}
+
+// writes tells whether the route changes something, and so is refused while the
+// seal is sealed.
+func (r *route) writes() bool { return r.method != http.MethodGet }
+
+// token tells whether the route is a token call, whose bad amounts and
+// addresses have codes of their own.
+func (r *route) token() bool { return strings.HasPrefix(r.path, "/v1/tokens") }
+
+// document is the API's document and what follows from it.
+type document struct {
+	json   []byte
+	routes map[string]*route // by method and gin's template
+}
+
+// readDocument reads the document that is built in. An error is a fault of the
+// build.
+func readDocument() (*document, error) {
+	raw, err := GetSpecJSON()
+	if err != nil {
+		return nil, fmt.Errorf("api: the document: %w", err)
+	}
+	spec, err := GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("api: the document: %w", err)
+	}
+	d := &document{json: raw, routes: map[string]*route{}}
+	for path, item := range spec.Paths.Map() {
+		for method, op := range item.Operations() {
+			r, err := readRoute(method, path, op)
+			if err != nil {
+				return nil, fmt.Errorf("api: the document: %s %s: %w", method, path, err)
+			}
+			d.routes[method+" "+r.template] = r
+		}
+	}
+	return d, nil
+}
+
+func readRoute(method, path string, op *openapi3.Operation) (*route, error) {
+	r := &route{
+		method: method, path: path, id: op.OperationID, key: keyNone,
+		template: strings.NewReplacer("{", ":", "}", "").Replace(path),
+	}
+	switch p := op.Extensions["x-permission"].(type) {
+	case string:
+		if p != "none" {
+			r.permissions = []registry.Permission{registry.Permission(p)}
+		}
+	case []any:
+		for _, one := range p {
+			name, _ := one.(string)
+			r.permissions = append(r.permissions, registry.Permission(name))
+		}
+	default:
+		return nil, fmt.Errorf("x-permission is %v", p)
+	}
+	for _, p := range r.permissions {
+		if !p.Valid() {
+			return nil, fmt.Errorf("there is no permission %q", p)
+		}
+	}
+	if k, ok := op.Extensions["x-idempotency"].(string); ok {
+		r.key = keyRule(k)
+	}
+	if !slices.Contains([]keyRule{keyNone, keyOptional, keyRequired}, r.key) {
+		return nil, fmt.Errorf("x-idempotency is %q", r.key)
+	}
+	if t, ok := op.Extensions["x-operation-type"].(string); ok {
+		r.operation = policy.OperationType(t)
+		if !r.operation.Valid() {
+			return nil, fmt.Errorf("x-operation-type is %q", t)
+		}
+	}
+	for _, p := range op.Parameters {
+		if p.Value.In != openapi3.ParameterInHeader {
+			r.params = append(r.params, p.Value)
+		}
+	}
+	if op.RequestBody != nil {
+		content := op.RequestBody.Value.Content[contentType]
+		if content == nil {
+			return nil, fmt.Errorf("the body is not %s", contentType)
+		}
+		r.body, r.bodyRequired = content.Schema.Value, op.RequestBody.Value.Required
+	}
+	return r, nil
+}
+
+// indented is the document as it is served: for people too.
+func (d *document) indented() ([]byte, error) {
+	var v any
+	if err := json.Unmarshal(d.json, &v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v, json.Deterministic(true))
+}

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/time/rate"
+
+	"github.com/mintwarden/mintwarden/daemon/registry"
+)
+
+// buckets are the token buckets of those who call, by credential or, before one
+// is known, by client certificate.
+type buckets struct {
+	rate  rate.Limit
+	burst int
+
+	mu    sync.Mutex
+	all   map[string]*bucket
+	swept time.Time
+}
+
+type bucket struct {
+	*rate.Limiter
+	used time.Time
+}
+
+func newBuckets(perSecond, burst int) *buckets {
+	return &buckets{rate: rate.Limit(perSecond), burst: burst, all: map[string]*bucket{}, swept: time.Now()}
+}
+
+// idle is after how long a bucket that nobody used is forgotten. It is full by
+// then, so forgetting it gives nothing away.
+const idle = 10 * time.Minute
+
+func (b *buckets) of(who string) *rate.Limiter {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.swept) > idle {
+		for k, one := range b.all {
+			if now.Sub(one.used) > idle {
+				delete(b.all, k)
+			}
+		}
+		b.swept = now
+	}
+	one := b.all[who]
+	if one == nil {
+		one = &bucket{Limiter: rate.NewLimiter(b.rate, b.burst)}
+		b.all[who] = one
+	}
+	one.used = now
+	return one.Limiter
+}
+
+func certificateBucket(r *http.Request) string { return "certificate " + fingerprint(r) }
+
+// take takes one request from a bucket, or refuses it.
+func (s *Server) take(c *gin.Context, who string) error {
+	l := s.buckets.of(who)
+	ok := l.Allow()
+	s.limitHeaders(c, l)
+	if ok {
+		return nil
+	}
+	wait := time.Duration((1 - l.Tokens()) / float64(l.Limit()) * float64(time.Second))
+	return fault(registry.RateLimited, "more than %d requests at once or %.0f a second", l.Burst(), float64(l.Limit())).after(max(wait, time.Second))
+}
+
+// limitHeaders tells the caller what is left (draft-ietf-httpapi-ratelimit-headers):
+// r requests now, the whole quota q in t seconds.
+func (s *Server) limitHeaders(c *gin.Context, l *rate.Limiter) {
+	q, left := l.Burst(), math.Max(0, l.Tokens())
+	w := int(math.Ceil(float64(q) / float64(l.Limit())))
+	t := int(math.Ceil((float64(q) - left) / float64(l.Limit())))
+	c.Header("RateLimit-Policy", fmt.Sprintf(`"default";q=%d;w=%d`, q, w))
+	c.Header("RateLimit", fmt.Sprintf(`"default";r=%d;t=%d`, int(left), t))
+}

@@ -1,0 +1,154 @@
+package api
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// privileged binds the body of a call that moves a token. Amounts and addresses
+// go on as the caller wrote them, for their refusal has its place behind the
+// token's existence and state. One that is not even a string goes on as a text
+// that no amount and no address can be.
+func privileged[B any](r *request) (*B, error) {
+	raw := r.raw
+	if r.badValue != nil {
+		var tree any
+		if err := json.Unmarshal(raw, &tree); err != nil {
+			return nil, fmt.Errorf("api: the body was parsed before: %w", err)
+		}
+		b, err := json.Marshal(r.route.spelledOut(r.route.body, tree))
+		if err != nil {
+			return nil, fmt.Errorf("api: the body was parsed before: %w", err)
+		}
+		raw = jsontext.Value(b)
+	}
+	return bind[B](raw)
+}
+
+// submit asks for an operation and answers 202 with its form.
+func submit[M any](s *Server, c *gin.Context, req operation.Request, form func(*operation.Operation) M) {
+	r := requestOf(c)
+	req.Type, req.TokenID = r.route.operation, c.Param("tokenId")
+	change(s, c, http.StatusAccepted, sure(form), func(ctx context.Context, idem *store.Idempotent) (*operation.Operation, error) {
+		o, err := s.operations.Submit(ctx, r.actor(), req, idem)
+		if err == nil && r.badValue != nil {
+			// The operation exists though a value of its request was refused
+			// here: the two sides disagree on what a value is.
+			s.log.Error("api: an operation was accepted with a value that does not hold", "operation", o.ID, "request_id", r.id, "value", r.badValue.message)
+		}
+		return o, err
+	})
+}
+
+func party(p *Party) *operation.Party {
+	if p == nil {
+		return nil
+	}
+	return &operation.Party{
+		Type: operation.PartyType(p.Type), Address: of(p.Address), WalletID: of(p.WalletID), VaultAccountID: of(p.VaultAccountID),
+	}
+}
+
+func performer(p *Performer) *operation.Party {
+	if p == nil {
+		return nil
+	}
+	return &operation.Party{Type: operation.PartyType(p.Type), WalletID: of(p.WalletID), VaultAccountID: of(p.VaultAccountID)}
+}
+
+// fees is the strategy that was asked for; none is the service's default, which
+// is the document's.
+func fees(f *FeeStrategy) operation.FeeStrategy { return operation.FeeStrategy(of(f)) }
+
+// DeployToken answers POST /v1/tokens/{tokenId}/deploy.
+func (s *Server) DeployToken(c *gin.Context, _ TokenID, _ DeployTokenParams) {
+	b, err := privileged[DeployRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	req := operation.Request{
+		DeployerWalletID: of(b.DeployerWalletID), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}
+	if a := b.ConstructorArgs; a != nil {
+		req.ConstructorArgs = &operation.ConstructorArgs{
+			Name: a.Name, Symbol: a.Symbol, Decimals: a.Decimals, Cap: a.Cap, InitialSupply: a.InitialSupply,
+			Mintable: a.Mintable, Burnable: a.Burnable,
+		}
+	}
+	submit(s, c, req, func(o *operation.Operation) DeployAccepted {
+		return DeployAccepted{
+			TokenID: o.TokenID, OperationID: o.ID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+			TransactionRequestID: o.TransactionRequestID(), ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
+		}
+	})
+}
+
+// MintToken answers POST /v1/tokens/{tokenId}/mint.
+func (s *Server) MintToken(c *gin.Context, _ TokenID, _ MintTokenParams) {
+	b, err := privileged[MintRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		Amount: &b.Amount, Recipient: party(&b.Recipient), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, func(o *operation.Operation) MintAccepted {
+		return MintAccepted{
+			OperationID: o.ID, TokenID: o.TokenID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+			Amount: of(text(o.Amount)), RecipientAddress: of(text(o.Recipient)), TransactionRequestID: o.TransactionRequestID(),
+			ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
+		}
+	})
+}
+
+// BurnToken answers POST /v1/tokens/{tokenId}/burn.
+func (s *Server) BurnToken(c *gin.Context, _ TokenID, _ BurnTokenParams) {
+	b, err := privileged[BurnRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		Amount: &b.Amount, From: party(&b.From), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, func(o *operation.Operation) BurnAccepted {
+		return BurnAccepted{
+			OperationID: o.ID, TokenID: o.TokenID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+			Amount: of(text(o.Amount)), FromAddress: of(text(o.From)), TransactionRequestID: o.TransactionRequestID(),
+			ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
+		}
+	})
+}
+
+// GrantTokenRole answers POST /v1/tokens/{tokenId}/roles/grant.
+func (s *Server) GrantTokenRole(c *gin.Context, _ TokenID, _ GrantTokenRoleParams) { s.changeRole(c) }
+
+// RevokeTokenRole answers POST /v1/tokens/{tokenId}/roles/revoke.
+func (s *Server) RevokeTokenRole(c *gin.Context, _ TokenID, _ RevokeTokenRoleParams) {
+	s.changeRole(c)
+}
+
+func (s *Server) changeRole(c *gin.Context) {
+	b, err := privileged[RoleChangeRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		Role: string(b.Role), Subject: party(&b.Subject), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, func(o *operation.Operation) RoleChangeAccepted {
+		return RoleChangeAccepted{
+			OperationID: o.ID, TokenID: o.TokenID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+			Role: Role(o.Role), SubjectAddress: of(text(o.Subject)), TransactionRequestID: o.TransactionRequestID(),
+			CreatedAt: second(o.CreatedAt),
+		}
+	})
+}

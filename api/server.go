@@ -1,0 +1,364 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// Deps is what the API stands on.
+type Deps struct {
+	Registry   *registry.Service
+	Operations *operation.Service
+	Audit      *auditlog.Log
+	Store      *store.Store
+	Seal       Sealer
+	Log        *slog.Logger
+	// Registerer takes the metrics of requests.
+	Registerer prometheus.Registerer
+	Limits     Limits
+	// NodeDown tells whether an error means that no chain node answers. The
+	// API does not know the chain's errors itself: it reads the chain through the
+	// registry alone.
+	NodeDown func(error) bool
+}
+
+// Sealer is the part of the seal's socket that the API asks; *seal.Client is
+// one. Status MUST answer also while the seal is sealed.
+type Sealer interface {
+	Status(context.Context) (*seal.Status, error)
+}
+
+// Limits bound what one caller may do and how long one request may take.
+type Limits struct {
+	// PerSecond is how many requests a second one key may make on average, and
+	// Burst how many at once. 0 means 1,000 and 2,000.
+	PerSecond, Burst int
+	// Timeout ends a request, AuditTimeout one that reads the whole audit log.
+	// 0 means 30 s and 5 min.
+	Timeout, AuditTimeout time.Duration
+}
+
+func (l *Limits) defaults() {
+	if l.PerSecond <= 0 {
+		l.PerSecond = 1000
+	}
+	if l.Burst <= 0 {
+		l.Burst = 2 * l.PerSecond
+	}
+	if l.Timeout <= 0 {
+		l.Timeout = 30 * time.Second
+	}
+	if l.AuditTimeout <= 0 {
+		l.AuditTimeout = 5 * time.Minute
+	}
+}
+
+// Server answers the API. Safe for concurrent use.
+type Server struct {
+	registry   *registry.Service
+	operations *operation.Service
+	audit      *auditlog.Log
+	store      *store.Store
+	seal       Sealer
+	tenant     string
+	log        *slog.Logger
+	limits     Limits
+	nodeDown   func(error) bool
+
+	document *document
+	served   []byte // the document as /v1/openapi.json answers it
+	buckets  *buckets
+	running  running
+	metrics  *metrics
+	engine   *gin.Engine
+}
+
+var _ ServerInterface = (*Server)(nil)
+
+// New makes the API's handler. It expects to be served over TLS with verified
+// client certificates (TLSConfig); what comes without one is refused.
+func New(d Deps) (*Server, error) {
+	if d.Registry == nil || d.Operations == nil || d.Audit == nil || d.Store == nil || d.Seal == nil || d.Log == nil || d.Registerer == nil || d.NodeDown == nil {
+		return nil, errors.New("api: registry, operations, audit log, store, seal, log, registerer and NodeDown are needed")
+	}
+	doc, err := readDocument()
+	if err != nil {
+		return nil, err
+	}
+	served, err := doc.indented()
+	if err != nil {
+		return nil, fmt.Errorf("api: the document: %w", err)
+	}
+	d.Limits.defaults()
+	m, err := newMetrics(d.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("api: metrics: %w", err)
+	}
+	s := &Server{
+		registry: d.Registry, operations: d.Operations, audit: d.Audit, store: d.Store, seal: d.Seal,
+		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, served: served, metrics: m,
+		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst),
+	}
+	s.engine = s.routes()
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+
+func (s *Server) routes() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode) // or it prints every route to stdout
+	e := gin.New()
+	e.HandleMethodNotAllowed = true
+	// One resource has one path: nothing is cleaned, redirected or unescaped
+	// into another route.
+	e.RedirectTrailingSlash, e.RedirectFixedPath, e.RemoveExtraSlash = false, false, false
+	e.UseRawPath, e.UnescapePathValues = true, true
+	e.ForwardedByClientIP = false
+	e.Use(s.begin, s.check)
+	e.NoRoute(s.unknownRoute)
+	e.NoMethod(s.unknownMethod)
+	RegisterHandlersWithOptions(e, s, GinServerOptions{
+		// What the document admits was checked before; a wrapper that still
+		// refuses found a parameter that the document's checks let through.
+		ErrorHandler: func(c *gin.Context, err error, _ int) { s.refuse(c, fault(registry.Validation, "%v", err)) },
+	})
+	return e
+}
+
+// begin gives the request its id, and sees it end: counted, logged, and
+// answered even if its handler panics.
+func (s *Server) begin(c *gin.Context) {
+	r := &request{id: requestID(c.Request.Header), began: time.Now(), route: s.document.routes[c.Request.Method+" "+c.FullPath()]}
+	c.Set(requestKey, r)
+	c.Header("Request-Id", r.id)
+	c.Header("Cache-Control", "no-store")
+	c.Header("X-Content-Type-Options", "nosniff")
+	limit := s.limits.Timeout
+	if r.route != nil && r.route.id == "verifyAudit" {
+		limit = s.limits.AuditTimeout
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), limit)
+	defer cancel()
+	c.Request = c.Request.WithContext(ctx)
+	defer s.end(c, r)
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler {
+			panic(v) // net/http's own way to drop a connection
+		}
+		s.log.Error("api: panic", "request_id", r.id, "route", r.template(), "panic", v, "stack", string(debug.Stack()))
+		s.metrics.panics.Inc()
+		if !c.Writer.Written() {
+			s.refuse(c, fault(internalFault, "internal error"))
+		}
+	}()
+	c.Next()
+}
+
+func (s *Server) end(c *gin.Context, r *request) {
+	took := time.Since(r.began)
+	code := "0"
+	if r.problem != nil {
+		code = strconv.Itoa(r.problem.number)
+	}
+	s.metrics.request(c.Request.Method, r.template(), c.Writer.Status(), code, took)
+	attrs := []any{"request_id", r.id, "method", c.Request.Method, "route", r.template(), "status", c.Writer.Status(), "took", took}
+	if r.caller != nil {
+		attrs = append(attrs, "user", r.caller.Name, "credential", r.caller.CredentialID)
+	}
+	if r.problem != nil {
+		attrs = append(attrs, "code", r.problem.number)
+	}
+	s.log.Debug("api: request", attrs...)
+}
+
+// check holds the request in the order that the document states; what comes
+// after is the services' business: does the resource exist, its state, values,
+// the chain, the policy.
+func (s *Server) check(c *gin.Context) {
+	r := requestOf(c)
+	if r.route == nil {
+		c.Next()
+		return
+	}
+	body, err := readBody(c.Request)
+	if err != nil {
+		s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
+		s.refuse(c, err)
+		return
+	}
+	if err := s.admit(c, r); err != nil {
+		s.refuse(c, err)
+		return
+	}
+	if err := s.ready(r.route); err != nil {
+		s.refuse(c, err)
+		return
+	}
+	if err := s.checkShape(c, r, body); err != nil {
+		s.refuse(c, err)
+		return
+	}
+	if !r.route.writes() {
+		c.Next()
+		return
+	}
+	if err := s.prepare(c, r); err != nil {
+		s.refuse(c, err)
+		return
+	}
+	err = s.once(c, r, func() {
+		if err := s.unsealed(c.Request.Context()); err != nil {
+			s.refuse(c, err)
+			return
+		}
+		c.Next()
+	})
+	if err != nil {
+		s.refuse(c, err)
+	}
+	c.Abort() // a replay has answered; the handler must not
+}
+
+// admit holds certificate, key, rate and permission.
+func (s *Server) admit(c *gin.Context, r *request) error {
+	print := fingerprint(c.Request)
+	if print == "" {
+		s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
+		return fault(registry.Unauthorized, "no client certificate")
+	}
+	if len(r.route.permissions) == 0 {
+		return s.take(c, certificateBucket(c.Request))
+	}
+	caller, err := s.registry.Authenticate(c.Request.Context(), bearer(c.Request.Header))
+	if err != nil {
+		// Guessing is slowed down by the certificate that guesses.
+		if limited := s.take(c, certificateBucket(c.Request)); limited != nil {
+			return limited
+		}
+		return err
+	}
+	if err := s.take(c, caller.CredentialID); err != nil {
+		return err
+	}
+	from := peer(c.Request)
+	if err := caller.Admits(print, from); err != nil {
+		return err
+	}
+	caller.RequestID, caller.IP, caller.UserAgent = r.id, from.String(), strings.ToValidUTF8(c.Request.UserAgent(), "�")
+	r.caller = caller
+	if !caller.AllowsAny(r.route.permissions...) {
+		return fault(registry.Forbidden, "credential %s of %s lacks the permission %s", caller.CredentialID, caller.Name, anyOf(r.route.permissions))
+	}
+	return nil
+}
+
+func anyOf(ps []registry.Permission) string {
+	names := make([]string, len(ps))
+	for i, p := range ps {
+		names[i] = string(p)
+	}
+	return strings.Join(names, " or ")
+}
+
+func bearer(h http.Header) string {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, key, ok := strings.Cut(values[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(key, " ")
+}
+
+// checkShape holds query, path, headers and body against the document.
+func (s *Server) checkShape(c *gin.Context, r *request, body []byte) error {
+	if err := s.checkParams(c, r.route); err != nil {
+		return err
+	}
+	if r.route.method == http.MethodGet {
+		return nil
+	}
+	var tree any
+	switch {
+	case len(body) > 0 && r.route.body == nil:
+		return fault(registry.Validation, "%s %s takes no body", r.route.method, r.route.path)
+	case len(body) > 0:
+		if err := checkMedia(c.Request.Header); err != nil {
+			return err
+		}
+		var err error
+		if r.raw, tree, err = parseBody(body); err != nil {
+			return err
+		}
+		if r.badValue, err = r.route.checkBody(tree); err != nil {
+			return err
+		}
+	case r.route.bodyRequired:
+		return fault(registry.MissingField, "the body is missing; %s %s takes one JSON object", r.route.method, r.route.path)
+	}
+	key, err := r.route.checkKey(c.Request.Header, tree)
+	if err != nil {
+		return err
+	}
+	r.key = key
+	return nil
+}
+
+// ready refuses what would be answered from a ledger that is not carried in
+// yet. A ledger that does not verify stops writes; reads still show what was
+// true before.
+func (s *Server) ready(r *route) error {
+	err := s.registry.Ready()
+	if err == nil || errors.Is(err, registry.ErrLedger) && !r.writes() || len(r.permissions) == 0 {
+		return nil
+	}
+	return fault(storeUnavailable, "the ledger is not followed now: %v", err).after(comeBack)
+}
+
+// unsealed refuses a write while the seal is sealed. It asks every time: sealing
+// takes effect at once.
+func (s *Server) unsealed(ctx context.Context) error {
+	st, err := s.seal.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Sealed {
+		return ofSeal(seal.Errorf(seal.KindSealed, "sealed"))
+	}
+	return nil
+}
+
+func (s *Server) unknownRoute(c *gin.Context) {
+	s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
+	s.refuse(c, fault(registry.NotFound, "there is no route %s; GET /v1/openapi.json lists them", quote(c.Request.URL.Path)))
+}
+
+func (s *Server) unknownMethod(c *gin.Context) {
+	s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
+	p := fault(registry.NotFound, "%s is not a method of %s; it has %s", quote(c.Request.Method), quote(c.Request.URL.Path), c.Writer.Header().Get("Allow"))
+	p.status = http.StatusMethodNotAllowed
+	s.refuse(c, p)
+}

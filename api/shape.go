@@ -1,0 +1,471 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/gin-gonic/gin"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// maxDepth bounds how deep a body nests. The deepest that a schema admits, a
+// policy's quorum, is far below it.
+const maxDepth = 40
+
+// Formats of the document that are values and not shape: what does not hold
+// there is answered after the checks of existence and state.
+const (
+	formatAmount  = "uint256"
+	formatAddress = "address"
+)
+
+// checkBody holds a body against its schema. It returns the first thing wrong
+// with its shape, or else the first wrong amount or address.
+func (r *route) checkBody(tree any) (badValue *problem, err error) {
+	if depth(tree) > maxDepth {
+		return nil, fault(registry.Validation, "the body nests deeper than %d", maxDepth)
+	}
+	err = r.body.VisitJSON(tree, openapi3.VisitAsRequest(), openapi3.MultiErrors(), openapi3.DisableSchemaErrorDetails())
+	for _, e := range flatten(err) {
+		p := r.shapeProblem(e)
+		if p.number == byType[r.amountType()].number || p.number == byType[r.addressType()].number {
+			if badValue == nil {
+				badValue = p
+			}
+			continue
+		}
+		return nil, p
+	}
+	w := walker{route: r, badValue: badValue}
+	if err := w.walk("", r.body, tree); err != nil {
+		return nil, err
+	}
+	return w.badValue, nil
+}
+
+func (r *route) amountType() string {
+	if r.token() {
+		return registry.InvalidTokenAmount
+	}
+	return registry.InvalidAmount
+}
+
+func (r *route) addressType() string {
+	if r.token() {
+		return registry.InvalidRecipient
+	}
+	return registry.InvalidAddress
+}
+
+func depth(v any) int {
+	deepest := 0
+	switch v := v.(type) {
+	case map[string]any:
+		for _, e := range v {
+			deepest = max(deepest, depth(e))
+		}
+	case []any:
+		for _, e := range v {
+			deepest = max(deepest, depth(e))
+		}
+	default:
+		return 0
+	}
+	return deepest + 1
+}
+
+// flatten lists the schema errors in err, in the order of the body's names.
+func flatten(err error) []*openapi3.SchemaError {
+	var out []*openapi3.SchemaError
+	switch e := err.(type) {
+	case nil:
+	case openapi3.MultiError:
+		for _, one := range e {
+			out = append(out, flatten(one)...)
+		}
+	case *openapi3.SchemaError:
+		out = append(out, e)
+	default:
+		out = append(out, &openapi3.SchemaError{Reason: err.Error()})
+	}
+	return out
+}
+
+// shapeProblem says in our words what a schema refused.
+func (r *route) shapeProblem(e *openapi3.SchemaError) *problem {
+	field := fieldName(e.JSONPointer())
+	if e.SchemaField == "required" {
+		return fault(registry.MissingField, "%s is missing", field)
+	}
+	schema := e.Schema
+	if schema != nil {
+		switch schema.Format {
+		case formatAmount:
+			return fault(r.amountType(), "%s is %s; an amount is a string of decimal digits in base units, from 0 to 2^256 - 1, without sign or leading zero", field, quote(e.Value))
+		case formatAddress:
+			return fault(r.addressType(), "%s is %s; an address is 0x and 40 hex digits", field, quote(e.Value))
+		}
+	}
+	switch e.SchemaField {
+	case "properties":
+		return fault(registry.Validation, "%s is not known here; %s takes %s", unknownField(field, e), place(field), known(schema))
+	case "maxLength":
+		return fault(registry.StringTooLong, "%s has more than %d characters", field, *schema.MaxLength)
+	case "nullable", "type":
+		return fault(registry.Validation, "%s is %s; it must be %s", field, quote(e.Value), article(schema))
+	case "enum":
+		return fault(registry.Validation, "%s is %s; it must be one of %s", field, quote(e.Value), enumerated(schema))
+	case "pattern":
+		return fault(registry.Validation, "%s is %s, which holds what is not allowed there (pattern %s)", field, quote(e.Value), schema.Pattern)
+	}
+	return fault(registry.Validation, "%s: %s", field, e.Reason)
+}
+
+// fieldName is a JSON pointer as people write it: rules[2].amount.
+func fieldName(pointer []string) string {
+	var b strings.Builder
+	for _, p := range pointer {
+		if _, err := strconv.Atoi(p); err == nil {
+			fmt.Fprintf(&b, "[%s]", p)
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(printable(p))
+	}
+	if b.Len() == 0 {
+		return "the body"
+	}
+	return b.String()
+}
+
+func place(field string) string {
+	if field == "the body" {
+		return "this route"
+	}
+	return field
+}
+
+func unknownField(object string, e *openapi3.SchemaError) string {
+	values, _ := e.Value.(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if e.Schema.Properties[name] != nil {
+			continue
+		}
+		if object == "the body" {
+			return "field " + strconv.QuoteToASCII(clipped(name))
+		}
+		return "field " + strconv.QuoteToASCII(clipped(name)) + " of " + object
+	}
+	return "a field of " + object
+}
+
+func known(s *openapi3.Schema) string {
+	return strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", ")
+}
+
+func enumerated(s *openapi3.Schema) string {
+	names := make([]string, 0, len(s.Enum))
+	for _, e := range s.Enum {
+		names = append(names, fmt.Sprint(e))
+	}
+	return strings.Join(names, ", ")
+}
+
+func article(s *openapi3.Schema) string {
+	if s == nil || s.Type == nil || len(*s.Type) == 0 {
+		return "another type"
+	}
+	switch t := (*s.Type)[0]; t {
+	case "integer", "object", "array":
+		return "an " + t
+	default:
+		return "a " + t
+	}
+}
+
+// quote shows a caller's value in a message: short, and nothing in it that does
+// not print.
+func quote(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.QuoteToASCII(clipped(v))
+	case float64:
+		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	case nil:
+		return "null"
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "an array"
+	}
+	return fmt.Sprintf("a %T", v)
+}
+
+const maxQuoted = 96 // bytes of a caller's value in a message
+
+func clipped(s string) string {
+	if len(s) <= maxQuoted {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxQuoted], "") + "…"
+}
+
+func printable(s string) string {
+	q := strconv.QuoteToASCII(clipped(s))
+	return q[1 : len(q)-1]
+}
+
+// walker goes through a body with its schema for what a schema cannot say.
+type walker struct {
+	route    *route
+	badValue *problem
+}
+
+func (w *walker) walk(field string, s *openapi3.Schema, v any) error {
+	switch v := v.(type) {
+	case map[string]any:
+		if err := checkNamed(field, s, v); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if p := s.Properties[name]; p != nil {
+				if err := w.walk(join(field, name), p.Value, v[name]); err != nil {
+					return err
+				}
+			}
+		}
+	case []any:
+		for i, e := range v {
+			if s.Items == nil {
+				break
+			}
+			if err := w.walk(fmt.Sprintf("%s[%d]", field, i), s.Items.Value, e); err != nil {
+				return err
+			}
+		}
+	case string:
+		if w.badValue == nil {
+			w.badValue = w.route.checkValue(field, s.Format, v)
+		}
+	}
+	return nil
+}
+
+func join(field, name string) string {
+	if field == "" {
+		return name
+	}
+	return field + "." + name
+}
+
+// checkNamed holds an object whose type names the one field that it has beside
+// it, a party or a performer.
+func checkNamed(field string, s *openapi3.Schema, v map[string]any) error {
+	by := s.Properties["type"]
+	if by == nil || len(by.Value.Enum) == 0 {
+		return nil
+	}
+	for _, e := range by.Value.Enum {
+		if name, _ := e.(string); s.Properties[name] == nil {
+			return nil
+		}
+	}
+	named, _ := v["type"].(string)
+	if _, ok := v[named]; !ok {
+		return fault(registry.MissingField, "%s is missing: %s is of type %s", join(field, named), field, named)
+	}
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		if name != "type" && name != named {
+			return fault(registry.Validation, "%s is given, but %s is of type %s and has only that", join(field, name), field, named)
+		}
+	}
+	return nil
+}
+
+// checkValue holds an amount or an address that has the right form.
+func (r *route) checkValue(field, format, v string) *problem {
+	switch format {
+	case formatAmount:
+		if _, err := policy.ParseAmount(v); err != nil {
+			return fault(r.amountType(), "%s is %s, which is not a number from 0 to 2^256 - 1", field, quote(v))
+		}
+	case formatAddress:
+		if _, err := tx.ParseAddress(v); err != nil {
+			return fault(r.addressType(), "%s is %s: %v", field, quote(v), err)
+		}
+	}
+	return nil
+}
+
+// The query parameters whose bad values have a code of their own.
+var paginationParams = []string{"limit", "offset", "cursor"}
+
+// checkParams holds query and path against the document. A path whose id cannot
+// be one of that kind names nothing: the resource's own NOT_FOUND says so.
+func (s *Server) checkParams(c *gin.Context, r *route) error {
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return fault(registry.Validation, "the query is malformed: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		i := slices.IndexFunc(r.params, func(p *openapi3.Parameter) bool { return p.In == openapi3.ParameterInQuery && p.Name == name })
+		if i < 0 {
+			return fault(registry.Validation, "query parameter %s is not known here", quote(name))
+		}
+		if len(query[name]) > 1 {
+			return fault(paramType(name), "query parameter %s is given %d times", name, len(query[name]))
+		}
+		if query.Get(name) == "" {
+			return fault(paramType(name), "query parameter %s is empty", name)
+		}
+	}
+	if query.Has("cursor") && query.Has("offset") {
+		return fault(registry.InvalidPagination, "cursor and offset are both given; a cursor already says where the page begins")
+	}
+	input := &openapi3filter.RequestValidationInput{
+		Request: c.Request, QueryParams: query, PathParams: map[string]string{},
+		Options: &openapi3filter.Options{SkipSettingDefaults: true},
+	}
+	for _, p := range c.Params {
+		input.PathParams[p.Key] = p.Value
+	}
+	for _, p := range r.params {
+		if p.Schema.Value.Format == formatAddress {
+			continue // a value: its handler looks at it after the resource
+		}
+		err := openapi3filter.ValidateParameter(c.Request.Context(), input, p)
+		if err == nil {
+			continue
+		}
+		if p.In == openapi3.ParameterInPath {
+			return missing(p.Name, input.PathParams[p.Name])
+		}
+		return fault(paramType(p.Name), "query parameter %s is %s; %s", p.Name, quote(query.Get(p.Name)), wanted(p.Schema.Value, err))
+	}
+	return nil
+}
+
+func paramType(name string) string {
+	if slices.Contains(paginationParams, name) {
+		return registry.InvalidPagination
+	}
+	return registry.Validation
+}
+
+func wanted(s *openapi3.Schema, err error) string {
+	switch {
+	case len(s.Enum) > 0:
+		return "it must be one of " + enumerated(s)
+	case s.Min != nil && s.Max != nil:
+		return fmt.Sprintf("it must be a whole number from %.0f to %.0f", *s.Min, *s.Max)
+	case s.Min != nil:
+		return fmt.Sprintf("it must be a whole number from %.0f", *s.Min)
+	case s.Format == "date-time":
+		return "it must be an RFC 3339 time, such as 2026-04-27T10:14:00Z"
+	case s.Pattern != "":
+		return "it must match " + s.Pattern
+	}
+	var e *openapi3.SchemaError
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return "it is malformed"
+}
+
+// missing is the NOT_FOUND of the resource that a path parameter names.
+func missing(param, value string) *problem {
+	v := quote(value)
+	switch param {
+	case "templateId":
+		return fault(registry.TemplateNotFound, "there is no token template %s; GET /v1/token-templates lists them", v)
+	case "operationId":
+		return fault(registry.TxNotFound, "there is no operation %s; GET /v1/token-operations lists them", v)
+	case "policyId":
+		return fault(registry.TxNotFound, "there is no policy %s; GET /v1/policies lists them", v)
+	case "vaultAccountId":
+		return fault(registry.VaultNotFound, "there is no vault account %s; GET /v1/vault/accounts lists them", v)
+	case "walletId":
+		return fault(registry.VaultNotFound, "there is no wallet %s", v)
+	}
+	return fault(registry.NotFound, "there is no %s %s", strings.TrimSuffix(param, "Id"), v)
+}
+
+// checkKey finds the idempotency key of a request in its header or its body.
+func (r *route) checkKey(h http.Header, tree any) (string, error) {
+	if r.key == keyNone {
+		return "", nil
+	}
+	values := h.Values("Idempotency-Key")
+	if len(values) > 1 {
+		return "", fault(registry.Validation, "Idempotency-Key is given %d times", len(values))
+	}
+	key := ""
+	if len(values) == 1 {
+		key = values[0]
+		if len(key) > 255 {
+			return "", fault(registry.StringTooLong, "Idempotency-Key has %d characters; at most 255 are allowed", len(key))
+		}
+		if !visible(key, 255) {
+			return "", fault(registry.Validation, "Idempotency-Key is %s; it must be 1 to 255 visible ASCII characters", quote(key))
+		}
+	}
+	if object, ok := tree.(map[string]any); ok {
+		if inBody, ok := object["idempotencyKey"].(string); ok {
+			if key != "" && key != inBody {
+				return "", fault(registry.Validation, "Idempotency-Key is %s but idempotencyKey is %s; they must agree", quote(key), quote(inBody))
+			}
+			key = inBody
+		}
+	}
+	if key == "" && r.key == keyRequired {
+		return "", fault(registry.MissingField, "Idempotency-Key is missing: this call moves a token; draw a key, keep it, and send it with every retry")
+	}
+	return key, nil
+}
+
+// spelledOut is a copy of a body in which an amount or an address that is not a
+// string is a text that says what it is.
+func (r *route) spelledOut(s *openapi3.Schema, v any) any {
+	switch s.Format {
+	case formatAmount, formatAddress:
+		if _, ok := v.(string); !ok {
+			return quote(v)
+		}
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, e := range v {
+			out[name] = e
+			if p := s.Properties[name]; p != nil {
+				out[name] = r.spelledOut(p.Value, e)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = e
+			if s.Items != nil {
+				out[i] = r.spelledOut(s.Items.Value, e)
+			}
+		}
+		return out
+	}
+	return v
+}
