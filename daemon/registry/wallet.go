@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -208,7 +209,7 @@ func (s *Service) noteProtection(ctx context.Context, a Actor, id string, p Prot
 // stays for the next try. It returns the error for the caller.
 func (s *Service) abandonWallet(ctx context.Context, a Actor, w *Wallet, idem *store.Idempotent, cause error) error {
 	kind, refused := seal.KindOf(cause)
-	if !refused || kind != seal.KindInvalid && kind != seal.KindDenied && kind != seal.KindConflict {
+	if !refused || !slices.Contains([]seal.Kind{seal.KindInvalid, seal.KindDenied, seal.KindConflict, seal.KindDuplicate}, kind) {
 		return cause
 	}
 	current, rev, err := load[Wallet](ctx, s.store, store.Wallet(w.ID))
