@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 const (
@@ -30,6 +32,9 @@ const (
 	FirstSequence uint64 = 1
 	FirstEpoch    uint64 = 1
 )
+
+// NoDigest is what the first batch names as the one before it.
+const NoDigest = policy.NoDigest
 
 // Key is where the batch with that sequence stands.
 func Key(sequence uint64) string { return fmt.Sprintf("%s%020d", LogPrefix, sequence) }

@@ -1,0 +1,80 @@
+package ledger
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// Adopt makes a stage's records part of its fold without reading them from bytes again: what Apply
+// must come to, too.
+func Adopt(s *Stage, b *Batch, value []byte) {
+	if r := s.state.close(b.Epoch, b.Instance); r != nil {
+		panic(r)
+	}
+	s.state.head.term = b.Term
+	s.state.head.digest = policy.DigestOf(value)
+	s.fold.commit(s.state)
+}
+
+// State is all of a fold in words, the same for the same state.
+func State(f *Fold) string {
+	var b strings.Builder
+	describe(&b, reflect.ValueOf(*f.state), "")
+	return b.String()
+}
+
+func describe(b *strings.Builder, v reflect.Value, indent string) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			b.WriteString("none\n")
+			return
+		}
+		describe(b, v.Elem(), indent)
+	case reflect.Map:
+		lines := []string{}
+		for _, k := range v.MapKeys() {
+			var line strings.Builder
+			describe(&line, k, indent+"  ")
+			describe(&line, v.MapIndex(k), indent+"  ")
+			lines = append(lines, line.String())
+		}
+		slices.Sort(lines)
+		fmt.Fprintf(b, "%d entries\n%s", len(lines), strings.Join(lines, indent))
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			fmt.Fprintf(b, "%x\n", v)
+			return
+		}
+		fmt.Fprintf(b, "%d items\n", v.Len())
+		for i := range v.Len() {
+			describe(b, v.Index(i), indent+"  ")
+		}
+	case reflect.Struct:
+		fmt.Fprintf(b, "%s\n", v.Type())
+		for i := range v.NumField() {
+			fmt.Fprintf(b, "%s%s: ", indent, v.Type().Field(i).Name)
+			describe(b, v.Field(i), indent+"  ")
+		}
+	default:
+		fmt.Fprintf(b, "%v\n", v)
+	}
+}
+
+// Held is how many operations, usage buckets, policy versions and looks the fold holds.
+func Held(f *Fold) (operations, buckets, versions, looks int) {
+	for _, u := range f.state.counters.own {
+		buckets += len(u.buckets)
+	}
+	for _, u := range f.state.fees.own {
+		buckets += len(u.buckets)
+	}
+	for _, p := range f.state.policies.own {
+		versions += len(p.versions)
+	}
+	return len(f.state.operations.own), buckets, versions, len(f.memory.operations)
+}
