@@ -35,6 +35,7 @@ var house struct {
 	store StoreConfig
 	token *softhsm.Token
 	hsm   *hsm.Token
+	calls *prometheus.Registry // of hsm
 }
 
 const testPIN = "unit-1234"
@@ -60,7 +61,8 @@ func runHouse(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	if house.hsm, err = hsm.Open(context.Background(), house.token.Config(), []byte(testPIN), quiet, prometheus.NewRegistry()); err != nil {
+	house.calls = prometheus.NewRegistry()
+	if house.hsm, err = hsm.Open(context.Background(), house.token.Config(), []byte(testPIN), quiet, house.calls); err != nil {
 		return 0, err
 	}
 	defer house.hsm.Close()
@@ -81,11 +83,9 @@ func startEtcd() (stop func(), err error) {
 	cfg := embed.NewConfig()
 	cfg.Dir, cfg.LogLevel = in("etcd"), "fatal"
 	cfg.UnsafeNoFsync = true // tests kill seals, not etcd
-	any, peer := url.URL{Scheme: "https", Host: "127.0.0.1:0"}, url.URL{Scheme: "unix", Host: "peer" + ulid.Make().String()}
-	_ = peer
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{any}, []url.URL{any}
-	free := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	cfg.ListenPeerUrls = []url.URL{free}
+	clients, peers := url.URL{Scheme: "https", Host: "127.0.0.1:0"}, url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{clients}, []url.URL{clients}
+	cfg.ListenPeerUrls = []url.URL{peers}
 	cfg.ClientTLSInfo = transport.TLSInfo{CertFile: in("server.crt"), KeyFile: in("server.key"), TrustedCAFile: in("ca.crt"), ClientCertAuth: true}
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
@@ -160,3 +160,22 @@ func emptyLog(t *testing.T) {
 }
 
 func newID(prefix string) string { return prefix + "_" + ulid.Make().String() }
+
+// signatures is how often the token was asked to sign with a wallet's key.
+func signatures(t *testing.T) float64 {
+	t.Helper()
+	families, err := house.calls.Gather()
+	require.NoError(t, err)
+	var n float64
+	for _, f := range families {
+		if f.GetName() != "mintwarden_hsm_calls_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == "sign_dilithium3" {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,263 @@
+package sealed
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+func TestMarkThenSign(t *testing.T) {
+	t.Run("no signature without the journal", func(t *testing.T) {
+		dir := t.TempDir()
+		i, r, stop := inProcess(t, roomOptions{state: dir}, nil)
+		i.furnish()
+		i.deploy()
+		in := i.mint("1")
+		i.approve(in, 0, 1)
+		before := signatures(t)
+		require.NoError(t, r.journal.f.Close()) // the disk is gone
+		_, err := i.door.Authorize(t.Context(), i.request(in))
+		requireKind(t, seal.KindStore, err)
+		require.Equal(t, before, signatures(t), "the token was not asked")
+		var fatal *fatalError
+		require.ErrorAs(t, stop(), &fatal, "the process ends: what it holds in memory counts no more")
+
+		// The batch is in the log all the same: the next life signs it, once.
+		again := newTestRoom(t, i.digest, roomOptions{state: dir})
+		start(t, again)
+		out, err := again.Authorize(t.Context(), i.request(in))
+		require.NoError(t, err)
+		require.Equal(t, uint64(1), i.verified(out).Nonce)
+		require.Equal(t, before+1, signatures(t))
+	})
+	t.Run("no signature without the commit", func(t *testing.T) {
+		w, cfg := newWire(t)
+		i, _, _ := inProcess(t, roomOptions{store: openLog(t, cfg)}, nil)
+		i.furnish()
+		i.deploy()
+		in := i.mint("1")
+		i.approve(in, 0, 1)
+		before := signatures(t)
+		w.set(false, true)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := i.door.Authorize(ctx, i.request(in))
+		requireKind(t, seal.KindStore, err)
+		require.Equal(t, before, signatures(t))
+		w.set(false, false)
+		out, err := i.door.Authorize(t.Context(), i.request(in))
+		require.NoError(t, err)
+		require.Equal(t, uint64(1), i.verified(out).Nonce, "whatever came of the first attempt, it counts once")
+	})
+}
+
+// A commit that etcd made and whose answer was lost is found to be made; nothing
+// else is decided before.
+func TestUnknownCommitOutcome(t *testing.T) {
+	w, cfg := newWire(t)
+	i, r, _ := inProcess(t, roomOptions{store: openLog(t, cfg)}, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("7")
+	i.approve(in, 0, 1)
+	head, _ := r.known().fold.Head()
+	direct := openLog(t, house.store)
+	appears := direct.c.Watch(t.Context(), ledger.Key(head+1))
+
+	w.set(true, false)
+	type result struct {
+		out *seal.AuthorizeResult
+		err error
+	}
+	first, second := make(chan result, 1), make(chan error, 1)
+	go func() {
+		out, err := i.door.Authorize(t.Context(), i.request(in))
+		first <- result{out, err}
+	}()
+	<-appears // etcd has it, we do not know
+	other := i.mint("8")
+	go func() {
+		_, err := i.door.Decide(t.Context(), i.decision(other, policy.Approve, 0, ""))
+		second <- err
+	}()
+	select {
+	case <-first:
+		t.Fatal("a signature left before the commit was known")
+	case err := <-second:
+		t.Fatal("something else was decided meanwhile", err)
+	default:
+	}
+	w.set(false, false)
+	w.cut()
+	got := <-first
+	require.NoError(t, got.err)
+	require.Equal(t, head+1, got.out.Sequence)
+	i.verified(got.out)
+	require.NoError(t, <-second)
+	require.NotZero(t, testutil.ToFloat64(r.metrics.unknown))
+	seq, _ := r.known().fold.Head()
+	require.Equal(t, head+2, seq, "offered twice, committed once")
+}
+
+func TestSixtyFourAtOnceAgainstADailyLimitOfTen(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish(policy.Rule{Type: policy.RuleDailyLimit, Amount: amountPtr("1000"), Operations: []policy.OperationType{policy.OpMint}})
+	i.deploy()
+	var intents []*policy.Intent
+	for range 64 {
+		in := i.mint("100")
+		i.approve(in, 0, 1)
+		intents = append(intents, in)
+	}
+	before := signatures(t)
+	var signed atomic.Int32
+	var mu sync.Mutex
+	nonces := map[uint64]bool{}
+	var wg sync.WaitGroup
+	for _, in := range intents {
+		q := i.request(in)
+		wg.Go(func() {
+			out, err := i.door.Authorize(context.Background(), q)
+			if err != nil {
+				if kind, _ := seal.KindOf(err); kind != seal.KindDenied {
+					t.Error(err)
+				}
+				return
+			}
+			signed.Add(1)
+			mu.Lock()
+			defer mu.Unlock()
+			nonces[i.verified(out).Nonce] = true
+		})
+	}
+	wg.Wait()
+	require.Equal(t, int32(10), signed.Load())
+	require.Len(t, nonces, 10, "ten operations, ten nonces")
+	require.Equal(t, before+10, signatures(t))
+	used := r.known().fold.Charged(testChain, *i.token.ContractAddress, policy.OpMint, time.Now().Add(-time.Hour))
+	require.Equal(t, "1000", used.String())
+}
+
+func TestStoreThatIsBehindOrForked(t *testing.T) {
+	dir := t.TempDir()
+	i, _, stop := inProcess(t, roomOptions{state: dir}, nil)
+	i.furnish()
+	require.NoError(t, stop())
+	s := openLog(t, house.store)
+	ctx := t.Context()
+	last, err := s.c.Get(ctx, ledger.LogPrefix, clientv3.WithLastKey()...)
+	require.NoError(t, err)
+	key, value := string(last.Kvs[0].Key), string(last.Kvs[0].Value)
+
+	refused := func(t *testing.T, want string) {
+		r := newTestRoom(t, i.digest, roomOptions{state: dir})
+		start(t, r)
+		before := signatures(t)
+		_, err := r.Decide(ctx, i.decision(i.deployIntent(), policy.Approve, 0, ""))
+		requireKind(t, seal.KindStore, err)
+		require.ErrorContains(t, err, want)
+		_, err = r.CharterApply(ctx, i.first)
+		requireKind(t, seal.KindStore, err)
+		require.Equal(t, before, signatures(t))
+		status, err := r.Status(ctx)
+		require.NoError(t, err, "status answers all the same")
+		require.False(t, status.Sealed)
+	}
+	t.Run("behind by one batch", func(t *testing.T) {
+		_, err := s.c.Delete(ctx, key)
+		require.NoError(t, err)
+		refused(t, "this appliance has seen")
+	})
+	t.Run("forked at the last batch", func(t *testing.T) {
+		// Another life of this appliance, without our journal, goes on from there:
+		// every link and signature of that history holds.
+		r := newTestRoom(t, i.digest, roomOptions{})
+		halt := start(t, r)
+		fork := &instance{t: t, door: r, people: i.people, charter: i.charter, digest: i.digest, wallet: i.wallet}
+		_, err := fork.door.Cancel(ctx, seal.CancelRequest{OperationID: newID("op"), Reason: "another history"})
+		require.NoError(t, err)
+		require.NoError(t, halt())
+		refused(t, "this appliance has seen")
+	})
+	t.Run("emptied", func(t *testing.T) {
+		_, err := s.c.Delete(ctx, ledger.LogPrefix, clientv3.WithPrefix())
+		require.NoError(t, err)
+		refused(t, "the store ends at batch 0")
+	})
+	t.Run("a hole", func(t *testing.T) {
+		_, err := s.c.Put(ctx, key, value)
+		require.NoError(t, err)
+		refused(t, "refused")
+	})
+}
+
+func TestARestartGoesOnWhereItWas(t *testing.T) {
+	dir := t.TempDir()
+	i, _, stop := inProcess(t, roomOptions{state: dir}, nil)
+	i.furnish()
+	i.deploy()
+	require.NoError(t, stop())
+	for n := uint64(1); n <= 2; n++ {
+		r := newTestRoom(t, i.digest, roomOptions{state: dir})
+		halt := start(t, r)
+		i.door = r
+		in := i.mint("5")
+		i.approve(in, 1, 2)
+		out, err := r.Authorize(t.Context(), i.request(in))
+		require.NoError(t, err)
+		require.Equal(t, n, i.verified(out).Nonce)
+		status, err := r.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, n+1, status.Term, "each life is a term")
+		require.NoError(t, halt())
+	}
+}
+
+// An author that was paused, and replaced meanwhile, writes nothing any more.
+func TestPausedAuthorWakesUp(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	s := openLog(t, house.store)
+	_, err := s.c.Put(t.Context(), ledger.AuthorKey, "appliance-2")
+	require.NoError(t, err)
+	head, _ := r.known().fold.Head()
+	_, err = i.door.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "late"})
+	requireKind(t, seal.KindNotAuthor, err)
+	var e *seal.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "appliance-2", e.Appliance)
+	there, err := s.batch(t.Context(), head+1)
+	require.NoError(t, err)
+	require.Nil(t, there)
+	_, err = s.c.Delete(t.Context(), ledger.AuthorKey) // its lease ran out
+	require.NoError(t, err)
+	_, err = i.door.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "our turn again"})
+	require.NoError(t, err)
+}
+
+func TestGroupCommit(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	before, _ := r.known().fold.Head()
+	const n = 200
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if _, err := i.door.Cancel(context.Background(), seal.CancelRequest{OperationID: newID("op"), Reason: "many"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	after, _ := r.known().fold.Head()
+	require.Less(t, after-before, uint64(n), "what waits goes into one batch")
+}
