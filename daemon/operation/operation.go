@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/audit"
@@ -104,20 +105,13 @@ type Decision struct {
 	Document   policy.Digest `json:"document"`   // of the exact bytes that the approver signed
 }
 
-// FeeStrategy picks how much to offer for a place in a block. The zero value is invalid.
-type FeeStrategy string
-
-const (
-	Low    FeeStrategy = "LOW"
-	Medium FeeStrategy = "MEDIUM"
-	High   FeeStrategy = "HIGH"
-)
-
-// Valid reports whether s is one of the constants.
-func (s FeeStrategy) Valid() bool { return s == Low || s == Medium || s == High }
+// FeeStrategy picks how much to offer for a place in a block.
+type FeeStrategy = chain.Strategy
 
 // TransactionRequestID is the id under which the operation's transaction is addressed.
-func (o *Operation) TransactionRequestID() string { return "txreq_" + strings.TrimPrefix(o.ID, IDPrefix) }
+func (o *Operation) TransactionRequestID() string {
+	return "txreq_" + strings.TrimPrefix(o.ID, IDPrefix)
+}
 
 // ApprovedBy names who approved, in the ledger's order.
 func (o *Operation) ApprovedBy() []string {

@@ -54,7 +54,7 @@ func OpDecision(id, person string) string { return OpDecisions(id) + person }
 // OpTxs is the prefix of an operation's signed transactions.
 func OpTxs(id string) string { return opRoot + id + "/tx/" }
 
-// OpTx is the key of version n (from 0) of an operation's signed transaction (written once).
+// OpTx is the key of version n (from 1, as the ledger counts) of an operation's signed transaction (written once).
 func OpTx(id string, n int) string { return fmt.Sprintf("%s%d", OpTxs(id), n) }
 
 // OpIndexKey sorts newer operations before older ones: the ULID's alphabet is inverted digit by digit.

@@ -1,0 +1,229 @@
+package operation
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// carryLanes is how many operations of one batch are carried at once: their commits share etcd's fsyncs.
+const carryLanes = 32
+
+// carried is one record on its way into an operation.
+type carried struct {
+	record *ledger.Record
+	batch  *ledger.Batch
+	index  int // from 1
+}
+
+// carry takes what a batch says of operations into the store: each record in one transaction, the records
+// of one operation in order. Whoever carries a record second, here or on another appliance, finds it done.
+func (s *Service) carry(ctx context.Context, b *ledger.Batch) error {
+	byOperation := map[string][]carried{}
+	for i := range b.Records {
+		r := &b.Records[i]
+		id, err := operationOf(r)
+		if err != nil {
+			return fmt.Errorf("operation: batch %d, record %d: %w", b.Sequence, i, err)
+		}
+		if id != "" {
+			byOperation[id] = append(byOperation[id], carried{r, b, i + 1})
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(carryLanes)
+	for id, records := range byOperation {
+		g.Go(func() error {
+			for _, c := range records {
+				if err := s.carryRecord(ctx, id, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// operationOf is the operation that a record tells of; empty for records of other things.
+func operationOf(r *ledger.Record) (string, error) {
+	switch {
+	case r.Decision != nil:
+		d, err := policy.ParseDecision(r.Decision.Payload)
+		if err != nil {
+			return "", err
+		}
+		i, err := policy.ParseIntent(d.Intent)
+		if err != nil {
+			return "", err
+		}
+		return i.OperationID, nil
+	case r.Authorize != nil:
+		return r.Authorize.OperationID, nil
+	case r.Cancel != nil:
+		return r.Cancel.OperationID, nil
+	case r.Settle != nil:
+		return r.Settle.OperationID, nil
+	}
+	return "", nil
+}
+
+// carryRecord makes one record true of one operation.
+func (s *Service) carryRecord(ctx context.Context, id string, c carried) error {
+	for {
+		before, rev, err := s.load(ctx, id)
+		if refused(err, registry.TxNotFound) {
+			// The ledger takes decisions on operations that this store never had, or has lost.
+			s.log.Warn("operation: the ledger tells of one that is not here", "operation", id, "sequence", c.batch.Sequence)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if before.LedgerSeq > c.batch.Sequence || (before.LedgerSeq == c.batch.Sequence && before.LedgerIndex >= c.index) {
+			return nil
+		}
+		after := *before
+		after.LedgerSeq, after.LedgerIndex, after.UpdatedAt = c.batch.Sequence, c.index, moment(s.now())
+		t := s.store.Tx()
+		if err := s.stageRecord(ctx, t, before, &after, c); err != nil {
+			return err
+		}
+		if err := s.commit(ctx, t, &after, rev, before); !lostRace(err) {
+			return err
+		}
+	}
+}
+
+func (s *Service) stageRecord(ctx context.Context, t *store.Tx, before, after *Operation, c carried) error {
+	switch r := c.record; {
+	case r.Decision != nil:
+		return s.stageDecision(ctx, t, before, after, c)
+	case r.Authorize != nil:
+		after.Authorized, after.Nonce = true, r.Authorize.Nonce
+		t.Audit(sealed(after.draft(registry.SystemActor(), "operation.authorized", map[string]any{
+			"walletId": r.Authorize.WalletID, "nonce": r.Authorize.Nonce, "gasLimit": r.Authorize.GasLimit,
+			"maxFee": r.Authorize.MaxFee.String(), "tip": r.Authorize.Tip.String(), "signingHash": r.Authorize.Tx.String(),
+		}), c))
+		return nil
+	case r.Cancel != nil:
+		e := parseEnd(r.Cancel.Reason)
+		return s.stageEnd(ctx, t, after, e, s.asker(askCancel(after.ID), registry.SystemActor()), c)
+	case r.Settle != nil:
+		after.Settled = true
+		t.Audit(sealed(after.draft(registry.SystemActor(), "operation.settled", map[string]any{"transactionHash": r.Settle.TxHash.String()}), c))
+		return nil
+	}
+	return fmt.Errorf("operation: record %d of batch %d is none of an operation", c.index, c.batch.Sequence)
+}
+
+// sealed makes an audit entry one that the ledger asserts.
+func sealed(d audit.Draft, c carried) audit.Draft {
+	d.AssertedBy = audit.Seal
+	d.Metadata["ledgerSequence"], d.Metadata["ledgerRecord"] = c.batch.Sequence, c.index
+	return d
+}
+
+// stageDecision writes a person's decision beside those before, and the state that it leads to.
+func (s *Service) stageDecision(ctx context.Context, t *store.Tx, before, after *Operation, c carried) error {
+	e := c.record.Decision
+	d, err := policy.ParseDecision(e.Payload)
+	if err != nil {
+		return err
+	}
+	var own []Decision
+	for _, x := range before.Decisions {
+		if x.Approver == d.Approver {
+			own = append(own, x)
+		}
+	}
+	own = append(own, Decision{Approver: d.Approver, Verb: d.Decision, Reason: d.Reason, DecidedAt: d.DecidedAt,
+		RecordedAt: c.batch.Time, Sequence: c.batch.Sequence, Document: e.PayloadDigest()})
+	b, err := encodeDecisions(own)
+	if err != nil {
+		return err
+	}
+	t.Put(store.OpDecision(after.ID, d.Approver), b)
+	after.Approvals = append(after.Approvals[:len(after.Approvals):len(after.Approvals)], Approval{d.Approver, d.Decision})
+	actor := s.asker(askDecision(after.ID, d.Approver), registry.Actor{Name: d.Approver})
+	action := map[policy.Verb]string{policy.Approve: "operation.approval_recorded", policy.Reject: "operation.rejection_recorded"}[d.Decision]
+	t.Audit(sealed(after.draft(actor, action, map[string]any{"reason": d.Reason, "intentDigest": string(d.IntentDigest())}), c))
+
+	record, _ := s.registry.Fold().Operation(after.ID)
+	if d.Decision == policy.Reject {
+		if record.Rejected && after.Status.beforeSignature() {
+			text := "rejected by " + d.Approver
+			if d.Reason != "" {
+				text += ": " + d.Reason
+			}
+			return s.stageEnd(ctx, t, after, end{Rejected, text}, actor, c)
+		}
+		return nil
+	}
+	if after.Status != PendingAuthorization {
+		return nil
+	}
+	i, err := policy.ParseIntent(before.Intent)
+	if err != nil {
+		return fmt.Errorf("operation: stored intent of %s: %w", after.ID, err)
+	}
+	v := s.judge(i, after.IntentDigest, record.Decisions)
+	s.metrics.judged("decision", v)
+	if !v.ApprovalsComplete() {
+		return nil
+	}
+	if err := after.move(Approved, s.now()); err != nil {
+		return err
+	}
+	t.Audit(sealed(after.draft(registry.SystemActor(), Approved.action(), map[string]any{"approvedBy": after.ApprovedBy()}), c))
+	return nil
+}
+
+// stageEnd ends an operation that was not signed, and gives the token of a deployment back.
+func (s *Service) stageEnd(ctx context.Context, t *store.Tx, o *Operation, e end, a registry.Actor, c carried) error {
+	if o.Status.Terminal() {
+		return nil // a cancel after a rejection changes nothing
+	}
+	if o.Status == PendingAuthorization && e.status == Failed || o.Status == Approved && e.status == Failed {
+		// Another appliance's worker failed it at signing before this store had seen it get there.
+		if err := s.advance(o); err != nil {
+			return err
+		}
+	}
+	if err := o.move(e.status, s.now()); err != nil {
+		return err
+	}
+	o.FailureReason, o.Attention = e.text, ""
+	t.Audit(sealed(o.draft(a, e.status.action(), map[string]any{"reason": e.text}), c))
+	if o.Type != policy.OpDeployToken {
+		return nil
+	}
+	token, rev, err := s.registry.TokenAt(ctx, o.TokenID)
+	if err != nil {
+		return err
+	}
+	if token.DeployOperationID == o.ID && token.Status == registry.TokenDeploying {
+		token.Status = registry.TokenDraft
+		s.registry.StageToken(t, token, rev)
+	}
+	return nil
+}
+
+// advance takes an operation through the states that lead to its signature.
+func (s *Service) advance(o *Operation) error {
+	for _, to := range []Status{Approved, PendingSignature} {
+		if Legal(o.Status, to) {
+			if err := o.move(to, s.now()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package operation
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/qrc20"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// nonceStolen begins the failure reason of an operation whose nonce another transaction holds.
+const nonceStolen = "NONCE_STOLEN"
+
+// confirm looks what became of a sent transaction at the newest head.
+func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
+	o := e.op
+	c, ok := l.s.chains[o.Network]
+	if !ok || o.TransactionHash == nil {
+		return fmt.Errorf("operation: %s has no transaction on a configured network", o.ID)
+	}
+	head := l.s.heads.get(o.Network)
+	st, err := c.Status(ctx, *o.TransactionHash)
+	if err != nil {
+		return err
+	}
+	switch {
+	case st.Mined && o.Status == Broadcasting:
+		if o, err = l.mined(ctx, fence, o, st); err != nil {
+			return err
+		}
+	case st.Mined && o.BlockNumber != st.BlockNumber:
+		if o, err = l.moved(ctx, fence, o, st); err != nil {
+			return err
+		}
+	case !st.Mined && o.Status == Confirming:
+		l.markSent(o.ID, false)
+		_, err = l.transition(ctx, fence, o.ID, Broadcasting, []Status{Confirming}, map[string]any{"reason": "a reorg took its block away", "blockNumber": o.BlockNumber},
+			func(o *Operation, _ *store.Tx) error {
+				o.BlockNumber, o.Confirmations = 0, 0
+				return nil
+			})
+		return err
+	case !st.Mined:
+		return l.unmined(ctx, fence, c, o, st, head)
+	}
+	if st.Final && o.Status == Confirming {
+		return l.final(ctx, fence, c, o, st)
+	}
+	l.lookedAt(o.ID, head)
+	return nil
+}
+
+func (l *lane) lookedAt(id string, head chain.Head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looked[id] = head.Hash
+}
+
+func (l *lane) mined(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus) (*Operation, error) {
+	return l.transition(ctx, fence, o.ID, Confirming, []Status{Broadcasting}, map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String()},
+		func(o *Operation, _ *store.Tx) error {
+			o.BlockNumber, o.Confirmations, o.Attention = st.BlockNumber, st.Confirmations, ""
+			return nil
+		})
+}
+
+// moved notes that a reorg put the transaction into another block.
+func (l *lane) moved(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus) (*Operation, error) {
+	return l.change(ctx, fence, o.ID, func(o *Operation, t *store.Tx) (bool, error) {
+		if o.Status != Confirming || o.BlockNumber == st.BlockNumber {
+			return false, nil
+		}
+		o.BlockNumber, o.Confirmations = st.BlockNumber, st.Confirmations
+		t.Audit(o.draft(registry.SystemActor(), "operation.block_changed", map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String()}))
+		return true, nil
+	})
+}
+
+// unmined sends again what no node knows any more, and ends an operation whose nonce is another's at depth.
+func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, st chain.TxStatus, head chain.Head) error {
+	if !st.Found {
+		l.markSent(o.ID, false)
+	}
+	depth := c.Network().Confirmations
+	if head.Number+1 < depth {
+		l.lookedAt(o.ID, head)
+		return nil
+	}
+	nonce, err := c.NonceAt(ctx, o.Performer, new(big.Int).SetUint64(head.Number+1-depth))
+	if err != nil {
+		return err
+	}
+	if nonce > o.Nonce {
+		// Mined in between, perhaps: the receipt has the last word.
+		again, err := c.Status(ctx, *o.TransactionHash)
+		if err != nil || again.Mined {
+			return err
+		}
+		reason := fmt.Sprintf("%s: another transaction holds nonce %d of %s", nonceStolen, o.Nonce, o.Performer)
+		l.s.log.Error("a wallet's nonce was used by somebody else", "operation", o.ID, "wallet", o.WalletID, "nonce", o.Nonce)
+		l.s.metrics.alarms.WithLabelValues(nonceStolen).Inc()
+		return l.fail(ctx, fence, o, Broadcasting, reason)
+	}
+	l.lookedAt(o.ID, head)
+	return nil
+}
+
+// final ends an operation by its receipt at depth, with what that means for the token.
+func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, st chain.TxStatus) error {
+	if !st.Success {
+		return l.fail(ctx, fence, o, Confirming, st.RevertReason)
+	}
+	if o.Type == policy.OpDeployToken {
+		if err := l.checkDeployed(ctx, fence, c, o); err != nil {
+			return err
+		}
+	}
+	_, err := l.transition(ctx, fence, o.ID, Completed, []Status{Confirming},
+		map[string]any{"transactionHash": o.TransactionHash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed},
+		func(o *Operation, t *store.Tx) error {
+			o.BlockNumber, o.Confirmations, o.FailureReason, o.Attention = st.BlockNumber, st.Confirmations, "", ""
+			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool { return completed(token, o, l.s) })
+		})
+	return err
+}
+
+// completed is what a completed operation makes of its token.
+func completed(token *registry.Token, o *Operation, s *Service) bool {
+	switch o.Type {
+	case policy.OpDeployToken:
+		contract := tx.CreateAddress(o.Performer, o.Nonce)
+		token.Status, token.ContractAddress, token.TransactionHash = registry.TokenDeployed, &contract, o.TransactionHash
+		token.BlockNumber, token.DeployedAt = o.BlockNumber, policy.Seconds(s.now())
+	case policy.OpPause:
+		token.Status = registry.TokenPaused
+	case policy.OpUnpause:
+		token.Status = registry.TokenDeployed
+	default:
+		return false
+	}
+	return true
+}
+
+// fail ends an operation on the chain's word.
+func (l *lane) fail(ctx context.Context, fence *store.Fence, o *Operation, from Status, reason string) error {
+	_, err := l.transition(ctx, fence, o.ID, Failed, []Status{from}, map[string]any{"reason": reason, "transactionHash": o.TransactionHash.String()},
+		func(o *Operation, t *store.Tx) error {
+			o.FailureReason, o.Attention = reason, ""
+			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool {
+				failed := o.Type == policy.OpDeployToken && token.DeployOperationID == o.ID && token.Status == registry.TokenDeploying
+				if failed {
+					token.Status = registry.TokenFailed
+				}
+				return failed
+			})
+		})
+	return err
+}
+
+// stageToken puts a change of the operation's token into the same transaction.
+func (s *Service) stageToken(ctx context.Context, t *store.Tx, o *Operation, change func(*registry.Token) bool) error {
+	if o.Type != policy.OpDeployToken && o.Type != policy.OpPause && o.Type != policy.OpUnpause {
+		return nil
+	}
+	token, rev, err := s.registry.TokenAt(ctx, o.TokenID)
+	if err != nil {
+		return err
+	}
+	if change(token) {
+		s.registry.StageToken(t, token, rev)
+	}
+	return nil
+}
+
+// checkDeployed compares the code on the chain with the template's, its immutables at the intended values.
+// Code that differs can only be a node's lie: the operation stays, for a person to look at.
+func (l *lane) checkDeployed(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation) error {
+	body, _, ok, err := l.s.store.Get(ctx, store.OpIntent(o.ID))
+	if err != nil || !ok {
+		return fmt.Errorf("operation: the intent of %s: %w", o.ID, err)
+	}
+	i, err := policy.ParseIntent(body)
+	if err != nil {
+		return err
+	}
+	template, ok := qrc20.TemplateByID(i.Token.TemplateID)
+	if !ok {
+		return fmt.Errorf("operation: template %s of %s is not known", i.Token.TemplateID, o.ID)
+	}
+	contract := tx.CreateAddress(o.Performer, o.Nonce)
+	code, err := c.Code(ctx, contract)
+	if err != nil {
+		return err
+	}
+	p := i.Params
+	err = template.CheckCode(code, qrc20.DeployArgs{Name: *p.Name, Symbol: *p.Symbol, Decimals: *p.Decimals, Cap: p.Cap.Big(),
+		InitialSupply: p.InitialSupply.Big(), Mintable: *p.Mintable, Burnable: *p.Burnable, Admin: *p.Admin})
+	if err == nil {
+		return nil
+	}
+	attention := fmt.Sprintf("the code at %s is not the template's: %s", contract, err)
+	l.s.metrics.alarms.WithLabelValues("CODE_DIFFERS").Inc()
+	if _, werr := l.change(ctx, fence, o.ID, func(o *Operation, _ *store.Tx) (bool, error) {
+		changed := o.Attention != attention
+		o.Attention = attention
+		return changed, nil
+	}); werr != nil {
+		return werr
+	}
+	return err
+}

@@ -1,0 +1,270 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/qrc20"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// facts is what the chain says about a plan. Fields that its type does not need stay zero.
+type facts struct {
+	balance   *big.Int // of the performer, in wei
+	fees      chain.Fees
+	gas       uint64             // estimate; 0 if the call would revert
+	revert    *chain.RevertError // why it would
+	holds     bool               // the performer holds the role that the call needs
+	held      bool               // the subject holds the role to revoke
+	paused    bool
+	supply    policy.Amount
+	owned     policy.Amount // the source's balance of the token
+	allowance policy.Amount // what the performer may take of it
+}
+
+// neededRole is the role that the contract asks of the performer; empty: none.
+func neededRole(t policy.OperationType) qrc20.Role {
+	switch t {
+	case policy.OpMint:
+		return qrc20.Minter
+	case policy.OpBurn:
+		return qrc20.Burner
+	case policy.OpGrantRole, policy.OpRevokeRole:
+		return qrc20.Admin
+	case policy.OpPause, policy.OpUnpause:
+		return qrc20.Pauser
+	case policy.OpFreeze, policy.OpUnfreeze:
+		return qrc20.Freezer
+	case policy.OpAllowlistAdd, policy.OpAllowlistRemove:
+		return qrc20.ComplianceOperator
+	}
+	return ""
+}
+
+// checkFacts asks the chain and refuses what it would refuse: 1304, 1705 to 1708, 1713, 1714, 1709. It
+// leaves the plan's fees behind. What it sees may be different when the transaction is mined: it spares
+// people's approvals, it protects nothing.
+func (s *Service) checkFacts(ctx context.Context, p *plan) error {
+	f, err := s.facts(ctx, p)
+	if err != nil {
+		return err
+	}
+	gas := p.lowest
+	if f.revert == nil {
+		gas = withMargin(f.gas, p.lowest, p.highest)
+	}
+	if err := s.setFees(p, f, gas); err != nil {
+		return err
+	}
+	if short := new(big.Int).Sub(p.fees.cap.Big(), f.balance); short.Sign() > 0 {
+		return &registry.Refusal{Type: registry.TxInsufficientFunds,
+			Message: fmt.Sprintf("wallet %s (%s) has %s wei and cannot pay the fee cap of %s wei; send it %s wei more", p.wallet.ID, p.wallet.Address, f.balance, p.fees.cap, short),
+			Details: map[string]any{"address": p.wallet.Address.String(), "balance": f.balance.String(), "feeCap": p.fees.cap.String(), "shortfall": short.String()}}
+	}
+	if err := s.checkSupply(p, f); err != nil {
+		return err
+	}
+	if err := p.checkRole(f); err != nil {
+		return err
+	}
+	if err := p.checkBalance(f); err != nil {
+		return err
+	}
+	if f.paused {
+		return registry.Refuse(registry.ComplianceFailed, "token %s is paused", p.token.ID)
+	}
+	if f.revert == nil {
+		if f.gas > p.highest {
+			return registry.Refuse(registry.ComplianceFailed, "%s would need %d gas, more than the %d that its template allows", p.request.Type, f.gas, p.highest)
+		}
+		return nil
+	}
+	if p.request.Type == policy.OpDeployToken {
+		return registry.Refuse(registry.DeploymentFailed, "the deployment of token %s would revert: %s", p.token.ID, f.revert.Reason)
+	}
+	return registry.Refuse(registry.ComplianceFailed, "%s of token %s would revert: %s", p.request.Type, p.token.ID, f.revert.Reason)
+}
+
+// facts asks everything at once: the questions do not depend on each other.
+func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
+	to, data, err := s.call(p)
+	if err != nil {
+		return nil, err
+	}
+	f := &facts{holds: true, held: true}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { f.balance, err = p.chain.Balance(ctx, p.wallet.Address); return err })
+	g.Go(func() (err error) { f.fees, err = p.chain.Fees(ctx, p.request.FeeStrategy); return err })
+	g.Go(func() error {
+		gas, err := p.chain.EstimateGas(ctx, p.wallet.Address, to, data)
+		if errors.As(err, &f.revert) {
+			return nil
+		}
+		f.gas = gas
+		return err
+	})
+	if role := neededRole(p.request.Type); role != "" {
+		g.Go(func() (err error) {
+			f.holds, err = s.registry.HasRole(ctx, p.token, role, p.wallet.Address)
+			return err
+		})
+	}
+	switch p.request.Type {
+	case policy.OpMint:
+		g.Go(func() (err error) { f.supply, err = s.registry.TotalSupply(ctx, p.token); return err })
+	case policy.OpBurn, policy.OpTransfer:
+		g.Go(func() (err error) { f.owned, err = s.registry.BalanceOf(ctx, p.token, p.from.address); return err })
+		if p.from.address != p.wallet.Address {
+			g.Go(func() (err error) {
+				f.allowance, err = s.registry.Allowance(ctx, p.token, p.from.address, p.wallet.Address)
+				return err
+			})
+		}
+	case policy.OpRevokeRole:
+		g.Go(func() (err error) {
+			f.held, err = s.registry.HasRole(ctx, p.token, p.role, p.subject.address)
+			return err
+		})
+	}
+	if t := p.request.Type; t == policy.OpMint || t == policy.OpBurn || t == policy.OpTransfer {
+		g.Go(func() (err error) { f.paused, err = s.registry.Paused(ctx, p.token); return err })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// call is what the plan's transaction calls: built as the seal will build it, from an intent.
+func (s *Service) call(p *plan) (*tx.Address, []byte, error) {
+	p.fees.cap = policy.MaxAmount()
+	i, err := s.intent(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.lowest, p.highest = boundsOf(i)
+	u, err := i.Transaction(0, p.lowest, big.NewInt(1), new(big.Int))
+	if err != nil {
+		return nil, nil, registry.Refuse(registry.Validation, "%s of token %s makes no transaction: %s", p.request.Type, p.token.ID, err)
+	}
+	return u.To, u.Data, nil
+}
+
+// withMargin is the gas limit for an estimate: a quarter more, for the state may change until the
+// transaction is mined, within the bounds.
+func withMargin(estimate, lowest, highest uint64) uint64 {
+	return min(max(estimate+estimate/4, lowest), highest)
+}
+
+// setFees computes the fee cap: four times what the transaction costs now, at most the smallest MAX_FEE in
+// scope or else the network's default; if it does not fit once, policy denies it.
+func (s *Service) setFees(p *plan, f *facts, gas uint64) error {
+	once, err := policy.AmountFromBig(new(big.Int).Mul(f.fees.MaxFee, new(big.Int).SetUint64(gas)))
+	if err != nil {
+		return fmt.Errorf("operation: fees of %s: %w", p.network.Name, err)
+	}
+	wanted, _ := once.Mul(4)
+	limit, rule := p.network.DefaultMaxFee, (*policy.InForce)(nil)
+	for _, in := range s.policiesOf(p) {
+		for _, r := range in.Policy.Rules {
+			if r.Type == policy.RuleMaxFee && r.Amount != nil && (rule == nil || r.Amount.Cmp(limit) < 0) {
+				limit, rule = *r.Amount, in
+			}
+		}
+	}
+	p.fees = fees{gas: gas, maxFee: f.fees.MaxFee, tip: f.fees.Tip, cap: wanted}
+	if wanted.Cmp(limit) > 0 {
+		p.fees.cap = limit
+	}
+	p.fees.once, p.fees.limit, p.fees.rule = once, limit, rule
+	return nil
+}
+
+// feeDenial is the verdict that one unbumped transaction does not fit the fee cap, if that is so.
+func (p *plan) feeDenial() (policy.Verdict, bool) {
+	if p.fees.once.Cmp(p.fees.cap) <= 0 {
+		return policy.Verdict{}, false
+	}
+	o := policy.RuleOutcome{Rule: policy.RuleMaxFee, Outcome: policy.Deny, Limit: p.fees.limit.String(), Requested: p.fees.once.String(),
+		Message: fmt.Sprintf("one transaction costs up to %s wei now, more than the fee limit of %s wei", p.fees.once, p.fees.limit)}
+	if in := p.fees.rule; in != nil {
+		o.PolicyID, o.PolicyVersion = in.Policy.ID, in.Policy.Version
+	}
+	return policy.Verdict{Outcome: policy.Deny, Rules: []policy.RuleOutcome{o}, Reported: &o}, true
+}
+
+// checkSupply: 1705. Mints that are authorized and not mined count, and the requester's own pending ones.
+func (s *Service) checkSupply(p *plan, f *facts) error {
+	limit := p.token.SupplyPolicy.MaxSupply
+	if p.request.Type != policy.OpMint || limit.Is0() {
+		return nil
+	}
+	var pending policy.Amount
+	s.index.each(func(o *Operation, _ int64) bool {
+		unmined := o.Status == Signed || o.Status == Broadcasting || (o.Authorized && o.Status.beforeSignature())
+		own := o.Status.beforeSignature() && o.RequestedBy == p.requester
+		if o.Type == policy.OpMint && o.TokenID == p.token.ID && o.Amount != nil && (unmined || own) {
+			pending, _ = pending.Add(*o.Amount)
+		}
+		return true
+	})
+	sum, fits := f.supply.Add(pending)
+	if fits {
+		sum, fits = sum.Add(p.amount)
+	}
+	if fits && sum.Cmp(limit) <= 0 {
+		return nil
+	}
+	return &registry.Refusal{Type: registry.SupplyExceeded,
+		Message: fmt.Sprintf("minting %s would pass the maximum supply of %s: %s exist and %s are pending", p.amount, limit, f.supply, pending),
+		Details: map[string]any{"maxSupply": limit.String(), "totalSupply": f.supply.String(), "pending": pending.String(), "requested": p.amount.String()}}
+}
+
+// checkRole: 1706 to 1708.
+func (p *plan) checkRole(f *facts) error {
+	if !f.holds {
+		kind := registry.RoleRequired
+		switch p.request.Type {
+		case policy.OpMint:
+			kind = registry.MintNotAllowed
+		case policy.OpBurn:
+			kind = registry.BurnNotAllowed
+		}
+		role := neededRole(p.request.Type)
+		return &registry.Refusal{Type: kind,
+			Message: fmt.Sprintf("wallet %s (%s) of vault account %s does not hold %s on token %s", p.wallet.ID, p.wallet.Address, p.wallet.VaultAccountID, role, p.token.ID),
+			Details: map[string]any{"role": string(role), "address": p.wallet.Address.String()}}
+	}
+	if !f.held {
+		return &registry.Refusal{Type: registry.RoleRequired,
+			Message: fmt.Sprintf("%s does not hold %s on token %s, so it cannot be revoked", p.subject.address, p.role, p.token.ID),
+			Details: map[string]any{"role": string(p.role), "address": p.subject.address.String(), "subject": true}}
+	}
+	return nil
+}
+
+// checkBalance: 1713 for what the source has.
+func (p *plan) checkBalance(f *facts) error {
+	if !p.from.given {
+		return nil
+	}
+	refuse := func(have policy.Amount, format string, args ...any) error {
+		return &registry.Refusal{Type: registry.InvalidTokenAmount, Message: fmt.Sprintf(format, args...),
+			Details: map[string]any{"available": have.String(), "requested": p.amount.String(), "address": p.from.address.String(), "balance": true}}
+	}
+	if p.amount.Cmp(f.owned) > 0 {
+		return refuse(f.owned, "%s holds %s base units of token %s, less than %s", p.from.address, f.owned, p.token.ID, p.amount)
+	}
+	if p.from.address != p.wallet.Address && p.amount.Cmp(f.allowance) > 0 {
+		return refuse(f.allowance, "%s allows wallet %s (%s) to take %s base units of token %s, less than %s",
+			p.from.address, p.wallet.ID, p.wallet.Address, f.allowance, p.token.ID, p.amount)
+	}
+	return nil
+}

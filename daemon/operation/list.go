@@ -1,0 +1,179 @@
+package operation
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// ErrCursor says that a text is not a cursor that List gave.
+var ErrCursor = errors.New("operation: not a cursor")
+
+// Filter narrows a list; empty fields do not.
+type Filter struct {
+	TokenID     string
+	Type        policy.OperationType
+	Status      Status
+	RequestedBy string // a person's name
+	// AwaitingApprovalBy is a person's name: operations that wait for approvals of a group that the person
+	// is of now, that the person did not request and has not decided on.
+	AwaitingApprovalBy string
+}
+
+// Get is one operation with its intent and decisions; an unknown one is TX_NOT_FOUND.
+func (s *Service) Get(ctx context.Context, id string) (*Operation, error) {
+	o, _, err := s.load(ctx, id)
+	return o, err
+}
+
+// load reads an operation whole, and the revision of its state.
+func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error) {
+	if !store.ValidID(IDPrefix, id) {
+		return nil, 0, unknown(id)
+	}
+	prefix := strings.TrimSuffix(store.OpState(id), "state")
+	p, err := s.store.List(ctx, prefix, store.ListOptions{})
+	if err != nil {
+		return nil, 0, err
+	}
+	var o *Operation
+	var rev int64
+	var intent []byte
+	var decisions []Decision
+	for _, kv := range p.KVs {
+		switch rest := kv.Key[len(prefix):]; {
+		case rest == "state":
+			if o, err = decode(kv.Value); err != nil {
+				return nil, 0, err
+			}
+			rev = kv.ModRevision
+		case rest == "intent":
+			intent = kv.Value
+		case strings.HasPrefix(rest, "decision/"):
+			ds, err := decodeDecisions(kv.Value)
+			if err != nil {
+				return nil, 0, fmt.Errorf("%s: %w", kv.Key, err)
+			}
+			decisions = append(decisions, ds...)
+		}
+	}
+	if o == nil {
+		return nil, 0, unknown(id)
+	}
+	slices.SortStableFunc(decisions, func(a, b Decision) int { return int(a.Sequence) - int(b.Sequence) })
+	o.Intent, o.Decisions = intent, decisions
+	s.countConfirmations(o)
+	return o, rev, nil
+}
+
+// countConfirmations counts from the newest head that this process has seen: a state is not rewritten at
+// every block.
+func (s *Service) countConfirmations(o *Operation) {
+	if o.Status != Confirming || o.BlockNumber == 0 {
+		return
+	}
+	if head := s.heads.last(o.Network); head >= o.BlockNumber {
+		o.Confirmations = max(o.Confirmations, head-o.BlockNumber+1)
+	}
+}
+
+func unknown(id string) error {
+	return registry.Refuse(registry.TxNotFound, "there is no operation %q; GET /v1/token-operations lists them", id)
+}
+
+// List is the operations that f admits, newest first: at most limit (≤ 200) after offset of them, or after
+// the cursor of an earlier page (offset then counts from there). total is how many there are in all; next is
+// empty on the last page. Intents and the reasons of decisions are left out. ErrCursor, or the store's errors.
+func (s *Service) List(ctx context.Context, f Filter, limit, offset int, cursor string) (ops []*Operation, total int, next string, err error) {
+	if cursor != "" && !store.ValidID(IDPrefix, cursor) {
+		return nil, 0, "", fmt.Errorf("%w: %q", ErrCursor, cursor)
+	}
+	if err := s.index.ready(ctx); err != nil {
+		return nil, 0, "", err
+	}
+	limit = min(limit, 2*store.MaxTxOps)
+	ids, total := s.index.find(f, s.awaiting(f.AwaitingApprovalBy), cursor, offset, limit+1)
+	if len(ids) > limit {
+		ids = ids[:limit]
+		next = ids[limit-1]
+	}
+	ops = make([]*Operation, 0, len(ids))
+	for chunk := range slices.Chunk(ids, store.MaxTxOps) {
+		keys := make([]string, len(chunk))
+		for i, id := range chunk {
+			keys[i] = store.OpState(id)
+		}
+		kvs, _, err := s.store.GetMany(ctx, keys...)
+		if err != nil {
+			return nil, 0, "", err
+		}
+		for _, kv := range kvs {
+			o, err := decode(kv.Value)
+			if err != nil {
+				return nil, 0, "", fmt.Errorf("%s: %w", kv.Key, err)
+			}
+			s.countConfirmations(o)
+			ops = append(ops, o)
+		}
+	}
+	return ops, total, next, nil
+}
+
+// awaiting tells whether an open operation waits for the person.
+func (s *Service) awaiting(person string) func(*Operation) bool {
+	if person == "" {
+		return nil
+	}
+	return func(o *Operation) bool {
+		return o.Status == PendingAuthorization && o.RequestedBy != person && !o.decided(person) && s.approves(o, person)
+	}
+}
+
+// find walks the rows, newest first. awaits, if not nil, looks at open operations only.
+func (x *index) find(f Filter, awaits func(*Operation) bool, after string, skip, limit int) (ids []string, total int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	token, requester := x.hash(f.TokenID), x.hash(f.RequestedBy)
+	kind, status := slices.Index(policy.OperationTypes(), f.Type), slices.Index(Statuses(), f.Status)
+	for _, r := range slices.Backward(x.rows) {
+		if (f.TokenID != "" && r.token != token) || (f.RequestedBy != "" && r.requester != requester) ||
+			(f.Type != "" && int(r.kind) != kind) || (f.Status != "" && int(r.status) != status) {
+			continue
+		}
+		if awaits != nil {
+			if e, ok := x.open[r.id]; !ok || !awaits(e.op) {
+				continue
+			}
+		}
+		total++
+		if after != "" && r.id >= after {
+			continue
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		if len(ids) < limit {
+			ids = append(ids, r.id)
+		}
+	}
+	return ids, total
+}
+
+func encodeDecisions(ds []Decision) ([]byte, error) { return json.Marshal(ds) }
+
+// decodeDecisions reads one person's decisions: one, or an approval and the rejection after it.
+func decodeDecisions(b []byte) ([]Decision, error) {
+	var ds []Decision
+	if err := json.Unmarshal(b, &ds, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("operation: stored decision: %w", err)
+	}
+	return ds, nil
+}

@@ -1,0 +1,114 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// DefaultTTL is how long an operation may wait for approvals and a signature when nothing else is asked.
+const DefaultTTL = 24 * time.Hour
+
+// MaxPending is how many operations of one key may wait for approvals at once (spec/api.md, “pending”).
+const MaxPending = 64
+
+// Sealer is the part of the seal's socket that operations ask; *seal.Client is one. Every call repeated
+// with the same arguments MUST give its first answer.
+type Sealer interface {
+	Decide(context.Context, *policy.Envelope) (*seal.Recorded, error)
+	Cancel(ctx context.Context, operationID, reason string) (*seal.Recorded, error)
+	Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error)
+	Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error)
+}
+
+// Deps is what operations stand on.
+type Deps struct {
+	Store    *store.Store
+	Registry *registry.Service
+	Seal     Sealer
+	// Chains are the networks of the config, by name.
+	Chains     map[string]*chain.Client
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	TTL        time.Duration    // 0: DefaultTTL
+	MaxPending int              // 0: MaxPending
+	Now        func() time.Time // nil: the system's clock
+}
+
+// Service is the operations of this appliance. Safe for concurrent use.
+type Service struct {
+	store      *store.Store
+	registry   *registry.Service
+	seal       Sealer
+	chains     map[string]*chain.Client
+	log        *slog.Logger
+	ttl        time.Duration
+	maxPending int
+	now        func() time.Time
+	metrics    *metrics
+	index      *index
+	heads      *heads
+	askers     sync.Map // asker → registry.Actor: who caused a record of the ledger that is on its way
+}
+
+// New makes the service and registers it with the registry's follower, so it must be called before that
+// runs. Lists and the worker need Run.
+func New(d Deps) (*Service, error) {
+	if d.Store == nil || d.Registry == nil || d.Seal == nil || d.Log == nil {
+		return nil, errors.New("operation: store, registry, seal and log are needed")
+	}
+	s := &Service{
+		store: d.Store, registry: d.Registry, seal: d.Seal, chains: d.Chains, log: d.Log, ttl: d.TTL,
+		maxPending: d.MaxPending, now: d.Now, index: newIndex(d.Store, d.Log), heads: newHeads(d.Chains, d.Log),
+	}
+	if s.ttl <= 0 {
+		s.ttl = DefaultTTL
+	}
+	if s.maxPending <= 0 {
+		s.maxPending = MaxPending
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	m, err := newMetrics(d.Registerer, s.index)
+	if err != nil {
+		return nil, err
+	}
+	s.metrics = m
+	d.Registry.OnBatch(s.carry)
+	return s, nil
+}
+
+// Run keeps the lists up to date until ctx ends. Every process that serves runs it.
+func (s *Service) Run(ctx context.Context) error {
+	s.index.run(ctx)
+	return nil
+}
+
+// commit writes a changed operation and takes it in. o was read at rev, in state before.
+func (s *Service) commit(ctx context.Context, t *store.Tx, o *Operation, rev int64, before *Operation) error {
+	wasClosed := before != nil && before.closed()
+	o.stage(t, rev, wasClosed)
+	at, err := t.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	s.metrics.moved(before, o)
+	s.index.put(o, at)
+	return nil
+}
+
+// lostRace reports whether a commit failed only because somebody else changed what it compared.
+func lostRace(err error) bool {
+	return errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrIdempotencyLost)
+}

@@ -1,0 +1,286 @@
+package operation
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/qrc20"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// unsignedStates are those from which an operation can be signed, or end without.
+var unsignedStates = []Status{PendingSignature, Queued}
+
+// storedTx is a signed transaction in the store.
+type storedTx struct {
+	Raw   []byte  `json:"raw"`
+	Hash  tx.Hash `json:"hash"`
+	Nonce uint64  `json:"nonce"`
+}
+
+// sign has the seal authorize and sign an operation, and writes the bytes: whatever a crash left, it reads
+// where the operation is and goes on from there.
+func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
+	o := e.op
+	if !o.Authorized && !l.s.now().Before(o.ExpiresAt) {
+		return l.expire(ctx, fence, e)
+	}
+	if o.Status == Approved {
+		var err error
+		if o, err = l.transition(ctx, fence, o.ID, PendingSignature, []Status{Approved}, nil, nil); err != nil {
+			return err
+		}
+		if o.Status != PendingSignature {
+			return nil
+		}
+	}
+	body, _, ok, err := l.s.store.Get(ctx, store.OpIntent(o.ID))
+	if err != nil || !ok {
+		return errors.Join(err, missing(ok, "the intent of "+o.ID))
+	}
+	i, err := policy.ParseIntent(body)
+	if err != nil {
+		return fmt.Errorf("operation: stored intent of %s: %w", o.ID, err)
+	}
+	r := seal.AuthorizeRequest{OperationID: o.ID, Intent: body}
+	if a, ok := l.s.authorization(o.ID); ok {
+		r.GasLimit, r.MaxFee, r.Tip = a.GasLimit, a.MaxFee, a.Tip
+	} else if why, err := l.s.propose(ctx, o, i, &r); err != nil {
+		return err
+	} else if why != "" {
+		return l.end(ctx, o, end{Failed, why})
+	}
+	result, err := l.s.seal.Authorize(ctx, r)
+	if err != nil {
+		return l.notAuthorized(ctx, fence, o, i, err)
+	}
+	if result.Verdict != nil {
+		l.s.metrics.judged("signing", *result.Verdict)
+	}
+	return l.keep(ctx, fence, o, i, result)
+}
+
+func missing(ok bool, what string) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("operation: %s is not in the store", what)
+}
+
+// fees are what an authorization offers.
+type authorized struct {
+	GasLimit    uint64
+	MaxFee, Tip policy.Amount
+}
+
+// authorization is the ledger's authorization of an operation, if it is known here.
+func (s *Service) authorization(id string) (authorized, bool) {
+	r, ok := s.registry.Fold().Operation(id)
+	if !ok || r.Authorized == nil {
+		return authorized{}, false
+	}
+	return authorized{r.Authorized.GasLimit, r.Authorized.MaxFee, r.Authorized.Tip}, true
+}
+
+// keep writes the signed bytes, if none are there, and the state that says so.
+func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *policy.Intent, r *seal.AuthorizeResult) error {
+	if tx.HashOf(r.RawTx) != r.TxHash {
+		return fmt.Errorf("operation: the seal says that the transaction of %s is %s, its bytes are %s", o.ID, r.TxHash, tx.HashOf(r.RawTx))
+	}
+	signed, err := tx.Decode(i.Scheme.Kind(), r.RawTx)
+	if err != nil {
+		return fmt.Errorf("operation: the transaction of %s: %w", o.ID, err)
+	}
+	b, err := json.Marshal(storedTx{r.RawTx, r.TxHash, signed.Nonce})
+	if err != nil {
+		return err
+	}
+	_, err = l.transition(ctx, fence, o.ID, Signed, unsignedStates,
+		map[string]any{"transactionHash": r.TxHash.String(), "nonce": signed.Nonce, "ledgerSequence": r.Sequence},
+		func(o *Operation, t *store.Tx) error {
+			t.PutIfAbsent(store.OpTx(o.ID, 1), b)
+			o.TransactionHash, o.Nonce, o.Attention = &r.TxHash, signed.Nonce, ""
+			return nil
+		})
+	return err
+}
+
+// notAuthorized does what an answer of the seal other than yes asks for. An error is tried again.
+func (l *lane) notAuthorized(ctx context.Context, fence *store.Fence, o *Operation, i *policy.Intent, cause error) error {
+	kind, ok := seal.KindOf(cause)
+	if !ok {
+		return cause
+	}
+	switch kind {
+	case seal.KindDenied:
+		l.s.metrics.judged("signing", policy.Verdict{Outcome: policy.Deny, Reported: &policy.RuleOutcome{Rule: ruleOf(message(cause))}})
+		if !l.s.now().Before(o.ExpiresAt) {
+			return l.end(ctx, o, expiry(o))
+		}
+		return l.end(ctx, o, end{Rejected, message(cause)})
+	case seal.KindInvalid:
+		return l.end(ctx, o, end{Failed, "the seal refuses it: " + message(cause)})
+	case seal.KindQueued:
+		_, err := l.transition(ctx, fence, o.ID, Queued, []Status{PendingSignature}, map[string]any{"reason": message(cause)}, nil)
+		return err
+	case seal.KindWait:
+		if l.s.complete(o, i) {
+			return cause // a delay runs
+		}
+		_, err := l.transition(ctx, fence, o.ID, PendingAuthorization, unsignedStates, map[string]any{"reason": message(cause)}, nil)
+		return err
+	}
+	return cause // sealed, clock, store, hsm, busy, or excluded by what is being carried in
+}
+
+// ruleOf is the rule that a denial's message begins with.
+func ruleOf(text string) policy.RuleType {
+	for i, c := range text {
+		if c == ':' {
+			return policy.RuleType(text[:i])
+		}
+		if (c < 'A' || c > 'Z') && c != '_' {
+			break
+		}
+	}
+	return ""
+}
+
+// complete reports whether no approval is missing, as far as the ledger was followed.
+func (s *Service) complete(o *Operation, i *policy.Intent) bool {
+	record, _ := s.registry.Fold().Operation(o.ID)
+	return s.judge(i, o.IntentDigest, record.Decisions).ApprovalsComplete()
+}
+
+// recheck approves an operation whose approvals became complete by something other than a decision: a
+// changed policy, a changed charter, a decision that came while the seal was asked.
+func (l *lane) recheck(ctx context.Context, fence *store.Fence, e entry) error {
+	body, _, ok, err := l.s.store.Get(ctx, store.OpIntent(e.op.ID))
+	if err != nil || !ok {
+		return errors.Join(err, missing(ok, "the intent of "+e.op.ID))
+	}
+	i, err := policy.ParseIntent(body)
+	if err != nil {
+		return fmt.Errorf("operation: stored intent of %s: %w", e.op.ID, err)
+	}
+	if !l.s.complete(e.op, i) {
+		return errNothingNew
+	}
+	_, err = l.transition(ctx, fence, e.op.ID, Approved, []Status{PendingAuthorization}, nil, nil)
+	return err
+}
+
+// expire ends an operation whose time is over, if the seal has not authorized it.
+func (l *lane) expire(ctx context.Context, _ *store.Fence, e entry) error {
+	return l.end(ctx, e.op, expiry(e.op))
+}
+
+func expiry(o *Operation) end {
+	return end{Cancelled, "expired at " + o.ExpiresAt.Format(time.RFC3339)}
+}
+
+// end has the seal record that an operation is not to be signed. The state follows when that is carried in;
+// where the ledger holds an authorization already, the operation goes on with it.
+func (l *lane) end(ctx context.Context, o *Operation, e end) error {
+	r, err := l.s.seal.Cancel(ctx, o.ID, e.reason())
+	if err == nil {
+		return l.s.registry.WaitCarried(ctx, r.Sequence)
+	}
+	kind, ok := seal.KindOf(err)
+	if ok && (kind == seal.KindConflict || kind == seal.KindDuplicate) {
+		// Whatever excludes it is in the ledger and is being carried in.
+		return fmt.Errorf("operation: %s cannot end as %s: %w", o.ID, e.status, err)
+	}
+	return err
+}
+
+// propose asks the chain for gas limit and fees. A reason says that the transaction would not succeed.
+func (s *Service) propose(ctx context.Context, o *Operation, i *policy.Intent, r *seal.AuthorizeRequest) (why string, err error) {
+	c, ok := s.chains[o.Network]
+	if !ok {
+		return "", fmt.Errorf("operation: network %s of %s is not configured", o.Network, o.ID)
+	}
+	lowest, highest := boundsOf(i)
+	free := *i
+	free.FeeCap = policy.MaxAmount()
+	u, err := free.Transaction(nonceFor(i), lowest, big.NewInt(1), new(big.Int))
+	if err != nil {
+		return fmt.Sprintf("it makes no transaction: %s", err), nil
+	}
+	estimate, err := c.EstimateGas(ctx, i.Performer.Address, u.To, u.Data)
+	var revert *chain.RevertError
+	if errors.As(err, &revert) {
+		return "the transaction would revert: " + revert.Reason, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	fees, err := c.Fees(ctx, o.FeeStrategy)
+	if err != nil {
+		return "", err
+	}
+	r.GasLimit = withMargin(estimate, lowest, highest)
+	maxFee, tip := fees.MaxFee, fees.Tip
+	if most := new(big.Int).Div(i.FeeCap.Big(), new(big.Int).SetUint64(r.GasLimit)); maxFee.Cmp(most) > 0 {
+		maxFee = most
+	}
+	if tip.Cmp(maxFee) > 0 {
+		tip = maxFee
+	}
+	if base := new(big.Int).Sub(fees.MaxFee, fees.Tip); maxFee.Sign() == 0 || new(big.Int).Lsh(maxFee, 1).Cmp(base) < 0 {
+		return "", fmt.Errorf("operation: fees are above the fee cap %s of %s; it waits until they fall or it expires", i.FeeCap, o.ID)
+	}
+	if r.MaxFee, err = policy.AmountFromBig(maxFee); err != nil {
+		return "", err
+	}
+	r.Tip, err = policy.AmountFromBig(tip)
+	return "", err
+}
+
+// nonceFor is a nonce with which the intent makes a transaction.
+func nonceFor(i *policy.Intent) uint64 {
+	if i.Params.Nonce != nil {
+		if a, err := policy.ParseAmount(*i.Params.Nonce); err == nil {
+			return a.Big().Uint64()
+		}
+	}
+	return 0
+}
+
+// boundsOf are what the seal accepts as the gas limit.
+func boundsOf(i *policy.Intent) (lowest, highest uint64) {
+	if i.OperationType == policy.OpDeployToken {
+		if t, ok := qrc20.TemplateByID(i.Token.TemplateID); ok {
+			return t.DeployGasBounds()
+		}
+		return 0, 0
+	}
+	m := methods(i.OperationType)
+	if len(m) == 0 {
+		return 21_000, 100_000
+	}
+	if i.Params.Source != nil && *i.Params.Source != i.Performer.Address {
+		return qrc20.GasBounds(m[len(m)-1])
+	}
+	return qrc20.GasBounds(m[0])
+}
+
+// settle tells the seal that an operation is final on the chain, which frees its place.
+func (l *lane) settle(ctx context.Context, _ *store.Fence, e entry) error {
+	if e.op.TransactionHash == nil {
+		return fmt.Errorf("operation: %s is %s, authorized, and has no transaction", e.op.ID, e.op.Status)
+	}
+	r, err := l.s.seal.Settle(ctx, seal.SettleRequest{OperationID: e.op.ID, TxHash: *e.op.TransactionHash})
+	if err != nil {
+		return err
+	}
+	return l.s.registry.WaitCarried(ctx, r.Sequence)
+}

@@ -1,0 +1,173 @@
+package operation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// submitTries bounds how often a submission starts again because the token changed under it.
+const submitTries = 8
+
+// Submit checks a request in the order of spec/api.md, writes its intent and stores the operation, all in
+// one transaction with its audit entries and the answer to its idempotency key. The operation that it
+// returns waits for approvals, or is approved where policy asks for none. Refusals are *registry.Refusal;
+// a denial by policy leaves an audit entry and nothing else.
+func (s *Service) Submit(ctx context.Context, a registry.Actor, r Request, idem *store.Idempotent) (*Operation, error) {
+	for try := 1; ; try++ {
+		o, err := s.submit(ctx, a, r, idem)
+		if !lostRace(err) {
+			return o, err
+		}
+		if try == submitTries {
+			return nil, fmt.Errorf("operation: token %s changed %d times while %s was being submitted: %w", r.TokenID, try, r.Type, err)
+		}
+	}
+}
+
+func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem *store.Idempotent) (*Operation, error) {
+	if err := checkShape(&r); err != nil {
+		return nil, err
+	}
+	if err := s.index.ready(ctx); err != nil {
+		return nil, err
+	}
+	p, err := s.plan(ctx, a, &r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkState(); err != nil {
+		return nil, err
+	}
+	if err := p.checkTemplate(); err != nil {
+		return nil, err
+	}
+	if err := p.checkValues(); err != nil {
+		return nil, err
+	}
+	if err := s.checkReplaces(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := s.checkPending(a); err != nil {
+		return nil, err
+	}
+	if v, denied := s.missingPolicy(p); denied {
+		return nil, s.denied(ctx, a, p, v)
+	}
+	if err := s.checkFacts(ctx, p); err != nil {
+		return nil, err
+	}
+	if v, denied := p.feeDenial(); denied {
+		return nil, s.denied(ctx, a, p, v)
+	}
+	intent, err := s.intent(p)
+	if err != nil {
+		return nil, err
+	}
+	body, err := intent.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("operation: the intent of %s: %w", p.id, err)
+	}
+	verdict := s.judge(intent, policy.DigestOf(body), nil)
+	s.metrics.judged("submission", verdict)
+	if verdict.Outcome != policy.Allow && verdict.Outcome != policy.Wait {
+		return nil, s.denied(ctx, a, p, verdict)
+	}
+	return s.create(ctx, a, p, intent, body, verdict, idem)
+}
+
+// create writes the operation.
+func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent *policy.Intent, body []byte, v policy.Verdict, idem *store.Idempotent) (*Operation, error) {
+	o := p.operation(intent, policy.DigestOf(body), v)
+	o.CredentialID = a.CredentialID
+	now := s.now()
+	o.CreatedAt = moment(now)
+	if twin := s.twin(o); twin != "" {
+		o.Attention = fmt.Sprintf("equal in type, token, amount and recipient to operation %s, which is still open", twin)
+	}
+	next := PendingAuthorization
+	if v.ApprovalsComplete() {
+		next = Approved
+	}
+	for _, to := range []Status{Submitted, next} {
+		if err := o.move(to, now); err != nil {
+			return nil, err
+		}
+	}
+	t := s.store.Tx()
+	t.PutIfAbsent(store.OpIntent(o.ID), body)
+	if o.Type == policy.OpDeployToken {
+		token := *p.token
+		token.Status, token.DeployOperationID = registry.TokenDeploying, o.ID
+		s.registry.StageToken(t, &token, p.tokenRev)
+	}
+	t.Audit(o.draft(a, Submitted.action(), map[string]any{
+		"intentDigest": string(o.IntentDigest), "performer": o.Performer.String(), "expiresAt": o.ExpiresAt.Format(time.RFC3339),
+	}))
+	t.Audit(o.draft(a, next.action(), map[string]any{
+		"policyId": o.PolicyID, "policyVersion": o.PolicyVersion, "requiredApprovals": o.RequiredApprovals, "approvalGroup": o.ApprovalGroup,
+	}))
+	o.Intent = body
+	t.Idempotent(idem, o)
+	if err := s.commit(ctx, t, o, 0, nil); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// denied writes the audit entry of a denial and makes the refusal that tells of it.
+func (s *Service) denied(ctx context.Context, a registry.Actor, p *plan, v policy.Verdict) error {
+	o := p.operation(nil, "", v)
+	details := map[string]any{}
+	message := "policy denies it"
+	if r := v.Reported; r != nil {
+		details = map[string]any{"rule": string(r.Rule), "limit": r.Limit, "used": r.Used, "requested": r.Requested}
+		message = fmt.Sprintf("%s: %s", r.Rule, r.Message)
+		if r.PolicyID != "" {
+			details["policyId"], details["policyVersion"] = r.PolicyID, r.PolicyVersion
+			message = fmt.Sprintf("policy %s version %d, %s", r.PolicyID, r.PolicyVersion, message)
+		}
+	}
+	meta := map[string]any{"message": message}
+	for k, val := range details {
+		meta[k] = val
+	}
+	if o.Amount != nil {
+		meta["amount"] = o.Amount.String()
+	}
+	d := o.draft(a, "operation.denied", meta)
+	d.ResourceType, d.ResourceID = "token", o.TokenID
+	t := s.store.Tx()
+	details["auditId"] = t.Audit(d)
+	if _, err := t.Commit(ctx); err != nil {
+		return err
+	}
+	return &registry.Refusal{Type: registry.PolicyDenied, Message: message, Details: details}
+}
+
+// twin is an open operation that asks for the same, or empty.
+func (s *Service) twin(o *Operation) (id string) {
+	same := func(a, b any) bool { return a == b }
+	s.index.each(func(other *Operation, _ int64) bool {
+		if other.Type == o.Type && other.TokenID == o.TokenID && !other.Status.Terminal() &&
+			same(of(other.Amount), of(o.Amount)) && same(of(other.Recipient), of(o.Recipient)) &&
+			same(of(other.From), of(o.From)) && same(of(other.Subject), of(o.Subject)) && other.Role == o.Role &&
+			other.ID > id {
+			id = other.ID
+		}
+		return true
+	})
+	return id
+}
+
+// of is what p points to, or the zero value.
+func of[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}

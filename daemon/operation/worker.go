@@ -1,0 +1,136 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// laneTasks is how many steps of one lane run at once; worker-wide it is workerTasks, so that many lanes
+// do not ask the seal and the nodes more than they can answer.
+const (
+	laneTasks   = 16
+	workerTasks = 64
+)
+
+// worker drives the lanes of this process.
+type worker struct {
+	s     *Service
+	tasks chan struct{} // holds a token for each running step
+
+	mu    sync.Mutex
+	lanes map[string]*lane
+	work  sync.WaitGroup
+}
+
+// RunWorker takes operations through their states until ctx ends, for every wallet whose lane this process
+// holds. Run must be running beside it. It waits until the ledger is carried in.
+func (s *Service) RunWorker(ctx context.Context) error {
+	if err := s.index.ready(ctx); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	if err := s.registry.WaitReady(ctx); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	w := &worker{s: s, tasks: make(chan struct{}, workerTasks), lanes: map[string]*lane{}}
+	defer w.work.Wait()
+	// Hooks cannot be taken back; this one does nothing once ctx has ended.
+	s.index.onChange(func(o *Operation) { w.wake(ctx, o.WalletID) })
+	for network := range s.chains {
+		w.work.Go(func() {
+			s.heads.watch(ctx, network,
+				func(ctx context.Context) error {
+					return s.index.await(ctx, func() bool { return s.onTheirWay(network) })
+				},
+				func() { w.wakeNetwork(network) })
+		})
+	}
+	var wallets []string
+	s.index.each(func(o *Operation, _ int64) bool { wallets = append(wallets, o.WalletID); return true })
+	for _, id := range wallets {
+		w.wake(ctx, id)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// onTheirWay reports whether a signed transaction of the network is not final yet.
+func (s *Service) onTheirWay(network string) (found bool) {
+	s.index.each(func(o *Operation, _ int64) bool {
+		found = o.Network == network && o.Status.released()
+		return !found
+	})
+	return found
+}
+
+// wake has a wallet's lane look at its operations; a lane that does not run is started.
+func (w *worker) wake(ctx context.Context, walletID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	l, ok := w.lanes[walletID]
+	if !ok {
+		l = newLane(w, walletID)
+		w.lanes[walletID] = l
+		w.work.Go(func() { l.run(ctx) })
+	}
+	l.poke()
+}
+
+func (w *worker) wakeNetwork(network string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.lanes {
+		l.poke()
+	}
+}
+
+// ended takes an idle lane off the list and reports whether it may stop: not if work came in between.
+func (w *worker) ended(l *lane) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.s.index.lane(l.wallet)) > 0 {
+		return false
+	}
+	delete(w.lanes, l.wallet)
+	return true
+}
+
+// run holds the lane's fence and works while there is something to do.
+func (l *lane) run(ctx context.Context) {
+	const pause = 500 * time.Millisecond
+	for ctx.Err() == nil {
+		fence, err := l.s.store.Fence(ctx, "lane/"+l.wallet)
+		if err == nil {
+			err = l.work(ctx, fence)
+			rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			if rerr := fence.Release(rctx); rerr != nil {
+				l.s.log.Debug("lane: its fence ends with its lease only", "wallet", l.wallet, "error", rerr)
+			}
+			cancel()
+			if err == nil && l.w.ended(l) {
+				return
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if !errors.Is(err, errLaneLost) {
+			l.s.log.Warn("lane: starting again", "wallet", l.wallet, "error", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
