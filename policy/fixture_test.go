@@ -8,6 +8,7 @@ import (
 	"crypto/mldsa"
 	"crypto/sha256"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,9 @@ func amount(t testing.TB, s string) Amount {
 // signer gives everybody the same key in every run: ann signs with ECDSA, bob with Ed25519, cat
 // with ML-DSA-65, everybody else with Ed25519.
 func signer(t testing.TB, name string) *Signer {
+	if s, ok := signers.Load(name); ok {
+		return s.(*Signer)
+	}
 	seed := sha256.Sum256([]byte("key of " + name))
 	var key crypto.Signer
 	var err error
@@ -56,8 +60,12 @@ func signer(t testing.TB, name string) *Signer {
 	require.NoError(t, err)
 	s, err := NewSigner(key)
 	require.NoError(t, err)
+	signers.Store(name, s)
 	return s
 }
+
+// signers keeps what was derived once.
+var signers sync.Map
 
 func keys(t testing.TB, names ...string) []PublicKey {
 	out := []PublicKey{}

@@ -179,9 +179,11 @@ func (j *judgement) rule(p *Policy, r *Rule) {
 
 // verdict puts the outcomes in order and finds the one to report.
 func (j *judgement) verdict() Verdict {
+	// The order is total over what people see, so that no order of arguments shows.
 	slices.SortStableFunc(j.outcomes, func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.PolicyID, b.PolicyID), cmp.Compare(a.PolicyVersion, b.PolicyVersion),
-			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
+			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Limit, b.Limit),
+			cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Have, b.Have), cmp.Compare(a.Need, b.Need))
 	})
 	v := Verdict{Outcome: Allow, Rules: make([]RuleOutcome, len(j.outcomes))}
 	for n, o := range j.outcomes {
