@@ -17,7 +17,7 @@ import (
 const maxBootstrap = 64 << 10
 
 // bootstrapMark stands in the store once the first users are in: they are taken
-// once in an appliance's life, even if every user went since.
+// once in a store's life, whatever became of them since.
 const bootstrapMark = "/mw/bootstrap"
 
 // ErrBootstrap says that bootstrap.json cannot be taken.
@@ -97,33 +97,32 @@ func (u FirstUser) check() error {
 
 // Bootstrap takes the users of bootstrap.json, in one transaction, once: not
 // when it was done before, and not while there is any user. A file that is not
-// there is no error. taken says whether it was done now.
-func (s *Service) Bootstrap(ctx context.Context, path string) (taken bool, err error) {
+// there is no error.
+func (s *Service) Bootstrap(ctx context.Context, path string) error {
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrBootstrap, err)
+		return fmt.Errorf("%w: %w", ErrBootstrap, err)
 	}
 	defer file.Close()
 	b, err := io.ReadAll(io.LimitReader(file, maxBootstrap+1))
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrBootstrap, err)
+		return fmt.Errorf("%w: %w", ErrBootstrap, err)
 	}
 	f, err := ParseFirstUsers(b)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	users, err := s.store.Count(ctx, store.UserPrefix)
 	if err != nil || users > 0 {
-		return false, err
+		return err
 	}
-	err = s.takeFirstUsers(ctx, f)
-	if lostRace(err) {
-		return false, nil // another appliance did it, or it was done before
+	if err := s.takeFirstUsers(ctx, f); err != nil && !lostRace(err) {
+		return err
 	}
-	return err == nil, err
+	return nil // a race lost: another appliance did it, or it was done before
 }
 
 func (s *Service) takeFirstUsers(ctx context.Context, f *FirstUsers) error {

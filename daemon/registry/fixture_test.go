@@ -116,6 +116,7 @@ func (h *house) startChain() {
 	h.t.Cleanup(func() { node.Close() })
 	c, err := chain.Dial(h.t.Context(), chain.Network{
 		Name: network, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, RPCURLs: []string{node.URL()}, Confirmations: 2, Scheme: tx.Dilithium3, Currency: "QC",
+		Timeout: 2 * time.Second,
 	}, storetest.Logger(h.t), prometheus.NewRegistry())
 	require.NoError(h.t, err)
 	h.t.Cleanup(c.Close)

@@ -16,9 +16,11 @@ const (
 	// ledgerPage is how many batches one read asks for: at 1 MiB each it stays
 	// below what the store's connection takes.
 	ledgerPage = 32
-	// cursorEvery is how many batches may be carried before the cursor is
-	// written, while there are more to carry. Carrying one again is harmless.
-	cursorEvery = 64
+	// cursorEvery is how often the cursor is written. What was carried since is
+	// found done when it is carried again.
+	cursorEvery = time.Second
+	// cursorLast bounds the cursor's last write, when the follower ends.
+	cursorLast = 2 * time.Second
 )
 
 // errReadAgain says that the watch told less than the log holds: it is read
@@ -50,6 +52,7 @@ func (s *Service) Follow(ctx context.Context) error {
 		func() { s.credentials.run(ctx, s.store, s.log) },
 		func() { s.policies.run(ctx, s.store, s.log) },
 		func() { s.resumeWallets(ctx) },
+		func() { s.keepCursor(ctx) },
 	} {
 		running.Go(run)
 	}
@@ -121,14 +124,9 @@ func (s *Service) catchUp(ctx context.Context, done cursor) (int64, error) {
 				}
 				return 0, err
 			}
-			if s.headSequence()%cursorEvery == 0 {
-				if err := s.saveCursor(ctx); err != nil {
-					return 0, err
-				}
-			}
 		}
 		if !page.More {
-			return page.Revision, s.saveCursor(ctx)
+			return page.Revision, nil
 		}
 	}
 }
@@ -144,9 +142,6 @@ func (s *Service) takeChanges(ctx context.Context, c store.Changes) error {
 		if err := s.takeBatch(ctx, e.Key, e.Value, cursor{}); err != nil {
 			return err
 		}
-	}
-	if err := s.saveCursor(ctx); err != nil {
-		return err
 	}
 	s.progress.note(func() { s.progress.ready = s.headSequence() > 0 })
 	return nil
@@ -194,8 +189,7 @@ func (s *Service) takeBatch(ctx context.Context, key string, value []byte, done 
 			return err
 		}
 	}
-	s.last = cursor{sequence, string(digest)}
-	s.progress.note(func() { s.progress.carried = sequence })
+	s.progress.note(func() { s.progress.carried = cursor{sequence, string(digest)} })
 	return nil
 }
 
@@ -226,9 +220,36 @@ func (s *Service) headSequence() uint64 {
 	return sequence
 }
 
-func (s *Service) saveCursor(ctx context.Context) error {
-	if s.last.Sequence == 0 {
-		return nil
+// keepCursor writes how far the ledger is carried, now and then and when ctx
+// ends. It may lag: it saves the next start work, and nothing rests on it.
+func (s *Service) keepCursor(ctx context.Context) {
+	tick := time.NewTicker(cursorEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.saveCursor(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cursorLast)
+			defer cancel()
+			s.saveCursor(last)
+			return
+		}
 	}
-	return s.writeCursor(ctx, s.last)
+}
+
+func (s *Service) saveCursor(ctx context.Context) {
+	s.progress.mu.Lock()
+	c, saved := s.progress.carried, s.progress.saved
+	s.progress.mu.Unlock()
+	if c.Sequence == saved {
+		return
+	}
+	if err := s.writeCursor(ctx, c); err != nil {
+		s.log.Warn("registry: how far the ledger is carried was not written; trying again", "sequence", c.Sequence, "error", err)
+		return
+	}
+	s.progress.mu.Lock()
+	s.progress.saved = c.Sequence
+	s.progress.mu.Unlock()
 }

@@ -19,7 +19,8 @@ var errNotReady = errors.New("the ledger is not carried in yet")
 // zero value needs init.
 type progress struct {
 	mu      sync.Mutex
-	carried uint64 // the last batch whose records all stand in the store
+	carried cursor // the last batch whose records all stand in the store
+	saved   uint64 // of carried, what the cursor in the store says
 	ready   bool   // the head that stood at the start is carried in
 	fault   error  // why the follower stopped for good
 	changed chan struct{}
@@ -60,7 +61,7 @@ func (p *progress) await(ctx context.Context, reached func() bool) error {
 // store, by this process's doing or another's; an error that is [ErrLedger] if
 // the follower stopped before, or ctx's.
 func (s *Service) WaitCarried(ctx context.Context, sequence uint64) error {
-	return s.progress.await(ctx, func() bool { return s.progress.carried >= sequence })
+	return s.progress.await(ctx, func() bool { return s.progress.carried.Sequence >= sequence })
 }
 
 // WaitReady returns nil once the head that stood at the start is carried in:
@@ -87,5 +88,5 @@ func (s *Service) Ready() error {
 func (s *Service) Carried() uint64 {
 	s.progress.mu.Lock()
 	defer s.progress.mu.Unlock()
-	return s.progress.carried
+	return s.progress.carried.Sequence
 }

@@ -67,9 +67,7 @@ type Service struct {
 	carriers []func(context.Context, *ledger.Batch) error
 	progress progress
 
-	// Of the follower alone: no other goroutine touches them.
-	last    cursor // the batch carried last
-	trimmed uint64 // the first sequence kept, by the latest trim record
+	trimmed uint64 // the first sequence kept, by the latest trim record; the follower's alone
 
 	greeter *greeter
 }

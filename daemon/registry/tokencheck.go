@@ -90,6 +90,11 @@ func (s *Service) checkNetwork(name string) error {
 	if _, ok := s.chains[name]; !ok {
 		return Refuse(Validation, "there is no network %+q; the networks are %v", name, slices.Sorted(maps.Keys(s.chains)))
 	}
+	if charter, _ := s.fold.Charter(); charter != nil {
+		if _, ok := charter.Network(name); !ok {
+			return Refuse(Validation, "network %s is configured here, but the charter in force does not name it: the seal signs nothing for it", name)
+		}
+	}
 	return nil
 }
 

@@ -26,7 +26,7 @@ type User struct {
 	Name   string     `json:"name"`
 	Role   UserRole   `json:"role"`
 	Status UserStatus `json:"status"`
-	// System marks users that the first start made; they are not changed
+	// System marks the admin that the first start made; it is not changed
 	// through the API.
 	System    bool      `json:"system,omitzero"`
 	CreatedBy string    `json:"createdBy"`
@@ -88,8 +88,9 @@ func checkUser(spec UserSpec) error {
 	return nil
 }
 
-// UpdateUser changes a user's role or status. Users that the first start made
-// are not changed, nor is the last active admin taken away.
+// UpdateUser changes a user's role or status. The admin that the first start
+// made is not changed, and nobody changes himself: so there is always one left
+// who can.
 func (s *Service) UpdateUser(ctx context.Context, a Actor, id string, p UserPatch, idem *store.Idempotent) (*User, error) {
 	if !store.ValidID(userPrefix, id) {
 		return nil, noUser(id)
