@@ -62,7 +62,7 @@ type Service struct {
 }
 
 // New makes the service and registers it with the registry's follower, so it must be called before that
-// runs. Lists and the worker need Run.
+// runs. Lists and submissions wait until RunWorker has read the operations.
 func New(d Deps) (*Service, error) {
 	if d.Store == nil || d.Registry == nil || d.Seal == nil || d.Log == nil {
 		return nil, errors.New("operation: store, registry, seal and log are needed")
@@ -87,12 +87,6 @@ func New(d Deps) (*Service, error) {
 	s.metrics = m
 	d.Registry.OnBatch(s.carry)
 	return s, nil
-}
-
-// Run keeps the lists up to date until ctx ends. Every process that serves runs it.
-func (s *Service) Run(ctx context.Context) error {
-	s.index.run(ctx)
-	return nil
 }
 
 // commit writes a changed operation and takes it in. o was read at rev, in state before.

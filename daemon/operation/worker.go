@@ -24,9 +24,12 @@ type worker struct {
 	work  sync.WaitGroup
 }
 
-// RunWorker takes operations through their states until ctx ends, for every wallet whose lane this process
-// holds. Run must be running beside it. It waits until the ledger is carried in.
+// RunWorker keeps the lists up to date, and takes operations through their states for every wallet whose
+// lane this process holds, until ctx ends. Operations wait until the ledger is carried in.
 func (s *Service) RunWorker(ctx context.Context) error {
+	var following sync.WaitGroup
+	defer following.Wait()
+	following.Go(func() { s.index.run(ctx) })
 	if err := s.index.ready(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
