@@ -31,16 +31,7 @@ type Binding struct {
 }
 
 // ParseBinding reads a binding strictly. Errors wrap ErrDocument.
-func ParseBinding(b []byte) (*Binding, error) {
-	var d Binding
-	if err := decodeStrict(b, MaxDocument, &d); err != nil {
-		return nil, fmt.Errorf("binding: %w", err)
-	}
-	if err := d.Check(); err != nil {
-		return nil, err
-	}
-	return &d, nil
-}
+func ParseBinding(b []byte) (*Binding, error) { return parse[Binding]("binding", b) }
 
 // Encode checks the binding and gives its JSON. Errors wrap ErrDocument.
 func (b *Binding) Encode() ([]byte, error) { return encodeDocument(b) }

@@ -151,7 +151,17 @@ func (e *engine) run(c testCase) string {
 		*e = *newEngine(e.t)
 		return "empty\n"
 	case "judge":
-		return e.judge(rest)
+		in, why := e.input(rest)
+		if why != "" {
+			return why
+		}
+		return e.show(Judge(in))
+	case "words":
+		in, why := e.input(rest)
+		if why != "" {
+			return why
+		}
+		return e.named(in.Intent.Words(Glossary{Currency: "QC", Policies: in.Policies})) + "\n"
 	}
 	return "unknown command " + verb + "\n"
 }
@@ -213,12 +223,12 @@ func (e *engine) charge(args string) string {
 	return "charged\n"
 }
 
-// judge OP key=value…
-func (e *engine) judge(args string) string {
+// input is what OP key=value… says.
+func (e *engine) input(args string) (in Input, refused string) {
 	op, rest, _ := strings.Cut(args, " ")
 	i := mint(e.t)
 	become(e.t, i, OperationType(op))
-	in := Input{Intent: i, Charter: e.charter, CharterKnown: true, Epoch: 1, Usage: e, Now: noon}
+	in = Input{Intent: i, Charter: e.charter, CharterKnown: true, Epoch: 1, Usage: e, Now: noon}
 	if i.OperationType != OpDeployToken && i.OperationType != OpCancel {
 		in.Binding = binding(e.t)
 	}
@@ -249,13 +259,13 @@ func (e *engine) judge(args string) string {
 	}
 	b, err := i.Encode()
 	if err != nil {
-		return "no intent: " + e.named(err.Error()) + "\n"
+		return in, "no intent: " + e.named(err.Error()) + "\n"
 	}
 	in.IntentDigest = DigestOf(b)
 	for _, f := range later {
 		f()
 	}
-	return e.show(Judge(in))
+	return in, ""
 }
 
 // option changes the input; what it gives back is done when the intent's digest is known.
@@ -341,6 +351,17 @@ func (e *engine) option(in *Input, key, value string) func() {
 		in.CharterKnown = value == "known"
 	case "usage":
 		in.Usage = nil
+	case "replaces":
+		i.Replaces = id("op", 7)
+	case "name":
+		i.Params.Name = ptr(strings.ReplaceAll(value, "_", " "))
+	case "symbol":
+		if symbol, err := strconv.Unquote(value); err == nil {
+			value = symbol
+		}
+		i.Token.Symbol, in.Binding.Symbol = value, value
+	case "cap":
+		i.Params.Cap = ptr(amount(e.t, value))
 	case "frozen":
 		in.Frozen = true
 	case "signed":

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -98,16 +97,7 @@ type Flags struct {
 }
 
 // ParseCharter reads a charter strictly and checks that it is consistent. Errors wrap ErrDocument.
-func ParseCharter(b []byte) (*Charter, error) {
-	var c Charter
-	if err := decodeStrict(b, MaxDocument, &c); err != nil {
-		return nil, fmt.Errorf("charter: %w", err)
-	}
-	if err := c.Check(); err != nil {
-		return nil, err
-	}
-	return &c, nil
-}
+func ParseCharter(b []byte) (*Charter, error) { return parse[Charter]("charter", b) }
 
 // Encode checks the charter and gives its JSON. Errors wrap ErrDocument.
 func (c *Charter) Encode() ([]byte, error) { return encodeDocument(c) }

@@ -31,16 +31,7 @@ type Decision struct {
 }
 
 // ParseDecision reads a decision strictly, the intent inside too. Errors wrap ErrDocument.
-func ParseDecision(b []byte) (*Decision, error) {
-	var d Decision
-	if err := decodeStrict(b, MaxDocument, &d); err != nil {
-		return nil, fmt.Errorf("decision: %w", err)
-	}
-	if err := d.Check(); err != nil {
-		return nil, err
-	}
-	return &d, nil
-}
+func ParseDecision(b []byte) (*Decision, error) { return parse[Decision]("decision", b) }
 
 // Encode checks the decision and gives its JSON. Errors wrap ErrDocument.
 func (d *Decision) Encode() ([]byte, error) { return encodeDocument(d) }
@@ -84,16 +75,7 @@ type Request struct {
 }
 
 // ParseRequest reads a request strictly, the intent inside too. Errors wrap ErrDocument.
-func ParseRequest(b []byte) (*Request, error) {
-	var r Request
-	if err := decodeStrict(b, MaxDocument, &r); err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	return &r, nil
-}
+func ParseRequest(b []byte) (*Request, error) { return parse[Request]("request", b) }
 
 // Encode checks the request and gives its JSON. Errors wrap ErrDocument.
 func (r *Request) Encode() ([]byte, error) { return encodeDocument(r) }

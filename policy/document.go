@@ -42,16 +42,7 @@ func (p *InForce) Ref() PolicyRef {
 
 // ParsePolicy reads a policy strictly, every rule too. Whether a charter takes it is CheckPolicy's
 // question. Errors wrap ErrDocument.
-func ParsePolicy(b []byte) (*Policy, error) {
-	var p Policy
-	if err := decodeStrict(b, MaxDocument, &p); err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	if err := p.Check(); err != nil {
-		return nil, err
-	}
-	return &p, nil
-}
+func ParsePolicy(b []byte) (*Policy, error) { return parse[Policy]("policy", b) }
 
 // Encode checks the policy and gives its JSON. Errors wrap ErrDocument.
 func (p *Policy) Encode() ([]byte, error) { return encodeDocument(p) }

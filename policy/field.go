@@ -33,6 +33,21 @@ func encodeDocument(d document) ([]byte, error) {
 	return b, nil
 }
 
+// parse reads one document of the type strictly.
+func parse[T any, P interface {
+	*T
+	document
+}](name string, b []byte) (*T, error) {
+	var d T
+	if err := decodeStrict(b, MaxDocument, &d); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := P(&d).Check(); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
 // refused names the document in err and makes it wrap ErrDocument.
 func refused(document string, err error) error {
 	if errors.Is(err, ErrDocument) {

@@ -23,16 +23,7 @@ type Subject struct {
 }
 
 // ParseFreeze reads a freeze strictly. Errors wrap ErrDocument.
-func ParseFreeze(b []byte) (*Freeze, error) {
-	var f Freeze
-	if err := decodeStrict(b, MaxDocument, &f); err != nil {
-		return nil, fmt.Errorf("freeze: %w", err)
-	}
-	if err := f.Check(); err != nil {
-		return nil, err
-	}
-	return &f, nil
-}
+func ParseFreeze(b []byte) (*Freeze, error) { return parse[Freeze]("freeze", b) }
 
 // Encode checks the freeze and gives its JSON. Errors wrap ErrDocument.
 func (f *Freeze) Encode() ([]byte, error) { return encodeDocument(f) }

@@ -61,16 +61,7 @@ type PolicyRef struct {
 
 // ParseIntent reads an intent strictly and checks every field and the relations between them.
 // Errors wrap ErrDocument.
-func ParseIntent(b []byte) (*Intent, error) {
-	var i Intent
-	if err := decodeStrict(b, MaxDocument, &i); err != nil {
-		return nil, fmt.Errorf("intent: %w", err)
-	}
-	if err := i.Check(); err != nil {
-		return nil, err
-	}
-	return &i, nil
-}
+func ParseIntent(b []byte) (*Intent, error) { return parse[Intent]("intent", b) }
 
 // Encode checks the intent and gives its JSON, the same bytes for the same intent. Errors wrap
 // ErrDocument.

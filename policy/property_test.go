@@ -86,6 +86,13 @@ func drawInput(t *rapid.T, tt testing.TB, base *Charter) Input {
 	i.Policies = nil
 	for n := range rapid.IntRange(1, 3).Draw(t, "policies") {
 		p := policyOf(rapid.SliceOfN(rapid.Custom(drawRule), 1, 3).Draw(t, "rules")...)
+		// Left to chance alone nearly everything would be denied, and say little.
+		switch rapid.IntRange(0, 3).Draw(t, "lenient") {
+		case 0:
+			p.Rules = append(p.Rules, Rule{Type: RuleRequireApproval, MinApprovers: 1, ApproverGroup: "approvers"})
+		case 1, 2:
+			p.Rules = []Rule{{Type: RuleRequireApproval, MinApprovers: 1, ApproverGroup: "approvers"}}
+		}
 		p.ID = id("pol", n+1)
 		f := &InForce{Policy: p, Digest: DigestOf([]byte(fmt.Sprint(n)))}
 		in.Policies = append(in.Policies, f)

@@ -15,7 +15,11 @@ func (p *Policy) words(i *Intent) (ask, rest string) {
 		switch {
 		case !r.about(i.OperationType) && !r.implied(i.OperationType):
 		case r.isApproval():
-			asks = append(asks, r.approvalWords(i.Token.Symbol, i.Token.Decimals))
+			asked := *r
+			if !i.OperationType.HasAmount() {
+				asked.AboveAmount = nil // what has no amount is always asked for
+			}
+			asks = append(asks, asked.approvalWords(i.Token.Symbol, i.Token.Decimals))
 		default:
 			others = append(others, r.Words(i.Token.Symbol, i.Token.Decimals))
 		}
@@ -95,7 +99,7 @@ func amountWords(a *Amount, symbol string, decimals uint8) string {
 	case symbol == "":
 		return Units(*a, 0) + " base units"
 	}
-	return fmt.Sprintf("%s %s (%s)", Units(*a, decimals), Printable(symbol), a)
+	return fmt.Sprintf("%s %s (%s)", Units(*a, decimals), Word(symbol), a)
 }
 
 func addressWords(all []tx.Address) string {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ type Glossary struct {
 func (i *Intent) Words(g Glossary) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s on %s, fee at most %s %s, asked by %s", i.act(), Printable(i.Network),
-		Units(i.FeeCap, CurrencyDecimals), Printable(g.Currency), Printable(i.Requester))
+		Units(i.FeeCap, CurrencyDecimals), Word(g.Currency), Printable(i.Requester))
 	var details []string
 	for _, ref := range i.Policies {
 		n := slices.IndexFunc(g.Policies, func(p *InForce) bool { return p != nil && p.Policy != nil && p.Ref() == ref })
@@ -34,9 +35,9 @@ func (i *Intent) Words(g Glossary) string {
 		}
 		p := g.Policies[n].Policy
 		ask, rest := p.words(i)
-		fmt.Fprintf(&b, ", policy %s v%d: %s", Printable(p.Name), p.Version, ask)
+		fmt.Fprintf(&b, ", policy %s v%d: %s", Word(p.Name), p.Version, ask)
 		if rest != "" {
-			details = append(details, fmt.Sprintf("Policy %s v%d also says: %s.", Printable(p.Name), p.Version, rest))
+			details = append(details, fmt.Sprintf("Policy %s v%d also says: %s.", Word(p.Name), p.Version, rest))
 		}
 	}
 	fmt.Fprintf(&b, ". Sent by %s (%s), chain id %d.", Printable(i.Performer.WalletID), i.Performer.Address, i.ChainID)
@@ -61,7 +62,7 @@ func (i *Intent) Words(g Glossary) string {
 // act is what the operation does, with whom.
 func (i *Intent) act() string {
 	p := &i.Params
-	symbol := Printable(i.Token.Symbol)
+	symbol := Word(i.Token.Symbol)
 	switch i.OperationType {
 	case OpMint:
 		return fmt.Sprintf("Mint %s to %s", i.quantity(p.Amount), text(p.Recipient))
@@ -110,8 +111,8 @@ func (i *Intent) deploys() string {
 		}
 		return "not " + what
 	}
-	return fmt.Sprintf("Deploy token “%s” (%s, %d decimals, %s, %s, %s), %s and every role to %s, creation code %s", Printable(*p.Name),
-		Printable(*p.Symbol), *p.Decimals, supply, can(*p.Mintable, "mintable"), can(*p.Burnable, "burnable"), i.quantity(p.InitialSupply),
+	return fmt.Sprintf("Deploy token %s (%s, %d decimals, %s, %s, %s), %s and every role to %s, creation code %s", quote(*p.Name),
+		Word(*p.Symbol), *p.Decimals, supply, can(*p.Mintable, "mintable"), can(*p.Burnable, "burnable"), i.quantity(p.InitialSupply),
 		text(p.Admin), p.InitcodeKeccak)
 }
 
@@ -120,7 +121,7 @@ func (i *Intent) quantity(a *Amount) string {
 	if a == nil {
 		return "an unknown amount"
 	}
-	return fmt.Sprintf("%s %s (%s)", Units(*a, i.Token.Decimals), Printable(i.Token.Symbol), a)
+	return fmt.Sprintf("%s %s (%s)", Units(*a, i.Token.Decimals), Word(i.Token.Symbol), a)
 }
 
 func text[T any, P interface {
@@ -153,6 +154,19 @@ func Units(a Amount, decimals uint8) string {
 	}
 	return b.String()
 }
+
+// Word is s as one word of a sentence: as it is if it is one, quoted and escaped otherwise, so that a
+// symbol or a name cannot read as a part of what is said about it.
+func Word(s string) string {
+	if wordShape.MatchString(s) {
+		return s
+	}
+	return quote(s)
+}
+
+var wordShape = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+func quote(s string) string { return `"` + strings.ReplaceAll(Printable(s), `"`, `\"`) + `"` }
 
 // Printable is s with everything that does not show as itself escaped as Go does, \u202e for
 // example: control and format characters, spaces other than the plain one, broken UTF-8, and the
