@@ -57,11 +57,11 @@ func (s *state) authorize(at place, a *Authorize) *Refusal {
 			s.use(token)
 		}
 	}
-	if intent != nil {
+	if intent != nil && intent.OperationType != policy.OpDeployToken {
 		s.use(intent.Token.ID)
-		if intent.OperationType == policy.OpGrantRole {
-			s.grant(intent)
-		}
+	}
+	if intent != nil && intent.OperationType == policy.OpGrantRole {
+		s.grant(intent)
 	}
 	s.deploys = d
 	return nil
