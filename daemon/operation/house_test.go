@@ -1,0 +1,405 @@
+package operation_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+	"github.com/mintwarden/mintwarden/hsm/softhsm"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+const (
+	networkName = "quantum-chain-devnet"
+	tenant      = "acme"
+	pin         = "unit-1234"
+)
+
+// sealBinary is the real mintwarden-seal, built once.
+var sealBinary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "operation")
+	if err != nil {
+		panic(err)
+	}
+	sealBinary = filepath.Join(dir, "mintwarden-seal")
+	build := exec.Command("go", "build", "-o", sealBinary, "github.com/mintwarden/mintwarden/cmd/mintwarden-seal")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("%v: %s", err, out))
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// house is an appliance without its HTTP face: a real etcd, SoftHSM2, seal and devnet.
+type house struct {
+	t      testing.TB
+	etcd   *storetest.Server
+	store  *store.Store
+	node   *devnet.Node
+	chain  *chain.Client
+	socket string
+
+	charter1   policy.Digest
+	instance   string
+	people     map[string]*policy.Signer // approvers and custodians by name
+	users      map[string]string         // user ids by name
+	policyID   string
+	policies   uint64
+	head       policy.Digest // of the policy version in force
+	vault      string
+	vault2     string
+	rules      []policy.Rule
+	stopDaemon func()
+
+	seal       *seal.Client
+	registry   *registry.Service
+	operations *operation.Service
+}
+
+// options of a house.
+type options struct {
+	period         time.Duration // of the devnet's blocks; default 100 ms
+	maxOutstanding uint64
+	rules          []policy.Rule // default: 2 of approvers for everything
+}
+
+func approvals(n uint32) policy.Rule {
+	return policy.Rule{Type: policy.RuleRequireApproval, MinApprovers: n, ApproverGroup: "approvers"}
+}
+
+func amountRule(t policy.RuleType, n string) policy.Rule {
+	a, err := policy.ParseAmount(n)
+	if err != nil {
+		panic(err)
+	}
+	return policy.Rule{Type: t, Amount: &a}
+}
+
+func newHouse(t testing.TB, o options) *house {
+	t.Helper()
+	if o.period == 0 {
+		o.period = 100 * time.Millisecond
+	}
+	if o.rules == nil {
+		o.rules = []policy.Rule{approvals(2)}
+	}
+	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules}
+	h.etcd = storetest.Start(t)
+	var err error
+	h.node, err = devnet.Start(context.Background(), devnet.Config{Dir: filepath.Join(t.TempDir(), "chain"), Period: o.period})
+	require.NoError(t, err)
+	t.Cleanup(func() { h.node.Close() })
+	h.startSeal(o)
+	h.startDaemon()
+	t.Cleanup(func() { h.stopDaemon() })
+	h.addVaults()
+	h.applyPolicy(o.rules...)
+	return h
+}
+
+// startSeal makes a token, starts the seal, and takes it through the first start.
+func (h *house) startSeal(o options) {
+	t := h.t
+	dir, err := os.MkdirTemp("", "mw") // short: the socket's path is bounded
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	token, err := softhsm.Create(t.Context(), filepath.Join(dir, "hsm"), "unit", []byte("so-pin-1"), []byte(pin))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pin"), []byte(pin), 0o600))
+	h.socket = filepath.Join(dir, "seal.sock")
+	client := h.etcd.ClientConfig(store.UserSeal)
+	config := func(charter1 policy.Digest) {
+		text := fmt.Sprintf("appliance = \"appliance-1\"\nstate = %q\nsocket = %q\nparent_pipe = true\n", filepath.Join(dir, "state"), h.socket)
+		if charter1 != "" {
+			text = fmt.Sprintf("charter1 = %q\n", charter1) + text
+		}
+		text += fmt.Sprintf("[hsm]\nmodule = %q\ntoken = \"unit\"\nsessions = 8\n[pin]\nfile = %q\n", token.ModulePath, filepath.Join(dir, "pin"))
+		text += fmt.Sprintf("[store]\nendpoints = [%q]\nca = %q\ncert = %q\nkey = %q\nserver_name = \"127.0.0.1\"\n",
+			client.Endpoints[0], client.CAFile, client.CertFile, client.KeyFile)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "seal.toml"), []byte(text), 0o600))
+	}
+	config("")
+	cmd := exec.Command(sealBinary, "--config", filepath.Join(dir, "seal.toml"))
+	cmd.Env = append(os.Environ(), softhsm.EnvConf+"="+token.ConfPath)
+	log, err := os.Create(filepath.Join(dir, "seal.log"))
+	require.NoError(t, err)
+	cmd.Stderr = log
+	alive, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		alive.Close()
+		cmd.Wait()
+		if t.Failed() {
+			out, _ := os.ReadFile(log.Name())
+			t.Logf("seal:\n%s", out)
+		}
+	})
+
+	door, err := seal.Dial(t.Context(), h.socket)
+	require.NoError(t, err)
+	t.Cleanup(func() { door.Close() })
+	h.until("the seal answers", func() bool { s, err := door.Status(t.Context()); return err == nil && !s.Sealed })
+	keys, err := door.Init(t.Context())
+	require.NoError(t, err)
+	charter := h.charter(keys, o)
+	body, err := charter.Encode()
+	require.NoError(t, err)
+	e := h.sign(policy.DocCharter, body, "custodian-1", "custodian-2")
+	h.charter1, h.instance = e.PayloadDigest(), charter.Instance
+	config(h.charter1)
+	_, err = door.CharterApply(t.Context(), e)
+	require.NoError(t, err)
+}
+
+func (h *house) charter(keys *seal.InitResult, o options) *policy.Charter {
+	day, err := policy.ParseAmount("1000000000000000000000")
+	require.NoError(h.t, err)
+	c := &policy.Charter{
+		Format: policy.Format, Instance: "unit", Version: 1, Environment: policy.Dev, TenantID: tenant,
+		Networks: []policy.Network{{Name: networkName, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, Scheme: tx.Dilithium3,
+			Currency: "QC", DefaultMaxFee: policy.AmountOf(1e18), DailyFee: day}},
+		Custodians: policy.Custodians{Threshold: 2}, Groups: map[string][]string{},
+		Appliances: []policy.Appliance{{ID: "appliance-1", LedgerKey: keys.LedgerKey, UnsealKey: keys.UnsealKey,
+			Token: policy.SecurityToken{Serial: keys.Token.Serial, CheckValues: keys.Token.CheckValues}}},
+		Limits: policy.Limits{MaxOutstanding: o.maxOutstanding},
+	}
+	for _, name := range []string{"custodian-1", "custodian-2"} {
+		c.Custodians.Members = append(c.Custodians.Members, policy.Custodian{Name: name, Keys: []policy.PublicKey{h.person(name)}})
+	}
+	for _, name := range []string{"approver-1", "approver-2", "approver-3"} {
+		h.users[name] = store.NewID("user_")
+		c.Persons = append(c.Persons, policy.Person{Name: name, Keys: []policy.PublicKey{h.person(name)}, Users: []string{h.users[name]}})
+		c.Groups["approvers"] = append(c.Groups["approvers"], name)
+	}
+	return c
+}
+
+func (h *house) person(name string) policy.PublicKey {
+	key, _, err := policy.GenerateKeyPEM(policy.Ed25519)
+	require.NoError(h.t, err)
+	h.people[name], err = policy.LoadSignerPEM(key)
+	require.NoError(h.t, err)
+	return h.people[name].Public()
+}
+
+func (h *house) sign(document string, body []byte, who ...string) *policy.Envelope {
+	var signers []*policy.Signer
+	for _, name := range who {
+		signers = append(signers, h.people[name])
+	}
+	e, err := policy.Sign(policy.PayloadType(document), body, signers...)
+	require.NoError(h.t, err)
+	return e
+}
+
+// startDaemon starts what serve runs; stopDaemon ends it as abruptly as a process that is killed, save that
+// its connections are closed.
+func (h *house) startDaemon() {
+	t := h.t
+	cfg := h.etcd.ClientConfig(store.UserServe)
+	cfg.Tenant, cfg.Owner = tenant, "appliance-1"
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()}))
+	s, err := store.Open(context.Background(), cfg, log, nil)
+	require.NoError(t, err)
+	h.store = s
+	h.seal, err = seal.Dial(context.Background(), h.socket)
+	require.NoError(t, err)
+	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: networkName, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID,
+		RPCURLs: []string{h.node.URL()}, Confirmations: 2, Scheme: tx.Dilithium3, Currency: "QC", BlockPeriod: 100 * time.Millisecond}, log, nil)
+	require.NoError(t, err)
+	chains := map[string]*chain.Client{networkName: h.chain}
+	reg := prometheus.NewRegistry()
+	h.registry, err = registry.New(registry.Deps{Store: s, Seal: h.seal, Chains: chains, Charter1: h.charter1, Tenant: tenant, Log: log,
+		Registerer: reg, OnWallet: func(_ context.Context, w *registry.Wallet) error {
+			_, err := h.node.Fund(common.Address(w.Address))
+			return err
+		}})
+	require.NoError(t, err)
+	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{}, 2)
+	go func() { h.registry.Follow(ctx); done <- struct{}{} }()
+	go func() { h.operations.RunWorker(ctx); done <- struct{}{} }()
+	require.NoError(t, h.registry.WaitReady(ctx))
+	h.stopDaemon = func() {
+		cancel()
+		<-done
+		<-done
+		h.seal.Close()
+		h.chain.Close()
+		s.Close()
+	}
+}
+
+func level() slog.Level {
+	if os.Getenv("MINTWARDEN_TEST_LOG") != "" {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
+}
+
+func (h *house) restart() {
+	h.stopDaemon()
+	h.startDaemon()
+}
+
+func (h *house) addVaults() {
+	for i, v := range []*string{&h.vault, &h.vault2} {
+		a, err := h.registry.CreateVault(h.t.Context(), operator, registry.VaultSpec{Name: fmt.Sprintf("vault %d", i)}, nil)
+		require.NoError(h.t, err)
+		_, err = h.registry.CreateWallet(h.t.Context(), operator, a.ID, registry.WalletSpec{Network: networkName}, nil)
+		require.NoError(h.t, err)
+		*v = a.ID
+	}
+}
+
+// applyPolicy puts the next version of the policy for everything in force.
+func (h *house) applyPolicy(rules ...policy.Rule) {
+	t := h.t
+	if h.policyID == "" {
+		h.policyID = store.NewID("pol_")
+	}
+	h.policies++
+	p := policy.Policy{Format: policy.Format, Instance: h.instance, ID: h.policyID, Version: h.policies, Name: "unit",
+		Scope: policy.Scope{All: true}, Rules: rules, CreatedAt: policy.Seconds(time.Now())}
+	if h.head != "" {
+		replaces := h.head
+		p.Replaces = &replaces
+	}
+	body, err := p.Encode()
+	require.NoError(t, err)
+	h.head = policy.DigestOf(body)
+	r, err := h.seal.PolicyApply(t.Context(), h.sign(policy.DocPolicy, body, "custodian-1", "custodian-2"))
+	require.NoError(t, err)
+	require.NoError(t, h.registry.WaitCarried(t.Context(), r.Sequence))
+}
+
+var operator = registry.Actor{UserID: "user_01J00000000000000000000000", Name: "operator", CredentialID: "cred_1", RequestID: "req_1", IP: "127.0.0.1"}
+
+// until waits until f holds; 30 s is far more than anything here takes.
+func (h *house) until(what string, f func() bool) {
+	h.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !f(); {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s: not within 30 s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (h *house) token(max string, edit ...func(*registry.TokenSpec)) *registry.Token {
+	h.t.Helper()
+	cap, err := policy.ParseAmount(max)
+	require.NoError(h.t, err)
+	spec := registry.TokenSpec{Standard: "QRC-20", TemplateID: "tpl_qrc20_v1", Name: "Example Institutional Token", Symbol: "EIT", Decimals: 18,
+		SupplyPolicy:        registry.SupplyPolicy{Mintable: true, Burnable: true, MaxSupply: cap},
+		AdminVaultAccountID: h.vault, ApprovalPolicyID: h.policyID, Network: networkName}
+	for _, f := range edit {
+		f(&spec)
+	}
+	token, err := h.registry.CreateToken(h.t.Context(), operator, spec, nil)
+	require.NoError(h.t, err)
+	return token
+}
+
+func (h *house) submit(r operation.Request) *operation.Operation {
+	h.t.Helper()
+	o, err := h.operations.Submit(h.t.Context(), operator, r, nil)
+	require.NoError(h.t, err)
+	return o
+}
+
+// envelope is a person's decision on the operation's intent.
+func (h *house) envelope(o *operation.Operation, who string, verb policy.Verb, reason string) []byte {
+	h.t.Helper()
+	d := policy.Decision{Format: policy.Format, Decision: verb, Intent: o.Intent, Approver: who, Reason: reason, DecidedAt: policy.Seconds(time.Now())}
+	body, err := d.Encode()
+	require.NoError(h.t, err)
+	return h.sign(policy.DocDecision, body, who).Encode()
+}
+
+func (h *house) actor(who string) registry.Actor {
+	return registry.Actor{UserID: h.users[who], Name: who, CredentialID: "cred_" + who, RequestID: "req_" + who}
+}
+
+func (h *house) decide(o *operation.Operation, who string, verb policy.Verb) *operation.Operation {
+	h.t.Helper()
+	after, err := h.operations.Decide(h.t.Context(), h.actor(who), o.ID, verb, h.envelope(o, who, verb, ""))
+	require.NoError(h.t, err)
+	return after
+}
+
+func (h *house) approve(o *operation.Operation) {
+	h.t.Helper()
+	h.decide(o, "approver-1", policy.Approve)
+	h.decide(o, "approver-2", policy.Approve)
+}
+
+// ends waits until the operation is terminal and holds it to the expected state.
+func (h *house) ends(o *operation.Operation, want operation.Status) *operation.Operation {
+	h.t.Helper()
+	var last *operation.Operation
+	h.until(o.ID+" ends", func() bool {
+		var err error
+		last, err = h.operations.Get(h.t.Context(), o.ID)
+		return err == nil && last.Status.Terminal()
+	})
+	require.Equal(h.t, want, last.Status, "%s", last.FailureReason)
+	return last
+}
+
+// deployed makes and deploys a token.
+func (h *house) deployed(max string) *registry.Token {
+	h.t.Helper()
+	token := h.token(max)
+	o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
+	h.approve(o)
+	h.ends(o, operation.Completed)
+	token, err := h.registry.Token(h.t.Context(), token.ID)
+	require.NoError(h.t, err)
+	return token
+}
+
+func (h *house) mint(token *registry.Token, amount string) *operation.Operation {
+	h.t.Helper()
+	return h.submit(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: &amount, Recipient: &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault}})
+}
+
+func (h *house) supply(token *registry.Token) string {
+	h.t.Helper()
+	n, err := h.registry.TotalSupply(h.t.Context(), token)
+	require.NoError(h.t, err)
+	return n.String()
+}
+
+// statuses is an operation's history in short.
+func statuses(o *operation.Operation) string {
+	var out []string
+	for _, s := range o.History {
+		out = append(out, string(s.Status))
+	}
+	return strings.Join(out, " ")
+}
