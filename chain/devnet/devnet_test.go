@@ -263,3 +263,53 @@ func TestCloseLeavesNothing(t *testing.T) {
 	require.NoError(t, n.Close())
 	goleak.VerifyNone(t, old)
 }
+
+// TestManyAtOnce has several accounts send, and others read and reorganize, while blocks come.
+func TestManyAtOnce(t *testing.T) {
+	b := start(t, Config{Period: 2 * time.Millisecond})
+	const wallets, each = 6, 8
+	done := make(chan error, wallets+1)
+	addresses := make([]common.Address, wallets)
+	for i := range wallets {
+		w := newWallet(t, tx.Dilithium3)
+		addresses[i] = w.account()
+		raws := make([][]byte, each)
+		for nonce := range raws {
+			raws[nonce] = w.signed(t, unsigned(uint64(nonce)))
+		}
+		go func() {
+			_, err := b.Fund(w.account())
+			for i := 0; i < each && err == nil; i++ {
+				_, err = b.sendRaw(raws[i])
+			}
+			done <- err
+		}()
+	}
+	go func() {
+		var err error
+		for i := 0; i < 10 && err == nil; i++ {
+			if _, err = b.eth.FeeHistory(t.Context(), 20, nil, []float64{50}); err == nil {
+				_, err = b.eth.FilterLogs(t.Context(), ethereum.FilterQuery{FromBlock: new(big.Int)})
+			}
+			if err == nil && b.Head().Number.Uint64() > 2 {
+				_, err = b.Reorg(2, false)
+			}
+		}
+		done <- err
+	}()
+	for range wallets + 1 {
+		require.NoError(t, <-done)
+	}
+	for _, a := range addresses {
+		require.Eventually(t, func() bool {
+			nonce, err := b.eth.NonceAt(t.Context(), a, nil)
+			return err == nil && nonce == each
+		}, 30*time.Second, 5*time.Millisecond)
+	}
+	sum, err := b.eth.BalanceAt(t.Context(), common.Address{0xaa}, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, wallets*each, sum.Int64())
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	require.Empty(t, b.pool.byHash)
+}

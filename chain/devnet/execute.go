@@ -1,7 +1,6 @@
 package devnet
 
 import (
-	"errors"
 	"fmt"
 	"math/big"
 
@@ -108,7 +107,3 @@ func (c *chain) apply(evm *vm.EVM, st *state.StateDB, t *transaction, index int,
 	logs := st.GetLogs(t.hash, evm.Context.BlockNumber.Uint64(), common.Hash{}, evm.Context.Time)
 	return newReceipt(t, status, result.UsedGas, logs), nil
 }
-
-// errSignature is what a transaction whose signature no accepted scheme verifies is refused with,
-// in geth's words.
-var errSignature = errors.New("invalid sender: invalid signature")

@@ -21,7 +21,7 @@ func blockJSON(b *block, full bool) map[string]any {
 			txs[i] = t.hash
 		}
 	}
-	size, _ := b.encode() // what was stored encodes
+	stored, _ := b.encode() // what was read from the store encodes
 	m := map[string]any{
 		"number":           (*hexutil.Big)(h.Number),
 		"hash":             b.hash,
@@ -40,7 +40,7 @@ func blockJSON(b *block, full bool) map[string]any {
 		"transactionsRoot": h.TxHash,
 		"receiptsRoot":     h.ReceiptHash,
 		"baseFeePerGas":    (*hexutil.Big)(h.BaseFee),
-		"size":             hexutil.Uint64(len(size)),
+		"size":             hexutil.Uint64(len(stored)),
 		"uncles":           []common.Hash{},
 		"transactions":     txs,
 	}

@@ -22,7 +22,12 @@ const (
 	priceBump = 10       // percent by which both fees of a replacement must be higher, geth's default
 )
 
-var errPoolFull = errors.New("txpool is full") // geth's words
+// In geth's words.
+var (
+	errPoolFull = errors.New("txpool is full")
+	// errSignature: no scheme that this chain accepts verifies the signature.
+	errSignature = errors.New("invalid sender: invalid signature")
+)
 
 // minTip is the smallest tip that is taken, in wei; geth's default.
 var minTip = big.NewInt(1)

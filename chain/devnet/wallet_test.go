@@ -137,3 +137,19 @@ func (b *bench) mineOne(t testing.TB) *block {
 	require.NoError(t, err)
 	return made
 }
+
+// signedAs is a transfer of one of the older types, with a gas price of 3 gwei.
+func (w *wallet) signedAs(t testing.TB, kind tx.Type, nonce uint64) []byte {
+	t.Helper()
+	s := &tx.Signed{Unsigned: *unsigned(nonce), Type: kind, GasPrice: big.NewInt(3e9), PublicKey: w.public}
+	s.Gas = 30_000
+	if kind == tx.AccessList {
+		s.AccessList = []tx.AccessTuple{{Address: [20]byte{0xaa}, StorageKeys: [][32]byte{{1}}}}
+	}
+	digest, err := s.SigningHash()
+	require.NoError(t, err)
+	s.Signature = w.sign(digest[:])
+	raw, err := s.Encode()
+	require.NoError(t, err)
+	return raw
+}
