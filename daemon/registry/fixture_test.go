@@ -236,11 +236,7 @@ func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorde
 // apply puts a policy in force as the first start does: past the API.
 func (h *house) apply(p *policy.Policy) {
 	h.t.Helper()
-	doc, err := p.Encode()
-	require.NoError(h.t, err)
-	env, err := policy.Sign(policy.PayloadType(policy.DocPolicy), doc, h.custodians["custodian-1"], h.custodians["custodian-3"])
-	require.NoError(h.t, err)
-	h.room.record(ledger.Record{Policy: env})
+	h.room.record(signed(h, p))
 }
 
 func twoOfApprovers() []policy.Rule {
@@ -276,8 +272,11 @@ func refused(t testing.TB, err error, kind string) string {
 	return r.Message
 }
 
-func policyRecord(h *house) ledger.Record {
-	doc, err := devDefault().Encode()
+func policyRecord(h *house) ledger.Record { return signed(h, devDefault()) }
+
+// signed is the ledger's record of a policy that the threshold signed.
+func signed(h *house, p *policy.Policy) ledger.Record {
+	doc, err := p.Encode()
 	require.NoError(h.t, err)
 	env, err := policy.Sign(policy.PayloadType(policy.DocPolicy), doc, h.custodians["custodian-1"], h.custodians["custodian-3"])
 	require.NoError(h.t, err)

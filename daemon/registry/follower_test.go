@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
@@ -231,4 +232,79 @@ func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
 	none, _, err := s.LedgerBatches(t.Context(), 6, 10)
 	require.NoError(t, err)
 	require.Empty(t, none)
+}
+
+func TestAppliancesThatCarryAtOnceTellOfEachRecordOnce(t *testing.T) {
+	h := newHouse(t)
+	here, _ := h.serve()
+	there, _ := h.serve()
+	first := devDefault()
+	doc, err := first.Encode()
+	require.NoError(t, err)
+	digest := policy.DigestOf(doc)
+	next := *first
+	next.Version, next.Replaces, next.Name = 2, &digest, "second of the same batch"
+	records := []ledger.Record{signed(h, first), signed(h, &next)}
+	for range 20 {
+		records = append(records, policyRecord(h))
+	}
+	at := h.room.record(records...)
+	for _, s := range []*registry.Service{here, there} {
+		require.NoError(t, s.WaitCarried(t.Context(), at))
+		p, err := s.Policy(t.Context(), first.ID)
+		require.NoError(t, err)
+		require.Equal(t, "second of the same batch", p.Name)
+		require.Equal(t, registry.PolicyActive, p.Status)
+	}
+	require.Equal(t, 22, h.audits("policy.activated"))
+	all, total, err := there.Policies(t.Context(), 5, 0)
+	require.NoError(t, err)
+	require.Len(t, all, 5)
+	require.Equal(t, 21, total)
+}
+
+func TestAFreezeIsCarried(t *testing.T) {
+	h := newHouse(t)
+	s, _ := h.serve()
+	doc, err := (&policy.Freeze{Format: 1, Instance: "test-1", Subject: policy.Subject{Person: "approver-1"}, Frozen: true, CreatedAt: time.Now().UTC().Truncate(time.Second)}).Encode()
+	require.NoError(t, err)
+	env, err := policy.Sign(policy.PayloadType(policy.DocFreeze), doc, h.custodians["custodian-2"])
+	require.NoError(t, err)
+	at := h.room.record(ledger.Record{Freeze: env})
+	require.NoError(t, s.WaitCarried(t.Context(), at))
+	require.True(t, s.Fold().Frozen(policy.Subject{Person: "approver-1"}))
+	require.Equal(t, 1, h.audits("person.frozen_in_ledger"))
+}
+
+func TestReadsNeedNoFollower(t *testing.T) {
+	d := newDesk(t)
+	made, err := d.s.CreateToken(t.Context(), operator, d.spec(), nil)
+	require.NoError(t, err)
+	u, err := d.s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
+	require.NoError(t, err)
+	key, _, err := d.s.CreateCredential(t.Context(), admin, registry.CredentialSpec{UserID: u.ID}, nil)
+	require.NoError(t, err)
+	s, err := registry.New(registry.Deps{
+		Store: d.store, Seal: d.room, Chains: d.chains, Charter1: d.charter1, Tenant: "test", Log: discard(), Registerer: registerer(),
+	})
+	require.NoError(t, err)
+	tokens, total, err := s.Tokens(t.Context(), registry.TokenFilter{}, 50, 0)
+	require.NoError(t, err)
+	require.Equal(t, 1, total)
+	require.Equal(t, made, tokens[0])
+	p, err := s.Authenticate(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, u.ID, p.UserID)
+}
+
+func TestANetworkThatTheCharterDoesNotName(t *testing.T) {
+	d := newDesk(t)
+	s, _ := d.open(func(deps *registry.Deps) {
+		deps.Chains = map[string]*chain.Client{network: d.chains[network], "elsewhere": d.chains[network]}
+	})
+	require.NoError(t, s.WaitReady(t.Context()))
+	spec := d.spec()
+	spec.Network = "elsewhere"
+	_, err := s.CreateToken(t.Context(), operator, spec, nil)
+	require.Contains(t, refused(t, err, registry.Validation), "charter")
 }
