@@ -189,7 +189,7 @@ func withinCap(i *policy.Intent, gas uint64, maxFee, tip policy.Amount) error {
 func transaction(i *policy.Intent, nonce, gas uint64, maxFee, tip policy.Amount) (*tx.Unsigned, tx.Hash, error) {
 	unsigned, err := i.Transaction(nonce, gas, maxFee.Big(), tip.Big())
 	if err != nil {
-		return nil, tx.Hash{}, err
+		return nil, tx.Hash{}, seal.Errorf(seal.KindInvalid, "%v", err)
 	}
 	if unsigned.Value != nil && unsigned.Value.Cmp(new(big.Int)) != 0 {
 		return nil, tx.Hash{}, seal.Errorf(seal.KindInvalid, "the transaction would carry value %s", unsigned.Value)
@@ -305,7 +305,7 @@ func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
 	}
 	g := grant{record: a, unsigned: unsigned, wallet: w.Wallet}
 	if n := len(op.Bumps); n > 0 && op.Bumps[n-1].Tx == hash {
-		return g, seal.BumpResult{Sequence: op.AuthorizedAt.Sequence, Version: op.Version()}, nil
+		return g, seal.BumpResult{Sequence: rd.newest(), Version: op.Version()}, nil
 	}
 	b := ledger.Bump{OperationID: q.OperationID, Version: op.Version() + 1, MaxFee: q.MaxFee, Tip: q.Tip, Tx: hash}
 	if err := rd.add(ledger.Record{Bump: &b}); err != nil {

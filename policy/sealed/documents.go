@@ -52,11 +52,12 @@ func (r *room) Freeze(ctx context.Context, q seal.FreezeRequest) (_ *seal.Record
 		if rd.charter() == nil {
 			return errNoCharter
 		}
-		if err := rd.add(ledger.Record{EventFreeze: &ledger.EventFreeze{TokenID: q.TokenID, Event: q.Event}}); err != nil {
-			return err
+		if rd.stage.Frozen(policy.Subject{TokenID: q.TokenID}) {
+			out = seal.Recorded{Sequence: rd.newest()}
+			return nil
 		}
 		out = seal.Recorded{Sequence: rd.sequence}
-		return nil
+		return rd.add(ledger.Record{EventFreeze: &ledger.EventFreeze{TokenID: q.TokenID, Event: q.Event}})
 	})
 	if err != nil {
 		return nil, err

@@ -13,6 +13,14 @@ func (rd *round) add(records ...ledger.Record) error { return rd.stage.Add(recor
 // changed is true once something was staged.
 func (rd *round) changed() bool { return len(rd.stage.Records()) > 0 }
 
+// newest is a batch by which everything staged or recorded before holds.
+func (rd *round) newest() uint64 {
+	if rd.changed() {
+		return rd.sequence
+	}
+	return rd.sequence - 1
+}
+
 // charter is the one in force, nil before charter 1.
 func (rd *round) charter() *policy.Charter {
 	c, _ := rd.stage.Charter()

@@ -209,6 +209,11 @@ func (r *room) follow(ctx context.Context) error {
 		}
 	}
 	r.publish(func(s *state) { s.ready, s.doubt = err == nil, err })
+	if err == nil && !r.tenure.held() {
+		if holder, err := r.store.holder(ctx); err == nil {
+			r.publish(func(s *state) { s.author = holder })
+		}
+	}
 	return nil
 }
 

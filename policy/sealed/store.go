@@ -194,6 +194,15 @@ func (s *logStore) resign(t *tenure) {
 	_, _ = s.c.Revoke(ctx, t.lease)
 }
 
+// holder is who has the author key, empty if nobody has.
+func (s *logStore) holder(ctx context.Context) (string, error) {
+	r, err := s.get(ctx, ledger.AuthorKey)
+	if err != nil || len(r.Kvs) == 0 {
+		return "", err
+	}
+	return string(r.Kvs[0].Value), nil
+}
+
 // outcome is what etcd said to a batch. The zero value is invalid.
 type outcome int
 

@@ -3,6 +3,7 @@ package sealed
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/hsm"
@@ -105,6 +106,15 @@ func (rd *round) wouldTake(q seal.WalletCreateRequest) error {
 	}
 	if n := len(rd.stage.Wallets()); n >= charter.WalletsTotal() {
 		return seal.Errorf(seal.KindDenied, "there are %d wallets, the charter allows %d", n, charter.WalletsTotal())
+	}
+	young := 0
+	for _, w := range rd.stage.Wallets() {
+		if rd.now.Sub(w.Recorded.Time) < time.Hour {
+			young++
+		}
+	}
+	if young >= charter.WalletsPerHour() {
+		return seal.Errorf(seal.KindDenied, "%d wallets were made in the last hour, the charter allows %d", young, charter.WalletsPerHour())
 	}
 	return nil
 }
