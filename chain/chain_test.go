@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"io"
 	"math/big"
 	"os"
 	"os/signal"
@@ -24,6 +25,10 @@ const childDir = "MINTWARDEN_TEST_DEVNET_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
+		go func() { // a parent that dies takes its child along
+			io.Copy(io.Discard, os.Stdin)
+			os.Exit(1)
+		}()
 		ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer cancel()
 		cfg := devnet.Config{Dir: dir, Addr: os.Getenv("MINTWARDEN_TEST_DEVNET_ADDR"), Period: 20 * time.Millisecond}

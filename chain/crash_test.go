@@ -20,6 +20,8 @@ func child(t *testing.T, dir, addr string) (string, func()) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir, "MINTWARDEN_TEST_DEVNET_ADDR="+addr)
 	cmd.Stderr = os.Stderr
+	_, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"os/exec"
@@ -27,6 +28,10 @@ const childDir = "MINTWARDEN_TEST_DEVNET_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
+		go func() { // a parent that dies takes its child along
+			io.Copy(io.Discard, os.Stdin)
+			os.Exit(1)
+		}()
 		cfg := Config{Dir: dir, Period: 10 * time.Millisecond}
 		if err := Run(context.Background(), cfg, os.Stdout); err != nil {
 			panic(err)
@@ -42,6 +47,8 @@ func child(t *testing.T, dir string) (*bench, func()) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	cmd.Stderr = os.Stderr
+	_, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
