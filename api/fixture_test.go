@@ -1,0 +1,594 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudflare/circl/sign/dilithium/mode3"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/pki"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+const network = "quantum-chain-devnet"
+
+// house is an appliance behind its API, with everything real but the HSM: etcd,
+// chain, registry, operations, TLS, and a ledger that is signed and folded as
+// the seal's is.
+type house struct {
+	t        testing.TB
+	etcd     *storetest.Server
+	store    *store.Store
+	node     *devnet.Node
+	chains   map[string]*chain.Client
+	room     *room
+	charter1 policy.Digest
+	signers  map[string]*policy.Signer // custodians and approvers
+	users    map[string]string         // name → id
+	keys     map[string]string         // name → bearer key
+	registry *registry.Service
+	ops      *operation.Service
+	audit    *auditlog.Log
+	pki      *authority
+	doc      *openapi3.T
+	policyID string
+}
+
+var people = map[string]registry.UserRole{
+	"operator": registry.Operator, "admin": registry.Admin, "viewer": registry.Viewer, "root": registry.Admin,
+	"approver-1": registry.Approver, "approver-2": registry.Approver, "approver-3": registry.Approver,
+	"custodian-1": registry.Custodian, "custodian-2": registry.Custodian, "custodian-3": registry.Custodian,
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, etcd: storetest.Start(t), signers: map[string]*policy.Signer{}, users: map[string]string{}, keys: map[string]string{}, pki: newAuthority(t)}
+	h.store = h.etcd.Open(store.UserServe)
+	h.startChain()
+	h.startLedger()
+	h.startServices()
+	doc, err := api.GetSpec()
+	require.NoError(t, err)
+	doc.Servers = nil // answers are compared with the document by path alone
+	h.doc = doc
+	return h
+}
+
+func (h *house) startChain() {
+	node, err := devnet.Start(h.t.Context(), devnet.Config{Dir: h.t.TempDir()})
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { node.Close() })
+	c, err := chain.Dial(h.t.Context(), chain.Network{
+		Name: network, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, RPCURLs: []string{node.URL()}, Confirmations: 2, Scheme: tx.Dilithium3, Currency: "QC",
+	}, storetest.Logger(h.t), prometheus.NewRegistry())
+	require.NoError(h.t, err)
+	h.t.Cleanup(c.Close)
+	h.node, h.chains = node, map[string]*chain.Client{network: c}
+}
+
+func (h *house) startLedger() {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(h.t, err)
+	h.room = &room{t: h.t, store: h.etcd.Open(store.UserSeal), key: key, wallets: map[string]*seal.WalletResult{}, applied: map[policy.Digest]uint64{}}
+	for name := range people {
+		h.users[name] = store.NewID("user_")
+	}
+	charter := h.charter()
+	doc, err := charter.Encode()
+	require.NoError(h.t, err)
+	h.charter1 = policy.DigestOf(doc)
+	h.room.fold = ledger.NewFold(h.charter1)
+	env, err := policy.Sign(policy.PayloadType(policy.DocCharter), doc, h.signers["custodian-1"], h.signers["custodian-2"], h.signers["custodian-3"])
+	require.NoError(h.t, err)
+	h.room.record(ledger.Record{Charter: env})
+	p := &policy.Policy{
+		Format: policy.Format, Instance: "test-1", ID: store.NewID("pol_"), Version: 1, Name: "dev-default", Scope: policy.Scope{All: true},
+		Rules:     []policy.Rule{{Type: policy.RuleRequireApproval, MinApprovers: 2, ApproverGroup: "approvers"}},
+		CreatedAt: time.Now().UTC().Truncate(time.Second),
+	}
+	h.policyID = p.ID
+	doc, err = p.Encode()
+	require.NoError(h.t, err)
+	env, err = policy.Sign(policy.PayloadType(policy.DocPolicy), doc, h.signers["custodian-1"], h.signers["custodian-3"])
+	require.NoError(h.t, err)
+	h.room.record(ledger.Record{Policy: env})
+}
+
+func (h *house) charter() *policy.Charter {
+	ledgerKey, err := policy.NewPublicKey(h.room.key.Public())
+	require.NoError(h.t, err)
+	c := &policy.Charter{
+		Format: policy.Format, Instance: "test-1", Version: 1, Environment: policy.Dev, TenantID: "test",
+		Networks: []policy.Network{{
+			Name: network, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, Scheme: tx.Dilithium3, Currency: "QC",
+			DefaultMaxFee: policy.AmountOf(1e18), DailyFee: policy.AmountOf(9e18),
+		}},
+		Custodians: policy.Custodians{Threshold: 2},
+		Groups:     map[string][]string{"approvers": {}},
+		Appliances: []policy.Appliance{{
+			ID: "appliance-1", LedgerKey: ledgerKey, UnsealKey: []byte{1},
+			Token: policy.SecurityToken{Serial: "0123", CheckValues: map[string]string{"canary": "00"}},
+		}},
+	}
+	for i, a := range []policy.Algorithm{policy.ECDSAP256, policy.Ed25519, policy.MLDSA65} {
+		custodian, person := fmt.Sprintf("custodian-%d", i+1), fmt.Sprintf("approver-%d", i+1)
+		h.signers[custodian], h.signers[person] = signer(h.t, a), signer(h.t, a)
+		c.Custodians.Members = append(c.Custodians.Members, policy.Custodian{Name: custodian, Keys: []policy.PublicKey{h.signers[custodian].Public()}})
+		c.Persons = append(c.Persons, policy.Person{Name: person, Keys: []policy.PublicKey{h.signers[person].Public()}, Users: []string{h.users[person]}})
+		c.Groups["approvers"] = append(c.Groups["approvers"], person)
+	}
+	return c
+}
+
+func signer(t testing.TB, a policy.Algorithm) *policy.Signer {
+	pem, _, err := policy.GenerateKeyPEM(a)
+	require.NoError(t, err)
+	s, err := policy.LoadSignerPEM(pem)
+	require.NoError(t, err)
+	return s
+}
+
+func (h *house) startServices() {
+	var err error
+	log := storetest.Logger(h.t)
+	h.registry, err = registry.New(registry.Deps{
+		Store: h.store, Seal: h.room, Chains: h.chains, Charter1: h.charter1, Tenant: "test", Log: log, Registerer: prometheus.NewRegistry(),
+		OnWallet: func(_ context.Context, w *registry.Wallet) error { return h.fund(w.Address) },
+	})
+	require.NoError(h.t, err)
+	h.ops, err = operation.New(operation.Deps{
+		Store: h.store, Registry: h.registry, Seal: h.room, Chains: h.chains, Log: log, Registerer: prometheus.NewRegistry(),
+	})
+	require.NoError(h.t, err)
+	h.audit, err = auditlog.New(h.store, log, prometheus.NewRegistry())
+	require.NoError(h.t, err)
+	h.bootstrap()
+	h.run(h.registry.Follow)
+	h.run(h.ops.RunWorker)
+	h.run(h.audit.Run)
+	require.NoError(h.t, h.registry.WaitReady(h.t.Context()))
+}
+
+func (h *house) run(f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	h.t.Cleanup(func() { cancel(); <-done })
+}
+
+func (h *house) bootstrap() {
+	first := registry.FirstUsers{Format: 1}
+	for name, role := range people {
+		b := registry.NewBearer(false)
+		h.keys[name] = b.Key
+		first.Users = append(first.Users, registry.FirstUser{
+			ID: h.users[name], Name: name, Role: role, Credential: registry.FirstCredential{ID: b.CredentialID, Hash: b.Hash, Label: name},
+		})
+	}
+	raw, err := json.Marshal(first)
+	require.NoError(h.t, err)
+	path := filepath.Join(h.t.TempDir(), "bootstrap.json")
+	require.NoError(h.t, os.WriteFile(path, raw, 0o600))
+	err = h.registry.Bootstrap(h.t.Context(), path)
+	require.NoError(h.t, err)
+}
+
+func (h *house) fund(a tx.Address) error {
+	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"devnet_fund","params":[%q]}`, a)
+	resp, err := http.Post(h.node.URL(), "application/json", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && bytes.Contains(b, []byte(`"error"`)) {
+		err = errors.New(string(b))
+	}
+	return err
+}
+
+// room is a seal without a socket and without an HSM: it decides nothing, but
+// what it records is a real ledger, signed and folded as the seal's is.
+type room struct {
+	t     testing.TB
+	store *store.Store // with the seal's rights
+	key   ed25519.PrivateKey
+
+	mu      sync.Mutex
+	fold    *ledger.Fold
+	sealed  bool
+	refusal error // what every call answers, if not nil
+	panics  bool
+	wallets map[string]*seal.WalletResult
+	applied map[policy.Digest]uint64
+}
+
+func (r *room) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
+func (r *room) record(records ...ledger.Record) uint64 {
+	r.t.Helper()
+	sequence, err := r.try(records...)
+	require.NoError(r.t, err)
+	return sequence
+}
+
+func (r *room) try(records ...ledger.Record) (uint64, error) {
+	head, previous := r.fold.Head()
+	b := &ledger.Batch{
+		Format: ledger.Format, Instance: "test-1", Epoch: ledger.FirstEpoch, Term: 1, Sequence: head + 1, Previous: previous,
+		Author: "appliance-1", Time: time.Now().UTC().Truncate(time.Second), Records: records,
+	}
+	if head == 0 {
+		b.Previous = ledger.NoDigest
+	}
+	input, err := b.SigningInput()
+	if err != nil {
+		return 0, err
+	}
+	b.Signature = ed25519.Sign(r.key, input)
+	value, err := b.Encode()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := r.fold.Apply(value); err != nil {
+		return 0, seal.Errorf(seal.KindConflict, "%v", err)
+	}
+	t := r.store.Tx()
+	t.Put(ledger.Key(b.Sequence), value)
+	_, err = t.Commit(context.Background())
+	return b.Sequence, err
+}
+
+func (r *room) Status(context.Context) (*seal.Status, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.panics {
+		panic("a secret that nobody may see")
+	}
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	head, digest := r.fold.Head()
+	return &seal.Status{
+		Sealed: r.sealed, Initialized: true, Instance: "test-1", ApplianceID: "appliance-1", Sequence: head, Head: digest, Author: "appliance-1", Term: 1,
+		Version: "test", HSM: seal.HSM{Serial: "0123", Label: "test"},
+	}, nil
+}
+
+func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*seal.WalletResult, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if made, ok := r.wallets[q.WalletID]; ok {
+		return made, nil
+	}
+	public, _, err := mode3.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	address, err := tx.Sender(tx.KindQuantum, public.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	made := &seal.WalletResult{
+		WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network, Scheme: q.Scheme, PublicKey: public.Bytes(), Address: address, Protection: "hsm-wrapped",
+	}
+	made.Sequence, err = r.try(ledger.Record{Wallet: &ledger.Wallet{
+		WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network, Scheme: q.Scheme, PublicKey: made.PublicKey, Address: address,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	r.wallets[q.WalletID] = made
+	return made, nil
+}
+
+func (r *room) once(e *policy.Envelope, record ledger.Record) (*seal.Recorded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	if at, ok := r.applied[e.PayloadDigest()]; ok {
+		return &seal.Recorded{Sequence: at}, nil
+	}
+	at, err := r.try(record)
+	if err != nil {
+		return nil, err
+	}
+	r.applied[e.PayloadDigest()] = at
+	return &seal.Recorded{Sequence: at}, nil
+}
+
+func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Policy: e})
+}
+
+func (r *room) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Decision: e})
+}
+
+func (r *room) Cancel(_ context.Context, operationID, why string) (*seal.Recorded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, err := r.try(ledger.Record{Cancel: &ledger.Cancel{OperationID: operationID, Reason: why}})
+	if err != nil {
+		return nil, err
+	}
+	return &seal.Recorded{Sequence: at}, nil
+}
+
+// Authorize and Settle are for the worker, which these tests do not run.
+func (r *room) Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error) {
+	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
+}
+
+func (r *room) Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error) {
+	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
+}
+
+// authority is two roots, and a stranger's.
+type authority struct {
+	ecdsa, pq, stranger *pki.CA
+	roots               *x509.CertPool
+}
+
+func newAuthority(t testing.TB) *authority {
+	a := &authority{roots: x509.NewCertPool()}
+	var err error
+	a.ecdsa, err = pki.NewCA("test ECDSA", pki.ECDSAP256)
+	require.NoError(t, err)
+	a.pq, err = pki.NewCA("test ML-DSA", pki.MLDSA65)
+	require.NoError(t, err)
+	a.stranger, err = pki.NewCA("stranger", pki.ECDSAP256)
+	require.NoError(t, err)
+	a.roots.AppendCertsFromPEM(a.ecdsa.Pair().Certificate)
+	a.roots.AppendCertsFromPEM(a.pq.Pair().Certificate)
+	return a
+}
+
+func keyPair(t testing.TB, p pki.Pair, err error) tls.Certificate {
+	t.Helper()
+	require.NoError(t, err)
+	c, err := tls.X509KeyPair(p.Certificate, p.Key)
+	require.NoError(t, err)
+	return c
+}
+
+// server is one API server on a port of its own.
+type server struct {
+	*house
+	url     string
+	metrics *prometheus.Registry
+	client  *http.Client
+	cert    tls.Certificate // the client's
+}
+
+func (h *house) deps() api.Deps {
+	return api.Deps{
+		Registry: h.registry, Operations: h.ops, Audit: h.audit, Store: h.store, Seal: h.room, Log: storetest.Logger(h.t), Registerer: prometheus.NewRegistry(),
+		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
+	}
+}
+
+func (h *house) serve(change ...func(*api.Deps)) *server {
+	h.t.Helper()
+	d := h.deps()
+	reg := prometheus.NewRegistry()
+	d.Registerer = reg
+	for _, f := range change {
+		f(&d)
+	}
+	handler, err := api.New(d)
+	require.NoError(h.t, err)
+	pq, err := h.pki.pq.IssueServer("mintwarden", []string{"127.0.0.1"}, pki.MLDSA65)
+	classic, err2 := h.pki.ecdsa.IssueServer("mintwarden", []string{"127.0.0.1"}, pki.ECDSAP256)
+	conf, err3 := api.TLSConfig([]tls.Certificate{keyPair(h.t, pq, err), keyPair(h.t, classic, err2)}, h.pki.roots, reg)
+	require.NoError(h.t, err3)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(h.t, err)
+	srv := api.HTTPServer(handler, conf, storetest.Logger(h.t))
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.ServeTLS(l, "", "") }()
+	h.t.Cleanup(func() { srv.Close(); <-done })
+	p, err := h.pki.ecdsa.IssueClient("test", pki.ECDSAP256)
+	s := &server{house: h, url: "https://" + l.Addr().String(), metrics: reg, cert: keyPair(h.t, p, err)}
+	s.client = s.clientWith(&tls.Config{RootCAs: h.pki.roots, Certificates: []tls.Certificate{s.cert}})
+	return s
+}
+
+func (s *server) clientWith(conf *tls.Config) *http.Client {
+	tr := &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true}
+	s.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
+}
+
+// in is the server for a subtest.
+func (s *server) in(t testing.TB) *server {
+	h := *s.house
+	h.t = t
+	c := *s
+	c.house = &h
+	return &c
+}
+
+// answer is what came back, read whole.
+type answer struct {
+	t      testing.TB
+	status int
+	header http.Header
+	body   []byte
+}
+
+// with changes a request before it is sent.
+type with func(*http.Request)
+
+func header(name string, values ...string) with {
+	return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
+}
+
+func key(k string) with { return header("Idempotency-Key", k) }
+
+// as sends a request with a user's key, and holds the answer against the
+// document.
+func (s *server) as(user, method, path, body string, changes ...with) answer {
+	s.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, reader)
+	require.NoError(s.t, err)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if user != "" {
+		req.Header.Set("Authorization", "Bearer "+s.keys[user])
+	}
+	for _, f := range changes {
+		f(req)
+	}
+	return s.do(req)
+}
+
+func (s *server) do(req *http.Request) answer {
+	s.t.Helper()
+	resp, err := s.client.Do(req)
+	require.NoError(s.t, err)
+	defer resp.Body.Close()
+	a := answer{t: s.t, status: resp.StatusCode, header: resp.Header}
+	a.body, err = io.ReadAll(resp.Body)
+	require.NoError(s.t, err)
+	require.NotEmpty(s.t, a.header.Get("Request-Id"))
+	require.NotEmpty(s.t, a.header.Get("RateLimit"), "%s %s", req.Method, req.URL)
+	require.NotEmpty(s.t, a.header.Get("RateLimit-Policy"))
+	s.conforms(req, a)
+	return a
+}
+
+// conforms holds an answer against what the document says of its route.
+func (s *server) conforms(req *http.Request, a answer) {
+	s.t.Helper()
+	route, params := s.route(req)
+	if route == nil {
+		require.Contains(s.t, []int{404, 405}, a.status, "a path that is not in the document: %s", a.body)
+		return
+	}
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
+		Status:                 a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(a.body)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	}
+	require.NoError(s.t, openapi3filter.ValidateResponse(s.t.Context(), input), "%s %s: %d %s", req.Method, req.URL.Path, a.status, a.body)
+}
+
+// route finds a request's route in the document.
+func (s *server) route(req *http.Request) (*routers.Route, map[string]string) {
+	got := strings.Split(req.URL.EscapedPath(), "/")
+	for path, item := range s.doc.Paths.Map() {
+		want, params := strings.Split(path, "/"), map[string]string{}
+		if len(want) != len(got) {
+			continue
+		}
+		fits := true
+		for i, w := range want {
+			if strings.HasPrefix(w, "{") {
+				params[strings.Trim(w, "{}")] = got[i]
+				continue
+			}
+			fits = fits && w == got[i]
+		}
+		if op := item.GetOperation(req.Method); fits && op != nil {
+			return &routers.Route{Spec: s.doc, Path: path, PathItem: item, Method: req.Method, Operation: op}, params
+		}
+	}
+	return nil, nil
+}
+
+// is asserts the status and reads the body into a T.
+func is[T any](a answer, status int) T {
+	a.t.Helper()
+	require.Equal(a.t, status, a.status, "%s", a.body)
+	var v T
+	require.NoError(a.t, json.Unmarshal(a.body, &v, json.RejectUnknownMembers(true)))
+	return v
+}
+
+// fails asserts an error's status and code, and returns its message.
+func (a answer) fails(status, code int) string {
+	a.t.Helper()
+	require.Equal(a.t, status, a.status, "%s", a.body)
+	var env api.ErrorEnvelope
+	require.NoError(a.t, json.Unmarshal(a.body, &env, json.RejectUnknownMembers(true)), "%s", a.body)
+	require.Equal(a.t, code, env.Error.Code, "%s", a.body)
+	require.Equal(a.t, a.header.Get("Request-Id"), env.Error.RequestID)
+	return env.Error.Message
+}
+
+// vault makes a vault account with a wallet.
+func (s *server) vault(name string) (vaultID, walletID string) {
+	s.t.Helper()
+	v := is[api.VaultAccount](s.as("operator", "POST", "/v1/vault/accounts", fmt.Sprintf(`{"name":%q}`, name)), 201)
+	w := is[api.Wallet](s.as("operator", "POST", "/v1/vault/accounts/"+v.ID+"/wallets", fmt.Sprintf(`{"network":%q}`, network)), 201)
+	return v.ID, w.ID
+}
+
+// tokenBody is a token's definition; change edits it as JSON members.
+func (s *server) tokenBody(vaultID string, change map[string]any) string {
+	s.t.Helper()
+	b := map[string]any{
+		"standard": "QRC-20", "templateId": "tpl_qrc20_v1", "name": "Example Institutional Token", "symbol": "EIT", "decimals": 18,
+		"initialSupply": "0", "supplyPolicy": map[string]any{"mintable": true, "burnable": true, "maxSupply": "1000000"},
+		"admin": map[string]any{"vaultAccountId": vaultID, "approvalPolicyId": s.policyID}, "network": network, "tags": []string{},
+	}
+	for k, v := range change {
+		if v == nil {
+			delete(b, k)
+			continue
+		}
+		b[k] = v
+	}
+	raw, err := json.Marshal(b, json.Deterministic(true))
+	require.NoError(s.t, err)
+	return string(raw)
+}
+
+func (s *server) token(vaultID string) string {
+	s.t.Helper()
+	return is[api.Token](s.as("operator", "POST", "/v1/tokens", s.tokenBody(vaultID, nil)), 201).ID
+}
