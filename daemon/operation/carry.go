@@ -108,24 +108,24 @@ func (s *Service) stageRecord(ctx context.Context, t *store.Tx, before, after *O
 		return s.stageDecision(ctx, t, before, after, c)
 	case r.Authorize != nil:
 		after.Authorized, after.Nonce = true, r.Authorize.Nonce
-		t.Audit(sealed(after.draft(registry.SystemActor(), "operation.authorized", map[string]any{
+		t.Audit(c.sealed(after.draft(registry.SystemActor(), "operation.authorized", map[string]any{
 			"walletId": r.Authorize.WalletID, "nonce": r.Authorize.Nonce, "gasLimit": r.Authorize.GasLimit,
 			"maxFee": r.Authorize.MaxFee.String(), "tip": r.Authorize.Tip.String(), "signingHash": r.Authorize.Tx.String(),
-		}), c))
+		})))
 		return nil
 	case r.Cancel != nil:
 		e := parseEnd(r.Cancel.Reason)
-		return s.stageEnd(ctx, t, after, e, s.asker(askCancel(after.ID), registry.SystemActor()), c)
+		return s.stageEnd(ctx, t, after, e, s.asker(askCancel(after.ID), registry.SystemActor()), c.sealed)
 	case r.Settle != nil:
 		after.Settled = true
-		t.Audit(sealed(after.draft(registry.SystemActor(), "operation.settled", map[string]any{"transactionHash": r.Settle.TxHash.String()}), c))
+		t.Audit(c.sealed(after.draft(registry.SystemActor(), "operation.settled", map[string]any{"transactionHash": r.Settle.TxHash.String()})))
 		return nil
 	}
 	return fmt.Errorf("operation: record %d of batch %d is none of an operation", c.index, c.batch.Sequence)
 }
 
 // sealed makes an audit entry one that the ledger asserts.
-func sealed(d audit.Draft, c carried) audit.Draft {
+func (c carried) sealed(d audit.Draft) audit.Draft {
 	d.AssertedBy = audit.Seal
 	d.Metadata["ledgerSequence"], d.Metadata["ledgerRecord"] = c.batch.Sequence, c.index
 	return d
@@ -154,7 +154,7 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, before, after 
 	after.Approvals = append(after.Approvals[:len(after.Approvals):len(after.Approvals)], Approval{d.Approver, d.Decision})
 	actor := s.asker(askDecision(after.ID, d.Approver), registry.Actor{Name: d.Approver})
 	action := map[policy.Verb]string{policy.Approve: "operation.approval_recorded", policy.Reject: "operation.rejection_recorded"}[d.Decision]
-	t.Audit(sealed(after.draft(actor, action, map[string]any{"reason": d.Reason, "intentDigest": string(d.IntentDigest())}), c))
+	t.Audit(c.sealed(after.draft(actor, action, map[string]any{"reason": d.Reason, "intentDigest": string(d.IntentDigest())})))
 
 	record, _ := s.registry.Fold().Operation(after.ID)
 	if d.Decision == policy.Reject {
@@ -163,7 +163,7 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, before, after 
 			if d.Reason != "" {
 				text += ": " + d.Reason
 			}
-			return s.stageEnd(ctx, t, after, end{Rejected, text}, actor, c)
+			return s.stageEnd(ctx, t, after, end{Rejected, text}, actor, c.sealed)
 		}
 		return nil
 	}
@@ -182,12 +182,13 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, before, after 
 	if err := after.move(Approved, s.now()); err != nil {
 		return err
 	}
-	t.Audit(sealed(after.draft(registry.SystemActor(), Approved.action(), map[string]any{"approvedBy": after.ApprovedBy()}), c))
+	t.Audit(c.sealed(after.draft(registry.SystemActor(), Approved.action(), map[string]any{"approvedBy": after.ApprovedBy()})))
 	return nil
 }
 
-// stageEnd ends an operation that was not signed, and gives the token of a deployment back.
-func (s *Service) stageEnd(ctx context.Context, t *store.Tx, o *Operation, e end, a registry.Actor, c carried) error {
+// stageEnd ends an operation that was not signed, and gives the token of a deployment back. assert says on
+// whose word the audit entry rests.
+func (s *Service) stageEnd(ctx context.Context, t *store.Tx, o *Operation, e end, a registry.Actor, assert func(audit.Draft) audit.Draft) error {
 	if o.Status.Terminal() {
 		return nil // a cancel after a rejection changes nothing
 	}
@@ -201,7 +202,7 @@ func (s *Service) stageEnd(ctx context.Context, t *store.Tx, o *Operation, e end
 		return err
 	}
 	o.FailureReason, o.Attention = e.text, ""
-	t.Audit(sealed(o.draft(a, e.status.action(), map[string]any{"reason": e.text}), c))
+	t.Audit(assert(o.draft(a, e.status.action(), map[string]any{"reason": e.text})))
 	if o.Type != policy.OpDeployToken {
 		return nil
 	}

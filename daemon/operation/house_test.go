@@ -18,6 +18,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/devnet"
 	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -402,4 +403,25 @@ func statuses(o *operation.Operation) string {
 		out = append(out, string(s.Status))
 	}
 	return strings.Join(out, " ")
+}
+
+// wallet is the id of a vault account's wallet.
+func (h *house) wallet(vault string) string {
+	h.t.Helper()
+	w, err := h.registry.OldestWallet(h.t.Context(), vault, networkName)
+	require.NoError(h.t, err)
+	return w.ID
+}
+
+// pendingAudit is the ids of all audit entries: no sequencer runs here.
+func (h *house) pendingAudit() []any {
+	h.t.Helper()
+	var ids []any
+	for kv, err := range h.store.All(h.t.Context(), store.AuditPending, nil) {
+		require.NoError(h.t, err)
+		p, err := audit.ParsePending(kv.Value)
+		require.NoError(h.t, err)
+		ids = append(ids, p.ID)
+	}
+	return ids
 }

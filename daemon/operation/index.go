@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,8 +28,9 @@ type index struct {
 	seed  maphash.Seed
 
 	mu      sync.RWMutex
-	rows    []row            // oldest first: the ids' order
-	open    map[string]entry // not closed, by id
+	rows    []row                       // oldest first: the ids' order
+	open    map[string]entry            // not closed, by id
+	wallets map[string]map[string]entry // the same, by wallet and id
 	loaded  chan struct{}
 	once    sync.Once
 	changed chan struct{} // closed and replaced at every change of an open operation
@@ -52,7 +54,7 @@ type row struct {
 }
 
 func newIndex(s *store.Store, log *slog.Logger) *index {
-	return &index{store: s, log: log, seed: maphash.MakeSeed(), open: map[string]entry{}, loaded: make(chan struct{}), changed: make(chan struct{})}
+	return &index{store: s, log: log, seed: maphash.MakeSeed(), open: map[string]entry{}, wallets: map[string]map[string]entry{}, loaded: make(chan struct{}), changed: make(chan struct{})}
 }
 
 func (x *index) hash(s string) uint64 { return maphash.String(x.seed, s) }
@@ -73,9 +75,13 @@ func (x *index) put(o *Operation, rev int64) {
 		return
 	}
 	if o.closed() {
-		delete(x.open, o.ID)
+		x.forget(o.ID)
 	} else {
 		x.open[o.ID] = entry{o, rev}
+		if x.wallets[o.WalletID] == nil {
+			x.wallets[o.WalletID] = map[string]entry{}
+		}
+		x.wallets[o.WalletID][o.ID] = entry{o, rev}
 	}
 	close(x.changed)
 	x.changed = make(chan struct{})
@@ -83,6 +89,14 @@ func (x *index) put(o *Operation, rev int64) {
 	x.mu.Unlock()
 	for _, h := range hooks {
 		h(o)
+	}
+}
+
+// forget takes a closed operation out of the open ones; the caller holds the lock.
+func (x *index) forget(id string) {
+	if e, ok := x.open[id]; ok {
+		delete(x.open, id)
+		delete(x.wallets[e.op.WalletID], id)
 	}
 }
 
@@ -135,13 +149,9 @@ func (x *index) each(f func(*Operation, int64) bool) {
 
 // lane is the open operations of a wallet, oldest first.
 func (x *index) lane(walletID string) []entry {
-	var out []entry
-	x.each(func(o *Operation, rev int64) bool {
-		if o.WalletID == walletID {
-			out = append(out, entry{o, rev})
-		}
-		return true
-	})
+	x.mu.RLock()
+	out := slices.Collect(maps.Values(x.wallets[walletID]))
+	x.mu.RUnlock()
 	slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.op.ID, b.op.ID) })
 	return out
 }
@@ -207,7 +217,7 @@ func (x *index) follow(ctx context.Context) error {
 		}
 		x.mu.Lock()
 		if x.list(s, kv.ModRevision) {
-			delete(x.open, s.ID)
+			x.forget(s.ID)
 		}
 		x.mu.Unlock()
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -56,7 +58,7 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 	} else if why, err := l.s.propose(ctx, o, i, &r); err != nil {
 		return err
 	} else if why != "" {
-		return l.end(ctx, o, end{Failed, why})
+		return l.end(ctx, fence, o, end{Failed, why})
 	}
 	result, err := l.s.seal.Authorize(ctx, r)
 	if err != nil {
@@ -123,12 +125,15 @@ func (l *lane) notAuthorized(ctx context.Context, fence *store.Fence, o *Operati
 	case seal.KindDenied:
 		l.s.metrics.judged("signing", policy.Verdict{Outcome: policy.Deny, Reported: &policy.RuleOutcome{Rule: ruleOf(message(cause))}})
 		if !l.s.now().Before(o.ExpiresAt) {
-			return l.end(ctx, o, expiry(o))
+			return l.end(ctx, fence, o, expiry(o))
 		}
-		return l.end(ctx, o, end{Rejected, message(cause)})
+		return l.end(ctx, fence, o, end{Rejected, message(cause)})
 	case seal.KindInvalid:
-		return l.end(ctx, o, end{Failed, "the seal refuses it: " + message(cause)})
+		return l.end(ctx, fence, o, end{Failed, "the seal refuses it: " + message(cause)})
 	case seal.KindQueued:
+		if o.Status == Queued {
+			return errNothingNew
+		}
 		_, err := l.transition(ctx, fence, o.ID, Queued, []Status{PendingSignature}, map[string]any{"reason": message(cause)}, nil)
 		return err
 	case seal.KindWait:
@@ -179,8 +184,8 @@ func (l *lane) recheck(ctx context.Context, fence *store.Fence, e entry) error {
 }
 
 // expire ends an operation whose time is over, if the seal has not authorized it.
-func (l *lane) expire(ctx context.Context, _ *store.Fence, e entry) error {
-	return l.end(ctx, e.op, expiry(e.op))
+func (l *lane) expire(ctx context.Context, fence *store.Fence, e entry) error {
+	return l.end(ctx, fence, e.op, expiry(e.op))
 }
 
 func expiry(o *Operation) end {
@@ -189,7 +194,7 @@ func expiry(o *Operation) end {
 
 // end has the seal record that an operation is not to be signed. The state follows when that is carried in;
 // where the ledger holds an authorization already, the operation goes on with it.
-func (l *lane) end(ctx context.Context, o *Operation, e end) error {
+func (l *lane) end(ctx context.Context, fence *store.Fence, o *Operation, e end) error {
 	r, err := l.s.seal.Cancel(ctx, o.ID, e.reason())
 	if err == nil {
 		return l.s.registry.WaitCarried(ctx, r.Sequence)
@@ -199,6 +204,21 @@ func (l *lane) end(ctx context.Context, o *Operation, e end) error {
 		// Whatever excludes it is in the ledger and is being carried in.
 		return fmt.Errorf("operation: %s cannot end as %s: %w", o.ID, e.status, err)
 	}
+	if kind == seal.KindDenied {
+		return l.endForgotten(ctx, fence, o, e)
+	}
+	return err
+}
+
+// endForgotten ends an operation that is older than the ledger remembers: the seal records nothing of it
+// any more and would never authorize it (policy/ledger, forget.go), so that this side's word is enough.
+func (l *lane) endForgotten(ctx context.Context, fence *store.Fence, o *Operation, e end) error {
+	_, err := l.change(ctx, fence, o.ID, func(o *Operation, t *store.Tx) (bool, error) {
+		if !o.Status.beforeSignature() || o.Authorized {
+			return false, nil
+		}
+		return true, l.s.stageEnd(ctx, t, o, e, registry.SystemActor(), func(d audit.Draft) audit.Draft { return d })
+	})
 	return err
 }
 

@@ -55,13 +55,10 @@ func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem 
 	if err := s.checkPending(a); err != nil {
 		return nil, err
 	}
-	if v, denied := s.missingPolicy(p); denied {
-		return nil, s.denied(ctx, a, p, v)
-	}
 	if err := s.checkFacts(ctx, p); err != nil {
 		return nil, err
 	}
-	if v, denied := p.feeDenial(); denied {
+	if v, denied := s.missingPolicy(p); denied {
 		return nil, s.denied(ctx, a, p, v)
 	}
 	intent, err := s.intent(p)
@@ -73,11 +70,27 @@ func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem 
 		return nil, fmt.Errorf("operation: the intent of %s: %w", p.id, err)
 	}
 	verdict := s.judge(intent, policy.DigestOf(body), nil)
+	if v, denied := p.feeDenial(); denied && !outranksFee(verdict) {
+		verdict = v
+	}
 	s.metrics.judged("submission", verdict)
 	if verdict.Outcome != policy.Allow && verdict.Outcome != policy.Wait {
 		return nil, s.denied(ctx, a, p, verdict)
 	}
 	return s.create(ctx, a, p, intent, body, verdict, idem)
+}
+
+// outranksFee reports whether a verdict denies for a reason that is reported before MAX_FEE
+// (spec/policy.md, “Order of the reported reason”).
+func outranksFee(v policy.Verdict) bool {
+	if v.Outcome != policy.Deny || v.Reported == nil {
+		return false
+	}
+	switch v.Reported.Rule {
+	case policy.RuleRequireApproval, policy.RuleTokenRoleChange, policy.RuleDelay:
+		return false
+	}
+	return true
 }
 
 // create writes the operation.
