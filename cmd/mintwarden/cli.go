@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// envDir is the development appliance's directory, where --as looks.
+const envDir = "MINTWARDEN_DIR"
+
+// charter1File holds the digest of charter 1, in the development appliance's
+// directory.
+const charter1File = "charter1.sha256"
+
+// cli is what the commands share: the flags that all have, the connection, the
+// verified ledger.
+type cli struct {
+	json     bool
+	as       string
+	charter1 string
+	patience time.Duration
+
+	in       io.Reader
+	out, err io.Writer
+	running  bool // a command of ours began: what fails from here on is no usage error
+
+	api  *client.Client
+	fold *ledger.Fold
+	dir  string // of the verified copy
+}
+
+func (c *cli) close() {
+	if c.api != nil {
+		c.api.Close()
+	}
+}
+
+// folders are where a demo identity's files lie, by the first word of its name.
+var folders = map[string]string{"approver": "approvers", "custodian": "custodians", "operator": "keys", "admin": "keys", "viewer": "keys"}
+
+// identityFile is the path of a demo identity's file, such as approvers/approver-1.key.
+func (c *cli) identityFile(ending string) (string, error) {
+	dir := os.Getenv(envDir)
+	if dir == "" {
+		return "", usagef("--as %s needs $%s; source the env file of the development appliance", c.as, envDir)
+	}
+	kind, _, _ := strings.Cut(c.as, "-")
+	folder, ok := folders[kind]
+	if !ok || strings.ContainsAny(c.as, "/\\") {
+		return "", usagef("--as %q is none of operator, admin, viewer, approver-N, custodian-N", c.as)
+	}
+	return filepath.Join(dir, folder, c.as+ending), nil
+}
+
+// connect is the client of the environment's user, or of --as.
+func (c *cli) connect() (*client.Client, error) {
+	if c.api != nil {
+		return c.api, nil
+	}
+	config, err := client.ConfigFromEnv()
+	if c.as != "" && config.URL != "" && config.CAFile != "" && config.CertFile != "" && config.KeyFile != "" {
+		err = nil // only the bearer key may be missing: it is that of --as
+	}
+	if err != nil {
+		return nil, usagef("%w; source the env file of the appliance", err)
+	}
+	if c.as != "" {
+		if config.APIKeyFile, err = c.identityFile(".apikey"); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(config.APIKeyFile); err != nil {
+			return nil, usagef("--as %s: %w", c.as, err)
+		}
+	}
+	config.UserAgent = "mintwarden/" + version
+	config.Patience = c.patience
+	if c.patience <= 0 {
+		config.Patience = -1
+	}
+	if c.api, err = client.New(config); err != nil {
+		return nil, usage(err)
+	}
+	return c.api, nil
+}
+
+// verified is the client, and the ledger as far as the appliance serves it,
+// verified from charter 1 on.
+func (c *cli) verified(ctx context.Context) (*client.Client, *ledger.Fold, error) {
+	root, err := c.root()
+	if err != nil {
+		return nil, nil, err
+	}
+	api, err := c.connect()
+	if err != nil || c.fold != nil {
+		return api, c.fold, err
+	}
+	c.fold, c.dir, err = followLedger(ctx, api, root)
+	return api, c.fold, err
+}
+
+// root is charter 1's digest, which all that is verified stands on.
+func (c *cli) root() (policy.Digest, error) {
+	named := c.charter1
+	if named == "" {
+		dir := os.Getenv(envDir)
+		if dir == "" {
+			return "", usagef("what the appliance says is verified from charter 1 on: give its digest, or the file that holds it, as --charter1")
+		}
+		named = filepath.Join(dir, charter1File)
+	}
+	if d := policy.Digest(named); d.Valid() {
+		return d, nil
+	}
+	held, err := os.ReadFile(named)
+	if err != nil {
+		return "", usagef("charter 1's digest: %w", err)
+	}
+	d, err := policy.ParseDigest(strings.TrimSpace(string(held)))
+	if err != nil {
+		return "", usagef("%s: %w", named, err)
+	}
+	return d, nil
+}
+
+// signer is the key that a person signs with: --key, or that of --as.
+func (c *cli) signer(keyFile string) (*policy.Signer, error) {
+	if keyFile == "" {
+		if c.as == "" {
+			return nil, usagef("name your signing key: --key FILE, or --as for a demo identity")
+		}
+		var err error
+		if keyFile, err = c.identityFile(".key"); err != nil {
+			return nil, err
+		}
+	}
+	text, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, usagef("signing key: %w", err)
+	}
+	s, err := policy.LoadSignerPEM(text)
+	if err != nil {
+		return nil, usagef("signing key %s: %w", keyFile, err)
+	}
+	return s, nil
+}
+
+// vaultID takes a vault account's id or its name.
+func (c *cli) vaultID(ctx context.Context, api *client.Client, idOrName string) (string, error) {
+	if strings.HasPrefix(idOrName, "vault_") {
+		return idOrName, nil
+	}
+	return only("vault account", idOrName, func(yield func(string) bool) error {
+		for v, err := range api.VaultAccounts(ctx) {
+			if err != nil {
+				return err
+			}
+			if v.Name == idOrName && !yield(v.ID) {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+// policyID takes a policy's id or its name.
+func (c *cli) policyID(ctx context.Context, api *client.Client, idOrName string) (string, error) {
+	if strings.HasPrefix(idOrName, "pol_") {
+		return idOrName, nil
+	}
+	return only("policy", idOrName, func(yield func(string) bool) error {
+		for p, err := range api.Policies(ctx) {
+			if err != nil {
+				return err
+			}
+			if p.Name == idOrName && !yield(p.ID) {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+// userID takes a user's id or name.
+func (c *cli) userID(ctx context.Context, api *client.Client, idOrName string) (string, error) {
+	if strings.HasPrefix(idOrName, "user_") {
+		return idOrName, nil
+	}
+	return only("user", idOrName, func(yield func(string) bool) error {
+		for u, err := range api.Users(ctx) {
+			if err != nil {
+				return err
+			}
+			if u.Name == idOrName && !yield(u.ID) {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+// only is the one id that a name stands for; two of a name are an error, for
+// the wrong one must not be picked silently.
+func only(kind, name string, each func(yield func(string) bool) error) (string, error) {
+	var id string
+	several := false
+	err := each(func(found string) bool {
+		several = id != "" && id != found // pages may shift, so that one comes twice
+		id = found
+		return !several
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case id == "":
+		return "", refused("no %s is named %q", kind, name)
+	case several:
+		return "", usagef("more than one %s is named %q; give the id", kind, name)
+	}
+	return id, nil
+}
+
+// party takes 0x…, wallet_…, vault_… or a vault's name.
+func (c *cli) party(ctx context.Context, api *client.Client, s string) (client.Party, error) {
+	switch {
+	case strings.HasPrefix(s, "0x"):
+		return client.Party{Type: client.PartyTypeAddress, Address: &s}, nil
+	case strings.HasPrefix(s, "wallet_"):
+		return client.Party{Type: client.PartyTypeWalletID, WalletID: &s}, nil
+	case s == "":
+		return client.Party{}, usage(errors.New("an empty party; give 0x…, wallet_…, vault_… or a vault's name"))
+	}
+	id, err := c.vaultID(ctx, api, s)
+	if err != nil {
+		return client.Party{}, err
+	}
+	return client.Party{Type: client.PartyTypeVaultAccountID, VaultAccountID: &id}, nil
+}
+
+// performer takes wallet_…, vault_… or a vault's name; empty is the default.
+func (c *cli) performer(ctx context.Context, api *client.Client, s string) (*client.Performer, error) {
+	if s == "" {
+		return nil, nil
+	}
+	if strings.HasPrefix(s, "0x") {
+		return nil, usagef("--performed-by %q: only a wallet or vault of ours can perform; give wallet_…, vault_… or a vault's name", s)
+	}
+	p, err := c.party(ctx, api, s)
+	if err != nil {
+		return nil, err
+	}
+	return &client.Performer{Type: client.PerformerType(p.Type), WalletID: p.WalletID, VaultAccountID: p.VaultAccountID}, nil
+}
+
+// checkID refuses what cannot be an id before anybody is asked about it.
+func checkID(prefix, id string) error {
+	if err := policy.CheckID(prefix, id); err != nil {
+		return usage(fmt.Errorf("%w", err))
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// consent is how a person says yes to what is shown.
+type consent struct {
+	key    string // file of the signing key
+	yes    bool
+	expect string
+}
+
+func (o *consent) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.key, "key", "", "PEM file (PKCS #8) of your signing key; default: that of --as")
+	f.BoolVar(&o.yes, "yes", false, "sign without asking; outside a dev charter with --expect-digest only")
+	f.StringVar(&o.expect, "expect-digest", "", "the digest of what you mean to sign, sha256:…, as you got it another way")
+}
+
+// check refuses flags that cannot lead to a signature, before anything is asked
+// of the appliance.
+func (o *consent) check(c *cli) error {
+	if o.expect != "" && !policy.Digest(o.expect).Valid() {
+		return usagef("--expect-digest %q: want sha256: and 64 hex digits", o.expect)
+	}
+	if !o.yes && !c.terminal() {
+		return usagef("standard input is no terminal, so nobody can be asked; use --yes --expect-digest sha256:…")
+	}
+	return nil
+}
+
+// settled holds what is to be signed to what was expected.
+func (o *consent) settled(charter *policy.Charter, digest policy.Digest) error {
+	if o.expect != "" && policy.Digest(o.expect) != digest {
+		return unverified("this has digest %s, you expect %s; nothing was signed", digest, o.expect)
+	}
+	if o.yes && o.expect == "" && charter.Environment != policy.Dev {
+		return usagef("under a %s charter --yes needs --expect-digest with the digest of what you mean to sign", charter.Environment)
+	}
+	return nil
+}
+
+// terminal is true where a person can be asked.
+func (c *cli) terminal() bool {
+	f, ok := c.in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// ask is nil if the person at the terminal types yes.
+func (c *cli) ask(ctx context.Context, o *consent, question string) error {
+	if o.yes {
+		return nil
+	}
+	if _, err := io.WriteString(c.people(), question+" Type yes to sign: "); err != nil {
+		return err
+	}
+	type answer struct {
+		line string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(c.in, 1024)).ReadString('\n')
+		got <- answer{line, err}
+	}()
+	select {
+	case a := <-got:
+		if a.line == "yes\n" || a.line == "yes\r\n" {
+			return nil
+		}
+		return refused("nothing was signed: you did not answer yes")
+	case <-ctx.Done():
+		return errors.New("nothing was signed: interrupted")
+	}
+}
+
+// people is where a person reads: standard output, but for --json, whose
+// standard output is for a program.
+func (c *cli) people() io.Writer {
+	if c.json {
+		return c.err
+	}
+	return c.out
+}
+
+// wire is an envelope as the API takes it.
+func wire(e *policy.Envelope) (client.EnvelopeRequest, error) {
+	var body client.EnvelopeRequest
+	err := json.Unmarshal(e.Encode(), &body.Envelope)
+	return body, err
+}

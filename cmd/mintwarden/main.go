@@ -1,0 +1,165 @@
+// Command mintwarden is what people use at a terminal: back-end teams to ask
+// for operations, approvers to see and sign them, operators to look around.
+//
+// What it says of charter, policies, tokens and wallets where a person signs is
+// read from the ledger, of which it keeps a copy that it verifies itself from
+// charter 1 on; the API's word is never enough. Everything it prints is
+// escaped, so nothing that somebody typed into a name can move the cursor or
+// turn the text around.
+//
+// What it does not: it cannot know that the appliance holds back batches that
+// are newer than all it has seen. The seal, which judges in the end, can.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program without the process around it: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &cli{in: stdin, out: stdout, err: stderr}
+	defer c.close()
+	root := c.command()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if ctx.Err() != nil {
+		err = &codedError{exitRefused, errors.New("interrupted")}
+	}
+	if !c.running { // cobra's own complaints about what was typed
+		err = usage(err)
+	}
+	c.complain(cmd, err)
+	return exitCode(err)
+}
+
+// patience is how long a call goes on trying while the appliance restarts.
+const patience = 10 * time.Second
+
+func (c *cli) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mintwarden",
+		Short: "Mint, burn and manage the roles of tokens, with approvals",
+		Long: `Mint, burn and manage the roles of tokens, with approvals.
+
+Where the appliance is and who calls it is read from the environment, as
+'mintwardend dev' writes it into DIR/env: MINTWARDEN_URL, MINTWARDEN_CA,
+MINTWARDEN_CERT, MINTWARDEN_KEY, MINTWARDEN_API_KEY_FILE, and MINTWARDEN_DIR
+for --as and the digest of charter 1.
+
+Exit codes: 0 done; 1 refused; 2 usage; 3 unreachable; 4 sealed; 5 does not
+verify; 6 ended other than COMPLETED.`,
+		Example: `  . ./.dev/env
+  mintwarden token create --name "Example Institutional Token" --symbol EIT \
+      --max-supply 1000000 --vault treasury --policy dev-default
+  mintwarden token deploy token_01J…
+  mintwarden approve op_01J… --as approver-1`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	f := root.PersistentFlags()
+	f.BoolVar(&c.json, "json", false, "print JSON for programs (see 'mintwarden help json')")
+	f.StringVar(&c.as, "as", "", "a demo identity of $MINTWARDEN_DIR: operator, admin, viewer, approver-N, custodian-N")
+	f.StringVar(&c.charter1, "charter1", "", "digest of charter 1, or a file that holds it (default $MINTWARDEN_DIR/charter1.sha256)")
+	f.DurationVar(&c.patience, "patience", patience, "how long to go on trying while the appliance does not answer")
+	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
+		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), jsonTopic())
+	return root
+}
+
+// leaf is a command that does something.
+func (c *cli) leaf(cmd *cobra.Command, do func(ctx context.Context, args []string) error) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c.running = true
+		return do(cmd.Context(), args)
+	}
+	return cmd
+}
+
+// group is a command that only holds others.
+func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs}
+	g.RunE = func(cmd *cobra.Command, args []string) error {
+		var names []string
+		for _, s := range cmd.Commands() {
+			if s.IsAvailableCommand() {
+				names = append(names, s.Name())
+			}
+		}
+		if len(args) == 0 {
+			return usagef("%s what? One of %s", cmd.CommandPath(), list(names))
+		}
+		return usagef("%s has no command %q; it has %s", cmd.CommandPath(), args[0], list(names))
+	}
+	g.AddCommand(commands...)
+	return g
+}
+
+// jsonTopic is a help text, not a command.
+func jsonTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "json",
+		Short: "What --json prints",
+		Long: `What --json prints, one JSON value on standard output:
+
+  create, show, cancel, propose, sign   the resource, as the API answers it (api/openapi.yaml)
+  token deploy|mint|burn|grant|revoke   the API's 202 answer; with --wait the operation at its end
+  list                                  {"data":[…]}, each as show prints it, newest first
+  operation watch                       one line of JSON for each change of the operation
+  approve, reject                       {"operationId","decision","approver","intentDigest","words",
+                                        "notes":[…],"warnings":[…],"status","approved","required",
+                                        "alreadyRecorded"}
+  policy list|show                      {"policy","digest","inForce","proposals":[…]}: policy is the
+                                        document in force, from the verified ledger
+  wallet list|show                      {"walletId","vaultAccountId","network","scheme","address",…},
+                                        from the verified ledger
+  charter show                          {"charter","digest"}, from the verified ledger
+  audit verify                          {"ledger":{"sequence","head","valid"},
+                                        "audit":{"valid","entriesChecked","firstEntryHash",
+                                        "lastEntryHash","brokenAt"}}
+
+Errors go to standard error as
+  {"error":{"exitCode","message","code","type","requestId","details"}}
+where code to details are the API's, if it was the API that refused.
+
+Members may be added in later versions; none is renamed or taken away.`,
+	}
+}
+
+// complain says on standard error what went wrong, and where help is.
+func (c *cli) complain(cmd *cobra.Command, err error) {
+	if c.json {
+		c.complainJSON(err)
+		return
+	}
+	fmt.Fprintln(c.err, "mintwarden:", printable(err.Error()))
+	if exitCode(err) == exitUsage && cmd != nil {
+		fmt.Fprintf(c.err, "See '%s --help'.\n", cmd.CommandPath())
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// printable escapes what a terminal would obey or a reader be misled by.
+func printable(s string) string { return policy.Printable(s) }
+
+// rows is a table for people; every cell is escaped.
+type rows struct {
+	header []string
+	cells  [][]string
+}
+
+func (r *rows) add(cells ...string) { r.cells = append(r.cells, cells) }
+
+// show prints v as JSON where --json asks for it, else as people read it.
+func (c *cli) show(v any, people func() *rows) error {
+	if c.json {
+		return c.showJSON(v)
+	}
+	c.table(people())
+	return nil
+}
+
+func (c *cli) table(r *rows) {
+	w := table.NewWriter()
+	w.SetOutputMirror(c.out)
+	w.SetStyle(table.StyleLight)
+	if len(r.header) > 0 {
+		w.AppendHeader(row(r.header))
+	}
+	for _, cells := range r.cells {
+		w.AppendRow(row(cells))
+	}
+	w.Render()
+}
+
+func row(cells []string) table.Row {
+	out := make(table.Row, len(cells))
+	for i, s := range cells {
+		out[i] = printable(s)
+	}
+	return out
+}
+
+func (c *cli) showJSON(v any) error {
+	text, err := json.Marshal(v, jsontext.WithIndent("  "), json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, "%s\n", text)
+	return err
+}
+
+// lineJSON prints v on one line.
+func (c *cli) lineJSON(v any) error {
+	text, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, "%s\n", text)
+	return err
+}
+
+// listed is a list as --json prints it.
+type listed[T any] struct {
+	Data []T `json:"data"`
+}
+
+// say prints a line for people; with --json the command's JSON says it all. The
+// caller escapes what people wrote.
+func (c *cli) say(format string, args ...any) {
+	if !c.json {
+		fmt.Fprintf(c.out, format+"\n", args...)
+	}
+}
+
+// text is a value that may be absent.
+func text[T ~string](s *T) string {
+	if s == nil || *s == "" {
+		return "–"
+	}
+	return string(*s)
+}
+
+// number is a number that may be absent.
+func number(n *int64) string {
+	if n == nil {
+		return "–"
+	}
+	return fmt.Sprint(*n)
+}
+
+// stamp is a moment as tables show it.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// list is “a, b and c”.
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// pointer is &v, or nil for a value that was not given.
+func pointer[T comparable](v T) *T {
+	var none T
+	if v == none {
+		return nil
+	}
+	return &v
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/api/client"
+)
+
+// privileged is what every request has that needs approvals.
+type privileged struct {
+	performedBy, fee, replaces, key string
+	wait                            bool
+}
+
+func (p *privileged) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&p.performedBy, "performed-by", "", "wallet or vault that sends it (default: the token's vault)")
+	f.StringVar(&p.fee, "fee", "MEDIUM", "fee strategy: LOW, MEDIUM or HIGH")
+	f.StringVar(&p.replaces, "replaces", "", "a FAILED operation that this one does again, op_…")
+	f.StringVar(&p.key, "idempotency-key", "", "makes a repeated call the same call")
+	f.BoolVar(&p.wait, "wait", false, "watch the operation to its end; exit code 6 if that is not COMPLETED")
+	_ = cmd.RegisterFlagCompletionFunc("fee", cobra.FixedCompletions([]string{"LOW", "MEDIUM", "HIGH"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (p *privileged) check() error {
+	switch client.FeeStrategy(p.fee) {
+	case client.FeeStrategyLOW, client.FeeStrategyMEDIUM, client.FeeStrategyHIGH:
+	default:
+		return usagef("--fee %q: want LOW, MEDIUM or HIGH", p.fee)
+	}
+	if p.replaces != "" {
+		return checkID("op", p.replaces)
+	}
+	return nil
+}
+
+// accepted shows what the API made of a request, and follows it if asked to.
+func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string, replayed bool) error {
+	if p.wait {
+		c.say("%s", id)
+		return c.watch(ctx, id, nil)
+	}
+	if c.json {
+		return c.showJSON(answer)
+	}
+	op, err := c.api.GetTokenOperation(ctx, id)
+	if err != nil {
+		return err
+	}
+	c.table(operationRows(op))
+	if replayed {
+		c.say("This idempotency key was answered before; nothing was asked for again.")
+	}
+	if op.Status == client.OperationStatusPENDINGAUTHORIZATION {
+		c.say("It waits for %d approvals of %s. Each approver: mintwarden approve %s", op.RequiredApprovals-len(op.ApprovedBy), printable(text(op.ApprovalGroup)), id)
+	}
+	return nil
+}
+
+// ask is the frame of a privileged request on a token: checks, client,
+// performer, then the call itself.
+func (c *cli) request(ctx context.Context, p *privileged, tokenID string,
+	call func(api *client.Client, by *client.Performer, opts []client.Option) (answer any, id string, err error)) error {
+	if err := checkID("token", tokenID); err != nil {
+		return err
+	}
+	if err := p.check(); err != nil {
+		return err
+	}
+	api, err := c.connect()
+	if err != nil {
+		return err
+	}
+	by, err := c.performer(ctx, api, p.performedBy)
+	if err != nil {
+		return err
+	}
+	var replayed bool
+	answer, id, err := call(api, by, append(keyed(p.key), client.WithReplayed(&replayed)))
+	if err != nil {
+		return err
+	}
+	return c.accepted(ctx, p, answer, id, replayed)
+}
+
+func (c *cli) tokenDeploy() *cobra.Command {
+	var p privileged
+	cmd := &cobra.Command{
+		Use: "deploy TOKEN", Short: "Ask for a token's deployment", Example: "  mintwarden token deploy token_01J…",
+		Args: exactly(1, "one token id, token_…"),
+	}
+	p.flags(cmd)
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		return c.request(ctx, &p, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+			body := client.DeployRequest{FeeStrategy: pointer(client.FeeStrategy(p.fee)), Replaces: pointer(p.replaces), PerformedBy: by}
+			if by != nil && by.WalletID != nil { // a deployment names its wallet in a field of its own
+				body.DeployerWalletID, body.PerformedBy = by.WalletID, nil
+			}
+			a, err := api.DeployToken(ctx, args[0], body, opts...)
+			if err != nil {
+				return nil, "", err
+			}
+			return a, a.OperationID, nil
+		})
+	})
+}
+
+// supplyChange is what mint and burn are told.
+type supplyChange struct {
+	privileged
+	amount, party string
+	baseUnits     bool
+}
+
+func (s *supplyChange) flags(cmd *cobra.Command, partyFlag, whose string) {
+	s.privileged.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&s.amount, "amount", "", "how many tokens, such as 1000 or 0.5")
+	f.BoolVar(&s.baseUnits, "base-units", false, "the amount is in base units, not in tokens")
+	f.StringVar(&s.party, partyFlag, "", whose+": 0x…, wallet_…, vault_… or a vault's name")
+	required(cmd, "amount", partyFlag)
+}
+
+// values reads the amount, which needs the token's decimals, and the party.
+func (s *supplyChange) values(ctx context.Context, c *cli, api *client.Client, tokenID string) (string, client.Party, error) {
+	decimals := 0
+	if !s.baseUnits {
+		t, err := api.GetToken(ctx, tokenID)
+		if err != nil {
+			return "", client.Party{}, err
+		}
+		decimals = t.Decimals
+	}
+	amount, err := baseUnits("amount", s.amount, decimals, s.baseUnits)
+	if err != nil {
+		return "", client.Party{}, err
+	}
+	party, err := c.party(ctx, api, s.party)
+	return amount.String(), party, err
+}
+
+func (c *cli) tokenMint() *cobra.Command {
+	var s supplyChange
+	cmd := &cobra.Command{
+		Use: "mint TOKEN --amount TOKENS --to PARTY", Short: "Ask for new tokens",
+		Example: `  mintwarden token mint token_01J… --amount 1000 --to treasury
+  mintwarden token mint token_01J… --amount 0.5 --to 0x… --wait`,
+		Args: exactly(1, "one token id, token_…"),
+	}
+	s.flags(cmd, "to", "who gets them")
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		return c.request(ctx, &s.privileged, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+			amount, to, err := s.values(ctx, c, api, args[0])
+			if err != nil {
+				return nil, "", err
+			}
+			a, err := api.MintToken(ctx, args[0], client.MintRequest{Amount: amount, Recipient: to, FeeStrategy: pointer(client.FeeStrategy(s.fee)),
+				Replaces: pointer(s.replaces), PerformedBy: by}, opts...)
+			if err != nil {
+				return nil, "", err
+			}
+			return a, a.OperationID, nil
+		})
+	})
+}
+
+func (c *cli) tokenBurn() *cobra.Command {
+	var s supplyChange
+	cmd := &cobra.Command{
+		Use: "burn TOKEN --amount TOKENS --from PARTY", Short: "Ask for tokens to be burned",
+		Example: "  mintwarden token burn token_01J… --amount 500 --from treasury",
+		Args:    exactly(1, "one token id, token_…"),
+	}
+	s.flags(cmd, "from", "whose they are")
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		return c.request(ctx, &s.privileged, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+			amount, from, err := s.values(ctx, c, api, args[0])
+			if err != nil {
+				return nil, "", err
+			}
+			a, err := api.BurnToken(ctx, args[0], client.BurnRequest{Amount: amount, From: from, FeeStrategy: pointer(client.FeeStrategy(s.fee)),
+				Replaces: pointer(s.replaces), PerformedBy: by}, opts...)
+			if err != nil {
+				return nil, "", err
+			}
+			return a, a.OperationID, nil
+		})
+	})
+}
+
+// tokenRole is grant or revoke; partyFlag reads well with the verb.
+func (c *cli) tokenRole(verb, partyFlag string) *cobra.Command {
+	var p privileged
+	var role, party, subject string
+	cmd := &cobra.Command{
+		Use:     fmt.Sprintf("%s TOKEN --role ROLE --%s PARTY", verb, partyFlag),
+		Short:   map[string]string{"grant": "Ask for a role to be granted", "revoke": "Ask for a role to be revoked"}[verb],
+		Example: fmt.Sprintf("  mintwarden token %s token_01J… --role MINTER --%s minting-desk", verb, partyFlag),
+		Args:    exactly(1, "one token id, token_…"),
+	}
+	p.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&role, "role", "", "a role of the token's template: ADMIN, MINTER, BURNER, PAUSER")
+	f.StringVar(&party, partyFlag, "", "whose role it is: 0x…, wallet_…, vault_… or a vault's name")
+	f.StringVar(&subject, "subject", "", "the same as --"+partyFlag)
+	required(cmd, "role")
+	cmd.MarkFlagsOneRequired(partyFlag, "subject")
+	cmd.MarkFlagsMutuallyExclusive(partyFlag, "subject")
+	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"ADMIN", "MINTER", "BURNER", "PAUSER"}, cobra.ShellCompDirectiveNoFileComp))
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		return c.request(ctx, &p, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+			who, err := c.party(ctx, api, party+subject)
+			if err != nil {
+				return nil, "", err
+			}
+			body := client.RoleChangeRequest{Role: client.Role(role), Subject: who, FeeStrategy: pointer(client.FeeStrategy(p.fee)),
+				Replaces: pointer(p.replaces), PerformedBy: by}
+			change := api.GrantTokenRole
+			if verb == "revoke" {
+				change = api.RevokeTokenRole
+			}
+			a, err := change(ctx, args[0], body, opts...)
+			if err != nil {
+				return nil, "", err
+			}
+			return a, a.OperationID, nil
+		})
+	})
+}
+
+func limitFlag(cmd *cobra.Command, limit *int) {
+	cmd.Flags().IntVar(limit, "limit", 50, "at most so many; 0: all")
+}
+
+// upTo takes the first items of a list; a limit of 0 takes all.
+func upTo[T any](limit int, items iter.Seq2[T, error]) ([]T, error) {
+	if limit < 0 {
+		return nil, usagef("--limit %d: want 0 or more", limit)
+	}
+	all := []T{}
+	for item, err := range items {
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, item); len(all) == limit {
+			break
+		}
+	}
+	return all, nil
+}
