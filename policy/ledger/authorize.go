@@ -213,27 +213,28 @@ func (s *state) charged(a *Authorize, w *WalletRecord, i *policy.Intent) (*deplo
 	if !ok {
 		return nil, refuse(ReasonUnknown, "network %s of wallet %s is not in the charter", w.Network, w.WalletID)
 	}
-	created := tx.CreateAddress(w.Address, a.Nonce)
+	created := func() tx.Address { return tx.CreateAddress(w.Address, a.Nonce) }
 	if i == nil {
 		var d *deploy
 		for _, c := range a.Charges {
 			token, _ := s.contracts.get(contract{c.ChainID, c.Contract})
-			if c.ChainID != network.ChainID || token == "" && c.Contract != created {
+			if c.ChainID != network.ChainID || token == "" && c.Contract != created() {
 				return nil, refuse(ReasonCharge, "charge on chain %d, contract %s, which is not bound", c.ChainID, c.Contract)
 			}
 			if s.isFrozen(policy.Subject{TokenID: token}) {
 				return nil, refuse(ReasonFrozen, "token %s is frozen", token)
 			}
 			if token == "" {
-				d = &deploy{contract: created, wallet: w}
+				d = &deploy{contract: c.Contract, wallet: w}
 			}
 		}
 		return d, nil
 	}
 	var d *deploy
-	where := created
+	var where tx.Address
 	if i.OperationType == policy.OpDeployToken {
-		d = &deploy{intent: i, contract: created, wallet: w}
+		where = created()
+		d = &deploy{intent: i, contract: where, wallet: w}
 	} else if i.Token.ContractAddress != nil {
 		where = *i.Token.ContractAddress
 	}

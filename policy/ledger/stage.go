@@ -71,12 +71,12 @@ func (s *Stage) Add(records ...Record) error {
 	for i := range records {
 		r := &records[i]
 		place := len(s.records) + i
-		if refusal := layer.record(s.at, r); refusal != nil {
-			return refusal.at(s.at.sequence, place, r.Type())
-		}
 		value, err := r.Encode()
 		if err != nil {
 			return refuse(ReasonValue, "%w", err).at(s.at.sequence, place, r.Type())
+		}
+		if refusal := layer.record(s.at, r); refusal != nil {
+			return refusal.at(s.at.sequence, place, r.Type())
 		}
 		if size += len(value) + 1; size > MaxBatch {
 			return refuse(ReasonFull, "a batch of %d bytes and more, at most %d", size, MaxBatch).at(s.at.sequence, place, r.Type())
