@@ -30,7 +30,12 @@ const (
 type Client struct {
 	path string
 
-	mu     sync.Mutex
+	// state holds the one value that its taker may use, so that waiting for it can end.
+	state chan connecting
+}
+
+// connecting is what calls share.
+type connecting struct {
 	closed bool
 	wire   *wire // nil or broken: the next call connects
 }
@@ -42,30 +47,37 @@ func Dial(_ context.Context, path string) (*Client, error) {
 	if path == "" || len(path) > maxPath {
 		return nil, fmt.Errorf("seal socket %q: want a path of 1 to %d bytes", path, maxPath)
 	}
-	return &Client{path: path}, nil
+	c := &Client{path: path, state: make(chan connecting, 1)}
+	c.state <- connecting{}
+	return c, nil
 }
 
 // Close ends the connection. Calls under way fail with ErrClosed.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	if c.wire != nil {
-		c.wire.fail(ErrClosed)
-		<-c.wire.done
+	s := <-c.state
+	defer func() { c.state <- s }()
+	s.closed = true
+	if s.wire != nil {
+		s.wire.fail(ErrClosed)
+		<-s.wire.done
 	}
 	return nil
 }
 
 // connection is the one that lives, or a new one.
 func (c *Client) connection(ctx context.Context) (*wire, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	var s connecting
+	select {
+	case s = <-c.state:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { c.state <- s }()
+	if s.closed {
 		return nil, ErrClosed
 	}
-	if c.wire != nil && !c.wire.broken() {
-		return c.wire, nil
+	if s.wire != nil && !s.wire.broken() {
+		return s.wire, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -74,8 +86,8 @@ func (c *Client) connection(ctx context.Context) (*wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	c.wire = newWire(conn)
-	return c.wire, nil
+	s.wire = newWire(conn)
+	return s.wire, nil
 }
 
 // ask sends one request and waits for its answer. Errors: *Error as the seal answered, ctx's own,
@@ -284,7 +296,16 @@ func (w *wire) write(ctx context.Context, body []byte) error {
 	}
 	defer func() { <-w.writing }()
 	w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := w.conn.Write(body); err != nil {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		w.conn.SetWriteDeadline(time.Unix(1, 0))
+		close(ended)
+	})
+	_, err := w.conn.Write(body)
+	if !stop() {
+		<-ended // or it would end the next one's write
+	}
+	if err != nil {
 		// Half a frame may be out, so nothing may follow it.
 		w.fail(fmt.Errorf("%w: %w", ErrUnreachable, err))
 		w.mu.Lock()

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options of Serve; the zero value of each member is its default.
@@ -60,7 +62,11 @@ func (o Options) filled() Options {
 // done: nil if ctx ended, else why l failed. Connections must be Unix ones, for the kernel says
 // whose they are.
 func Serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
-	s := &server{handler: h, options: o.filled()}
+	return serve(ctx, l, h, o.filled())
+}
+
+func serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
+	s := &server{handler: h, options: o}
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	defer l.Close()
@@ -72,6 +78,11 @@ func Serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
 	var failed error
 	for {
 		conn, err := l.Accept()
+		if passing(err) && ctx.Err() == nil {
+			s.options.Log.Warn("seal caller not accepted", "error", err)
+			pause(ctx)
+			continue
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				failed = fmt.Errorf("seal socket: %w", err)
@@ -98,6 +109,19 @@ func Serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
 	}
 	connections.Wait()
 	return failed
+}
+
+// passing is true of failures of one caller, or of a moment's shortage, that the next may not see.
+func passing(err error) bool {
+	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
+
+// pause keeps a shortage of file descriptors from becoming a busy loop.
+func pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(50 * time.Millisecond):
+	}
 }
 
 type server struct {
@@ -196,6 +220,9 @@ func (c *connection) read(ctx context.Context) error {
 			continue
 		}
 		c.requests.Go(func() {
+			// The slot is held until the answer is out, or a caller who does not read would
+			// pile up answers; the id is free before, for he may use it as soon as he has read.
+			defer func() { <-c.slots }()
 			result, err := c.handle(ctx, op, body)
 			c.end(id)
 			c.answer(id, result, err)
@@ -223,7 +250,6 @@ func (c *connection) end(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.underWay, id)
-	<-c.slots
 }
 
 // handle asks the handler. A panic is ours, not the caller's: he learns that the outcome is in

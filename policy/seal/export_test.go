@@ -1,0 +1,51 @@
+package seal
+
+import (
+	"context"
+	"io"
+	"net"
+)
+
+// ServeOnly is Serve for those user ids alone, not the process's own.
+func ServeOnly(ctx context.Context, l net.Listener, h Handler, o Options, callers ...uint32) error {
+	o = o.filled()
+	o.Callers = callers
+	return serve(ctx, l, h, o)
+}
+
+// ReadFrame reads one frame's JSON.
+func ReadFrame(r io.Reader) ([]byte, error) {
+	n, err := readHeader(r)
+	if err != nil {
+		return nil, err
+	}
+	return readBody(r, n)
+}
+
+// Frame is a frame of the JSON.
+func Frame(json []byte) ([]byte, error) { return frame(json) }
+
+// Answer is what a server says to one request's JSON, nil if it would end the connection.
+func Answer(ctx context.Context, h Handler, body []byte) []byte {
+	id, op, err := parseRequest(body)
+	if err != nil {
+		return nil
+	}
+	c := &connection{server: &server{handler: h, options: Options{}.filled()}}
+	result, err := c.handle(ctx, op, body)
+	return c.encode(id, result, err)[headerSize:]
+}
+
+// ParseResponse reads an answer as a client does.
+func ParseResponse(body []byte) (id uint64, result []byte, refused *Error, err error) {
+	r, err := parseResponse(body)
+	return r.ID, r.Result, r.Error, err
+}
+
+// Ops is every operation.
+func Ops() (all []Op) {
+	for op := range calls {
+		all = append(all, op)
+	}
+	return all
+}
