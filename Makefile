@@ -39,11 +39,11 @@ need-npm:
 .PHONY: build
 build: ## bin/mintwardend, bin/mintwarden-seal, bin/mintwarden
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mintwardend ./cmd/mintwarden-seal ./cmd/mintwarden
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mintwardend ./cmd/mintwarden-seal ./cmd/mintwarden
 
 .PHONY: demo
 demo: need-softhsm build ## the main job, start to end, on a fresh appliance
-	@go build -trimpath -o bin/demo ./cmd/demo
+	@go build -o bin/demo ./cmd/demo
 	@bin/demo --bin bin
 
 .PHONY: run

@@ -165,8 +165,8 @@ func (c *Config) checkNetworks(f *faults) {
 }
 
 func (l *Limits) check(f *faults) {
-	if l.RequestsPerSecond < 0.1 || l.RequestsPerSecond > 1e6 {
-		f.add("limits.requests_per_second", "%v is outside 0.1 to 1000000", l.RequestsPerSecond)
+	if l.RequestsPerSecond < 1 || l.RequestsPerSecond > 1e6 {
+		f.add("limits.requests_per_second", "%d is outside 1 to 1000000", l.RequestsPerSecond)
 	}
 	if l.Burst < 1 || l.Burst > 1e6 {
 		f.add("limits.burst", "%d is outside 1 to 1000000", l.Burst)

@@ -111,9 +111,9 @@ type Operation struct {
 
 // Limits protect the API from its callers.
 type Limits struct {
-	RequestsPerSecond float64 `toml:"requests_per_second"` // per key, default 50
-	Burst             int     `toml:"burst"`               // per key, default 100
-	MaxPending        int     `toml:"max_pending"`         // operations of one key awaiting approval, default 64
+	RequestsPerSecond int `toml:"requests_per_second"` // per key, default 1,000
+	Burst             int `toml:"burst"`               // per key, default 2,000
+	MaxPending        int `toml:"max_pending"`         // operations of one key awaiting approval, default 64
 }
 
 // Log says how much is logged.
@@ -197,10 +197,10 @@ func (c *Config) defaults() {
 		c.Operation.TTLText = "24h"
 	}
 	if c.Limits.RequestsPerSecond == 0 {
-		c.Limits.RequestsPerSecond = 50
+		c.Limits.RequestsPerSecond = 1000
 	}
 	if c.Limits.Burst == 0 {
-		c.Limits.Burst = 100
+		c.Limits.Burst = 2000
 	}
 	if c.Limits.MaxPending == 0 {
 		c.Limits.MaxPending = 64

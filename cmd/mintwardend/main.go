@@ -1,0 +1,184 @@
+// Command mintwardend is the daemon: the API, the workers and, in one box, the
+// store. What it may use keys for is decided by mintwarden-seal, another
+// process, behind a socket.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/daemon"
+	"github.com/mintwarden/mintwarden/daemon/dev"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "mintwardend:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mintwardend",
+		Short:         "The mintwarden daemon: holds supply and role keys behind a policy",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(), devCommand(), devnetCommand(), checkCommand())
+	return root
+}
+
+const defaultConfig = "/etc/mintwarden/mintwarden.toml"
+
+func serveCommand() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:     "serve",
+		Short:   "Run the appliance's API and workers",
+		Example: "  mintwardend serve --config /etc/mintwarden/mintwarden.toml",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return daemon.Serve(c.Context(), path, version, c.ErrOrStderr())
+		},
+	}
+	c.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
+	return c
+}
+
+func checkCommand() *cobra.Command {
+	var path string
+	var etcd bool
+	c := &cobra.Command{
+		Use:     "check",
+		Short:   "Check the configuration, or print the commands that set up an etcd cluster",
+		Example: "  mintwardend check --config mintwarden.toml\n  mintwardend check --print-etcd-setup",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if etcd {
+				return daemon.PrintEtcdSetup(c.OutOrStdout())
+			}
+			if err := daemon.Check(path); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), path+": nothing wrong")
+			return err
+		},
+	}
+	c.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
+	c.Flags().BoolVar(&etcd, "print-etcd-setup", false, "print the etcdctl commands that make users and roles")
+	return c
+}
+
+func devCommand() *cobra.Command {
+	var o dev.Options
+	var level string
+	c := &cobra.Command{
+		Use:     "dev",
+		Short:   "Run a whole appliance with a devnet, demo users and a SoftHSM2 token",
+		Example: "  mintwardend dev --dir ./.dev\n  . ./.dev/env && mintwarden token list",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := logger(level, c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			o.Version, o.Log, o.Stdout = version, log, c.OutOrStdout()
+			return dev.Run(c.Context(), o)
+		},
+	}
+	c.Flags().StringVar(&o.Dir, "dir", "", "directory to make or reopen (required)")
+	c.Flags().StringVar(&o.API, "api", "127.0.0.1:8443", "address of the API; port 0 picks a free one")
+	c.Flags().StringVar(&o.Monitor, "monitor", "127.0.0.1:9464", "address of /metrics, /healthz and /readyz")
+	c.Flags().StringVar(&o.RPC, "rpc", "127.0.0.1:8545", "address of the devnet's JSON-RPC")
+	c.Flags().DurationVar(&o.Period, "period", devnet.DefaultPeriod, "time between the devnet's blocks")
+	c.Flags().StringVar(&level, "log", "error", "least level to log: debug, info, warn, error")
+	if err := c.MarkFlagRequired("dir"); err != nil {
+		panic(err) // the flag is defined three lines up
+	}
+	return c
+}
+
+func devnetCommand() *cobra.Command {
+	var cfg devnet.Config
+	var level string
+	var pipe bool
+	c := &cobra.Command{
+		Use:     "devnet",
+		Short:   "Run a Quantum Chain of one node, for development and tests",
+		Example: "  mintwardend devnet --dir ./chain --rpc 127.0.0.1:8545",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := logger(level, c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			cfg.Log = log
+			ctx := c.Context()
+			if pipe {
+				ctx = whileOpen(ctx, c.InOrStdin())
+			}
+			return runDevnet(ctx, cfg, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&cfg.Dir, "dir", "", "directory of the chain (required)")
+	c.Flags().StringVar(&cfg.Addr, "rpc", "127.0.0.1:8545", "address of the JSON-RPC; port 0 picks a free one")
+	c.Flags().DurationVar(&cfg.Period, "period", devnet.DefaultPeriod, "time between blocks; 0 makes one at each transaction")
+	c.Flags().Uint64Var(&cfg.ChainID, "chain-id", devnet.DefaultChainID, "chain id")
+	c.Flags().StringVar(&level, "log", "error", "least level to log: debug, info, warn, error")
+	c.Flags().BoolVar(&pipe, "parent-pipe", false, "end when standard input closes")
+	if err := c.MarkFlagRequired("dir"); err != nil {
+		panic(err) // as above
+	}
+	return c
+}
+
+func runDevnet(ctx context.Context, cfg devnet.Config, stdout io.Writer) (err error) {
+	node, err := devnet.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	if _, err := fmt.Fprintln(stdout, "ready rpc="+node.URL()); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// whileOpen is done when r closes, which the kernel sees to when a parent dies.
+func whileOpen(ctx context.Context, r io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, r)
+		cancel()
+		// A stop that does not come to its end must not outlive the parent for long.
+		time.AfterFunc(15*time.Second, func() { os.Exit(1) })
+	}()
+	return ctx
+}
+
+func logger(level string, w io.Writer) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log %q is none of debug, info, warn, error", level)
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
+}

@@ -1,0 +1,332 @@
+// Package dev is `mintwardend dev`: the whole appliance in one command, with
+// nothing installed but SoftHSM2.
+//
+// # What it promises
+//
+// A directory that it makes once and reopens for ever: an embedded etcd, a
+// SoftHSM2 token, a devnet, two PKIs, demo users with keys of their own, the
+// seal and the devnet as child processes, and the same daemon.Run that
+// production runs. Started again on the same directory after any kind of end,
+// SIGKILL of every process included, it has lost nothing. Children end with
+// their parent. Two at once on one directory is refused.
+//
+// # What it does not
+//
+// It protects nothing: every key of every person lies in the directory. It
+// refuses a directory that holds a production charter.
+package dev
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/daemon"
+	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/hsm/softhsm"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+const (
+	tenant     = "dev"
+	tokenLabel = "mintwarden-dev"
+	// confirmations of the devnet's network (formats.md).
+	confirmations = 2
+)
+
+// Options are the flags of `mintwardend dev`.
+type Options struct {
+	Dir     string        // made or reopened
+	API     string        // host:port of the API, default 127.0.0.1:8443; port 0 picks a free one
+	Monitor string        // host:port of /metrics and health, default 127.0.0.1:9464
+	RPC     string        // host:port of the devnet's JSON-RPC, default 127.0.0.1:8545
+	Period  time.Duration // between blocks, default 1 s
+	SealBin string        // path of mintwarden-seal; default: beside this program
+
+	Version string
+	Log     *slog.Logger
+	Stdout  io.Writer // gets the one line «ready url=… dir=…»
+}
+
+// Run makes or reopens the directory and serves until ctx is done. It returns
+// nil after a drained stop.
+func Run(ctx context.Context, o Options) (err error) {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	d, err := openDirectory(o.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	a := &appliance{directory: d, o: o, log: o.Log}
+	defer a.close()
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	return a.serve(ctx)
+}
+
+func (o *Options) complete() error {
+	for _, f := range []struct {
+		value    *string
+		fallback string
+	}{{&o.API, "127.0.0.1:8443"}, {&o.Monitor, "127.0.0.1:9464"}, {&o.RPC, "127.0.0.1:8545"}} {
+		if *f.value == "" {
+			*f.value = f.fallback
+		}
+		address, err := pinPort(*f.value)
+		if err != nil {
+			return err
+		}
+		*f.value = address
+	}
+	if o.Period == 0 {
+		o.Period = devnet.DefaultPeriod
+	}
+	if o.SealBin == "" {
+		program, err := self()
+		if err != nil {
+			return err
+		}
+		o.SealBin = filepath.Join(filepath.Dir(program), "mintwarden-seal")
+	}
+	return nil
+}
+
+// pinPort turns port 0 into a free one, so that it stays the same while
+// children come and go. Between this look and its use another process may take
+// the port; the listener then fails and says so.
+func pinPort(address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("dev: address %q is not host:port", address)
+	}
+	ip := net.ParseIP(host)
+	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", fmt.Errorf("dev: address %q is not on loopback; a development appliance is for this machine only", address)
+	}
+	if port != "0" {
+		return address, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("dev: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
+}
+
+// appliance is the development appliance while it runs.
+type appliance struct {
+	*directory
+	o   Options
+	log *slog.Logger
+
+	etcd     *store.Embedded
+	children []*child
+	door     *seal.Client
+	config   *config.Config
+}
+
+func (a *appliance) close() {
+	if a.door != nil {
+		_ = a.door.Close()
+	}
+	for i := len(a.children) - 1; i >= 0; i-- {
+		a.children[i].close()
+	}
+	if a.etcd != nil {
+		a.etcd.Close()
+	}
+}
+
+// open starts what serve stands on: etcd, devnet, seal with charter 1.
+func (a *appliance) open(ctx context.Context) error {
+	if err := a.makeCertificates(); err != nil {
+		return err
+	}
+	users, err := a.makeIdentities()
+	if err != nil {
+		return err
+	}
+	token, err := a.makeToken(ctx)
+	if err != nil {
+		return err
+	}
+	a.etcd, err = store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: a.path("etcd"),
+		CAFile: a.path("pki", "root-mldsa.crt"), CertFile: a.path("pki", "etcd.crt"), KeyFile: a.path("pki", "etcd.key"),
+		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log, prometheus.NewRegistry())
+	if err != nil {
+		return fmt.Errorf("dev: %w", err)
+	}
+	if err := a.startChain(ctx); err != nil {
+		return err
+	}
+	return a.startSeal(ctx, token, users)
+}
+
+// chainPatience is how long the devnet may take to open its chain.
+const chainPatience = 30 * time.Second
+
+// startChain returns when the devnet serves.
+func (a *appliance) startChain(ctx context.Context) error {
+	program, err := self()
+	if err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	var once sync.Once
+	a.children = append(a.children, startChild(ctx, "devnet", []string{program, "devnet", "--dir", a.path("chain"),
+		"--rpc", a.o.RPC, "--period", a.o.Period.String(), "--parent-pipe"}, nil, a.log, func(line string) {
+		if strings.HasPrefix(line, "ready ") {
+			once.Do(func() { close(ready) })
+		}
+	}))
+	select {
+	case <-ready:
+		return nil
+	case <-time.After(chainPatience):
+		return fmt.Errorf("dev: the devnet does not serve on %s; see its messages above", a.o.RPC)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *appliance) startSeal(ctx context.Context, token *softhsm.Token, users *registry.FirstUsers) error {
+	socket, err := a.socket("seal.sock")
+	if err != nil {
+		return err
+	}
+	f := sealFile{Appliance: applianceID, State: a.path("seal"), Socket: socket, ParentPipe: true,
+		HSM:   sealHSM{Module: token.ModulePath, Token: token.Label, Sessions: 16},
+		PIN:   sealPIN{File: a.path("hsm", "pin")},
+		Store: sealStore{Endpoints: []string{a.etcd.Endpoint()}, CA: a.path("pki", "root-mldsa.crt"), Cert: a.path("pki", "etcd-seal.crt"), Key: a.path("pki", "etcd-seal.key")}}
+	if known, err := a.readCharter1(); err != nil {
+		return err
+	} else if known != nil {
+		f.Charter1 = known.PayloadDigest()
+	}
+	if err := a.writeSealConfig(f); err != nil {
+		return err
+	}
+	a.children = append(a.children, startChild(ctx, "seal", []string{a.o.SealBin, "--config", a.path("config", "seal.toml")},
+		[]string{token.Env()}, a.log, nil))
+	a.door, err = seal.Dial(ctx, socket)
+	if err != nil {
+		return fmt.Errorf("dev: the seal: %w", err)
+	}
+	if err := waitSeal(ctx, a.door, func(*seal.Status) bool { return true }); err != nil {
+		return err
+	}
+	digest, err := a.firstStart(ctx, f, a.door, users)
+	if err != nil {
+		return err
+	}
+	a.config, err = a.writeConfig(string(digest), socket)
+	return err
+}
+
+// makeToken makes the SoftHSM2 token with PINs that nobody sees.
+func (a *appliance) makeToken(ctx context.Context) (*softhsm.Token, error) {
+	pins := map[string][]byte{}
+	for _, name := range []string{"pin", "so-pin"} {
+		if !a.exists("hsm", name) {
+			raw := make([]byte, 24)
+			if _, err := rand.Read(raw); err != nil {
+				return nil, fmt.Errorf("dev: %w", err)
+			}
+			if err := a.write([]byte(base64.RawURLEncoding.EncodeToString(raw)), "hsm", name); err != nil {
+				return nil, err
+			}
+		}
+		pin, err := a.read("hsm", name)
+		if err != nil {
+			return nil, fmt.Errorf("dev: %w", err)
+		}
+		pins[name] = pin
+	}
+	t, err := softhsm.Create(ctx, a.path("hsm", "token"), tokenLabel, pins["so-pin"], pins["pin"])
+	if err != nil {
+		return nil, fmt.Errorf("dev: %w", err)
+	}
+	return t, nil
+}
+
+// writeConfig writes mintwarden.toml and reads it back as serve would.
+func (a *appliance) writeConfig(charter1, socket string) (*config.Config, error) {
+	c := config.Config{
+		Appliance: applianceID, Tenant: tenant, Charter1: charter1, Bootstrap: a.path("config", "bootstrap.json"),
+		API: config.API{Listen: a.o.API, ClientCA: []string{a.path("tls", "ca.crt")}, Certificates: []config.Certificate{
+			{Cert: a.path("pki", "api-mldsa.crt"), Key: a.path("pki", "api-mldsa.key")},
+			{Cert: a.path("pki", "api-ecdsa.crt"), Key: a.path("pki", "api-ecdsa.key")}}},
+		Monitor: config.Monitor{Listen: a.o.Monitor},
+		Seal:    config.Seal{Socket: socket},
+		Store: config.Store{Endpoints: []string{a.etcd.Endpoint()}, CA: a.path("pki", "root-mldsa.crt"),
+			Cert: a.path("pki", "etcd-mintwarden.crt"), Key: a.path("pki", "etcd-mintwarden.key")},
+		Networks: []config.Network{{Name: networkName, Kind: "quantum", ChainID: devnet.DefaultChainID,
+			RPCURLs: []string{"http://" + a.o.RPC}, Confirmations: confirmations, Scheme: "dilithium3", Currency: "QC",
+			Period: a.o.Period.String()}},
+	}
+	text, err := c.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("dev: mintwarden.toml: %w", err)
+	}
+	if err := a.write(text, "config", "mintwarden.toml"); err != nil {
+		return nil, err
+	}
+	return config.Load(a.path("config", "mintwarden.toml"))
+}
+
+// serve runs the daemon, sets up what a newcomer finds (once), and says ready.
+func (a *appliance) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	serving := make(chan net.Addr, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- daemon.Run(ctx, a.config, daemon.Options{Version: a.o.Version, Log: a.log,
+			OnWallet: a.fund,
+			Ready:    func(api, _ net.Addr) { serving <- api }})
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case address := <-serving:
+		url := "https://" + address.String()
+		err := a.welcome(ctx, url)
+		if err != nil {
+			cancel()
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				err = nil // stopped while setting up: the next start goes on
+			}
+			return errors.Join(err, <-ended)
+		}
+		return <-ended
+	}
+}
+
+func (a *appliance) welcome(ctx context.Context, url string) error {
+	if err := a.setUp(ctx, url); err != nil {
+		return err
+	}
+	if err := a.writeEnv(url); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.o.Stdout, "ready url=%s dir=%s\n", url, a.root)
+	return err
+}

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// Serve reads the config at path and runs the appliance until ctx is done,
+// logging as JSON to w.
+func Serve(ctx context.Context, path, version string, w io.Writer) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	level, err := cfg.Log.Slog()
+	if err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
+	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return Run(ctx, cfg, Options{Version: version, Log: log})
+}
+
+// Check says what is wrong with the config at path; nil if nothing is.
+func Check(path string) error {
+	_, err := config.Load(path)
+	return err
+}
+
+// PrintEtcdSetup writes the commands that make users and roles in an etcd
+// cluster as the embedded one has them.
+func PrintEtcdSetup(w io.Writer) error {
+	for _, line := range store.SetupCommands() {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
