@@ -23,6 +23,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/hsm/softhsm"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -54,12 +55,13 @@ func TestMain(m *testing.M) {
 
 // house is an appliance without its HTTP face: a real etcd, SoftHSM2, seal and devnet.
 type house struct {
-	t      testing.TB
+	t      *testing.T
 	etcd   *storetest.Server
 	store  *store.Store
 	node   *devnet.Node
 	chain  *chain.Client
 	socket string
+	hsm    hsm.Config // of the seal's token, for a thief
 
 	charter1   policy.Digest
 	instance   string
@@ -97,7 +99,7 @@ func amountRule(t policy.RuleType, n string) policy.Rule {
 	return policy.Rule{Type: t, Amount: &a}
 }
 
-func newHouse(t testing.TB, o options) *house {
+func newHouse(t *testing.T, o options) *house {
 	t.Helper()
 	if o.period == 0 {
 		o.period = 100 * time.Millisecond
@@ -129,6 +131,8 @@ func (h *house) startSeal(o options) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pin"), []byte(pin), 0o600))
 	h.socket = filepath.Join(dir, "seal.sock")
+	t.Setenv(softhsm.EnvConf, token.ConfPath)
+	h.hsm = token.Config()
 	client := h.etcd.ClientConfig(store.UserSeal)
 	config := func(charter1 policy.Digest) {
 		text := fmt.Sprintf("appliance = \"appliance-1\"\nstate = %q\nsocket = %q\nparent_pipe = true\n", filepath.Join(dir, "state"), h.socket)
@@ -234,6 +238,9 @@ func (h *house) startDaemon() {
 	reg := prometheus.NewRegistry()
 	h.registry, err = registry.New(registry.Deps{Store: s, Seal: h.seal, Chains: chains, Charter1: h.charter1, Tenant: tenant, Log: log,
 		Registerer: reg, OnWallet: func(_ context.Context, w *registry.Wallet) error {
+			if w.Label == "poor" {
+				return nil
+			}
 			_, err := h.node.Fund(common.Address(w.Address))
 			return err
 		}})
@@ -353,10 +360,12 @@ func (h *house) decide(o *operation.Operation, who string, verb policy.Verb) *op
 	return after
 }
 
+// approve decides for as many persons as the operation needs.
 func (h *house) approve(o *operation.Operation) {
 	h.t.Helper()
-	h.decide(o, "approver-1", policy.Approve)
-	h.decide(o, "approver-2", policy.Approve)
+	for i := range o.RequiredApprovals {
+		h.decide(o, fmt.Sprintf("approver-%d", i+1), policy.Approve)
+	}
 }
 
 // ends waits until the operation is terminal and holds it to the expected state.

@@ -42,6 +42,11 @@ func TestRefusals(t *testing.T) {
 	self := address(live.ContractAddress.String())
 	poor, err := h.registry.CreateVault(t.Context(), operator, registry.VaultSpec{Name: "without a wallet"}, nil)
 	require.NoError(t, err)
+	_, err = h.registry.CreateWallet(t.Context(), operator, h.vault2, registry.WalletSpec{Network: networkName, Label: "poor"}, nil)
+	require.NoError(t, err)
+	wallets, _, err := h.registry.WalletsOf(t.Context(), h.vault2, 10, 0)
+	require.NoError(t, err)
+	broke := &operation.Party{Type: operation.PartyWallet, WalletID: wallets[0].ID}
 	huge := "115792089237316195423570985008687907853269984665640564039457584007913129639936"
 
 	type request = operation.Request
@@ -94,6 +99,7 @@ func TestRefusals(t *testing.T) {
 		"empty":                    {mint(text(""), second), registry.InvalidTokenAmount},
 		"no uint256":               {mint(&huge, second), registry.InvalidTokenAmount},
 		"zero":                     {mint(text("0"), second), registry.InvalidTokenAmount},
+		"cannot pay":               {with(mint(text("1201"), own), func(r *request) { r.PerformedBy = broke }), registry.TxInsufficientFunds},
 		"above the supply":         {mint(text("1201"), second), registry.SupplyExceeded},
 		"performer without MINTER": {with(mint(text("1100"), own), func(r *request) { r.PerformedBy = second }), registry.MintNotAllowed},
 		"performer without BURNER": {with(burn("5", own), func(r *request) { r.PerformedBy = second }), registry.BurnNotAllowed},

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 )
 
 const (
@@ -43,6 +45,7 @@ type EmbeddedConfig struct {
 type Embedded struct {
 	etcd     *embed.Etcd
 	endpoint string
+	quiet    *atomic.Bool // set while it stops
 }
 
 // StartEmbedded opens or makes the data directory, waits until etcd serves, and sets up its users (done
@@ -62,12 +65,13 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger, re
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	c := embeddedConfig(cfg, log)
+	quiet := new(atomic.Bool)
+	c := embeddedConfig(cfg, zapLogger(log, quiet))
 	e, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("store: embedded etcd in %s: %w", cfg.Dir, err)
 	}
-	x := &Embedded{etcd: e, endpoint: "https://" + e.Clients[0].Addr().String()}
+	x := &Embedded{etcd: e, endpoint: "https://" + e.Clients[0].Addr().String(), quiet: quiet}
 	if err := x.ready(ctx, cfg, log); err != nil {
 		x.Close()
 		return nil, err
@@ -82,7 +86,7 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger, re
 }
 
 // embeddedConfig is etcd's own configuration. Nobody listens on its peer URL: there are no peers.
-func embeddedConfig(cfg EmbeddedConfig, log *slog.Logger) *embed.Config {
+func embeddedConfig(cfg EmbeddedConfig, log *zap.Logger) *embed.Config {
 	peer := url.URL{Scheme: "http", Host: "127.0.0.1:2380"}
 	client := url.URL{Scheme: "https", Host: cfg.Addr}
 	c := embed.NewConfig()
@@ -101,7 +105,7 @@ func embeddedConfig(cfg EmbeddedConfig, log *slog.Logger) *embed.Config {
 	c.MaxRequestBytes = 3 << 19 // 1.5 MiB, etcd's own default, above our MaxTxBytes
 	c.MaxTxnOps = 128
 	c.LogLevel = "info"
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(log))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	return c
 }
 
@@ -112,7 +116,10 @@ func (x *Embedded) Endpoint() string { return x.endpoint }
 func (x *Embedded) Failed() <-chan error { return x.etcd.Err() }
 
 // Close stops the server; what was answered stays.
-func (x *Embedded) Close() { x.etcd.Close() }
+func (x *Embedded) Close() {
+	x.quiet.Store(true)
+	x.etcd.Close()
+}
 
 func (x *Embedded) ready(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, cfg.StartLimit)

@@ -3,23 +3,30 @@ package store
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
-// zapLogger lets etcd, which logs through zap, log through ours. Its chatter at info level is ours at debug.
-func zapLogger(log *slog.Logger) *zap.Logger {
-	return zap.New(&slogCore{log: log.With("part", "etcd")})
+// zapLogger lets etcd, which logs through zap, log through ours. Its chatter at info level is ours at
+// debug; so is everything once quiet is set, for a server that is being stopped calls its own end an error.
+func zapLogger(log *slog.Logger, quiet *atomic.Bool) *zap.Logger {
+	return zap.New(&slogCore{log.With("part", "etcd"), quiet})
 }
 
 // slogCore is a zapcore.Core over slog. Safe for concurrent use.
-type slogCore struct{ log *slog.Logger }
+type slogCore struct {
+	log   *slog.Logger
+	quiet *atomic.Bool
+}
 
 var _ zapcore.Core = (*slogCore)(nil)
 
-func slogLevel(l zapcore.Level) slog.Level {
+func (c *slogCore) level(l zapcore.Level) slog.Level {
 	switch {
+	case c.quiet.Load():
+		return slog.LevelDebug
 	case l >= zapcore.ErrorLevel:
 		return slog.LevelError
 	case l == zapcore.WarnLevel:
@@ -29,11 +36,11 @@ func slogLevel(l zapcore.Level) slog.Level {
 }
 
 func (c *slogCore) Enabled(l zapcore.Level) bool {
-	return c.log.Enabled(context.Background(), slogLevel(l))
+	return c.log.Enabled(context.Background(), c.level(l))
 }
 
 func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return &slogCore{log: c.log.With(attributes(fields)...)}
+	return &slogCore{c.log.With(attributes(fields)...), c.quiet}
 }
 
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -44,7 +51,7 @@ func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 }
 
 func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	c.log.Log(context.Background(), slogLevel(e.Level), e.Message, attributes(fields)...)
+	c.log.Log(context.Background(), c.level(e.Level), e.Message, attributes(fields)...)
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -125,7 +126,7 @@ func newClient(endpoints []string, t *tls.Config, dial time.Duration, log *slog.
 		DialKeepAliveTimeout: 5 * time.Second,
 		MaxCallSendMsgSize:   2 << 20,
 		MaxCallRecvMsgSize:   64 << 20,
-		Logger:               zapLogger(log),
+		Logger:               zapLogger(log, new(atomic.Bool)),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			// etcd comes back within a second of a restart; grpc's own backoff would leave us waiting for two minutes.
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
