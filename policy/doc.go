@@ -12,7 +12,8 @@
 //     member refuses the whole.
 //   - It never fails open. The zero value of each result means failure, what cannot be evaluated
 //     denies, and no rule or policy that is added to a judgement allows more than before, save
-//     the approval rule without which everything is denied.
+//     two: the approval rule without which everything is denied, and a MAX_FEE, which takes the
+//     place of the network's own limit.
 //
 // It does not know which of two documents is newer, whether a batch was committed, or who is
 // asking: the ledger (policy/ledger) answers the first two and the seal (policy/sealed) the third.

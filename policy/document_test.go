@@ -292,6 +292,22 @@ func TestCharterFindsPeople(t *testing.T) {
 	require.Equal(t, 30*time.Second, c.MaxClockSkew())
 }
 
+func TestInScope(t *testing.T) {
+	const all, token, vault, retired = 0, 1, 2, 3
+	p := []*Policy{{Scope: Scope{All: true}}, {Scope: Scope{TokenID: id("token", 1)}}, {Scope: Scope{VaultAccountID: id("vault", 1)}}, {Scope: Scope{All: true}, Retired: true}}
+	for _, c := range []struct {
+		policy                    int
+		token, performing, source string
+		want                      bool
+	}{
+		{all, "", "", "", true}, {retired, id("token", 1), id("vault", 1), "", false},
+		{token, id("token", 1), "", "", true}, {token, id("token", 2), "", "", false}, {token, "", "", "", false},
+		{vault, "", id("vault", 1), "", true}, {vault, "", "", id("vault", 1), true}, {vault, "", id("vault", 2), id("vault", 3), false}, {vault, "", "", "", false},
+	} {
+		require.Equal(t, c.want, InScope(p[c.policy], c.token, c.performing, c.source), "%+v", c)
+	}
+}
+
 func TestDeployBinding(t *testing.T) {
 	i := mint(t)
 	_, err := i.DeployBinding(account("contract"), []string{id("wallet", 1)}, nil, "", noon)
