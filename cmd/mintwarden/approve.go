@@ -115,6 +115,9 @@ func (c *cli) decide(ctx context.Context, d *decision, id string) error {
 		if d.verb == policy.Approve && op.Status.Terminal() {
 			return refused("operation %s is %s already", id, op.Status)
 		}
+		if d.verb == policy.Approve && !time.Now().Before(r.intent.ExpiresAt) {
+			return refused("operation %s expired at %s; it has to be asked for again", id, stamp(r.intent.ExpiresAt))
+		}
 		d.weigh(r, charter, person.Name)
 		c.showReview(r, fold, d.verb)
 		if err := d.facts(r); err != nil {

@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -129,7 +130,7 @@ func jsonTopic() *cobra.Command {
 		Long: `What --json prints, one JSON value on standard output:
 
   create, show, cancel, propose, sign   the resource, as the API answers it (api/openapi.yaml)
-  token deploy|mint|burn|grant|revoke   the API's 202 answer; with --wait the operation at its end
+  token deploy|mint|burn|grant|revoke   the API's 202 answer; with --wait what operation watch prints
   list                                  {"data":[…]}, each as show prints it, newest first
   operation watch                       one line of JSON for each change of the operation
   approve, reject                       {"operationId","decision","approver","intentDigest","words",
@@ -158,7 +159,16 @@ func (c *cli) complain(cmd *cobra.Command, err error) {
 		c.complainJSON(err)
 		return
 	}
-	fmt.Fprintln(c.err, "mintwarden:", printable(err.Error()))
+	said := []string{err.Error()}
+	if !c.running { // ours or cobra's own words, which may take several lines
+		said = strings.Split(strings.TrimSpace(err.Error()), "\n")
+	}
+	fmt.Fprintln(c.err, "mintwarden:", printable(said[0]))
+	for _, line := range said[1:] {
+		if line = strings.TrimSpace(line); line != "" {
+			fmt.Fprintln(c.err, printable(line))
+		}
+	}
 	if exitCode(err) == exitUsage && cmd != nil {
 		fmt.Fprintf(c.err, "See '%s --help'.\n", cmd.CommandPath())
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,7 +167,10 @@ otherwise; 1 if --timeout passes before.`,
 			defer cancel()
 			ctx = limited
 		}
-		return c.watch(ctx, args[0], func(op *client.Operation) bool { return until != "" && op.Status == reached })
+		// It may pass through a status between two readings, so its history is asked.
+		return c.watch(ctx, args[0], func(op *client.Operation) bool {
+			return slices.ContainsFunc(op.History, func(h client.StatusChange) bool { return h.Status == reached })
+		})
 	})
 }
 

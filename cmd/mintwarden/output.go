@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	format "github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -36,6 +37,7 @@ func (c *cli) table(r *rows) {
 	w := table.NewWriter()
 	w.SetOutputMirror(c.out)
 	w.SetStyle(table.StyleLight)
+	w.Style().Format.Header = format.FormatDefault // ids stand in headers, and go from there into other commands
 	if len(r.header) > 0 {
 		w.AppendHeader(row(r.header))
 	}
