@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -53,4 +54,4 @@ func (s *Server) VerifyAudit(c *gin.Context) {
 }
 
 // GetOpenAPI answers GET /v1/openapi.json.
-func (s *Server) GetOpenAPI(c *gin.Context) { c.Data(200, contentType, s.served) }
+func (s *Server) GetOpenAPI(c *gin.Context) { c.Data(http.StatusOK, contentType, s.document.json) }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	_ "embed"
 	"encoding/json/v2"
 	"fmt"
 	"net/http"
@@ -49,20 +51,35 @@ func (r *route) writes() bool { return r.method != http.MethodGet }
 // addresses have codes of their own.
 func (r *route) token() bool { return strings.HasPrefix(r.path, "/v1/tokens") }
 
+//go:embed openapi.yaml
+var openapiYAML []byte
+
 // document is the API's document and what follows from it.
 type document struct {
-	json   []byte
+	json   []byte            // as /v1/openapi.json answers it
 	routes map[string]*route // by method and gin's template
+}
+
+// OpenAPI is the API's document, read and validated.
+func OpenAPI() (*openapi3.T, error) {
+	spec, err := openapi3.NewLoader().LoadFromData(openapiYAML)
+	if err != nil {
+		return nil, fmt.Errorf("api: the document: %w", err)
+	}
+	if err := spec.Validate(context.Background()); err != nil {
+		return nil, fmt.Errorf("api: the document: %w", err)
+	}
+	return spec, nil
 }
 
 // readDocument reads the document that is built in. An error is a fault of the
 // build.
 func readDocument() (*document, error) {
-	raw, err := GetSpecJSON()
+	spec, err := OpenAPI()
 	if err != nil {
-		return nil, fmt.Errorf("api: the document: %w", err)
+		return nil, err
 	}
-	spec, err := GetSpec()
+	raw, err := json.Marshal(spec, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("api: the document: %w", err)
 	}
@@ -127,13 +144,4 @@ func readRoute(method, path string, op *openapi3.Operation) (*route, error) {
 		r.body, r.bodyRequired = content.Schema.Value, op.RequestBody.Value.Required
 	}
 	return r, nil
-}
-
-// indented is the document as it is served: for people too.
-func (d *document) indented() ([]byte, error) {
-	var v any
-	if err := json.Unmarshal(d.json, &v); err != nil {
-		return nil, err
-	}
-	return json.Marshal(v, json.Deterministic(true))
 }

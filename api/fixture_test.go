@@ -79,7 +79,7 @@ func newHouse(t testing.TB) *house {
 	h.startChain()
 	h.startLedger()
 	h.startServices()
-	doc, err := api.GetSpec()
+	doc, err := api.OpenAPI()
 	require.NoError(t, err)
 	doc.Servers = nil // answers are compared with the document by path alone
 	h.doc = doc
@@ -592,3 +592,10 @@ func (s *server) token(vaultID string) string {
 	s.t.Helper()
 	return is[api.Token](s.as("operator", "POST", "/v1/tokens", s.tokenBody(vaultID, nil)), 201).ID
 }
+
+// How long tests wait for something that happens in the background, and how
+// often they look.
+const (
+	patience = 30 * time.Second
+	poll     = 50 * time.Millisecond
+)

@@ -82,7 +82,6 @@ type Server struct {
 	nodeDown   func(error) bool
 
 	document *document
-	served   []byte // the document as /v1/openapi.json answers it
 	buckets  *buckets
 	running  running
 	metrics  *metrics
@@ -101,10 +100,6 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	served, err := doc.indented()
-	if err != nil {
-		return nil, fmt.Errorf("api: the document: %w", err)
-	}
 	d.Limits.defaults()
 	m, err := newMetrics(d.Registerer)
 	if err != nil {
@@ -112,7 +107,7 @@ func New(d Deps) (*Server, error) {
 	}
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, store: d.Store, seal: d.Seal,
-		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, served: served, metrics: m,
+		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
 		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst),
 	}
 	s.engine = s.routes()
