@@ -17,8 +17,8 @@ const (
 // Valid is true of the two verbs.
 func (v Verb) Valid() bool { return v == Approve || v == Reject }
 
-// maxReason bounds reasons and names for people, in bytes.
-const maxReason = 1000
+// maxReason bounds a reason in bytes: the API's 512 characters of four bytes each.
+const maxReason = 2048
 
 // Decision is an approval or a rejection of one operation, over the whole intent's bytes.
 type Decision struct {

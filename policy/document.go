@@ -67,7 +67,7 @@ func checkLabel(s string) error {
 	if s == "" {
 		return fmt.Errorf("%w name: empty", ErrShape)
 	}
-	return CheckText(s, 128)
+	return CheckText(s, maxLabel)
 }
 
 func (s Scope) check() error {

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
 const (
-	maxTokenName = 128 // bytes
-	maxSymbol    = 32  // bytes
+	maxTokenName = qrc20.MaxNameSize   // bytes
+	maxSymbol    = qrc20.MaxSymbolSize // bytes
+	maxLabel     = 512                 // bytes: the API's 128 characters of four bytes each
 	// maxTokenDecimals keeps one unit of a token below 2^256 base units (10^77 is the greatest
 	// power of ten in it), so that amounts can be shown.
 	maxTokenDecimals = 77
