@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
@@ -276,7 +276,11 @@ func (r *room) offer(ctx context.Context, sequence uint64, value []byte) (outcom
 
 // certainly is true of errors with which etcd says that it did nothing.
 func certainly(err error) bool {
-	switch status.Code(err) {
+	var refused rpctypes.EtcdError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code() {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.ResourceExhausted:
 		return true
 	}

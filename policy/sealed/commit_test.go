@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"context"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -260,4 +262,24 @@ func TestGroupCommit(t *testing.T) {
 	wg.Wait()
 	after, _ := r.known().fold.Head()
 	require.Less(t, after-before, uint64(n), "what waits goes into one batch")
+}
+
+// Only what etcd itself refuses before it does anything is a certain no; the
+// rest has to be settled.
+func TestWhatIsCertain(t *testing.T) {
+	for err, want := range map[error]bool{
+		rpctypes.ErrPermissionDenied: true, rpctypes.ErrNoSpace: true, rpctypes.ErrRequestTooLarge: true,
+		rpctypes.ErrTimeout: false, rpctypes.ErrNoLeader: false, rpctypes.ErrTimeoutDueToLeaderFail: false, rpctypes.ErrStopped: false,
+		context.DeadlineExceeded: false, io.ErrUnexpectedEOF: false,
+	} {
+		require.Equal(t, want, certainly(err), "%v", err)
+	}
+	s := openLog(t, house.store)
+	emptyLog(t)
+	mine, err := s.campaign(t.Context(), testAppliance)
+	require.NoError(t, err)
+	defer s.resign(mine)
+	_, err = s.commit(t.Context(), 1, make([]byte, 1900<<10), mine)
+	require.Error(t, err)
+	require.True(t, certainly(err), "%v", err)
 }

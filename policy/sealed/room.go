@@ -61,6 +61,7 @@ type room struct {
 	roomConfig
 	metrics   *roomMetrics
 	proposals chan *proposal
+	ended     chan struct{} // closes when nothing is decided any more
 
 	mu    sync.Mutex
 	state state // what handlers may know of run's situation
@@ -102,7 +103,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), last: cfg.journal.last.instant()}
+	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), last: cfg.journal.last.instant()}
 	if cfg.charter1 != "" {
 		r.adopt(cfg.charter1)
 	}
@@ -132,6 +133,7 @@ func (r *room) known() state {
 // run decides until ctx ends. An error means that what was decided may not be
 // what is journaled: the process must end, and start from the store again.
 func (r *room) run(ctx context.Context) error {
+	defer close(r.ended)
 	defer func() {
 		if r.tenure.held() {
 			r.store.resign(r.tenure)
@@ -186,6 +188,8 @@ func (r *room) submit(ctx context.Context, decide func(*round) error) error {
 	select {
 	case err := <-p.done:
 		return err
+	case <-r.ended:
+		return seal.Errorf(seal.KindStore, "the seal is stopping; whether this was recorded is not known yet")
 	case <-ctx.Done():
 		return seal.Errorf(seal.KindStore, "the ledger did not answer in time; whether this was recorded is not known yet")
 	}

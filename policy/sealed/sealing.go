@@ -2,15 +2,11 @@ package sealed
 
 import (
 	"context"
-	"encoding/json/v2"
-	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/mintwarden/mintwarden/policy"
-	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -49,9 +45,9 @@ func (r *room) maySeal(ctx context.Context, q seal.SealRequest) error {
 	if _, err := c.VerifyCustodians(policy.DocSeal, q.Envelope); err != nil {
 		return seal.Errorf(seal.KindInvalid, "%v", err)
 	}
-	d, err := parseSealing(q.Envelope.Payload)
+	d, err := policy.ParseSeal(q.Envelope.Payload)
 	if err != nil {
-		return seal.Errorf(seal.KindInvalid, "seal document: %v", err)
+		return seal.Errorf(seal.KindInvalid, "%v", err)
 	}
 	if d.Instance != c.Instance || d.ApplianceID != r.appliance {
 		return seal.Errorf(seal.KindInvalid, "the document seals appliance %s of instance %s, this is %s of %s", d.ApplianceID, d.Instance, r.appliance, c.Instance)
@@ -65,26 +61,3 @@ func (r *room) maySeal(ctx context.Context, q seal.SealRequest) error {
 // sealingLife is how long a seal document counts, so that an old one cannot be
 // played again for ever.
 const sealingLife = 24 * time.Hour
-
-// sealing is the document by which a custodian seals (formats.md).
-type sealing struct {
-	Format      int       `json:"format"`
-	Instance    string    `json:"instance"`
-	ApplianceID string    `json:"applianceId"`
-	Reason      string    `json:"reason"`
-	CreatedAt   time.Time `json:"createdAt"`
-}
-
-func parseSealing(text []byte) (*sealing, error) {
-	if len(text) > policy.MaxDocument {
-		return nil, fmt.Errorf("%d bytes, want at most %d", len(text), policy.MaxDocument)
-	}
-	var d sealing
-	if err := json.Unmarshal(text, &d, json.RejectUnknownMembers(true)); err != nil {
-		return nil, err
-	}
-	if d.Format != policy.Format {
-		return nil, fmt.Errorf("format %d, want %d", d.Format, policy.Format)
-	}
-	return &d, errors.Join(policy.CheckName(d.Instance), policy.CheckName(d.ApplianceID), policy.CheckText(d.Reason, ledger.MaxReason))
-}
