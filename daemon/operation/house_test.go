@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 
 // house is an appliance without its HTTP face: a real etcd, SoftHSM2, seal and devnet.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	etcd   *storetest.Server
 	store  *store.Store
 	node   *devnet.Node
@@ -99,7 +99,7 @@ func amountRule(t policy.RuleType, n string) policy.Rule {
 	return policy.Rule{Type: t, Amount: &a}
 }
 
-func newHouse(t *testing.T, o options) *house {
+func newHouse(t testing.TB, o options) *house {
 	t.Helper()
 	if o.period == 0 {
 		o.period = 100 * time.Millisecond
