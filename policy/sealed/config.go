@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -126,18 +127,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("store.endpoints is empty")
 	}
 	for endpoint := range c.Store.Sockets {
-		if !contains(c.Store.Endpoints, endpoint) {
+		if !slices.Contains(c.Store.Endpoints, endpoint) {
 			return fmt.Errorf("store.sockets names %q, which is no endpoint", endpoint)
 		}
 	}
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }

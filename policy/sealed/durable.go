@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -35,7 +36,7 @@ func writeDurably(path string, text []byte) (*os.File, error) {
 
 func fdatasync(f *os.File) error {
 	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
+		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
