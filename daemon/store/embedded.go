@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"sync/atomic"
@@ -20,6 +21,9 @@ const (
 	defaultQuota = 8 << 30
 	// compactAfter is how long old revisions are kept: a watch that was cut off for longer lists again.
 	compactAfter = 5 * time.Minute
+	// pagesHost is where etcd's HTTP pages listen, behind client certificates like the rest: another loopback
+	// address than 127.0.0.1, so that the two listeners can be told apart.
+	pagesHost = "127.0.0.2"
 	// defragAbove is how much free space in the database, in MiB, makes a start defragment it.
 	defragAbove = 16
 )
@@ -71,7 +75,12 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger, re
 	if err != nil {
 		return nil, fmt.Errorf("store: embedded etcd in %s: %w", cfg.Dir, err)
 	}
-	x := &Embedded{etcd: e, endpoint: "https://" + e.Clients[0].Addr().String(), quiet: quiet}
+	x := &Embedded{etcd: e, quiet: quiet}
+	for _, l := range e.Clients {
+		if host, _, _ := net.SplitHostPort(l.Addr().String()); host != pagesHost {
+			x.endpoint = "https://" + l.Addr().String()
+		}
+	}
 	if err := x.ready(ctx, cfg, log); err != nil {
 		x.Close()
 		return nil, err
@@ -95,6 +104,9 @@ func embeddedConfig(cfg EmbeddedConfig, log *zap.Logger) *embed.Config {
 	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, []url.URL{peer}
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	c.InitialCluster = c.Name + "=" + peer.String()
+	// With a listener of its own for etcd's HTTP pages, gRPC is served natively on the other: over net/http
+	// it is slower, and a busy watch starves (etcd issue 15402).
+	c.ListenClientHttpUrls = []url.URL{{Scheme: "https", Host: pagesHost + ":0"}}
 	c.ClientTLSInfo = transport.TLSInfo{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, TrustedCAFile: cfg.CAFile, ClientCertAuth: true}
 	c.TlsMinVersion = "TLS1.3"
 	c.EnableGRPCGateway = false // it would act with the server's certificate instead of the caller's
