@@ -11,8 +11,8 @@ import (
 
 // authorize lets an operation be signed: it charges, numbers and excludes every other end.
 func (s *state) authorize(at place, a *Authorize) *Refusal {
-	if s.isFrozen(policy.Subject{ApplianceID: at.author}) {
-		return refuse(ReasonFrozen, "appliance %s is suspended", at.author)
+	if r := s.suspended(at); r != nil {
+		return r
 	}
 	op := s.peek(a.OperationID)
 	if r := op.undecided(); r != nil {
@@ -254,8 +254,8 @@ func (s *state) charged(a *Authorize, w *WalletRecord, i *policy.Intent) (*deplo
 // bump is the same transaction with higher fees, inside the approved cap. It needs no unexpired
 // intent: the authorization stands.
 func (s *state) bump(at place, b *Bump) *Refusal {
-	if s.isFrozen(policy.Subject{ApplianceID: at.author}) {
-		return refuse(ReasonFrozen, "appliance %s is suspended", at.author)
+	if r := s.suspended(at); r != nil {
+		return r
 	}
 	op := s.peek(b.OperationID)
 	a := op.Authorized

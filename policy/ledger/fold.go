@@ -13,6 +13,9 @@ import (
 type Fold struct {
 	View
 	memory memory
+	// applying keeps batches one after the other. Checking one takes long beside making it true, so
+	// readers are kept out of the latter only.
+	applying sync.Mutex
 }
 
 // NewFold is the fold of no batch. The first one must hold the charter whose payload has the digest
@@ -29,8 +32,8 @@ func (f *Fold) Apply(value []byte) (*Batch, error) {
 	if r != nil {
 		return nil, r
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.applying.Lock()
+	defer f.applying.Unlock()
 	layer := f.state.on()
 	if r := layer.batch(batch, input); r != nil {
 		return nil, r
@@ -42,6 +45,8 @@ func (f *Fold) Apply(value []byte) (*Batch, error) {
 
 // commit makes a whole batch's layer part of the fold and lets go of what is over.
 func (f *Fold) commit(layer *state) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	touched := layer.touched()
 	layer.sink()
 	f.memory.sweep(f.state, touched)

@@ -117,8 +117,12 @@ func (s *state) freeze(at place, e *Enveloped) *Refusal {
 	return nil
 }
 
-// eventFreeze stops a token on the word of serve. A token that is frozen stays so since it was.
+// eventFreeze stops a token on the word of serve, which may name only what is bound: nobody signed
+// this, and what is frozen is kept. A token that is frozen stays so since it was.
 func (s *state) eventFreeze(at place, e *EventFreeze) *Refusal {
+	if !s.bindings.has(e.TokenID) {
+		return refuse(ReasonUnknown, "token %s is not bound", e.TokenID)
+	}
 	subject := policy.Subject{TokenID: e.TokenID}
 	last, ok := s.frozen.get(subject)
 	if ok && last.frozen {
@@ -129,6 +133,15 @@ func (s *state) eventFreeze(at place, e *EventFreeze) *Refusal {
 		since = last.since // a custodian's clock ran ahead by less than the skew
 	}
 	s.frozen.put(subject, freeze{true, since})
+	return nil
+}
+
+// suspended is nil if the author may do what widens: a suspended appliance still records what people
+// decide, for else stopping the only one would stop those who could let it go on.
+func (s *state) suspended(at place) *Refusal {
+	if s.isFrozen(policy.Subject{ApplianceID: at.author}) {
+		return refuse(ReasonFrozen, "appliance %s is suspended", at.author)
+	}
 	return nil
 }
 

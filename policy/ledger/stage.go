@@ -51,8 +51,8 @@ func (f *Fold) Stage(now time.Time, author string) *Stage {
 // Time is the batch's: whole seconds, UTC.
 func (s *Stage) Time() time.Time { return s.at.time }
 
-// Records is what was added, in order: the batch's records.
-func (s *Stage) Records() []Record { return slices.Clone(s.records) }
+// Records is what was added, in order: the batch's records. What is added later does not change it.
+func (s *Stage) Records() []Record { return slices.Clip(s.records) }
 
 // Add takes records behind those that are there, all of them or none. An error is a *Refusal: with
 // ReasonFull the records do not fit into this batch any more, with ReasonStale the fold has moved

@@ -17,6 +17,9 @@ func (s *state) wallet(at place, w *Wallet) *Refusal {
 	if old, ok := s.wallets.get(w.WalletID); ok {
 		return refuse(ReasonDuplicate, "wallet %s is recorded already, in batch %d", w.WalletID, old.Recorded.Sequence)
 	}
+	if r := s.suspended(at); r != nil {
+		return r
+	}
 	network, ok := s.law.charter.Network(w.Network)
 	if !ok {
 		return refuse(ReasonUnknown, "network %s of wallet %s is not in the charter", w.Network, w.WalletID)
