@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
 	"net"
@@ -53,7 +54,7 @@ func runHouse(m *testing.M) (code int, err error) {
 	if house.dir, err = os.MkdirTemp("", "sealed"); err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(house.dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(house.dir)) }()
 	if house.token, err = softhsm.Create(context.Background(), filepath.Join(house.dir, "hsm"), "unit", []byte("so-pin-1"), []byte(testPIN)); err != nil {
 		return 0, err
 	}
@@ -65,7 +66,7 @@ func runHouse(m *testing.M) (code int, err error) {
 	if house.hsm, err = hsm.Open(context.Background(), house.token.Config(), []byte(testPIN), quiet, house.calls); err != nil {
 		return 0, err
 	}
-	defer house.hsm.Close()
+	defer func() { err = errors.Join(err, house.hsm.Close()) }()
 	stop, err := startEtcd()
 	if err != nil {
 		return 0, err

@@ -89,12 +89,12 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer store.close()
+	defer func() { _ = store.close() }() // nothing of ours is under way any more
 	j, err := openJournal(w.cfg.State)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	defer j.close()
+	defer func() { _ = j.close() }() // every mark was synced
 	r, err := newRoom(roomConfig{
 		appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
 		pinFile: w.hello.PINFile, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token,
