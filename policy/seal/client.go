@@ -295,10 +295,11 @@ func (w *wire) write(ctx context.Context, body []byte) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-w.writing }()
-	w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	// Setting a deadline fails on a closed connection only, where the write fails too.
+	_ = w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		w.conn.SetWriteDeadline(time.Unix(1, 0))
+		_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
 		close(ended)
 	})
 	_, err := w.conn.Write(body)

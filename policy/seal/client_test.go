@@ -223,7 +223,7 @@ func ExampleClient() {
 		fmt.Println(err)
 		return
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, err = c.Cancel(context.Background(), "op_01KQ7CZ1G00000000000000001", "expired")
 	if kind, ok := seal.KindOf(err); ok && kind == seal.KindConflict {
 		fmt.Println("it is authorized already")

@@ -75,14 +75,14 @@ func (d *door) close() string {
 func socket(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "seal")
 	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return filepath.Join(dir, "s")
 }
 
 func client(t testing.TB, path string) *seal.Client {
 	c, err := seal.Dial(t.Context(), path)
 	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
 }
 

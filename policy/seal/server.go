@@ -153,9 +153,7 @@ func (s *server) serve(ctx, work context.Context, conn net.Conn) {
 	caller := context.WithValue(work, callerKey{}, uid)
 	err = c.read(caller)
 	c.requests.Wait()
-	switch {
-	case err == nil, errors.Is(err, io.EOF), ctx.Err() != nil, work.Err() != nil:
-	default:
+	if !errors.Is(err, io.EOF) && ctx.Err() == nil && work.Err() == nil {
 		log.Warn("seal connection ended", "uid", uid, "error", err)
 	}
 }
@@ -181,12 +179,13 @@ type connection struct {
 	underWay map[uint64]bool
 }
 
-// stopReading ends the read under way and every later one.
+// stopReading ends the read under way and every later one. (Setting a deadline fails on a closed
+// connection only, where reading and writing fail too.)
 func (c *connection) stopReading() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	c.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // setReadDeadline does nothing once reading was stopped, which must not be undone.
@@ -194,10 +193,11 @@ func (c *connection) setReadDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.stopped {
-		c.conn.SetReadDeadline(t)
+		_ = c.conn.SetReadDeadline(t)
 	}
 }
 
+// read takes requests until it cannot: the error says why, io.EOF that the caller was done.
 func (c *connection) read(ctx context.Context) error {
 	for {
 		c.setReadDeadline(time.Time{})
@@ -275,7 +275,7 @@ func (c *connection) answer(id uint64, result any, err error) {
 	body := c.encode(id, result, err)
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := c.conn.Write(body); err != nil {
 		c.conn.Close()
 	}
