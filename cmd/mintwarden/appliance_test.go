@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json/v2"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/pki"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// appliance speaks the API over real mTLS and lies as a test tells it to: a
+// hostile one cannot be had otherwise. It records decisions in its world's
+// ledger as a seal would.
+type appliance struct {
+	t testing.TB
+	w *world
+
+	mu         sync.Mutex
+	values     [][]byte // served as the ledger
+	head       *client.LedgerHead
+	operations map[string]*client.Operation
+	policies   map[string]*client.Policy
+	audit      []*audit.Entry // oldest first
+	sealed     bool
+	received   []*policy.Envelope // what people sent
+	dir        string             // of the client's files
+}
+
+// serve starts an appliance and points the environment at it.
+func serve(t *testing.T, w *world) *appliance {
+	a := newAppliance(t, w)
+	for name, value := range a.start() {
+		t.Setenv(name, value)
+	}
+	t.Setenv("XDG_STATE_HOME", filepath.Join(a.dir, "state"))
+	return a
+}
+
+func newAppliance(t testing.TB, w *world) *appliance {
+	return &appliance{t: t, w: w, values: w.values, operations: map[string]*client.Operation{}, policies: map[string]*client.Policy{}, dir: t.TempDir()}
+}
+
+// start serves until the test ends and gives the client's environment.
+func (a *appliance) start() map[string]string {
+	ca, err := pki.NewCA("test", pki.ECDSAP256)
+	require.NoError(a.t, err)
+	server, err := ca.IssueServer("appliance", []string{"127.0.0.1"}, pki.ECDSAP256)
+	require.NoError(a.t, err)
+	user, err := ca.IssueClient("user", pki.ECDSAP256)
+	require.NoError(a.t, err)
+	pair, err := tls.X509KeyPair(server.Certificate, server.Key)
+	require.NoError(a.t, err)
+	roots := x509.NewCertPool()
+	require.True(a.t, roots.AppendCertsFromPEM(ca.Pair().Certificate))
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/ledger", a.getLedger)
+	mux.HandleFunc("GET /v1/token-operations/{id}", a.getOperation)
+	mux.HandleFunc("POST /v1/token-operations/{id}/{verb}", a.decide)
+	mux.HandleFunc("GET /v1/policies", a.listPolicies)
+	mux.HandleFunc("GET /v1/policies/{id}", a.getPolicy)
+	mux.HandleFunc("POST /v1/policies/{id}/sign", a.signPolicy)
+	mux.HandleFunc("GET /v1/audit", a.listAudit)
+	mux.HandleFunc("GET /v1/wallets/{id}", func(w http.ResponseWriter, r *http.Request) {
+		a.answer(w, client.Wallet{ID: r.PathValue("id"), VaultAccountID: id("vault", 1), Network: network, Address: account("mallory").String()})
+	})
+	s := httptest.NewUnstartedServer(mux)
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}
+	s.StartTLS()
+	a.t.Cleanup(s.Close)
+
+	env := map[string]string{client.EnvURL: s.URL, envDir: a.dir}
+	for name, file := range map[string][]byte{client.EnvCA: ca.Pair().Certificate, client.EnvCert: user.Certificate, client.EnvKey: user.Key,
+		client.EnvAPIKeyFile: []byte("qcs_test_key\n"), charter1File: []byte(a.w.root + "\n")} {
+		path := filepath.Join(a.dir, strings.ToLower(name))
+		require.NoError(a.t, os.WriteFile(path, file, 0o600))
+		if name != charter1File {
+			env[name] = path
+		}
+	}
+	return env
+}
+
+func (a *appliance) answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.MarshalWrite(w, v); err != nil {
+		a.t.Error(err)
+	}
+}
+
+func (a *appliance) refuse(w http.ResponseWriter, status, code int, kind string) {
+	w.WriteHeader(status)
+	a.answer(w, client.ErrorEnvelope{Error: client.ErrorBody{Code: code, Type: kind, Message: "said the appliance", RequestID: "req_1"}})
+}
+
+func (a *appliance) getLedger(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	from, limit := 1, 50
+	if s := r.URL.Query().Get("from"); s != "" {
+		from, _ = strconv.Atoi(s)
+	}
+	if s := r.URL.Query().Get("limit"); s != "" {
+		limit, _ = strconv.Atoi(s)
+	}
+	page := client.LedgerPage{Data: [][]byte{}}
+	for n := from - 1; n < len(a.values) && len(page.Data) < limit; n++ {
+		page.Data = append(page.Data, a.values[n])
+	}
+	if len(a.values) > 0 {
+		page.Head = client.LedgerHead{Sequence: int64(len(a.values)), Hash: string(policy.DigestOf(a.values[len(a.values)-1]))}
+	}
+	if a.head != nil {
+		page.Head = *a.head
+	}
+	a.answer(w, page)
+}
+
+// offer serves the intent as an operation that waits for approvals.
+func (a *appliance) offer(i *policy.Intent) *client.Operation {
+	b, err := i.Encode()
+	require.NoError(a.t, err)
+	return a.offerBytes(i.OperationID, b)
+}
+
+func (a *appliance) offerBytes(id string, intent []byte) *client.Operation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	op := &client.Operation{OperationID: id, OperationType: "MINT", Status: client.OperationStatusPENDINGAUTHORIZATION, Intent: intent,
+		IntentDigest: string(policy.DigestOf(intent)), RequestedBy: "oscar", RequiredApprovals: 2, ApprovalGroup: ptr("approvers"),
+		Approvals: []client.Approval{}, ApprovedBy: []string{}, History: []client.StatusChange{}}
+	a.operations[id] = op
+	return op
+}
+
+func (a *appliance) getOperation(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	op, ok := a.operations[r.PathValue("id")]
+	if !ok {
+		a.refuse(w, http.StatusNotFound, client.CodeTxNotFound, "TX_NOT_FOUND")
+		return
+	}
+	a.answer(w, op)
+}
+
+// envelope reads the envelope of a request's body.
+func (a *appliance) envelope(r *http.Request) *policy.Envelope {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		a.t.Error(err)
+	}
+	var raw struct {
+		Envelope policy.Envelope `json:"envelope"`
+	}
+	if err := json.Unmarshal(body, &raw); err != nil {
+		a.t.Error(err)
+	}
+	return &raw.Envelope
+}
+
+func (a *appliance) decide(w http.ResponseWriter, r *http.Request) {
+	e := a.envelope(r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sealed {
+		a.refuse(w, http.StatusServiceUnavailable, client.CodeSealed, "SEALED")
+		return
+	}
+	a.received = append(a.received, e)
+	a.w.commit(ledger.Record{Decision: e})
+	a.values = a.w.values
+	d, err := policy.ParseDecision(e.Payload)
+	if err != nil {
+		a.t.Error(err)
+	}
+	op := a.operations[r.PathValue("id")]
+	if d.Decision == policy.Reject {
+		op.Status = client.OperationStatusREJECTED
+	} else if op.ApprovedBy = append(op.ApprovedBy, d.Approver); len(op.ApprovedBy) == op.RequiredApprovals {
+		op.Status = client.OperationStatusAPPROVED
+	}
+	a.answer(w, op)
+}
+
+// propose serves a document as a proposal of the policy.
+func (a *appliance) propose(id string, document []byte) *client.Policy {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := client.Policy{ID: id, Name: "dev-default", Version: 2, Status: client.PolicyStatusPENDINGAUTHORIZATION, Document: document,
+		DocumentDigest: string(policy.DigestOf(document)), RequiredSignatures: 2, SignedBy: []string{}, Rules: []client.PolicyRule{}, CreatedAt: time.Now()}
+	a.policies[id] = &p
+	return &p
+}
+
+func (a *appliance) listPolicies(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := client.PolicyList{Data: []client.Policy{}}
+	for _, p := range a.policies {
+		l.Data = append(l.Data, *p)
+	}
+	l.Pagination.Total = len(l.Data)
+	a.answer(w, l)
+}
+
+func (a *appliance) getPolicy(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.policies[r.PathValue("id")]
+	if !ok {
+		a.refuse(w, http.StatusNotFound, client.CodeTxNotFound, "TX_NOT_FOUND")
+		return
+	}
+	a.answer(w, p)
+}
+
+func (a *appliance) signPolicy(w http.ResponseWriter, r *http.Request) {
+	e := a.envelope(r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.received = append(a.received, e)
+	p := a.policies[r.PathValue("id")]
+	p.SignedBy = append(p.SignedBy, "somebody")
+	a.answer(w, p)
+}
+
+func (a *appliance) listAudit(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := client.AuditEntryList{Data: []client.AuditEntry{}}
+	for n := len(a.audit) - 1; n >= 0; n-- {
+		b, err := a.audit[n].Encode()
+		if err != nil {
+			a.t.Error(err)
+		}
+		var e client.AuditEntry
+		if err := json.Unmarshal(b, &e); err != nil {
+			a.t.Error(err)
+		}
+		l.Data = append(l.Data, e)
+	}
+	l.Pagination.Total = len(l.Data)
+	a.answer(w, l)
+}
+
+// sent is what people sent so far.
+func (a *appliance) sent() []*policy.Envelope {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.received
+}
+
+// result is what a command left behind.
+type result struct {
+	code     int
+	out, err string
+}
+
+// mintwarden runs the program.
+func mintwarden(t testing.TB, args ...string) result {
+	var out, err bytes.Buffer
+	code := run(context.Background(), append(args, "--patience", "0s"), strings.NewReader(""), &out, &err)
+	return result{code, out.String(), err.String()}
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
