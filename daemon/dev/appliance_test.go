@@ -50,7 +50,8 @@ func TestMain(m *testing.M) {
 // appliance is a real `mintwardend dev` with its children, in a process group
 // of its own so that a test can kill all of them at one moment.
 type appliance struct {
-	t       *testing.T
+	t       *testing.T // whose step it is now
+	owner   *testing.T // at whose end it is stopped
 	dir     string
 	url     string
 	rpc     string
@@ -65,7 +66,7 @@ func startAppliance(t *testing.T, dir string) *appliance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &appliance{t: t, dir: dir, ended: make(chan struct{}), clients: map[string]*client.Client{}}
+	a := &appliance{t: t, owner: t, dir: dir, ended: make(chan struct{}), clients: map[string]*client.Client{}}
 	a.cmd = exec.Command(filepath.Join(bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0",
 		"--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--period", "500ms", "--log", "info")
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -94,7 +95,10 @@ func startAppliance(t *testing.T, dir string) *appliance {
 		_ = log.Close()
 		close(a.ended)
 	}()
-	t.Cleanup(a.stop)
+	t.Cleanup(func() {
+		a.t = t // a subtest whose step it was has ended
+		a.stop()
+	})
 	select {
 	case a.url = <-ready:
 	case <-a.ended:
@@ -124,6 +128,7 @@ func (a *appliance) nodeURL() string {
 
 // dump shows the end of the log.
 func (a *appliance) dump() {
+	a.t.Helper()
 	text, _ := os.ReadFile(filepath.Join(filepath.Dir(a.dir), "log"))
 	if len(text) > 6000 {
 		text = text[len(text)-6000:]
@@ -133,7 +138,7 @@ func (a *appliance) dump() {
 
 // stop ends the appliance as systemd would, and kills what does not end.
 func (a *appliance) stop() {
-	if a.t.Failed() {
+	if a.owner.Failed() {
 		a.dump()
 	}
 	select {
@@ -170,7 +175,9 @@ func (a *appliance) hangUp() {
 // again starts the appliance on the same directory.
 func (a *appliance) again() *appliance {
 	a.t.Helper()
-	return startAppliance(a.t, a.dir)
+	b := startAppliance(a.owner, a.dir)
+	b.t = a.t
+	return b
 }
 
 func (a *appliance) as(name string) *client.Client {

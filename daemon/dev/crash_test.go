@@ -2,6 +2,7 @@ package dev_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mintwarden/mintwarden/api/client"
@@ -110,12 +111,13 @@ func (a *appliance) reached(id string, status client.OperationStatus) {
 // idempotency key, and an audit log and a ledger that verify.
 func TestCrash(t *testing.T) {
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
+	defer func() { a.t = t }()
 	for _, j := range jobs {
 		for _, m := range moments {
 			t.Run(j.name+" "+m.name, func(t *testing.T) {
 				a.t = t
 				token := j.prepare(a)
-				key := "crash " + j.name + " " + m.name
+				key := "crash-" + strings.ReplaceAll(j.name+"-"+m.name, " ", "-")
 				id, err := j.ask(a, token, key)
 				if err != nil {
 					t.Fatal(err)
@@ -164,7 +166,7 @@ func (a *appliance) approveMissing(id string) {
 func TestStopAndStart(t *testing.T) {
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
 	token := a.deployed()
-	id, err := jobs[1].ask(a, token, "stop and start")
+	id, err := jobs[1].ask(a, token, "stop-and-start")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestSixtyFourApprovedMintsAgainstALimitOfTen(t *testing.T) {
 	ids := make([]string, 64)
 	for i := range ids {
 		op, err := a.as("operator").MintToken(a.context(), token.ID, client.MintRequest{Amount: "100",
-			Recipient: client.Party{Type: client.PartyTypeWalletID, WalletID: &wallet.ID}}, client.WithIdempotencyKey(fmt.Sprint("mint ", i)))
+			Recipient: client.Party{Type: client.PartyTypeWalletID, WalletID: &wallet.ID}}, client.WithIdempotencyKey(fmt.Sprint("mint-", i)))
 		if err != nil {
 			t.Fatalf("mint %d: %v", i, err)
 		}
