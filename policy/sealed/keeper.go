@@ -70,7 +70,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger) error {
 	if err := os.MkdirAll(k.cfg.State, 0o700); err != nil {
 		return err
 	}
-	unlock, err := lockState(k.cfg.State)
+	unlock, err := lock(filepath.Join(k.cfg.State, "lock"), unix.LOCK_NB)
 	if err != nil {
 		return err
 	}
@@ -94,17 +94,23 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger) error {
 	return k.keep(ctx)
 }
 
-// lockState makes sure that one keeper uses the state directory.
-func lockState(dir string) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+// lock makes sure that one keeper, and one worker, uses the state directory. It
+// waits for another to end, unless how is LOCK_NB.
+func lock(path string, how int) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("state directory %s is in use by another seal: %w", dir, err)
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|how)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			_ = f.Close()
+			return nil, fmt.Errorf("%s is in use by another seal: %w", path, err)
+		}
 	}
-	return func() { _ = f.Close() }, nil
 }
 
 // loadPIN takes the PIN from its file into locked memory, unless this

@@ -167,6 +167,19 @@ func (p *process) await(message string) line {
 	}
 }
 
+// back waits until the next worker answers on a connection of its own.
+func (p *process) back(c remote) {
+	p.t.Helper()
+	p.await("seal answers")
+	for {
+		_, err := c.Status(p.t.Context())
+		if err == nil {
+			return
+		}
+		require.ErrorIs(p.t, err, seal.ErrUnreachable)
+	}
+}
+
 // gone waits until both processes ended: then nobody holds the log open.
 func (p *process) gone() {
 	p.t.Helper()
@@ -312,7 +325,7 @@ func TestKillingTheWorkerKeepsTheKeeperAndThePIN(t *testing.T) {
 	for n := uint64(1); n <= 3; n++ {
 		require.NoError(t, syscall.Kill(p.worker, syscall.SIGKILL))
 		p.await("worker ended; starting another")
-		p.await("seal answers")
+		p.back(c)
 		in := i.mint("10")
 		i.approve(in, 0, 1)
 		out, err := c.Authorize(t.Context(), i.request(in))
@@ -331,7 +344,7 @@ func TestSealingLasts(t *testing.T) {
 	require.True(t, status.Sealed)
 	sealed := func() {
 		t.Helper()
-		p.await("seal answers")
+		p.back(c)
 		status, err := c.Status(t.Context())
 		require.NoError(t, err)
 		require.True(t, status.Sealed)
@@ -384,6 +397,28 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			require.False(t, runs(p.worker))
 		})
 	}
+}
+
+// A keeper that starts while the worker of its killed predecessor is ending
+// waits for it, and keeps its own socket.
+func TestStartingRightAfterSIGKILL(t *testing.T) {
+	p := newProcess(t)
+	c := p.start()
+	i := found(t, p, c)
+	for range 3 {
+		old := p.lines
+		require.NoError(t, p.cmd.Process.Kill())
+		p.launch()
+		for range old { // until nobody of the old life is left
+		}
+		p.back(c)
+		_, err := c.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "still there"})
+		require.NoError(t, err)
+	}
+	status, err := c.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(4), status.Sequence)
+	require.Equal(t, i.charter.Instance, status.Instance)
 }
 
 func TestOneSealAStateDirectory(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -80,6 +81,13 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	if w.cfg, err = LoadConfig(w.hello.Config); err != nil {
 		return err
 	}
+	// A worker whose keeper was killed may still be ending: journal and socket
+	// are its own until it has.
+	unlock, err := lock(filepath.Join(w.cfg.State, "worker.lock"), 0)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	reg := prometheus.NewRegistry()
 	token, err := w.openToken(ctx, pin, reg)
 	if err != nil {
@@ -186,6 +194,11 @@ func listen(path string, others bool) (net.Listener, error) {
 	syscall.Umask(old)
 	if err != nil {
 		return nil, err
+	}
+	// The next worker removes the file; this one, when it ends, might remove the
+	// next one's.
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
 	}
 	if others {
 		if err := os.Chmod(path, 0o666); err != nil {
