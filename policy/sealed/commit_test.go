@@ -283,3 +283,49 @@ func TestWhatIsCertain(t *testing.T) {
 	require.Error(t, err)
 	require.True(t, certainly(err), "%v", err)
 }
+
+// Everybody who asks for the same at once gets the same: one record, one nonce.
+func TestTheSameAtOnce(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("3")
+	e := i.decision(in, policy.Approve, 0, "")
+	i.approve(in, 1)
+	q := i.request(in)
+	const n = 8
+	var sequences [n]uint64
+	var wg sync.WaitGroup
+	for k := range n {
+		wg.Go(func() {
+			out, err := r.Decide(context.Background(), e)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			sequences[k] = out.Sequence
+		})
+	}
+	wg.Wait()
+	var results [n]*seal.AuthorizeResult
+	for k := range n {
+		wg.Go(func() {
+			out, err := r.Authorize(context.Background(), q)
+			if err != nil {
+				t.Error(err)
+			}
+			results[k] = out
+		})
+	}
+	wg.Wait()
+	for k := range n {
+		require.Equal(t, sequences[0], sequences[k])
+		require.Equal(t, results[0].Authorization, results[k].Authorization)
+		require.Equal(t, results[0].Sequence, results[k].Sequence)
+		require.Equal(t, uint64(1), i.verified(results[k]).Nonce)
+	}
+	op, ok := r.known().fold.Operation(in.OperationID)
+	require.True(t, ok)
+	require.Len(t, op.Decisions, 2)
+	require.Equal(t, uint64(2), r.known().fold.NextNonce(i.wallet.WalletID))
+}
