@@ -17,6 +17,7 @@ import (
 func BenchmarkMints(b *testing.B) {
 	h := newHouse(b, options{period: 250 * time.Millisecond, maxOutstanding: 1000, rules: []policy.Rule{approvals(1)}})
 	token := h.deployed("0")
+	first, _ := h.registry.Fold().Head()
 	b.ResetTimer()
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -50,5 +51,7 @@ func BenchmarkMints(b *testing.B) {
 	b.StopTimer()
 	require.Equal(b, fmt.Sprint(b.N), h.supply(token))
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mints/s")
+	last, _ := h.registry.Fold().Head()
+	b.ReportMetric(float64(last-first)/float64(b.N), "batches/mint")
 	b.ReportMetric(float64(b.N)/decided.Seconds(), "decided/s")
 }

@@ -75,37 +75,44 @@ func operationOf(r *ledger.Record) (string, error) {
 	return "", nil
 }
 
-// carryRecord makes one record true of one operation.
+// carryRecord makes one record true of one operation. It begins with the state as it is known in memory,
+// which the transaction compares; only if that is old it reads.
 func (s *Service) carryRecord(ctx context.Context, id string, c carried) error {
+	e, known := s.index.get(id)
 	for {
-		before, rev, err := s.load(ctx, id)
-		if refused(err, registry.TxNotFound) {
-			// The ledger takes decisions on operations that this store never had, or has lost.
-			s.log.Warn("operation: the ledger tells of one that is not here", "operation", id, "sequence", c.batch.Sequence)
-			return nil
+		if !known {
+			var err error
+			e, err = s.loadState(ctx, id)
+			if refused(err, registry.TxNotFound) {
+				// The ledger takes decisions on operations that this store never had, or has lost.
+				s.log.Warn("operation: the ledger tells of one that is not here", "operation", id, "sequence", c.batch.Sequence)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
+		before := e.op
 		if before.LedgerSeq > c.batch.Sequence || (before.LedgerSeq == c.batch.Sequence && before.LedgerIndex >= c.index) {
 			return nil
 		}
 		after := *before
 		after.LedgerSeq, after.LedgerIndex, after.UpdatedAt = c.batch.Sequence, c.index, moment(s.now())
 		t := s.store.Tx()
-		if err := s.stageRecord(ctx, t, before, &after, c); err != nil {
+		if err := s.stageRecord(ctx, t, &after, c); err != nil {
 			return err
 		}
-		if err := s.commit(ctx, t, &after, rev, before); !lostRace(err) {
+		if err := s.commit(ctx, t, &after, e.rev, before); !lostRace(err) {
 			return err
 		}
+		known = false
 	}
 }
 
-func (s *Service) stageRecord(ctx context.Context, t *store.Tx, before, after *Operation, c carried) error {
+func (s *Service) stageRecord(ctx context.Context, t *store.Tx, after *Operation, c carried) error {
 	switch r := c.record; {
 	case r.Decision != nil:
-		return s.stageDecision(ctx, t, before, after, c)
+		return s.stageDecision(ctx, t, after, c)
 	case r.Authorize != nil:
 		after.Authorized, after.Nonce = true, r.Authorize.Nonce
 		t.Audit(c.sealed(after.draft(registry.SystemActor(), "operation.authorized", map[string]any{
@@ -132,16 +139,16 @@ func (c carried) sealed(d audit.Draft) audit.Draft {
 }
 
 // stageDecision writes a person's decision beside those before, and the state that it leads to.
-func (s *Service) stageDecision(ctx context.Context, t *store.Tx, before, after *Operation, c carried) error {
+func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operation, c carried) error {
 	e := c.record.Decision
 	d, err := policy.ParseDecision(e.Payload)
 	if err != nil {
 		return err
 	}
 	var own []Decision
-	for _, x := range before.Decisions {
-		if x.Approver == d.Approver {
-			own = append(own, x)
+	if after.decided(d.Approver) {
+		if own, err = s.decisionsOf(ctx, after.ID, d.Approver); err != nil {
+			return err
 		}
 	}
 	own = append(own, Decision{Approver: d.Approver, Verb: d.Decision, Reason: d.Reason, DecidedAt: d.DecidedAt,
@@ -170,9 +177,12 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, before, after 
 	if after.Status != PendingAuthorization {
 		return nil
 	}
-	i, err := policy.ParseIntent(before.Intent)
+	if d.IntentDigest() != after.IntentDigest {
+		return nil // approved is something else under this operation's id; it counts for nothing
+	}
+	i, err := policy.ParseIntent(d.Intent)
 	if err != nil {
-		return fmt.Errorf("operation: stored intent of %s: %w", after.ID, err)
+		return fmt.Errorf("operation: the intent of %s: %w", after.ID, err)
 	}
 	v := s.judge(i, after.IntentDigest, record.Decisions)
 	s.metrics.judged("decision", v)
@@ -227,4 +237,18 @@ func (s *Service) advance(o *Operation) error {
 		}
 	}
 	return nil
+}
+
+// decisionsOf are the decisions of one person that are in the store.
+func (s *Service) decisionsOf(ctx context.Context, id, person string) ([]Decision, error) {
+	key := store.OpDecision(id, person)
+	v, _, ok, err := s.store.Get(ctx, key)
+	if err != nil || !ok {
+		return nil, err
+	}
+	ds, err := decodeDecisions(v)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return ds, nil
 }

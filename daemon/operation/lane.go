@@ -38,6 +38,7 @@ type lane struct {
 	busy    map[string]bool    // a step of this key runs: an operation's id, or sending
 	retry   map[string]attempt // failed steps
 	looked  map[string]tx.Hash // the head at which an operation's confirmation was last looked at
+	asked   map[string]uint64  // operations of which the seal recorded something, and in which batch
 	sent    map[string]bool    // operations whose bytes a node took in this run
 	sendTop uint64             // nonces below it were sent or are on the chain
 	sendSet bool               // sendTop is known
@@ -67,7 +68,7 @@ func (l *lane) poke() {
 // work runs steps until the lane is idle (nil), lost, or ctx ends.
 func (l *lane) work(ctx context.Context, fence *store.Fence) error {
 	l.busy, l.retry, l.looked, l.sent = map[string]bool{}, map[string]attempt{}, map[string]tx.Hash{}, map[string]bool{}
-	l.sendSet = false
+	l.asked, l.sendSet = map[string]uint64{}, false
 	ctx, cancel := context.WithCancel(ctx)
 	var steps sync.WaitGroup
 	defer steps.Wait()
@@ -111,9 +112,32 @@ func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fe
 // step is one thing to do for one operation.
 type step func(context.Context, *store.Fence, entry) error
 
+// recorded notes that the seal recorded something of an operation: it has no next step until that is
+// carried in, which changes it and wakes the lane.
+func (l *lane) recorded(id string, sequence uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked[id] = sequence
+}
+
+// awaits reports whether something that the seal recorded of an operation is still on its way here.
+func (l *lane) awaits(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sequence, ok := l.asked[id]
+	if ok && l.s.registry.Carried() >= sequence {
+		delete(l.asked, id)
+		return false
+	}
+	return ok
+}
+
 // next is what is due for an operation now, or nil.
 func (l *lane) next(e entry) step {
 	o, now := e.op, l.s.now()
+	if l.awaits(o.ID) {
+		return nil
+	}
 	expired := !now.Before(o.ExpiresAt)
 	switch o.Status {
 	case PendingAuthorization:

@@ -197,7 +197,8 @@ func expiry(o *Operation) end {
 func (l *lane) end(ctx context.Context, fence *store.Fence, o *Operation, e end) error {
 	r, err := l.s.seal.Cancel(ctx, o.ID, e.reason())
 	if err == nil {
-		return l.s.registry.WaitCarried(ctx, r.Sequence)
+		l.recorded(o.ID, r.Sequence)
+		return nil
 	}
 	kind, ok := seal.KindOf(err)
 	if ok && (kind == seal.KindConflict || kind == seal.KindDuplicate) {
@@ -302,5 +303,6 @@ func (l *lane) settle(ctx context.Context, _ *store.Fence, e entry) error {
 	if err != nil {
 		return err
 	}
-	return l.s.registry.WaitCarried(ctx, r.Sequence)
+	l.recorded(e.op.ID, r.Sequence)
+	return nil
 }
