@@ -41,9 +41,13 @@ type appliance struct {
 	policies   map[string]*client.Policy
 	audit      []*audit.Entry // oldest first
 	sealed     bool
-	received   []*policy.Envelope // what people sent
+	received   []*policy.Envelope // what people signed
+	requests   []request          // what people asked for
 	dir        string             // of the client's files
 }
+
+// request is a privileged call as it came.
+type request struct{ path, key, body string }
 
 // serve starts an appliance and points the environment at it.
 func serve(t *testing.T, w *world) *appliance {
@@ -83,6 +87,21 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("GET /v1/wallets/{id}", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, client.Wallet{ID: r.PathValue("id"), VaultAccountID: id("vault", 1), Network: network, Address: account("mallory").String()})
 	})
+	mux.HandleFunc("GET /v1/vault/accounts", func(w http.ResponseWriter, _ *http.Request) {
+		l := client.VaultAccountList{Data: []client.VaultAccount{{ID: id("vault", 1), Name: "treasury"}, {ID: id("vault", 2), Name: "twins"}, {ID: id("vault", 3), Name: "twins"}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
+		decimals := map[string]int{id("token", 6): 6}[r.PathValue("id")]
+		if decimals == 0 {
+			decimals = 18
+		}
+		a.answer(w, client.TokenDetail{ID: r.PathValue("id"), Symbol: "EIT", Decimals: decimals})
+	})
+	mux.HandleFunc("POST /v1/tokens", a.ask(client.Token{ID: id("token", 1), Decimals: 18}))
+	mux.HandleFunc("POST /v1/tokens/{id}/", a.ask(client.MintAccepted{OperationID: id("op", 1)})) // all answers of this kind hold it
+	mux.HandleFunc("POST /v1/credentials", a.ask(client.CredentialCreated{ID: id("cred", 1), Key: ptr("qcs_test_secret")}))
 	s := httptest.NewUnstartedServer(mux)
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}
 	s.StartTLS()
@@ -110,6 +129,24 @@ func (a *appliance) answer(w http.ResponseWriter, v any) {
 func (a *appliance) refuse(w http.ResponseWriter, status, code int, kind string) {
 	w.WriteHeader(status)
 	a.answer(w, client.ErrorEnvelope{Error: client.ErrorBody{Code: code, Type: kind, Message: "said the appliance", RequestID: "req_1"}})
+}
+
+// ask keeps a request and gives the answer.
+func (a *appliance) ask(answer any) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			a.t.Error(err)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.sealed {
+			a.refuse(w, http.StatusServiceUnavailable, client.CodeSealed, "SEALED")
+			return
+		}
+		a.requests = append(a.requests, request{r.URL.Path, r.Header.Get("Idempotency-Key"), string(body)})
+		a.answer(w, answer)
+	}
 }
 
 func (a *appliance) getLedger(w http.ResponseWriter, r *http.Request) {

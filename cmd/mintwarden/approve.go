@@ -139,7 +139,7 @@ func (c *cli) decide(ctx context.Context, d *decision, id string) error {
 	if d.verb == policy.Approve {
 		what += fmt.Sprintf(": %d of %d", out.Approved, out.Required)
 	}
-	c.say("%s; %s is %s", what, id, printable(out.Status))
+	c.say("%s; %s is %s", what, id, out.Status)
 	return nil
 }
 
@@ -226,21 +226,21 @@ func (c *cli) showReview(r *review, fold *ledger.Fold, verb policy.Verb) {
 	w := c.people()
 	sequence, _ := fold.Head()
 	charter, _ := fold.Charter()
-	fmt.Fprintf(w, "%s\n\n", r.words)
-	fmt.Fprintf(w, "Checked against the ledger of %s, verified here up to batch %d (charter %d, %s):\n", charter.Instance, sequence, charter.Version, charter.Environment)
+	w.printf("%s\n\n", r.words)
+	w.printf("Checked against the ledger of %s, verified here up to batch %d (charter %d, %s):\n", charter.Instance, sequence, charter.Version, charter.Environment)
 	for _, n := range r.notes {
-		fmt.Fprintf(w, "  - %s\n", printable(n))
+		w.printf("  - %s\n", printable(n))
 	}
 	for _, o := range r.verdict.Rules {
 		if o.Outcome == policy.Wait {
-			fmt.Fprintf(w, "  - %s waits: %s\n", printable(ruleName(o)), printable(o.Message))
+			w.printf("  - %s waits: %s\n", printable(ruleName(o)), printable(o.Message))
 		}
 	}
 	for _, n := range r.warnings {
-		fmt.Fprintf(w, "WARNING: %s\n", printable(n))
+		w.printf("WARNING: %s\n", printable(n))
 	}
 	for _, n := range r.misfits {
-		fmt.Fprintf(w, "DOES NOT HOLD: %s\n", printable(n))
+		w.printf("DOES NOT HOLD: %s\n", printable(n))
 	}
-	fmt.Fprintf(w, "Digest of the intent: %s\n", r.digest)
+	w.printf("Digest of the intent: %s\n", r.digest)
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json/v2"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -299,4 +302,22 @@ func TestWordsAreEscaped(t *testing.T) {
 	got := mintwarden(t, "approve", i.OperationID, "--yes", "--key", keyFileOf(t, "ann"))
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, `Ex\u00a0ample\u200b`)
+}
+
+// TestWhatIsNotShownIsNotSigned: standard output is closed or full.
+func TestWhatIsNotShownIsNotSigned(t *testing.T) {
+	w := newWorld(t)
+	a := serve(t, w)
+	i := w.mint(1)
+	a.offer(i)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	var said bytes.Buffer
+	code := run(t.Context(), []string{"approve", i.OperationID, "--yes", "--key", keyFileOf(t, "ann")}, strings.NewReader(""), full, &said)
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, said.String(), "nothing was signed")
+	require.Empty(t, a.sent())
+	code = run(t.Context(), []string{"charter", "show"}, strings.NewReader(""), full, &said)
+	require.Equal(t, exitRefused, code)
 }

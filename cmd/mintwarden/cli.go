@@ -31,7 +31,7 @@ type cli struct {
 	patience time.Duration
 
 	in       io.Reader
-	out, err io.Writer
+	out, err *printer
 	running  bool // a command of ours began: what fails from here on is no usage error
 
 	api  *client.Client

@@ -60,11 +60,14 @@ func (c *cli) terminal() bool {
 
 // ask is nil if the person at the terminal types yes.
 func (c *cli) ask(ctx context.Context, o *consent, question string) error {
+	if !o.yes {
+		c.people().printf("%s Type yes to sign: ", question)
+	}
+	if err := c.people().err; err != nil {
+		return refused("nothing was signed: what it is could not be shown: %w", err)
+	}
 	if o.yes {
 		return nil
-	}
-	if _, err := io.WriteString(c.people(), question+" Type yes to sign: "); err != nil {
-		return err
 	}
 	type answer struct {
 		line string
@@ -88,7 +91,7 @@ func (c *cli) ask(ctx context.Context, o *consent, question string) error {
 
 // people is where a person reads: standard output, but for --json, whose
 // standard output is for a program.
-func (c *cli) people() io.Writer {
+func (c *cli) people() *printer {
 	if c.json {
 		return c.err
 	}

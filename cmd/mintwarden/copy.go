@@ -318,22 +318,21 @@ func lockIn(ctx context.Context, dir string) (*os.File, error) {
 		return nil, fmt.Errorf("verified copy of the ledger: %w", err)
 	}
 	got := make(chan error, 1)
-	go func() { got <- flock(f) }()
+	go func() { got <- flock(int(f.Fd())) }()
 	select {
 	case err = <-got:
-	case <-ctx.Done():
+	case <-ctx.Done(): // the file stays open: the goroutine still waits on it, and the process ends
 		err = ctx.Err()
 	}
 	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("lock of %s: %w", dir, err)
 	}
 	return f, nil
 }
 
-func flock(f *os.File) error {
+func flock(fd int) error {
 	for {
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+		if err := syscall.Flock(fd, syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
 			return err
 		}
 	}

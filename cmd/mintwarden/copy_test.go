@@ -160,7 +160,9 @@ func TestCopyOnDisk(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, headFile+".new"), []byte(`{"for`), 0o600))
 		}, exitDone},
 		{"no head yet", func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, headFile))) }, exitDone},
-		{"a changed byte", func(t *testing.T, dir string) { rewrite(t, dir, ledgerFile, `"network":"quantum`, `"network":"quantun`) }, exitUnverified},
+		{"a changed byte", func(t *testing.T, dir string) {
+			rewrite(t, dir, ledgerFile, `"network":"quantum`, `"network":"quantun`)
+		}, exitUnverified},
 		{"a ledger cut short", func(t *testing.T, dir string) { require.NoError(t, os.Truncate(filepath.Join(dir, ledgerFile), 100)) }, exitUnverified},
 		{"another head", func(t *testing.T, dir string) { rewrite(t, dir, headFile, `"sequence":3`, `"sequence":2`) }, exitUnverified},
 		{"a head of a later version", func(t *testing.T, dir string) { rewrite(t, dir, headFile, `"format":1`, `"format":2`) }, exitUnverified},

@@ -119,9 +119,12 @@ func keyFile(out string) (*os.File, error) {
 
 // keepNothing takes the empty file away again.
 func keepNothing(f *os.File, err error) error {
-	if f != nil {
-		f.Close()
-		os.Remove(f.Name())
+	if f == nil {
+		return err
+	}
+	f.Close()
+	if left := os.Remove(f.Name()); left != nil {
+		return fmt.Errorf("%w (and %w)", err, left)
 	}
 	return err
 }
@@ -133,7 +136,7 @@ func (c *cli) handOver(made *client.CredentialCreated, file *os.File) error {
 		if c.json {
 			return c.showJSON(made)
 		}
-		fmt.Fprintln(c.out, printable(secret))
+		c.out.printf("%s\n", printable(secret))
 		return nil
 	}
 	if _, err := fmt.Fprintln(file, secret); err != nil {
@@ -146,7 +149,7 @@ func (c *cli) handOver(made *client.CredentialCreated, file *os.File) error {
 		made.Key = nil
 		return c.showJSON(made)
 	}
-	c.say("%s is in %s", made.ID, printable(file.Name()))
+	c.say("%s is in %s", made.ID, file.Name())
 	return nil
 }
 
@@ -172,7 +175,7 @@ func (c *cli) credentialRevoke() *cobra.Command {
 		if c.json {
 			return c.showJSON(k)
 		}
-		c.say("%s is %s", k.ID, printable(string(k.Status)))
+		c.say("%s is %s", k.ID, k.Status)
 		return nil
 	})
 }

@@ -85,7 +85,7 @@ func (c *cli) complainJSON(err error) {
 	if err != nil {
 		text = []byte(`{"error":{}}`)
 	}
-	fmt.Fprintf(c.err, "%s\n", text)
+	c.err.printf("%s\n", text)
 }
 
 // exactly is cobra.ExactArgs in words that help.

@@ -37,14 +37,17 @@ func main() {
 
 // run is the program without the process around it: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{in: stdin, out: stdout, err: stderr}
+	c := &cli{in: stdin, out: &printer{w: stdout}, err: &printer{w: stderr}}
 	defer c.close()
 	root := c.command()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && c.out.err != nil {
+		c.running, err = true, fmt.Errorf("what was done could not be shown: %w", c.out.err)
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -163,13 +166,13 @@ func (c *cli) complain(cmd *cobra.Command, err error) {
 	if !c.running { // ours or cobra's own words, which may take several lines
 		said = strings.Split(strings.TrimSpace(err.Error()), "\n")
 	}
-	fmt.Fprintln(c.err, "mintwarden:", printable(said[0]))
+	c.err.printf("mintwarden: %s\n", printable(said[0]))
 	for _, line := range said[1:] {
 		if line = strings.TrimSpace(line); line != "" {
-			fmt.Fprintln(c.err, printable(line))
+			c.err.printf("%s\n", printable(line))
 		}
 	}
 	if exitCode(err) == exitUsage && cmd != nil {
-		fmt.Fprintf(c.err, "See '%s --help'.\n", cmd.CommandPath())
+		c.err.printf("See '%s --help'.\n", cmd.CommandPath())
 	}
 }

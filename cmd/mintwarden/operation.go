@@ -186,7 +186,7 @@ func (c *cli) watch(ctx context.Context, id string, enough func(*client.Operatio
 			printing = c.lineJSON(op)
 			return
 		}
-		c.say("%s", printable(progress(op)))
+		c.say("%s", progress(op))
 	})
 	switch {
 	case err != nil && context.Cause(ctx) != nil:
@@ -246,7 +246,7 @@ func (c *cli) operationCancel() *cobra.Command {
 		if c.json {
 			return c.showJSON(op)
 		}
-		c.say("%s is %s", op.OperationID, printable(string(op.Status)))
+		c.say("%s is %s", op.OperationID, op.Status)
 		return nil
 	})
 }

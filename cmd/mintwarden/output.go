@@ -4,6 +4,8 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
+	"io"
+	"reflect"
 	"strings"
 	"time"
 
@@ -15,6 +17,25 @@ import (
 
 // printable escapes what a terminal would obey or a reader be misled by.
 func printable(s string) string { return policy.Printable(s) }
+
+// printer writes for a reader and remembers whether he got it all: what was not
+// shown must not be signed, nor a command end as if it had said everything.
+type printer struct {
+	w   io.Writer
+	err error // the first
+}
+
+func (p *printer) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if p.err == nil {
+		p.err = err
+	}
+	return n, err
+}
+
+func (p *printer) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(p, format, args...) // Write remembers it
+}
 
 // rows is a table for people; every cell is escaped.
 type rows struct {
@@ -79,12 +100,18 @@ type listed[T any] struct {
 	Data []T `json:"data"`
 }
 
-// say prints a line for people; with --json the command's JSON says it all. The
-// caller escapes what people wrote.
+// say prints a line for people, every text in it escaped; with --json the
+// command's JSON says it all.
 func (c *cli) say(format string, args ...any) {
-	if !c.json {
-		fmt.Fprintf(c.out, format+"\n", args...)
+	if c.json {
+		return
 	}
+	for n, a := range args {
+		if v := reflect.ValueOf(a); v.Kind() == reflect.String { // of any type: statuses and digests come from the API, too
+			args[n] = printable(v.String())
+		}
+	}
+	c.out.printf(format+"\n", args...)
 }
 
 // text is a value that may be absent.
@@ -93,14 +120,6 @@ func text[T ~string](s *T) string {
 		return "–"
 	}
 	return string(*s)
-}
-
-// number is a number that may be absent.
-func number(n *int64) string {
-	if n == nil {
-		return "–"
-	}
-	return fmt.Sprint(*n)
 }
 
 // stamp is a moment as tables show it.

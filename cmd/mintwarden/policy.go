@@ -271,8 +271,8 @@ replaces the whole one before: rules that you do not repeat are gone.`,
 		if c.json {
 			return c.showJSON(p)
 		}
-		c.say("%s version %d is %s: %d of %d custodians signed", p.ID, p.Version, printable(string(p.Status)), len(p.SignedBy), p.RequiredSignatures)
-		c.say("digest %s", printable(p.DocumentDigest))
+		c.say("%s version %d is %s: %d of %d custodians signed", p.ID, p.Version, p.Status, len(p.SignedBy), p.RequiredSignatures)
+		c.say("digest %s", p.DocumentDigest)
 		c.say("Each custodian: mintwarden policy sign %s", p.ID)
 		return nil
 	})

@@ -95,7 +95,7 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 	if c.json {
 		return c.showJSON(signed)
 	}
-	c.say("signed: %d of %d; version %d of %s is %s", len(signed.SignedBy), signed.RequiredSignatures, signed.Version, signed.ID, printable(string(signed.Status)))
+	c.say("signed: %d of %d; version %d of %s is %s", len(signed.SignedBy), signed.RequiredSignatures, signed.Version, signed.ID, signed.Status)
 	return nil
 }
 
@@ -151,7 +151,7 @@ func orNothing(d policy.Digest) string {
 // showProposal is what a custodian reads before he decides.
 func (c *cli) showProposal(p *proposal, fold *ledger.Fold) {
 	w := c.people()
-	say := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	say := func(format string, args ...any) { w.printf(format+"\n", args...) }
 	sequence, _ := fold.Head()
 	charter, _ := fold.Charter()
 	say("Policy %s, “%s”, version %d, covers %s.", p.Policy.ID, printable(p.Policy.Name), p.Policy.Version, scopeWords(p.Policy.Scope))

@@ -56,7 +56,7 @@ func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string
 		c.say("This idempotency key was answered before; nothing was asked for again.")
 	}
 	if op.Status == client.OperationStatusPENDINGAUTHORIZATION {
-		c.say("It waits for %d approvals of %s. Each approver: mintwarden approve %s", op.RequiredApprovals-len(op.ApprovedBy), printable(text(op.ApprovalGroup)), id)
+		c.say("It waits for %d approvals of %s. Each approver: mintwarden approve %s", op.RequiredApprovals-len(op.ApprovedBy), text(op.ApprovalGroup), id)
 	}
 	return nil
 }

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json/v2"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/api/client"
+)
+
+// TestRequests: what is typed becomes exactly this request.
+func TestRequests(t *testing.T) {
+	a := serve(t, newWorld(t))
+	token, token6 := id("token", 1), id("token", 6) // with 18 and with 6 decimals
+	treasury := `{"type":"vaultAccountId","vaultAccountId":"` + id("vault", 1) + `"}`
+	wallet2 := `{"type":"walletId","walletId":"` + id("wallet", 2) + `"}`
+	alice := account("alice").String()
+	for _, tt := range []struct {
+		args       []string
+		path, body string
+	}{
+		{[]string{"token", "mint", token, "--amount", "1000", "--to", "treasury"}, token + "/mint",
+			`{"amount":"1000000000000000000000","feeStrategy":"MEDIUM","recipient":` + treasury + `}`},
+		{[]string{"token", "mint", token6, "--amount", "0.000001", "--to", alice, "--fee", "HIGH"}, token6 + "/mint",
+			`{"amount":"1","feeStrategy":"HIGH","recipient":{"type":"address","address":"` + alice + `"}}`},
+		{[]string{"token", "mint", token, "--amount", "1000", "--base-units", "--to", id("wallet", 2), "--performed-by", "treasury"}, token + "/mint",
+			`{"amount":"1000","feeStrategy":"MEDIUM","recipient":` + wallet2 + `,"performedBy":` + treasury + `}`},
+		{[]string{"token", "burn", token, "--amount", "0.5", "--from", id("vault", 1), "--replaces", id("op", 3)}, token + "/burn",
+			`{"amount":"500000000000000000","feeStrategy":"MEDIUM","from":` + treasury + `,"replaces":"` + id("op", 3) + `"}`},
+		{[]string{"token", "grant", token, "--role", "MINTER", "--to", "treasury"}, token + "/roles/grant",
+			`{"role":"MINTER","feeStrategy":"MEDIUM","subject":` + treasury + `}`},
+		{[]string{"token", "grant", token, "--role", "MINTER", "--subject", "treasury"}, token + "/roles/grant",
+			`{"role":"MINTER","feeStrategy":"MEDIUM","subject":` + treasury + `}`},
+		{[]string{"token", "revoke", token, "--role", "PAUSER", "--from", id("wallet", 2), "--performed-by", id("wallet", 2)}, token + "/roles/revoke",
+			`{"role":"PAUSER","feeStrategy":"MEDIUM","subject":` + wallet2 + `,"performedBy":` + wallet2 + `}`},
+		{[]string{"token", "deploy", token}, token + "/deploy", `{"feeStrategy":"MEDIUM"}`},
+		{[]string{"token", "deploy", token, "--performed-by", id("wallet", 2)}, token + "/deploy",
+			`{"deployerWalletId":"` + id("wallet", 2) + `","feeStrategy":"MEDIUM"}`},
+	} {
+		t.Run(fmt.Sprint(tt.args), func(t *testing.T) {
+			got := mintwarden(t, append(tt.args, "--json", "--idempotency-key", "k-1")...)
+			require.Equal(t, exitDone, got.code, got.err)
+			require.Contains(t, got.out, id("op", 1))
+			sent := a.requests[len(a.requests)-1]
+			require.Equal(t, "/v1/tokens/"+tt.path, sent.path)
+			require.Equal(t, "k-1", sent.key)
+			require.JSONEq(t, tt.body, sent.body)
+		})
+	}
+	before := len(a.requests)
+	for _, args := range [][]string{
+		{"token", "mint", token6, "--amount", "0.0000001", "--to", "treasury"},
+		{"token", "mint", token, "--amount", "1", "--to", ""},
+		{"token", "mint", token, "--amount", "1", "--to", "twins"}, // two vaults have that name
+		{"token", "mint", token, "--amount", "1", "--to", "treasury", "--performed-by", alice},
+	} {
+		got := mintwarden(t, args...)
+		require.Equal(t, exitUsage, got.code, got.err)
+	}
+	got := mintwarden(t, "token", "mint", token, "--amount", "1", "--to", "nobody")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.err, `no vault account is named "nobody"`)
+	require.Len(t, a.requests, before)
+}
+
+func TestTokenCreate(t *testing.T) {
+	a := serve(t, newWorld(t))
+	got := mintwarden(t, "token", "create", "--name", "Example", "--symbol", "EIT", "--max-supply", "1000000.5", "--not-burnable",
+		"--vault", "treasury", "--policy", id("pol", 1), "--tag", "a", "--tag", "b")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.JSONEq(t, `{"standard":"QRC-20","templateId":"tpl_qrc20_v1","name":"Example","symbol":"EIT","decimals":18,"network":"`+network+`",
+		"supplyPolicy":{"mintable":true,"burnable":false,"maxSupply":"1000000500000000000000000"},"tags":["a","b"],
+		"admin":{"vaultAccountId":"`+id("vault", 1)+`","approvalPolicyId":"`+id("pol", 1)+`"}}`, a.requests[0].body)
+	require.Contains(t, got.out, "Next: mintwarden token deploy")
+}
+
+// TestWatch ends with the code that says how the operation ended.
+func TestWatch(t *testing.T) {
+	w := newWorld(t)
+	a := serve(t, w)
+	i := w.mint(1)
+	op := a.offer(i)
+	got := mintwarden(t, "operation", "watch", i.OperationID, "--timeout", "1ms")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.err, "did not come to its end within 1ms")
+
+	op.Status, op.FailureReason = client.OperationStatusFAILED, ptr("reverted: \x1b[2Jcap")
+	got = mintwarden(t, "operation", "watch", i.OperationID)
+	require.Equal(t, exitOtherEnd, got.code)
+	require.Contains(t, got.err, i.OperationID+` ended FAILED: reverted: \x1b[2Jcap`)
+
+	op.History = []client.StatusChange{{Status: client.OperationStatusSIGNED}}
+	require.Equal(t, exitDone, mintwarden(t, "operation", "watch", i.OperationID, "--until", "signed").code)
+
+	op.Status = client.OperationStatusCOMPLETED
+	got = mintwarden(t, "operation", "watch", i.OperationID, "--json")
+	require.Equal(t, exitDone, got.code, got.err)
+	var line client.Operation
+	require.NoError(t, json.Unmarshal([]byte(got.out), &line))
+	require.Equal(t, client.OperationStatusCOMPLETED, line.Status)
+
+	got = mintwarden(t, "operation", "show", i.OperationID)
+	require.Equal(t, exitDone, got.code, got.err)
+	require.NotContains(t, got.out, "\x1b")
+}
+
+// TestCredentialCreate: the secret goes into a new file that only its owner
+// reads, and nowhere else.
+func TestCredentialCreate(t *testing.T) {
+	a := serve(t, newWorld(t))
+	path := filepath.Join(a.dir, "ci.apikey")
+	create := []string{"credential", "create", "--user", id("user", 1), "--out", path, "--permission", "tokens:read"}
+	got := mintwarden(t, create...)
+	require.Equal(t, exitDone, got.code, got.err)
+	require.NotContains(t, got.out, "qcs_test_secret")
+	held, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "qcs_test_secret\n", string(held))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.EqualValues(t, 0o600, info.Mode().Perm())
+
+	// A file that is there is never written over, and then no key is made.
+	before := len(a.requests)
+	got = mintwarden(t, create...)
+	require.Equal(t, exitUsage, got.code)
+	require.Len(t, a.requests, before)
+
+	// A refused request leaves no empty file.
+	a.sealed = true
+	other := filepath.Join(a.dir, "other.apikey")
+	got = mintwarden(t, "credential", "create", "--user", id("user", 1), "--out", other)
+	require.Equal(t, exitSealed, got.code, got.err)
+	require.NoFileExists(t, other)
+}
