@@ -15,16 +15,71 @@ func heading(title string) { fmt.Printf("\n== %s\n", title) }
 
 func say(format string, args ...any) { fmt.Printf("   "+format+"\n", args...) }
 
-// show prints an operation's status as it changes.
-func (s *story) show(op *client.Operation) {
-	line := string(op.Status)
-	if op.BlockchainTransactionHash != nil {
-		line += "  tx " + *op.BlockchainTransactionHash
+// progress prints each status that an operation has been in, once, in order.
+func (s *story) progress() func(*client.Operation) {
+	printed, confirmations := 0, int64(0)
+	return func(op *client.Operation) {
+		for ; printed < len(op.History); printed++ {
+			line := string(op.History[printed].Status)
+			switch op.History[printed].Status {
+			case client.OperationStatusSIGNED, client.OperationStatusBROADCASTING:
+				line += "  tx " + value(op.BlockchainTransactionHash)
+			case client.OperationStatusCONFIRMING:
+				line += "  block " + value(op.BlockNumber)
+			}
+			say("%s", line)
+		}
+		if op.Confirmations > confirmations {
+			confirmations = op.Confirmations
+			say("  %d confirmations", confirmations)
+		}
 	}
-	if op.BlockNumber != nil {
-		line += fmt.Sprintf("  block %d, %d confirmations", *op.BlockNumber, op.Confirmations)
+}
+
+func value[T any](v *T) string {
+	if v == nil {
+		return "–"
 	}
-	say("%s", line)
+	return fmt.Sprint(*v)
+}
+
+// approved prints what an approver was shown: the first time whole, then its
+// first sentence and what came of it.
+func (s *story) approved(approver, out string) {
+	lines := strings.Split(out, "\n")
+	if !s.shown {
+		s.shown = true
+		for _, line := range lines {
+			for i, part := range wrap(line, 110) {
+				if i > 0 {
+					part = "    " + part
+				}
+				say("  %s | %s", approver, part)
+			}
+		}
+		return
+	}
+	headline, _, _ := strings.Cut(lines[0], ". ")
+	for i, part := range wrap(headline, 110) {
+		if i > 0 {
+			part = "    " + part
+		}
+		say("  %s | %s", approver, part)
+	}
+	say("  %s | %s", approver, lines[len(lines)-1])
+}
+
+// wrap breaks a line at spaces so that a terminal does not break it in a word.
+func wrap(line string, width int) []string {
+	var out []string
+	for len(line) > width {
+		at := strings.LastIndexByte(line[:width], ' ')
+		if at <= 0 {
+			break
+		}
+		out, line = append(out, line[:at]), line[at+1:]
+	}
+	return append(out, line)
 }
 
 func expect(what, got, want string) error {

@@ -25,6 +25,7 @@ type story struct {
 	vault, partner *client.VaultAccount
 	treasury, desk client.Wallet // of the two vaults
 	token          *client.Token
+	shown          bool // what an approver sees, once whole
 }
 
 func newStory(ctx context.Context, a *appliance) (*story, error) {
@@ -225,7 +226,7 @@ func (s *story) rejected() error {
 	if _, err := s.appliance.cli(s.ctx, "reject", op.OperationID, "--reason", "not agreed with treasury", "--yes", "--as", "approver-2"); err != nil {
 		return err
 	}
-	end, err := s.operator.WaitOperation(s.ctx, op.OperationID, client.Done, s.show)
+	end, err := s.operator.WaitOperation(s.ctx, op.OperationID, client.Done, s.progress())
 	if err != nil {
 		return err
 	}
@@ -244,11 +245,9 @@ func (s *story) carry(id string, approvers ...string) error {
 		if err != nil {
 			return err
 		}
-		for line := range strings.Lines(strings.TrimSpace(out)) {
-			say("  %s | %s", a, strings.TrimRight(line, "\n"))
-		}
+		s.approved(a, strings.TrimSpace(out))
 	}
-	end, err := s.operator.WaitOperation(s.ctx, id, client.Done, s.show)
+	end, err := s.operator.WaitOperation(s.ctx, id, client.Done, s.progress())
 	if err != nil {
 		return err
 	}
