@@ -281,3 +281,24 @@ func TestRevertOnChain(t *testing.T) {
 	require.Contains(t, done.FailureReason, "paused")
 	require.NotNil(t, done.TransactionHash)
 }
+
+// TestStoreRestart: etcd goes away while operations are on their way, and comes back.
+func TestStoreRestart(t *testing.T) {
+	h := newHouse(t, options{})
+	token := h.deployed("0")
+	var ops []*operation.Operation
+	for range 4 {
+		o := h.mint(token, "1")
+		h.approve(o)
+		ops = append(ops, o)
+	}
+	h.etcd.Close()
+	_, err := h.operations.Get(t.Context(), ops[0].ID)
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	h.etcd.Restart()
+	for _, o := range ops {
+		h.until("the store answers", func() bool { _, err := h.operations.Get(t.Context(), o.ID); return err == nil })
+		h.ends(o, operation.Completed)
+	}
+	require.Equal(t, "4", h.supply(token))
+}
