@@ -19,19 +19,22 @@ import (
 	"github.com/mintwarden/mintwarden/policy/sealed"
 )
 
+// version is set by the linker.
+var version = "unknown"
+
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "worker" {
-		os.Exit(sealed.RunWorker(logger("worker")))
+		os.Exit(sealed.RunWorker(version, logger("worker")))
 	}
 	config := flag.String("config", "/etc/mintwarden/seal.toml", "configuration `file`")
-	version := flag.Bool("version", false, "print the version and exit")
+	show := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "mintwarden-seal: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if *version {
-		fmt.Println("mintwarden-seal", sealed.Version())
+	if *show {
+		fmt.Println("mintwarden-seal", version)
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -95,7 +95,7 @@ func headOf(f *ledger.Fold) uint64 {
 // Status answers whatever state the seal is in.
 func (r *room) Status(context.Context) (*seal.Status, error) {
 	known := r.known()
-	s := &seal.Status{Sealed: r.token == nil, ApplianceID: r.appliance, Author: known.author, Version: Version(),
+	s := &seal.Status{Sealed: r.token == nil, ApplianceID: r.appliance, Author: known.author, Version: r.version,
 		HSM: seal.HSM{Label: r.tokenLabel}, Head: policy.NoDigest}
 	if r.token != nil {
 		s.HSM.Serial = r.token.Serial()

@@ -38,6 +38,7 @@ const (
 
 // roomConfig is what a room is made of.
 type roomConfig struct {
+	version    string // of the program
 	appliance  string
 	charter1   policy.Digest // empty before the first start's end
 	configPath string        // read again for charter1 by charter.apply

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +33,7 @@ const orphanLimit = 3 * time.Second
 // worker is one life of the process that holds the HSM login.
 type worker struct {
 	log      *slog.Logger
+	version  string
 	hello    hello
 	cfg      *Config
 	up       *os.File
@@ -45,15 +45,15 @@ type worker struct {
 }
 
 // RunWorker is the worker's whole life; it returns the process's exit code. It
-// works only as a keeper's child.
-func RunWorker(log *slog.Logger) int {
+// works only as a keeper's child. The program's version is what status says.
+func RunWorker(version string, log *slog.Logger) int {
 	if err := harden(log); err != nil {
 		log.Error("worker cannot start", "error", err)
 		return 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	w := &worker{log: log, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
+	w := &worker{log: log, version: version, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
 	if err := w.run(ctx, os.NewFile(fdDown, "from keeper")); err != nil {
 		log.Error("worker ends", "error", err)
 		if w.code == 0 {
@@ -104,7 +104,7 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	}
 	defer func() { _ = j.close() }() // every mark was synced
 	r, err := newRoom(roomConfig{
-		appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
+		version: w.version, appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
 		pinFile: w.hello.PINFile, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token,
 		token: token, store: store, journal: j, clock: systemClock, log: w.log, registry: reg, seal: w.seal,
 	})
@@ -238,12 +238,4 @@ func (w *worker) seal(ctx context.Context) error {
 	}
 	w.end(exitSealed)
 	return nil
-}
-
-// Version is the program's, from its build.
-func Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
-	}
-	return "unknown"
 }
