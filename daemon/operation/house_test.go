@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 		panic(fmt.Sprintf("%v: %s", err, out))
 	}
 	code := m.Run()
-	os.RemoveAll(dir)
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
@@ -112,7 +112,7 @@ func newHouse(t testing.TB, o options) *house {
 	var err error
 	h.node, err = devnet.Start(context.Background(), devnet.Config{Dir: filepath.Join(t.TempDir(), "chain"), Period: o.period})
 	require.NoError(t, err)
-	t.Cleanup(func() { h.node.Close() })
+	t.Cleanup(func() { _ = h.node.Close() })
 	h.startSeal(o)
 	h.startDaemon()
 	t.Cleanup(func() { h.stopDaemon() })
@@ -126,7 +126,7 @@ func (h *house) startSeal(o options) {
 	t := h.t
 	dir, err := os.MkdirTemp("", "mw") // short: the socket's path is bounded
 	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	token, err := softhsm.Create(t.Context(), filepath.Join(dir, "hsm"), "unit", []byte("so-pin-1"), []byte(pin))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pin"), []byte(pin), 0o600))
@@ -154,8 +154,8 @@ func (h *house) startSeal(o options) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
-		alive.Close()
-		cmd.Wait()
+		_ = alive.Close()
+		_ = cmd.Wait()
 		if t.Failed() {
 			out, _ := os.ReadFile(log.Name())
 			t.Logf("seal:\n%s", out)
@@ -164,7 +164,7 @@ func (h *house) startSeal(o options) {
 
 	door, err := seal.Dial(t.Context(), h.socket)
 	require.NoError(t, err)
-	t.Cleanup(func() { door.Close() })
+	t.Cleanup(func() { _ = door.Close() })
 	h.until("the seal answers", func() bool { s, err := door.Status(t.Context()); return err == nil && !s.Sealed })
 	keys, err := door.Init(t.Context())
 	require.NoError(t, err)
@@ -249,16 +249,16 @@ func (h *house) startDaemon() {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
-	go func() { h.registry.Follow(ctx); done <- struct{}{} }()
-	go func() { h.operations.RunWorker(ctx); done <- struct{}{} }()
+	go func() { _ = h.registry.Follow(ctx); done <- struct{}{} }()
+	go func() { _ = h.operations.RunWorker(ctx); done <- struct{}{} }()
 	require.NoError(t, h.registry.WaitReady(ctx))
 	h.stopDaemon = func() {
 		cancel()
 		<-done
 		<-done
-		h.seal.Close()
+		_ = h.seal.Close()
 		h.chain.Close()
-		s.Close()
+		_ = s.Close()
 	}
 }
 

@@ -142,7 +142,7 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, registry.ComplianceFailed, r.Type, r.Message)
 	})
 	t.Run("no node", func(t *testing.T) {
-		h.node.Close()
+		require.NoError(t, h.node.Close())
 		_, err := h.operations.Submit(t.Context(), operator, mint(text("1"), second), nil)
 		var r *registry.Refusal
 		require.Error(t, err)

@@ -240,7 +240,7 @@ func (h *house) steal(w *registry.Wallet, nonce uint64) {
 	h.t.Helper()
 	token, err := hsm.Open(h.t.Context(), h.hsm, []byte(pin), storetest.Logger(h.t), prometheus.NewRegistry())
 	require.NoError(h.t, err)
-	defer token.Close()
+	defer func() { _ = token.Close() }()
 	fees, err := h.chain.Fees(h.t.Context(), "HIGH")
 	require.NoError(h.t, err)
 	u := tx.Unsigned{Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, Nonce: nonce, Tip: new(big.Int).Mul(fees.Tip, big.NewInt(10)),

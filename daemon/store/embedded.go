@@ -151,7 +151,7 @@ func (x *Embedded) ready(ctx context.Context, cfg EmbeddedConfig, log *slog.Logg
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if err := setUpUsers(ctx, root); err != nil {
 		return wrap(ctx, "setting up etcd's users", err)
 	}

@@ -90,14 +90,14 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	}
 	m, err := newMetrics(reg)
 	if err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, err
 	}
 	s := &Store{cfg: cfg, client: c, log: log, metrics: m}
 	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	if _, err := c.Get(dctx, LedgerCarried); err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, wrap(ctx, fmt.Sprintf("dial %v", cfg.Endpoints), err)
 	}
 	return s, nil

@@ -22,7 +22,7 @@ func start(t *testing.T, s *store.Store) (*auditlog.Log, context.CancelFunc) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); l.Run(ctx) }()
+	go func() { defer close(done); _ = l.Run(ctx) }()
 	stop := func() { cancel(); <-done }
 	t.Cleanup(stop)
 	return l, stop

@@ -76,7 +76,7 @@ func (s *Server) OpenConfig(cfg store.Config) *store.Store {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	s.tb.Cleanup(func() { st.Close() })
+	s.tb.Cleanup(func() { _ = st.Close() })
 	return st
 }
 
