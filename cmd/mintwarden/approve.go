@@ -226,7 +226,7 @@ func (c *cli) showReview(r *review, fold *ledger.Fold, verb policy.Verb) {
 	w := c.people()
 	sequence, _ := fold.Head()
 	charter, _ := fold.Charter()
-	w.printf("%s\n\n", r.words)
+	w.printf("%s\n\n", wrapped(r.words, w.width()))
 	w.printf("Checked against the ledger of %s, verified here up to batch %d (charter %d, %s):\n", charter.Instance, sequence, charter.Version, charter.Environment)
 	for _, n := range r.notes {
 		w.printf("  - %s\n", printable(n))

@@ -186,19 +186,16 @@ func (k *ledgerCopy) close() {
 // An error with exit code 5 says that it does not go on from there.
 func (k *ledgerCopy) follow(ctx context.Context, api *client.Client) error {
 	for {
-		sequence, digest := k.fold.Head()
+		sequence, _ := k.fold.Head()
 		from := int64(sequence) + 1
 		page, err := api.GetLedger(ctx, client.GetLedgerParams{From: &from})
 		if err != nil {
 			return err
 		}
 		served := page.Head
-		switch {
-		case served.Sequence < int64(sequence):
+		if served.Sequence < int64(sequence) {
 			return unverified("the appliance serves a ledger that ends at batch %d; %s holds %d verified ones: batches were taken away, or this appliance "+
 				"lags behind another of its cluster. If it does not catch up in a minute, trust nothing that it shows, and call the custodians", served.Sequence, k.dir, sequence)
-		case served.Sequence == int64(sequence) && policy.Digest(served.Hash) != digest:
-			return k.forked(fmt.Errorf("batch %d is %s there and %s here", sequence, served.Hash, digest))
 		}
 		if err := k.take(page.Data); err != nil {
 			return err
@@ -206,7 +203,7 @@ func (k *ledgerCopy) follow(ctx context.Context, api *client.Client) error {
 		reached, newest := k.fold.Head()
 		switch {
 		case reached == uint64(served.Sequence) && policy.Digest(served.Hash) != newest:
-			return k.forked(fmt.Errorf("it names %s as the head and serves %s", served.Hash, newest))
+			return k.forked(fmt.Errorf("batch %d is %s there and %s here", reached, served.Hash, newest))
 		case reached >= uint64(served.Sequence):
 			return nil
 		case reached == sequence:

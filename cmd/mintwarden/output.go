@@ -5,12 +5,15 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	format "github.com/jedib0t/go-pretty/v6/text"
+	"golang.org/x/term"
 
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -35,6 +38,41 @@ func (p *printer) Write(b []byte) (int, error) {
 
 func (p *printer) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(p, format, args...) // Write remembers it
+}
+
+// width is of the reader's terminal in columns, 0 where it is none.
+func (p *printer) width() int {
+	f, ok := p.w.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// wrapped breaks a paragraph at spaces only, so that no address is torn where a
+// person compares it. A width of 0 leaves it on one line.
+func wrapped(paragraph string, width int) string {
+	var b strings.Builder
+	column := 0
+	for n, word := range strings.Split(paragraph, " ") {
+		size := utf8.RuneCountInString(word)
+		switch {
+		case n == 0:
+		case width > 0 && column+1+size > width:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += size
+	}
+	return b.String()
 }
 
 // rows is a table for people; every cell is escaped.
