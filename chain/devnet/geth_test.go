@@ -175,7 +175,10 @@ func TestAnswersHaveGethsForm(t *testing.T) {
 		for _, method := range []string{"eth_call", "eth_estimateGas"} {
 			ours, geths := b.rpc.Call(nil, method, at(w.account(), data)), g.rpc.Call(nil, method, at(gethAccount, data))
 			require.Equal(t, refusal(t, geths), refusal(t, ours))
-			require.Equal(t, geths.(rpc.DataError).ErrorData(), ours.(rpc.DataError).ErrorData())
+			var ourData, gethData rpc.DataError
+			require.ErrorAs(t, ours, &ourData)
+			require.ErrorAs(t, geths, &gethData)
+			require.Equal(t, gethData.ErrorData(), ourData.ErrorData())
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestDocumentsHaveOneSpelling(t *testing.T) {
 
 func TestHashText(t *testing.T) {
 	h := tx.HashOf([]byte("mint"))
-	require.Equal(t, common.Hash(crypto.Keccak256Hash([]byte("mint"))), common.Hash(h))
+	require.Equal(t, crypto.Keccak256Hash([]byte("mint")), common.Hash(h))
 	got, err := tx.ParseHash(h.String())
 	require.NoError(t, err)
 	require.Equal(t, h, got)

@@ -150,7 +150,7 @@ func (a *appliance) approveMissing(id string) {
 	}
 	have := map[string]bool{}
 	for _, d := range op.Approvals {
-		have[string(d.Approver)] = true
+		have[d.Approver] = true
 	}
 	for _, name := range []string{"approver-1", "approver-2"} {
 		if !have[name] {

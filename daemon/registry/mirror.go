@@ -147,12 +147,6 @@ func (m *mirror[T]) remove(key string) {
 	}
 }
 
-func (m *mirror[T]) isLive() bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.live
-}
-
 // get is the resource at key, nil if there is none.
 func (m *mirror[T]) get(ctx context.Context, s *store.Store, key string) (*T, error) {
 	m.mu.RLock()
