@@ -169,8 +169,11 @@ func (s *Service) Cancel(ctx context.Context, a registry.Actor, id, reason strin
 	defer s.asks(askCancel(id), a)()
 	r, err := s.seal.Cancel(ctx, id, end{Cancelled, text}.reason())
 	if err != nil {
-		if kind, ok := seal.KindOf(err); ok && (kind == seal.KindConflict || kind == seal.KindDuplicate) {
+		switch kind, _ := seal.KindOf(err); kind {
+		case seal.KindConflict, seal.KindDuplicate, seal.KindDenied:
 			return nil, s.stateConflict(ctx, o, err)
+		case seal.KindInvalid:
+			return nil, registry.Refuse(registry.Validation, "reason: %s", message(err))
 		}
 		return nil, err
 	}

@@ -90,6 +90,10 @@ func TestDecisions(t *testing.T) {
 		_, err = h.operations.Decide(t.Context(), h.actor("approver-1"), o.ID, policy.Approve, h.envelope(o, "approver-1", policy.Approve, ""))
 		refusal(t, err, registry.AlreadyProcessed)
 	})
+	t.Run("a reason that shows as something else", func(t *testing.T) {
+		_, err := h.operations.Cancel(t.Context(), operator, h.mint(token, "1").ID, "fine\u202eenif")
+		refusal(t, err, registry.Validation)
+	})
 	t.Run("a withdrawn deployment gives the draft back", func(t *testing.T) {
 		draft := h.token("0")
 		o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: draft.ID})

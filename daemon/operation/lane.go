@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -97,6 +98,7 @@ func (l *lane) work(ctx context.Context, fence *store.Fence) error {
 
 // start starts every step that is due.
 func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fence, ops []entry) {
+	l.prune(ops)
 	send := false
 	for _, e := range ops {
 		send = send || e.op.Status == Signed || (e.op.Status == Broadcasting && !l.wasSent(e.op.ID))
@@ -107,6 +109,23 @@ func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fe
 	if send {
 		l.launch(ctx, steps, sending, func(ctx context.Context) error { return l.send(ctx, fence) })
 	}
+}
+
+// prune forgets what was noted of operations that are closed since.
+func (l *lane) prune(ops []entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.looked)+len(l.asked)+len(l.sent)+len(l.retry) < 8*(len(ops)+laneTasks) {
+		return
+	}
+	open := map[string]bool{sending: true}
+	for _, e := range ops {
+		open[e.op.ID] = true
+	}
+	maps.DeleteFunc(l.looked, func(id string, _ tx.Hash) bool { return !open[id] })
+	maps.DeleteFunc(l.asked, func(id string, _ uint64) bool { return !open[id] })
+	maps.DeleteFunc(l.sent, func(id string, _ bool) bool { return !open[id] })
+	maps.DeleteFunc(l.retry, func(id string, _ attempt) bool { return !open[id] })
 }
 
 // step is one thing to do for one operation.
@@ -208,9 +227,11 @@ func (l *lane) done(ctx context.Context, key string, err error) {
 		l.poke()
 		return
 	}
-	pause := min(max(2*l.retry[key].pause, leastRetry), mostRetry)
+	last := l.retry[key].pause
+	pause := min(max(2*last, leastRetry), mostRetry)
 	l.retry[key] = attempt{time.Now().Add(pause), pause}
-	if !errors.Is(err, errNothingNew) {
+	// Said when it begins and when it lasts, not each time: while the seal is sealed every operation tries.
+	if (last == 0 || last < mostRetry && pause == mostRetry) && !errors.Is(err, errNothingNew) {
 		l.s.log.Warn("lane: a step is tried again", "wallet", l.wallet, "operation", key, "error", err, "pause", pause)
 	}
 	time.AfterFunc(pause, l.poke)

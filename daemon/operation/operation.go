@@ -35,7 +35,7 @@ type Operation struct {
 	WalletID    string     `json:"walletId"`             // performer; its lane
 	Performer   tx.Address `json:"performer"`            // the wallet's address
 	VaultID     string     `json:"vaultId"`              // the performing vault account
-	SourceVault string     `json:"sourceVault,omitzero"` // the vault account that pays, if it is one of ours and another
+	SourceVault string     `json:"sourceVault,omitzero"` // the vault account that pays, if it is one of ours
 
 	Amount    *policy.Amount `json:"amount,omitzero"`
 	Role      qrc20.Role     `json:"role,omitzero"`

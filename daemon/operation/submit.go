@@ -97,6 +97,7 @@ func outranksFee(v policy.Verdict) bool {
 func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent *policy.Intent, body []byte, v policy.Verdict, idem *store.Idempotent) (*Operation, error) {
 	o := p.operation(intent, policy.DigestOf(body), v)
 	o.CredentialID = a.CredentialID
+	o.SourceVault = s.sourceVault(o.Network, p.source())
 	now := s.now()
 	o.CreatedAt = moment(now)
 	if twin := s.twin(o); twin != "" {
