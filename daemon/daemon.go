@@ -51,6 +51,8 @@ const (
 type Options struct {
 	Version string // of this build
 	Log     *slog.Logger
+	// Registry takes every room's metrics and is shown at /metrics; nil for a new one.
+	Registry *prometheus.Registry
 	// OnWallet hears of every wallet that becomes active; dev funds it there. May be nil.
 	OnWallet func(context.Context, *registry.Wallet) error
 	// Ready is called once, when both listeners serve, with their addresses. May be nil.
@@ -93,7 +95,11 @@ func (p *parts) close() {
 }
 
 func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err error) {
-	p := &parts{cfg: cfg, o: o, log: o.Log, reg: metrics.New(o.Version), chains: map[string]*chain.Client{}}
+	p := &parts{cfg: cfg, o: o, log: o.Log, reg: o.Registry, chains: map[string]*chain.Client{}}
+	if p.reg == nil {
+		p.reg = prometheus.NewRegistry()
+	}
+	metrics.Fill(p.reg, o.Version)
 	defer func() {
 		if err != nil {
 			p.close()

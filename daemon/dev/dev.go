@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	a := &appliance{directory: d, o: o, log: o.Log}
+	a := &appliance{directory: d, o: o, log: o.Log, metrics: prometheus.NewRegistry()}
 	defer a.close()
 	if err := a.open(ctx); err != nil {
 		return err
@@ -137,6 +137,7 @@ type appliance struct {
 	o   Options
 	log *slog.Logger
 
+	metrics  *prometheus.Registry
 	etcd     *store.Embedded
 	children []*child
 	door     *seal.Client
@@ -170,7 +171,7 @@ func (a *appliance) open(ctx context.Context) error {
 	}
 	a.etcd, err = store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: a.path("etcd"),
 		CAFile: a.path("pki", "root-mldsa.crt"), CertFile: a.path("pki", "etcd.crt"), KeyFile: a.path("pki", "etcd.key"),
-		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log, prometheus.NewRegistry())
+		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log, a.metrics)
 	if err != nil {
 		return fmt.Errorf("dev: %w", err)
 	}
@@ -299,7 +300,7 @@ func (a *appliance) serve(ctx context.Context) error {
 	serving := make(chan net.Addr, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- daemon.Run(ctx, a.config, daemon.Options{Version: a.o.Version, Log: a.log,
+		ended <- daemon.Run(ctx, a.config, daemon.Options{Version: a.o.Version, Log: a.log, Registry: a.metrics,
 			OnWallet: a.fund,
 			Ready:    func(api, _ net.Addr) { serving <- api }})
 	}()

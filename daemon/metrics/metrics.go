@@ -26,10 +26,9 @@ import (
 // own default of 10 s, so that the rest is still delivered.
 const sealPatience = 2 * time.Second
 
-// New makes the daemon's registry, with the process's own figures and
-// mintwarden_build_info in it.
-func New(version string) *prometheus.Registry {
-	r := prometheus.NewRegistry()
+// Fill registers the process's own figures and mintwarden_build_info with r,
+// the daemon's registry. It panics if they are there already.
+func Fill(r prometheus.Registerer, version string) {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "mintwarden_build_info",
 		Help:        "Always 1; the labels say which build this is.",
@@ -38,7 +37,6 @@ func New(version string) *prometheus.Registry {
 	info.Set(1)
 	r.MustRegister(info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
 }
 
 // Seal gathers the sealed process's metrics. Fetch returns them in

@@ -16,7 +16,9 @@ func TestSealMetricsAreMerged(t *testing.T) {
 	s := &metrics.Seal{Fetch: func(context.Context) (string, error) {
 		return "# TYPE mintwarden_ledger_sequence gauge\nmintwarden_ledger_sequence 7\n# TYPE go_goroutines gauge\ngo_goroutines 3\n", nil
 	}}
-	both := prometheus.Gatherers{metrics.New("v1"), s}
+	own := prometheus.NewRegistry()
+	metrics.Fill(own, "v1")
+	both := prometheus.Gatherers{own, s}
 	want := "# HELP mintwarden_seal_up 1 if the sealed process answered this scrape.\n# TYPE mintwarden_seal_up gauge\nmintwarden_seal_up 1\n"
 	if err := testutil.GatherAndCompare(both, strings.NewReader(want), "mintwarden_seal_up"); err != nil {
 		t.Error(err)
