@@ -6,21 +6,19 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/cloudflare/circl/sign/dilithium/mode3"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -219,177 +217,6 @@ func (h *house) fund(a tx.Address) error {
 	return err
 }
 
-// room is a seal without a socket and without an HSM: it decides nothing, but
-// what it records is a real ledger, signed and folded as the seal's is.
-type room struct {
-	t     testing.TB
-	store *store.Store // with the seal's rights
-	key   ed25519.PrivateKey
-
-	mu      sync.Mutex
-	fold    *ledger.Fold
-	sealed  bool
-	refusal error // what every call answers, if not nil
-	panics  bool
-	wallets map[string]*seal.WalletResult
-	applied map[policy.Digest]uint64
-}
-
-func (r *room) set(change func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	change()
-}
-
-func (r *room) record(records ...ledger.Record) uint64 {
-	r.t.Helper()
-	sequence, err := r.try(records...)
-	require.NoError(r.t, err)
-	return sequence
-}
-
-func (r *room) try(records ...ledger.Record) (uint64, error) {
-	head, previous := r.fold.Head()
-	b := &ledger.Batch{
-		Format: ledger.Format, Instance: "test-1", Epoch: ledger.FirstEpoch, Term: 1, Sequence: head + 1, Previous: previous,
-		Author: "appliance-1", Time: time.Now().UTC().Truncate(time.Second), Records: records,
-	}
-	if head == 0 {
-		b.Previous = ledger.NoDigest
-	}
-	input, err := b.SigningInput()
-	if err != nil {
-		return 0, err
-	}
-	b.Signature = ed25519.Sign(r.key, input)
-	value, err := b.Encode()
-	if err != nil {
-		return 0, err
-	}
-	if _, err := r.fold.Apply(value); err != nil {
-		return 0, seal.Errorf(seal.KindConflict, "%v", err)
-	}
-	t := r.store.Tx()
-	t.Put(ledger.Key(b.Sequence), value)
-	_, err = t.Commit(context.Background())
-	return b.Sequence, err
-}
-
-func (r *room) Status(context.Context) (*seal.Status, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.panics {
-		panic("a secret that nobody may see")
-	}
-	if r.refusal != nil {
-		return nil, r.refusal
-	}
-	head, digest := r.fold.Head()
-	return &seal.Status{
-		Sealed: r.sealed, Initialized: true, Instance: "test-1", ApplianceID: "appliance-1", Sequence: head, Head: digest, Author: "appliance-1", Term: 1,
-		Version: "test", HSM: seal.HSM{Serial: "0123", Label: "test"},
-	}, nil
-}
-
-func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*seal.WalletResult, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if made, ok := r.wallets[q.WalletID]; ok {
-		return made, nil
-	}
-	public, _, err := mode3.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	address, err := tx.Sender(tx.KindQuantum, public.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	made := &seal.WalletResult{
-		WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network, Scheme: q.Scheme, PublicKey: public.Bytes(), Address: address, Protection: "hsm-wrapped",
-	}
-	made.Sequence, err = r.try(ledger.Record{Wallet: &ledger.Wallet{
-		WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network, Scheme: q.Scheme, PublicKey: made.PublicKey, Address: address,
-	}})
-	if err != nil {
-		return nil, err
-	}
-	r.wallets[q.WalletID] = made
-	return made, nil
-}
-
-func (r *room) once(e *policy.Envelope, record ledger.Record) (*seal.Recorded, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.refusal != nil {
-		return nil, r.refusal
-	}
-	if at, ok := r.applied[e.PayloadDigest()]; ok {
-		return &seal.Recorded{Sequence: at}, nil
-	}
-	at, err := r.try(record)
-	if err != nil {
-		return nil, err
-	}
-	r.applied[e.PayloadDigest()] = at
-	return &seal.Recorded{Sequence: at}, nil
-}
-
-func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
-	return r.once(e, ledger.Record{Policy: e})
-}
-
-func (r *room) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
-	return r.once(e, ledger.Record{Decision: e})
-}
-
-func (r *room) Cancel(_ context.Context, operationID, why string) (*seal.Recorded, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	at, err := r.try(ledger.Record{Cancel: &ledger.Cancel{OperationID: operationID, Reason: why}})
-	if err != nil {
-		return nil, err
-	}
-	return &seal.Recorded{Sequence: at}, nil
-}
-
-// Authorize and Settle are for the worker, which these tests do not run.
-func (r *room) Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error) {
-	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
-}
-
-func (r *room) Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error) {
-	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
-}
-
-// authority is two roots, and a stranger's.
-type authority struct {
-	ecdsa, pq, stranger *pki.CA
-	roots               *x509.CertPool
-}
-
-func newAuthority(t testing.TB) *authority {
-	a := &authority{roots: x509.NewCertPool()}
-	var err error
-	a.ecdsa, err = pki.NewCA("test ECDSA", pki.ECDSAP256)
-	require.NoError(t, err)
-	a.pq, err = pki.NewCA("test ML-DSA", pki.MLDSA65)
-	require.NoError(t, err)
-	a.stranger, err = pki.NewCA("stranger", pki.ECDSAP256)
-	require.NoError(t, err)
-	a.roots.AppendCertsFromPEM(a.ecdsa.Pair().Certificate)
-	a.roots.AppendCertsFromPEM(a.pq.Pair().Certificate)
-	return a
-}
-
-func keyPair(t testing.TB, p pki.Pair, err error) tls.Certificate {
-	t.Helper()
-	require.NoError(t, err)
-	c, err := tls.X509KeyPair(p.Certificate, p.Key)
-	require.NoError(t, err)
-	return c
-}
-
 // server is one API server on a port of its own.
 type server struct {
 	*house
@@ -422,7 +249,10 @@ func (h *house) serve(change ...func(*api.Deps)) *server {
 	require.NoError(h.t, err3)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
-	srv := api.HTTPServer(handler, conf, storetest.Logger(h.t))
+	srv := &http.Server{
+		Handler: handler, TLSConfig: conf, ReadHeaderTimeout: patience,
+		ErrorLog: slog.NewLogLogger(storetest.Logger(h.t).Handler(), slog.LevelDebug),
+	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.ServeTLS(l, "", "") }()
 	h.t.Cleanup(func() { srv.Close(); <-done })

@@ -66,6 +66,9 @@ func (s *Server) problemOf(err error) *problem {
 		return fault(storeUnavailable, "the store does not answer; try again with the same idempotency key").after(comeBack)
 	case errors.Is(err, store.ErrConflict):
 		return fault(registry.TxStateConflict, "the resource was changed by others at the same time; try again").after(comeBack)
+	case errors.Is(err, context.Canceled):
+		// The caller went away; nobody reads this, and it is no fault of ours.
+		return fault(storeUnavailable, "the caller went away")
 	case errors.Is(err, context.DeadlineExceeded):
 		return fault(storeUnavailable, "the request took too long and may or may not have had its effect; try again with the same idempotency key").after(comeBack)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json/jsontext"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -93,6 +94,15 @@ func peer(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap()
+}
+
+// maxUserAgent bounds what the audit log keeps of a caller's program, in bytes.
+const maxUserAgent = 512
+
+// userAgent is what the caller says his program is, as the audit log keeps it.
+func userAgent(r *http.Request) string {
+	ua := r.UserAgent()
+	return strings.ToValidUTF8(ua[:min(len(ua), maxUserAgent)], "")
 }
 
 // fingerprint is the lower-case hex SHA-256 of the client certificate's DER.

@@ -196,11 +196,14 @@ func (s *Server) check(c *gin.Context) {
 		c.Next()
 		return
 	}
-	body, err := readBody(c.Request)
-	if err != nil {
-		s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
-		s.refuse(c, err)
-		return
+	var body []byte
+	if r.route.writes() {
+		var err error
+		if body, err = readBody(c.Request); err != nil {
+			s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
+			s.refuse(c, err)
+			return
+		}
 	}
 	if err := s.admit(c, r); err != nil {
 		s.refuse(c, err)
@@ -222,7 +225,7 @@ func (s *Server) check(c *gin.Context) {
 		s.refuse(c, err)
 		return
 	}
-	err = s.once(c, r, func() {
+	err := s.once(c, r, func() {
 		if err := s.unsealed(c.Request.Context()); err != nil {
 			s.refuse(c, err)
 			return
@@ -260,7 +263,7 @@ func (s *Server) admit(c *gin.Context, r *request) error {
 	if err := caller.Admits(print, from); err != nil {
 		return err
 	}
-	caller.RequestID, caller.IP, caller.UserAgent = r.id, from.String(), strings.ToValidUTF8(c.Request.UserAgent(), "�")
+	caller.RequestID, caller.IP, caller.UserAgent = r.id, from.String(), userAgent(c.Request)
 	r.caller = caller
 	if !caller.AllowsAny(r.route.permissions...) {
 		return fault(registry.Forbidden, "credential %s of %s lacks the permission %s", caller.CredentialID, caller.Name, anyOf(r.route.permissions))
@@ -293,7 +296,7 @@ func (s *Server) checkShape(c *gin.Context, r *request, body []byte) error {
 	if err := s.checkParams(c, r.route); err != nil {
 		return err
 	}
-	if r.route.method == http.MethodGet {
+	if !r.route.writes() {
 		return nil
 	}
 	var tree any

@@ -5,9 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -91,22 +88,4 @@ func algorithm(c *x509.Certificate) string {
 		return "ml-dsa"
 	}
 	return "other"
-}
-
-// HTTPServer is an http.Server around handler with limits that keep slow and
-// greedy clients from holding connections: on headers, on bodies and on idling.
-// Answers are limited by the request's own timeout, which is shorter. What
-// callers do wrong on the way to a request, in TLS or HTTP, is logged for
-// debugging only: anybody can cause it.
-func HTTPServer(handler http.Handler, conf *tls.Config, log *slog.Logger) *http.Server {
-	return &http.Server{
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		Handler:           handler,
-		TLSConfig:         conf,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       60 * time.Second,
-		WriteTimeout:      6 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-	}
 }

@@ -25,6 +25,34 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/pki"
 )
 
+// authority is two roots, and a stranger's.
+type authority struct {
+	ecdsa, pq, stranger *pki.CA
+	roots               *x509.CertPool
+}
+
+func newAuthority(t testing.TB) *authority {
+	a := &authority{roots: x509.NewCertPool()}
+	var err error
+	a.ecdsa, err = pki.NewCA("test ECDSA", pki.ECDSAP256)
+	require.NoError(t, err)
+	a.pq, err = pki.NewCA("test ML-DSA", pki.MLDSA65)
+	require.NoError(t, err)
+	a.stranger, err = pki.NewCA("stranger", pki.ECDSAP256)
+	require.NoError(t, err)
+	a.roots.AppendCertsFromPEM(a.ecdsa.Pair().Certificate)
+	a.roots.AppendCertsFromPEM(a.pq.Pair().Certificate)
+	return a
+}
+
+func keyPair(t testing.TB, p pki.Pair, err error) tls.Certificate {
+	t.Helper()
+	require.NoError(t, err)
+	c, err := tls.X509KeyPair(p.Certificate, p.Key)
+	require.NoError(t, err)
+	return c
+}
+
 func TestTransport(t *testing.T) {
 	s := newHouse(t).serve()
 	get := func(conf *tls.Config) error {

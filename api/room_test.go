@@ -1,0 +1,162 @@
+package api_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudflare/circl/sign/dilithium/mode3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// room is a seal without a socket and without an HSM: it decides nothing, but
+// what it records is a real ledger, signed and folded as the seal's is.
+type room struct {
+	t     testing.TB
+	store *store.Store // with the seal's rights
+	key   ed25519.PrivateKey
+
+	mu      sync.Mutex
+	fold    *ledger.Fold
+	sealed  bool
+	refusal error // what every call answers, if not nil
+	panics  bool
+	wallets map[string]*seal.WalletResult
+	applied map[policy.Digest]uint64
+}
+
+func (r *room) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
+func (r *room) record(records ...ledger.Record) uint64 {
+	r.t.Helper()
+	sequence, err := r.try(records...)
+	require.NoError(r.t, err)
+	return sequence
+}
+
+func (r *room) try(records ...ledger.Record) (uint64, error) {
+	head, previous := r.fold.Head()
+	b := &ledger.Batch{
+		Format: ledger.Format, Instance: "test-1", Epoch: ledger.FirstEpoch, Term: 1, Sequence: head + 1, Previous: previous,
+		Author: "appliance-1", Time: time.Now().UTC().Truncate(time.Second), Records: records,
+	}
+	if head == 0 {
+		b.Previous = ledger.NoDigest
+	}
+	input, err := b.SigningInput()
+	if err != nil {
+		return 0, err
+	}
+	b.Signature = ed25519.Sign(r.key, input)
+	value, err := b.Encode()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := r.fold.Apply(value); err != nil {
+		return 0, seal.Errorf(seal.KindConflict, "%v", err)
+	}
+	t := r.store.Tx()
+	t.Put(ledger.Key(b.Sequence), value)
+	_, err = t.Commit(context.Background())
+	return b.Sequence, err
+}
+
+func (r *room) Status(context.Context) (*seal.Status, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.panics {
+		panic("a secret that nobody may see")
+	}
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	head, digest := r.fold.Head()
+	return &seal.Status{
+		Sealed: r.sealed, Initialized: true, Instance: "test-1", ApplianceID: "appliance-1", Sequence: head, Head: digest, Author: "appliance-1", Term: 1,
+		Version: "test", HSM: seal.HSM{Serial: "0123", Label: "test"},
+	}, nil
+}
+
+func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*seal.WalletResult, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if made, ok := r.wallets[q.WalletID]; ok {
+		return made, nil
+	}
+	public, _, err := mode3.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	address, err := tx.Sender(tx.KindQuantum, public.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	made := &seal.WalletResult{
+		WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network, Scheme: q.Scheme, PublicKey: public.Bytes(), Address: address, Protection: "hsm-wrapped",
+	}
+	made.Sequence, err = r.try(ledger.Record{Wallet: &ledger.Wallet{
+		WalletID: q.WalletID, VaultAccountID: q.VaultAccountID, Network: q.Network, Scheme: q.Scheme, PublicKey: made.PublicKey, Address: address,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	r.wallets[q.WalletID] = made
+	return made, nil
+}
+
+func (r *room) once(e *policy.Envelope, record ledger.Record) (*seal.Recorded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	if at, ok := r.applied[e.PayloadDigest()]; ok {
+		return &seal.Recorded{Sequence: at}, nil
+	}
+	at, err := r.try(record)
+	if err != nil {
+		return nil, err
+	}
+	r.applied[e.PayloadDigest()] = at
+	return &seal.Recorded{Sequence: at}, nil
+}
+
+func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Policy: e})
+}
+
+func (r *room) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Decision: e})
+}
+
+func (r *room) Cancel(_ context.Context, operationID, why string) (*seal.Recorded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, err := r.try(ledger.Record{Cancel: &ledger.Cancel{OperationID: operationID, Reason: why}})
+	if err != nil {
+		return nil, err
+	}
+	return &seal.Recorded{Sequence: at}, nil
+}
+
+// Authorize and Settle are for the worker, which these tests do not run.
+func (r *room) Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error) {
+	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
+}
+
+func (r *room) Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error) {
+	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
+}
