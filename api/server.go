@@ -50,7 +50,7 @@ type Limits struct {
 	// Burst how many at once. 0 means 1,000 and 2,000.
 	PerSecond, Burst int
 	// Timeout ends a request, AuditTimeout one that reads the whole audit log.
-	// 0 means 30 s and 5 min.
+	// 0 means 30 s and 100 s.
 	Timeout, AuditTimeout time.Duration
 }
 
@@ -65,7 +65,7 @@ func (l *Limits) defaults() {
 		l.Timeout = 30 * time.Second
 	}
 	if l.AuditTimeout <= 0 {
-		l.AuditTimeout = 5 * time.Minute
+		l.AuditTimeout = 100 * time.Second // below the listener's and the client's 2 min
 	}
 }
 
