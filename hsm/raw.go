@@ -1,24 +1,14 @@
 package hsm
 
 /*
-#cgo linux LDFLAGS: -ldl
-#include <dlfcn.h>
-#include <stdlib.h>
-
 // The part of CK_FUNCTION_LIST that is needed here: a version and the 68
 // functions of PKCS#11 2.40 in the order of the standard's pkcs11f.h.
 typedef unsigned long mw_ulong;
 struct mw_list { unsigned char major, minor; void *fn[68]; };
 enum { MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT = 34, MW_RANDOM = 64 };
 
-static struct mw_list *mw_load(const char *path) {
-	void *h = dlopen(path, RTLD_LAZY);
-	if (!h) return NULL;
-	mw_ulong (*get)(struct mw_list **) = (mw_ulong (*)(struct mw_list **))dlsym(h, "C_GetFunctionList");
-	struct mw_list *l = NULL;
-	if (!get || get(&l) != 0) return NULL;
-	return l;
-}
+// What the wrapper library holds of a module (its struct ctx).
+struct mw_ctx { void *handle; struct mw_list *list; };
 
 static mw_ulong mw_login(struct mw_list *l, mw_ulong s, unsigned char *pin, mw_ulong n) {
 	return ((mw_ulong (*)(mw_ulong, mw_ulong, unsigned char *, mw_ulong))l->fn[MW_LOGIN])(s, 1, pin, n);
@@ -37,6 +27,7 @@ import "C"
 
 import (
 	"fmt"
+	"reflect"
 	"unsafe"
 
 	"github.com/miekg/pkcs11"
@@ -44,18 +35,23 @@ import (
 
 // raw calls the few C functions that a secret passes through, with buffers of
 // the caller's. The wrapper library's own versions call twice and free their
-// buffers without wiping them. It shares the module, and so every session,
-// with the wrapper: dlopen counts references to one library.
+// buffers without wiping them.
 type raw struct{ list *C.struct_mw_list }
 
-func loadRaw(module string) (*raw, error) {
-	path := C.CString(module)
-	defer C.free(unsafe.Pointer(path))
-	l := C.mw_load(path)
-	if l == nil {
-		return nil, fmt.Errorf("hsm: module %q has no PKCS#11 function list", module)
+// rawOf takes the wrapper's own function list. Asking the module for another
+// will not do: each answer of p11-kit-client.so is a client of its own, which
+// knows nothing of the wrapper's sessions. The wrapper keeps the list to
+// itself, so its layout is checked before it is believed.
+func rawOf(p *pkcs11.Ctx) (*raw, error) {
+	t := reflect.TypeFor[pkcs11.Ctx]()
+	if t.NumField() != 1 || t.Field(0).Name != "ctx" || t.Size() != unsafe.Sizeof(uintptr(0)) {
+		return nil, fmt.Errorf("hsm: the wrapper library's %s has another layout than this program knows", t)
 	}
-	return &raw{l}, nil
+	c := *(**C.struct_mw_ctx)(unsafe.Pointer(p))
+	if c == nil || c.list == nil || c.list.major != 2 && c.list.major != 3 {
+		return nil, fmt.Errorf("hsm: the module has no PKCS#11 function list of version 2 or 3")
+	}
+	return &raw{c.list}, nil
 }
 
 func bytePtr(b []byte) *C.uchar { return (*C.uchar)(unsafe.Pointer(unsafe.SliceData(b))) }

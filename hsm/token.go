@@ -106,13 +106,13 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r, err := loadRaw(cfg.Module)
-	if err != nil {
-		return nil, err
-	}
 	p := pkcs11.New(cfg.Module)
 	if p == nil {
 		return nil, fmt.Errorf("hsm: cannot load module %q", cfg.Module)
+	}
+	r, err := rawOf(p)
+	if err != nil {
+		return nil, err
 	}
 	m, err := newMetrics(reg)
 	if err != nil {

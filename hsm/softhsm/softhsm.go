@@ -1,9 +1,11 @@
 // Package softhsm makes SoftHSM2 tokens for development and tests.
 //
-// A token is a directory of its own with its own softhsm2.conf, made by
-// softhsm2-util in a child process, so that nothing of the machine's SoftHSM
-// configuration is read or changed. Whoever uses the token must have
-// SOFTHSM2_CONF set to Token.ConfPath before the module is loaded.
+// A token is a directory of its own with its own softhsm2.conf, made in a child
+// process (see maker.go), so that nothing of the machine's SoftHSM configuration
+// is read or changed, and a caller that has the module loaded, with whatever
+// configuration, is not disturbed. PINs reach the child through a pipe, never as
+// arguments. Whoever uses the token must have SOFTHSM2_CONF set to
+// Token.ConfPath before the module is loaded.
 //
 // It promises nothing about secrecy: the keys are files that are encrypted
 // under the user PIN, on the disk.
@@ -15,7 +17,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -60,7 +61,8 @@ func Module() (string, error) {
 }
 
 // Create makes a token with the label in dir, or finds the one that Create
-// made there before: then it does not touch it. PINs are 4 to 255 bytes.
+// made there before: then it does not touch it. PINs are 4 to 255 bytes, a label
+// 1 to 32.
 func Create(ctx context.Context, dir, label string, soPIN, userPIN []byte) (*Token, error) {
 	module, err := Module()
 	if err != nil {
@@ -91,12 +93,8 @@ func Create(ctx context.Context, dir, label string, soPIN, userPIN []byte) (*Tok
 	if err := os.WriteFile(t.ConfPath, []byte(conf), 0o600); err != nil {
 		return nil, err
 	}
-	// softhsm2-util takes PINs as arguments only; these are development tokens.
-	cmd := exec.CommandContext(ctx, "softhsm2-util", "--init-token", "--free", "--label", label,
-		"--so-pin", string(soPIN), "--pin", string(userPIN), "--module", module)
-	cmd.Env = append(os.Environ(), t.Env())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("softhsm: softhsm2-util: %w: %s", err, strings.TrimSpace(string(out)))
+	if err := t.make(ctx, soPIN, userPIN); err != nil {
+		return nil, err
 	}
 	if err := os.WriteFile(done+".new", []byte(label), 0o600); err != nil {
 		return nil, err

@@ -1,12 +1,15 @@
 package softhsm_test
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/hsm/softhsm"
 )
 
@@ -43,7 +46,49 @@ func TestCreateAfterACrash(t *testing.T) {
 }
 
 func TestCreateSaysWhy(t *testing.T) {
-	_, err := softhsm.Create(t.Context(), t.TempDir(), "label", []byte("so-pin-1"), []byte("1"))
-	require.ErrorContains(t, err, "softhsm2-util")
-	require.NotContains(t, err.Error(), "so-pin-1")
+	for name, c := range map[string]struct{ label, so, user, want string }{
+		"short PIN":    {"label", "so-pin-1", "1", "C_InitPIN"},
+		"short SO PIN": {"label", "1", "user-pin", "C_InitToken"},
+		"long PIN":     {"label", "so-pin-1", strings.Repeat("long", 64), "256 bytes"},
+		"no label":     {"", "so-pin-1", "user-pin", "label"},
+		"long label":   {strings.Repeat("l", 33), "so-pin-1", "user-pin", "33 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			_, err := softhsm.Create(t.Context(), dir, c.label, []byte(c.so), []byte(c.user))
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "so-pin-1")
+			require.NotContains(t, err.Error(), "long")
+			require.NoFileExists(t, filepath.Join(dir, "label"), "what is not whole is not taken for a token")
+		})
+	}
+}
+
+// A process that uses one token makes another: the first is not disturbed, and
+// both have the PINs that they were given.
+func TestCreateBesideATokenInUse(t *testing.T) {
+	make := func(label string) *softhsm.Token {
+		tok, err := softhsm.Create(t.Context(), t.TempDir(), label, []byte("so-"+label), []byte("pin-"+label))
+		require.NoError(t, err)
+		return tok
+	}
+	use := func(tok *softhsm.Token, pin string) (*hsm.Token, error) {
+		t.Setenv(softhsm.EnvConf, tok.ConfPath)
+		return hsm.Open(t.Context(), tok.Config(), []byte(pin), slog.New(slog.DiscardHandler), nil)
+	}
+	first := make("first")
+	used, err := use(first, "pin-first")
+	require.NoError(t, err)
+	second := make("second")
+	require.NoError(t, used.PutObject(t.Context(), "object", []byte("value")))
+	require.NoError(t, used.Close())
+
+	_, err = use(second, "pin-first")
+	require.ErrorIs(t, err, hsm.ErrWrongPIN)
+	other, err := use(second, "pin-second")
+	require.NoError(t, err)
+	require.NotEqual(t, used.Serial(), other.Serial())
+	_, err = other.Object(t.Context(), "object")
+	require.ErrorIs(t, err, hsm.ErrNotFound)
+	require.NoError(t, other.Close())
 }
