@@ -210,11 +210,12 @@ func (h *house) mineAlways() (stop func()) {
 
 // TestStolenNonce: whoever has the HSM's login signs past the seal.
 func TestStolenNonce(t *testing.T) {
-	h := newHouse(t, options{})
+	h := newHouse(t, options{period: devnet.Manual})
+	stop := h.mineAlways()
 	token := h.deployed("0")
+	stop() // ours stays in the pool, where the thief outbids it
 	w, err := h.registry.OldestWallet(t.Context(), h.vault, networkName)
 	require.NoError(t, err)
-	h.node.Drop(1) // ours gets lost on its way
 	o := h.mint(token, "5")
 	h.approve(o)
 	h.until("sent", func() bool {
@@ -224,6 +225,7 @@ func TestStolenNonce(t *testing.T) {
 	o, err = h.operations.Get(t.Context(), o.ID)
 	require.NoError(t, err)
 	h.steal(w, o.Nonce)
+	defer h.mineAlways()()
 	done := h.ends(o, operation.Failed)
 	require.Contains(t, done.FailureReason, "NONCE_STOLEN")
 	require.Equal(t, "0", h.supply(token))
