@@ -122,8 +122,8 @@ func FuzzBody(f *testing.F) {
 
 func inTable(t *testing.T, err error) {
 	t.Helper()
-	p, ok := err.(*problem)
-	require.True(t, ok, "%T: %v", err, err)
+	var p *problem
+	require.ErrorAs(t, err, &p)
 	require.NotEqual(t, internalFault, p.name, "%s", p.message)
 	require.NotEmpty(t, p.message)
 	require.True(t, p.status >= 400 && p.status < 500)

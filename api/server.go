@@ -158,7 +158,7 @@ func (s *Server) begin(c *gin.Context) {
 		if v == nil {
 			return
 		}
-		if v == http.ErrAbortHandler {
+		if v == http.ErrAbortHandler { //nolint:errorlint // what was panicked with, not an error that went through hands
 			panic(v) // net/http's own way to drop a connection
 		}
 		s.log.Error("api: panic", "request_id", r.id, "route", r.template(), "panic", v, "stack", string(debug.Stack()))

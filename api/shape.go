@@ -83,7 +83,7 @@ func depth(v any) int {
 // flatten lists the schema errors in err, in the order of the body's names.
 func flatten(err error) []*openapi3.SchemaError {
 	var out []*openapi3.SchemaError
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the validator returns a tree of its own types, unwrapped
 	case nil:
 	case openapi3.MultiError:
 		for _, one := range e {
