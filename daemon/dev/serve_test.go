@@ -1,0 +1,195 @@
+package dev_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mintwarden/mintwarden/daemon/config"
+)
+
+// `mintwardend serve` is the same appliance with nothing of dev's around it:
+// the store embedded, seal and node started by somebody else, in any order. It
+// goes on with what dev left in the store, and drains on SIGTERM.
+func TestServe(t *testing.T) {
+	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
+	token := a.deployed()
+	a.stop()
+
+	s := serving{appliance: a, t: t}
+	s.etcd, s.rpc, s.api, s.monitor = freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	s.configure()
+	daemon := s.start("mintwardend", nil, "serve", "--config", filepath.Join(a.dir, "config", "serve.toml"))
+	if code, _ := s.get("/healthz"); code != http.StatusOK && code != 0 {
+		t.Errorf("/healthz answers %d", code)
+	}
+	s.start("mintwardend", nil, "devnet", "--dir", filepath.Join(a.dir, "chain"), "--rpc", s.rpc, "--period", "500ms")
+	s.start("mintwarden-seal", []string{"SOFTHSM2_CONF=" + filepath.Join(a.dir, "hsm/token/softhsm2.conf")},
+		"--config", filepath.Join(a.dir, "config", "seal.toml"))
+	s.ready()
+
+	a.url = "https://" + s.api
+	id, err := jobs[1].ask(a, token, "served")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.approve(id, "approver-1", "approver-3")
+	a.completed(id)
+	if got := a.supply(token.ID); got != "1000" {
+		t.Errorf("supply is %s", got)
+	}
+	a.intact()
+	s.metrics("mintwarden_build_info", "mintwarden_seal_up 1", "mintwarden_store_size_bytes", "mintwarden_api_requests_total",
+		"mintwarden_chain_head_age_seconds", "mintwarden_ledger_sequence", "mintwarden_hsm_calls_total", "mintwarden_open_operations")
+
+	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Wait(); err != nil {
+		t.Errorf("serve ended with %v on SIGTERM", err)
+	}
+}
+
+// A config with faults is refused before anything starts, each fault by name.
+func TestServeRefusesABadConfig(t *testing.T) {
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "mintwarden.toml")
+	if err := os.WriteFile(path, []byte("tenant = \"acme\"\nappliance = \"a\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"serve", "check"} {
+		out, err := exec.Command(filepath.Join(bin, "mintwardend"), command, "--config", path).CombinedOutput()
+		if err == nil {
+			t.Errorf("%s took it", command)
+		}
+		for _, key := range []string{path, "charter1:", "api.listen:", "networks:"} {
+			if !strings.Contains(string(out), key) {
+				t.Errorf("%s does not name %q:\n%s", command, key, out)
+			}
+		}
+	}
+}
+
+// serving is an appliance whose processes a test starts one by one.
+type serving struct {
+	*appliance
+	t                       *testing.T
+	etcd, rpc, api, monitor string
+}
+
+func (s *serving) configure() {
+	s.t.Helper()
+	c, err := config.Load(filepath.Join(s.dir, "config", "mintwarden.toml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	was := c.Store.Endpoints[0]
+	pki := func(name string) string { return filepath.Join(s.dir, "pki", name) }
+	c.Store.Endpoints = nil
+	c.Store.Embedded = config.Embedded{Dir: filepath.Join(s.dir, "etcd"), Listen: s.etcd, ServerCert: pki("etcd.crt"),
+		ServerKey: pki("etcd.key"), RootCert: pki("etcd-root.crt"), RootKey: pki("etcd-root.key")}
+	c.API.Listen, c.Monitor.Listen = s.api, s.monitor
+	c.Networks[0].RPCURLs = []string{"http://" + s.rpc}
+	text, err := c.Encode()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "config", "serve.toml"), text, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, "config", "seal.toml")
+	sealText, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	changed := strings.Replace(strings.Replace(string(sealText), was, "https://"+s.etcd, 1), "parent_pipe = true", "parent_pipe = false", 1)
+	if changed == string(sealText) {
+		s.t.Fatalf("seal.toml does not name %s:\n%s", was, sealText)
+	}
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// start runs one of the binaries until the test ends.
+func (s *serving) start(name string, env []string, args ...string) *exec.Cmd {
+	s.t.Helper()
+	bin, err := binaries()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(bin, name), args...)
+	cmd.Env = append(os.Environ(), env...)
+	var log strings.Builder
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if s.t.Failed() {
+			s.t.Logf("%s %s wrote:\n%s", name, args[0], log.String())
+		}
+	})
+	return cmd
+}
+
+func (s *serving) get(path string) (int, string) {
+	s.t.Helper()
+	r, err := http.Get("http://" + s.monitor + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = r.Body.Close() }()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return r.StatusCode, string(body)
+}
+
+func (s *serving) ready() {
+	s.t.Helper()
+	var last string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		code, body := s.get("/readyz")
+		if code == http.StatusOK {
+			return
+		}
+		last = fmt.Sprint(code, " ", body)
+	}
+	s.t.Fatalf("not ready: %s", last)
+}
+
+func (s *serving) metrics(names ...string) {
+	s.t.Helper()
+	_, body := s.get("/metrics")
+	for _, n := range names {
+		if !strings.Contains(body, "\n"+n) {
+			s.t.Errorf("/metrics has no %s", n)
+		}
+	}
+}
+
+// freeAddress is a loopback address that nobody listens on now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
