@@ -102,7 +102,9 @@ func (s *Service) carryRecord(ctx context.Context, id string, c carried) error {
 		if err := s.stageRecord(ctx, t, &after, c); err != nil {
 			return err
 		}
+		// gofail: var carryBeforeCommit struct{}
 		if err := s.commit(ctx, t, &after, e.rev, before); !lostRace(err) {
+			// gofail: var carryAfterCommit struct{}
 			return err
 		}
 		known = false

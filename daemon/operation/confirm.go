@@ -30,9 +30,11 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 	}
 	switch {
 	case st.Mined && o.Status == Broadcasting:
+		// gofail: var confirmBeforeCommit struct{}
 		if o, err = l.mined(ctx, fence, o, st); err != nil {
 			return err
 		}
+		// gofail: var confirmAfterCommit struct{}
 	case st.Mined && o.BlockNumber != st.BlockNumber:
 		if o, err = l.moved(ctx, fence, o, st); err != nil {
 			return err
@@ -120,12 +122,14 @@ func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o
 			return err
 		}
 	}
+	// gofail: var completeBeforeCommit struct{}
 	_, err := l.transition(ctx, fence, o.ID, Completed, []Status{Confirming},
 		map[string]any{"transactionHash": o.TransactionHash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed},
 		func(o *Operation, t *store.Tx) error {
 			o.BlockNumber, o.Confirmations, o.FailureReason, o.Attention = st.BlockNumber, st.Confirmations, "", ""
 			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool { return completed(token, o, l.s) })
 		})
+	// gofail: var completeAfterCommit struct{}
 	return err
 }
 

@@ -42,13 +42,16 @@ func (s *Service) Decide(ctx context.Context, a registry.Actor, id string, verb 
 		return nil, registry.Refuse(registry.ApprovalInvalid, "operation %s expired at %s", o.ID, o.ExpiresAt.Format("2006-01-02T15:04:05Z"))
 	}
 	defer s.asks(askDecision(id, d.Approver), a)()
+	// gofail: var decideBeforeSeal struct{}
 	r, err := s.seal.Decide(ctx, e)
 	if err != nil {
 		return nil, s.decisionRefused(ctx, o, err)
 	}
+	// gofail: var decideAfterSeal struct{}
 	if err := s.registry.WaitCarried(ctx, r.Sequence); err != nil {
 		return nil, err
 	}
+	// gofail: var decideBeforeAnswer struct{}
 	return s.Get(ctx, id)
 }
 

@@ -70,7 +70,9 @@ var errNothingNew = errors.New("operation: nothing new")
 
 // sendOne writes that the bytes may be known from now on, reads them back, and sends them.
 func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation) error {
+	// gofail: var broadcastBeforeCommit struct{}
 	o, err := l.transition(ctx, fence, o.ID, Broadcasting, []Status{Signed}, nil, nil)
+	// gofail: var broadcastAfterCommit struct{}
 	if err != nil {
 		return err
 	}
@@ -81,7 +83,9 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 	if err != nil {
 		return err
 	}
+	// gofail: var sendBefore struct{}
 	err = c.Send(ctx, raw)
+	// gofail: var sendAfter struct{}
 	var rejected *chain.RejectedError
 	switch {
 	case err == nil:

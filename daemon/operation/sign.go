@@ -37,9 +37,11 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 	}
 	if o.Status == Approved {
 		var err error
+		// gofail: var pendBeforeCommit struct{}
 		if o, err = l.transition(ctx, fence, o.ID, PendingSignature, []Status{Approved}, nil, nil); err != nil {
 			return err
 		}
+		// gofail: var pendAfterCommit struct{}
 		if o.Status != PendingSignature {
 			return nil
 		}
@@ -60,7 +62,9 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 	} else if why != "" {
 		return l.end(ctx, fence, o, end{Failed, why})
 	}
+	// gofail: var authorizeBeforeSeal struct{}
 	result, err := l.s.seal.Authorize(ctx, r)
+	// gofail: var authorizeAfterSeal struct{}
 	if err != nil {
 		return l.notAuthorized(ctx, fence, o, i, err)
 	}
@@ -105,6 +109,7 @@ func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *po
 	if err != nil {
 		return err
 	}
+	// gofail: var keepBeforeCommit struct{}
 	_, err = l.transition(ctx, fence, o.ID, Signed, unsignedStates,
 		map[string]any{"transactionHash": r.TxHash.String(), "nonce": signed.Nonce, "ledgerSequence": r.Sequence},
 		func(o *Operation, t *store.Tx) error {
@@ -112,6 +117,7 @@ func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *po
 			o.TransactionHash, o.Nonce, o.Attention = &r.TxHash, signed.Nonce, ""
 			return nil
 		})
+	// gofail: var keepAfterCommit struct{}
 	return err
 }
 
@@ -299,7 +305,9 @@ func (l *lane) settle(ctx context.Context, _ *store.Fence, e entry) error {
 	if e.op.TransactionHash == nil {
 		return fmt.Errorf("operation: %s is %s, authorized, and has no transaction", e.op.ID, e.op.Status)
 	}
+	// gofail: var settleBeforeSeal struct{}
 	r, err := l.s.seal.Settle(ctx, seal.SettleRequest{OperationID: e.op.ID, TxHash: *e.op.TransactionHash})
+	// gofail: var settleAfterSeal struct{}
 	if err != nil {
 		return err
 	}

@@ -127,9 +127,11 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	}))
 	o.Intent = body
 	t.Idempotent(idem, o)
+	// gofail: var submitBeforeCommit struct{}
 	if err := s.commit(ctx, t, o, 0, nil); err != nil {
 		return nil, err
 	}
+	// gofail: var submitAfterCommit struct{}
 	return o, nil
 }
 

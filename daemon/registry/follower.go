@@ -245,10 +245,12 @@ func (s *Service) saveCursor(ctx context.Context) {
 	if c.Sequence == saved {
 		return
 	}
+	// gofail: var cursorBeforeCommit struct{}
 	if err := s.writeCursor(ctx, c); err != nil {
 		s.log.Warn("registry: how far the ledger is carried was not written; trying again", "sequence", c.Sequence, "error", err)
 		return
 	}
+	// gofail: var cursorAfterCommit struct{}
 	s.progress.mu.Lock()
 	s.progress.saved = c.Sequence
 	s.progress.mu.Unlock()

@@ -240,7 +240,9 @@ func (r *room) sign(ctx context.Context, unsigned *tx.Unsigned, w ledger.Wallet)
 	if err != nil {
 		return nil, tx.Hash{}, err
 	}
+	// gofail: var signBeforeHSM struct{}
 	signature, err := r.token.SignSeed(ctx, w.WalletID, digest)
+	// gofail: var signAfterHSM struct{}
 	if err != nil {
 		return nil, tx.Hash{}, hsmError(err)
 	}

@@ -203,7 +203,9 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 		return err
 	}
 	start := time.Now()
+	// gofail: var batchBeforeCommit struct{}
 	out, err := r.offer(ctx, rd.sequence, value)
+	// gofail: var batchAfterCommit struct{}
 	r.metrics.commit.Observe(time.Since(start).Seconds())
 	if err != nil {
 		return err
@@ -235,9 +237,11 @@ func (r *room) encode(ctx context.Context, rd *round) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// gofail: var batchBeforeHSM struct{}
 	if b.Signature, err = r.token.SignEd25519(ctx, r.ledgerKeyID(), input); err != nil {
 		return nil, hsmError(err)
 	}
+	// gofail: var batchAfterHSM struct{}
 	pub, err := ed25519Of(key)
 	if err != nil || !ed25519.Verify(pub, input, b.Signature) {
 		return nil, seal.Errorf(seal.KindHSM, "the token's signature of batch %d does not verify", rd.sequence)

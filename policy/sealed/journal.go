@@ -103,14 +103,17 @@ func (j *journal) write(m mark) error {
 	if err != nil {
 		return err
 	}
+	// gofail: var journalBeforeWrite struct{}
 	n, err := j.f.Write(append(line, '\n'))
 	j.size += int64(n)
 	if err != nil {
 		return err
 	}
+	// gofail: var journalBeforeSync struct{}
 	if err := fdatasync(j.f); err != nil {
 		return err
 	}
+	// gofail: var journalAfterSync struct{}
 	j.last = m
 	return nil
 }

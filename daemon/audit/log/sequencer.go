@@ -123,7 +123,9 @@ func (l *Log) number(ctx context.Context, fence *store.Fence, queue []store.KV, 
 		return 0, end, rev, err
 	}
 	tx.PutIf(store.AuditHead, b, rev)
+	// gofail: var auditBeforeCommit struct{}
 	rev, err = tx.Commit(ctx)
+	// gofail: var auditAfterCommit struct{}
 	return n, end, rev, err
 }
 
