@@ -11,11 +11,13 @@ func BenchmarkJudge(b *testing.B) {
 	in := approved(b, twoOf("approvers"), Rule{Type: RuleMaxAmount, Amount: ptr(MaxAmount())},
 		Rule{Type: RuleDailyLimit, Amount: ptr(MaxAmount()), Timezone: "Europe/Zurich"},
 		Rule{Type: RuleTimeWindow, Days: []Weekday{"MON"}, Start: "00:00", End: "24:00", Timezone: "Europe/Zurich"})
+	b.ReportAllocs()
 	for b.Loop() {
 		if Judge(in).Outcome != Allow {
 			b.Fatal("not allowed")
 		}
 	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "verdicts/s")
 }
 
 // BenchmarkVerifyDecision is what recording a decision costs, by the algorithm of the approver's key.
