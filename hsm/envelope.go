@@ -34,6 +34,8 @@ type envelope struct {
 	PublicKey   []byte `json:"publicKey"`
 	IV          []byte `json:"iv"`
 	Ciphertext  []byte `json:"ciphertext"` // the seed and the GCM tag
+
+	authentic bool // it decrypted in this process; behind Token.cacheMu
 }
 
 // associated is what the GCM tag covers beside the seed: an envelope moved to

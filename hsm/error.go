@@ -19,9 +19,11 @@ const (
 	// ClassLogin: the login is gone; the process must log in again (0x101).
 	ClassLogin
 	// ClassModule: the token or the library is gone or unwell; the module must
-	// be started again (0x30, 0x32, 0x190, and 0x05, 0x06 when repeated).
+	// be started again (0x30, 0x32, 0x190; where a slot was lost with it, 0x03,
+	// 0xE0, 0xE1; and 0x02, 0x05, 0x06 when repeated).
 	ClassModule
-	// ClassOperator: a person must act: wrong PIN, locked PIN (0xA0, 0xA4).
+	// ClassOperator: a person must act: the PIN is wrong, locked, or in another
+	// way not what the token takes (0xA0 to 0xA4).
 	ClassOperator
 	// ClassInput: the call itself was refused, as every other code.
 	ClassInput
@@ -58,6 +60,18 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("hsm: %s returned 0x%x (%s)", e.Call, e.Code, e.Class)
 }
 
+// TokenError says that there is not exactly one token of the label and serial
+// that were asked for.
+type TokenError struct {
+	Label, Serial string // Serial may be empty: any
+	Found, Slots  int
+}
+
+// Error names what was looked for and how much there is.
+func (e *TokenError) Error() string {
+	return fmt.Sprintf("hsm: %d tokens with label %q and serial %q in %d slots, want 1", e.Found, e.Label, e.Serial, e.Slots)
+}
+
 var (
 	// ErrBusy: no session became free within Config.Wait.
 	ErrBusy = errors.New("hsm: all sessions are busy")
@@ -88,9 +102,10 @@ func classOf(code uint) Class {
 	case pkcs11.CKR_USER_NOT_LOGGED_IN:
 		return ClassLogin
 	case pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED,
-		pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED:
+		pkcs11.CKR_SLOT_ID_INVALID, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED,
+		pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED:
 		return ClassModule
-	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_LOCKED:
+	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_PIN_LOCKED:
 		return ClassOperator
 	}
 	return ClassInput
@@ -99,7 +114,13 @@ func classOf(code uint) Class {
 // passing reports whether one occurrence of the code may be a passing fault;
 // only its repetition means that the module is unwell.
 func passing(code uint) bool {
-	return code == pkcs11.CKR_GENERAL_ERROR || code == pkcs11.CKR_FUNCTION_FAILED
+	return code == pkcs11.CKR_HOST_MEMORY || code == pkcs11.CKR_GENERAL_ERROR || code == pkcs11.CKR_FUNCTION_FAILED
+}
+
+// isPassing is passing of an error.
+func isPassing(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && passing(e.Code)
 }
 
 // wrap types an error of the wrapper library.

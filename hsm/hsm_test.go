@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,7 +30,7 @@ const userPIN = "1234-test"
 // setup makes one token for the process (SoftHSM2 reads its configuration
 // once) and a module in front of it that can be told to misbehave.
 var token *softhsm.Token
-var control, shim string
+var control, logins, shim string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "hsm")
@@ -40,11 +41,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	control, shim = filepath.Join(dir, "control"), filepath.Join(dir, "shim.so")
-	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", shim, "testdata/shim.c", "-ldl").CombinedOutput(); err != nil {
+	control, logins, shim = filepath.Join(dir, "control"), filepath.Join(dir, "logins"), filepath.Join(dir, "shim.so")
+	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", shim, "testdata/shim.c", "-ldl", "-lpthread").CombinedOutput(); err != nil {
 		panic(string(out))
 	}
-	for k, v := range map[string]string{softhsm.EnvConf: token.ConfPath, "SHIM_CONTROL": control, "SHIM_MODULE": token.ModulePath} {
+	for k, v := range map[string]string{softhsm.EnvConf: token.ConfPath, "SHIM_CONTROL": control, "SHIM_LOGINS": logins, "SHIM_MODULE": token.ModulePath} {
 		if err := os.Setenv(k, v); err != nil {
 			panic(err)
 		}
@@ -63,7 +64,11 @@ func open(t *testing.T, change func(*hsm.Config)) (*hsm.Token, *prometheus.Regis
 	reg := prometheus.NewRegistry()
 	tok, err := hsm.Open(t.Context(), cfg, []byte(userPIN), slog.New(slog.DiscardHandler), reg)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.Remove(control); _ = tok.Close() })
+	t.Cleanup(func() {
+		_ = os.Remove(control)
+		// What hung ends now; the next test needs the module.
+		require.Eventually(t, func() bool { return !errors.Is(tok.Close(), hsm.ErrStuck) }, time.Minute, time.Millisecond)
+	})
 	return tok, reg
 }
 

@@ -53,12 +53,39 @@ func (t *Token) GenerateEd25519(ctx context.Context, label, id string) (ed25519.
 		if _, err := t.findPair(s, id); !errors.Is(err, ErrNotFound) {
 			return err
 		}
+		if err := t.dropHalf(s, id); err != nil {
+			return err
+		}
 		return t.generatePair(s, label, id)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return t.Ed25519Public(ctx, id)
+}
+
+// dropHalf removes a public half whose private one a crash prevented: beside the
+// next pair's it would make the id ambiguous for ever. A private half is nothing
+// that this package removes.
+func (t *Token) dropHalf(s *session, id string) error {
+	half := func(class uint) (pkcs11.ObjectHandle, error) {
+		return t.findOne(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class),
+			pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, uint(ckkEdwards)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
+	}
+	if _, err := half(pkcs11.CKO_PRIVATE_KEY); err == nil {
+		return clean(fmt.Errorf("%w: the private key %q has no public half", ErrMismatch, id))
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	public, err := half(pkcs11.CKO_PUBLIC_KEY)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.log.Warn("public half of a key that was not made whole is removed", "id", id)
+	return wrap("C_DestroyObject", t.p.DestroyObject(s.h, public))
 }
 
 func (t *Token) generatePair(s *session, label, id string) error {
@@ -332,9 +359,22 @@ func (t *Token) findOne(s *session, template ...*pkcs11.Attribute) (pkcs11.Objec
 	case 1:
 		return found[0], nil
 	case 0:
-		return 0, clean(ErrNotFound)
+		return 0, t.nothing(s)
 	}
 	return 0, clean(fmt.Errorf("%w: an id names %d objects", ErrMismatch, len(found)))
+}
+
+// nothing says why no object was found: without a login private objects are not
+// there, and no code says so.
+func (t *Token) nothing(s *session) error {
+	info, err := t.p.GetSessionInfo(s.h)
+	if err != nil {
+		return wrap("C_GetSessionInfo", err)
+	}
+	if info.State != pkcs11.CKS_RW_USER_FUNCTIONS {
+		return &Error{Call: "C_FindObjects", Code: pkcs11.CKR_USER_NOT_LOGGED_IN, Class: ClassLogin}
+	}
+	return clean(ErrNotFound)
 }
 
 func (t *Token) cached(id string) *key {

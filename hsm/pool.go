@@ -31,11 +31,12 @@ type job struct {
 // f's error, or the context's, ErrBusy or ErrStuck. When it returns one of the
 // last three the caller must not read what f was to write.
 func (t *Token) do(ctx context.Context, call string, f func(*session) error) error {
-	return t.doThen(ctx, call, f, func() {})
+	return t.doThen(ctx, call, f, func() {}, func(error) bool { return false })
 }
 
 // doThen is do, and runs after exactly once when f has ended or will not run.
-func (t *Token) doThen(ctx context.Context, call string, f func(*session) error, after func()) (err error) {
+// f runs once more after an error of which again is true.
+func (t *Token) doThen(ctx context.Context, call string, f func(*session) error, after func(), again func(error) bool) (err error) {
 	start := time.Now()
 	defer func() { t.metrics.observe(call, start, err) }()
 	if err := t.acquire(ctx); err != nil {
@@ -50,12 +51,11 @@ func (t *Token) doThen(ctx context.Context, call string, f func(*session) error,
 	j := &job{done: make(chan error, 2)} // one from the watch, one from the call
 	timer := time.AfterFunc(t.cfg.CallTimeout, func() { t.strand(j, call) })
 	go func() {
-		err := t.run(f)
+		err := t.run(f, again)
 		after()
 		timer.Stop()
 		t.finish(j)
 		j.done <- err
-		t.calls.Done()
 	}()
 	select {
 	case err := <-j.done:
@@ -112,7 +112,8 @@ func (t *Token) acquire(ctx context.Context) error {
 // run gives f a session and decides the session's fate by what f returned. When
 // the session is gone, or a handle was stale, f runs once more in a new one:
 // the call was refused whole, and the old session may have an open operation.
-func (t *Token) run(f func(*session) error) error {
+// Where one session is gone the idle ones are likely gone with it.
+func (t *Token) run(f func(*session) error, again func(error) bool) error {
 	for retried := false; ; retried = true {
 		s, err := t.take()
 		if err != nil {
@@ -127,7 +128,11 @@ func (t *Token) run(f func(*session) error) error {
 			return err
 		}
 		t.drop(s)
-		if c := classIn(err); c != ClassSession && c != ClassHandle || retried {
+		c := classIn(err)
+		if c == ClassSession {
+			t.dropIdle()
+		}
+		if c != ClassSession && c != ClassHandle && !again(err) || retried {
 			return err
 		}
 	}
@@ -177,6 +182,16 @@ func (t *Token) drop(s *session) {
 	t.metrics.sessions.Dec()
 }
 
+func (t *Token) dropIdle() {
+	t.mu.Lock()
+	idle := t.idle
+	t.idle = nil
+	t.mu.Unlock()
+	for _, s := range idle {
+		t.drop(s)
+	}
+}
+
 // finish gives the permit back, or takes a stuck call off the count.
 func (t *Token) finish(j *job) {
 	j.mu.Lock()
@@ -190,6 +205,7 @@ func (t *Token) finish(j *job) {
 		return
 	}
 	<-t.permits
+	t.calls.Done()
 }
 
 // strand declares a call stuck: the caller is told, the permit goes back so
@@ -213,6 +229,7 @@ func (t *Token) strand(j *job, call string) {
 	}
 	j.done <- ErrStuck
 	<-t.permits
+	t.calls.Done()
 }
 
 // judge looks at what a call returned for the token as a whole.

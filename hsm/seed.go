@@ -145,6 +145,7 @@ func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]b
 		if !ok {
 			return clean(fmt.Errorf("%w: %q", ErrNotAuthentic, e.ID))
 		}
+		t.isAuthentic(e)
 		if !verify(e.Scheme, e.PublicKey, digest[:], out) {
 			return clean(fmt.Errorf("%w: signature of %q does not verify", ErrMismatch, e.ID))
 		}
@@ -169,7 +170,12 @@ func (t *Token) unwrap(s *session, e *envelope) error {
 		var code *Error
 		if errors.As(err, &code) && (code.Code == pkcs11.CKR_GENERAL_ERROR || code.Code == pkcs11.CKR_ENCRYPTED_DATA_INVALID) {
 			// Both codes mean a bad tag on a decrypt. The session is dropped all
-			// the same: nothing says that the token ended the operation.
+			// the same: nothing says that the token ended the operation. An
+			// envelope that was authentic before did not change in our memory,
+			// so there the code is the module's own trouble, and counts as that.
+			if t.wasAuthentic(e) {
+				return fmt.Errorf("%w: %q: %w", ErrNotAuthentic, e.ID, err)
+			}
 			return fmt.Errorf("%w: %q", ErrNotAuthentic, e.ID)
 		}
 		if err == nil && n != seedSize {
@@ -177,6 +183,22 @@ func (t *Token) unwrap(s *session, e *envelope) error {
 		}
 		return err
 	})
+}
+
+func (t *Token) wasAuthentic(e *envelope) bool {
+	t.cacheMu.RLock()
+	defer t.cacheMu.RUnlock()
+	return e.authentic
+}
+
+// isAuthentic notes that e decrypted to the seed of its public key.
+func (t *Token) isAuthentic(e *envelope) {
+	if t.wasAuthentic(e) {
+		return
+	}
+	t.cacheMu.Lock()
+	defer t.cacheMu.Unlock()
+	e.authentic = true
 }
 
 // envelope returns the envelope of id, from the cache or the token.

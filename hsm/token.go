@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/awnumar/memguard"
 	"github.com/miekg/pkcs11"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -84,11 +85,13 @@ type Token struct {
 	// about one keygen in sixty when eight run at once.
 	objects chan struct{}
 
-	calls sync.WaitGroup // running, stuck ones included
+	calls sync.WaitGroup // running, stuck ones not counted
 	mu    sync.Mutex
 	idle  []*session
 	stuck int
-	login pkcs11.SessionHandle // stays open: closing the last session ends the login
+	// finalized: the module is no longer ours.
+	finalized bool
+	login     pkcs11.SessionHandle // stays open: closing the last session ends the login
 
 	cacheMu   sync.RWMutex
 	keys      map[string]*key
@@ -98,6 +101,10 @@ type Token struct {
 // Open loads the module, finds the token by label and serial, and logs in with
 // pin, once. It wipes pin before it returns, also when it fails. A refused PIN
 // is ErrWrongPIN and must not be tried again.
+//
+// A module that does not answer within Config.CallTimeout, or before ctx ends,
+// keeps the goroutine and a locked copy of the PIN that are stuck in it; Open
+// returns ErrStuck or ctx's error, and only a new process can try again.
 func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg prometheus.Registerer) (*Token, error) {
 	defer clear(pin)
 	if err := cfg.fill(); err != nil {
@@ -106,33 +113,60 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := pkcs11.New(cfg.Module)
-	if p == nil {
-		return nil, fmt.Errorf("hsm: cannot load module %q", cfg.Module)
-	}
-	r, err := rawOf(p)
-	if err != nil {
-		return nil, err
+	if len(pin) == 0 {
+		return nil, fmt.Errorf("hsm: empty PIN")
 	}
 	m, err := newMetrics(reg)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Initialize(); err != nil {
-		return nil, wrap("C_Initialize", err)
-	}
 	t := &Token{
-		cfg: cfg, p: p, raw: r, log: log, metrics: m,
+		cfg: cfg, log: log, metrics: m,
 		permits: make(chan struct{}, cfg.Sessions),
 		closed:  make(chan struct{}), broken: make(chan struct{}),
 		objects: make(chan struct{}, 1),
 		keys:    map[string]*key{}, envelopes: map[string]*envelope{},
 	}
-	if err := t.start(pin); err != nil {
-		_ = p.Finalize()
-		return nil, err
+	own := memguard.NewBuffer(len(pin))
+	own.Copy(pin)
+	opened := make(chan error, 1)
+	go func() {
+		defer own.Destroy()
+		opened <- t.load(own.Bytes())
+	}()
+	limit := time.NewTimer(cfg.CallTimeout)
+	defer limit.Stop()
+	select {
+	case err := <-opened:
+		if err != nil {
+			return nil, err
+		}
+		return t, nil
+	case <-limit.C:
+		return nil, fmt.Errorf("%w: not open after %s", ErrStuck, cfg.CallTimeout)
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return t, nil
+}
+
+// load starts the module and logs in.
+func (t *Token) load(pin []byte) error {
+	t.p = pkcs11.New(t.cfg.Module)
+	if t.p == nil {
+		return fmt.Errorf("hsm: cannot load module %q", t.cfg.Module)
+	}
+	var err error
+	if t.raw, err = rawOf(t.p); err != nil {
+		return err
+	}
+	if err := t.p.Initialize(); err != nil {
+		return wrap("C_Initialize", err)
+	}
+	if err := t.start(pin); err != nil {
+		_ = t.p.Finalize()
+		return err
+	}
+	return nil
 }
 
 func (t *Token) start(pin []byte) error {
@@ -175,8 +209,7 @@ func (t *Token) find() (slot uint, serial string, err error) {
 		found++
 	}
 	if found != 1 {
-		return 0, "", fmt.Errorf("hsm: %d tokens with label %q and serial %q in %d slots, want 1",
-			found, t.cfg.TokenLabel, t.cfg.TokenSerial, len(slots))
+		return 0, "", &TokenError{Label: t.cfg.TokenLabel, Serial: t.cfg.TokenSerial, Found: found, Slots: len(slots)}
 	}
 	return slot, serial, nil
 }
@@ -190,34 +223,25 @@ func (t *Token) Serial() string { return t.serial }
 // Broken closes when the token can only be used again by a new process.
 func (t *Token) Broken() <-chan struct{} { return t.broken }
 
-// Close lets running calls end, for at most Config.CallTimeout, then closes
-// every session, which ends the login, and finalizes the module. With a call
-// still running it leaves the module alone, for C_Finalize beside a running
-// call crashes the process, and returns ErrStuck. Later calls are ErrClosed.
+// Close lets running calls end, then closes every session, which ends the
+// login, and finalizes the module. With a stuck call it leaves the module
+// alone, for C_Finalize beside a running call crashes the process, and returns
+// ErrStuck; it takes no longer than Config.CallTimeout, and may be called again.
+// Later calls of other methods are ErrClosed.
 func (t *Token) Close() error {
-	var err error
-	t.closeOnce.Do(func() { err = t.close() })
-	return err
-}
-
-func (t *Token) close() error {
 	t.mu.Lock()
-	close(t.closed)
+	t.closeOnce.Do(func() { close(t.closed) })
 	t.mu.Unlock()
-	drained := make(chan struct{})
-	go func() {
-		t.calls.Wait()
-		close(drained)
-	}()
-	limit := time.NewTimer(t.cfg.CallTimeout)
-	defer limit.Stop()
-	select {
-	case <-drained:
-	case <-limit.C:
-		return ErrStuck
-	}
+	t.calls.Wait() // each ends, or is stuck, within CallTimeout
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.stuck > 0 {
+		return ErrStuck
+	}
+	if t.finalized {
+		return nil
+	}
+	t.finalized = true
 	for _, s := range t.idle {
 		t.drop(s)
 	}
@@ -228,7 +252,9 @@ func (t *Token) close() error {
 }
 
 // change runs f as do does, behind the lock for what makes or destroys
-// objects. The lock stays with the call when its caller leaves.
+// objects. The lock stays with the call when its caller leaves. After a passing
+// fault f runs once more: SoftHSM2 gives one, rarely, while others look for
+// objects. So f must look first for what it is to make.
 func (t *Token) change(ctx context.Context, call string, f func(*session) error) error {
 	select {
 	case t.objects <- struct{}{}:
@@ -239,7 +265,7 @@ func (t *Token) change(ctx context.Context, call string, f func(*session) error)
 	case <-t.closed:
 		return ErrClosed
 	}
-	return t.doThen(ctx, call, f, func() { <-t.objects })
+	return t.doThen(ctx, call, f, func() { <-t.objects }, isPassing)
 }
 
 // Canary proves that the login and a key of the token work: it signs a random

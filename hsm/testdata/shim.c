@@ -1,9 +1,21 @@
-// A PKCS#11 module that forwards to SoftHSM2 and misbehaves as the file named
-// by SHIM_CONTROL says: "<call> <code>" returns the code once and removes the
-// file, "<call> <code> keep" returns it for as long as the file stands,
-// "<call> hang" holds the call until the file is gone, "C_GetAttributeValue
-// lie" reports CKA_EXTRACTABLE as true.
+// A PKCS#11 module that forwards to the one named by SHIM_MODULE and misbehaves
+// as the file named by SHIM_CONTROL says, in one line "<call> <what> [<n>]":
+//
+//	<code>        return the code, once; with "keep" while the file stands
+//	hang          hold the call until the file is gone
+//	lie           report CKA_EXTRACTABLE as true (C_GetAttributeValue)
+//	abort, segv   crash the process, once
+//	logout        log out behind the caller's back first, once
+//	closeall      close every session of the slot first, once
+//	shuffle <n>   let every object's number name the n-th next object first,
+//	              once; finding an object gives its new number
+//
+// "* gone" makes the device vanish: every call fails with 0x30 from then on, in
+// this initialization of the module for ever; after another C_Initialize there
+// are no slots while the file stands. C_Login appends a byte to SHIM_LOGINS.
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,43 +24,174 @@
 typedef unsigned long ul;
 struct list { unsigned char major, minor; void *fn[68]; };
 struct attr { ul type; unsigned char *value; ul len; };
-typedef ul (*call6)(ul, ul, ul, ul, ul, ul);
+typedef ul (*call8)(ul, ul, ul, ul, ul, ul, ul, ul);
 
 static struct list real, mine;
+static volatile int dead; // the device was gone in this initialization
+static ul slot;
 
-static int told(const char *name, ul *rv, int *lie) {
+// Objects by the number that callers have, which starts at 1.
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static ul objects[4096], count;
+
+static ul outside(ul handle) {
+	pthread_mutex_lock(&lock);
+	ul i = 0;
+	while (i < count && objects[i] != handle) i++;
+	if (i == count) objects[count++ % 4096] = handle;
+	pthread_mutex_unlock(&lock);
+	return i + 1;
+}
+
+static ul inside(ul number) {
+	pthread_mutex_lock(&lock);
+	ul handle = number >= 1 && number <= count ? objects[number - 1] : 0;
+	pthread_mutex_unlock(&lock);
+	return handle;
+}
+
+static void shuffle(ul n) {
+	pthread_mutex_lock(&lock);
+	ul old[4096];
+	memcpy(old, objects, sizeof old);
+	for (ul i = 0; i < count; i++) objects[i] = old[(i + n) % count];
+	pthread_mutex_unlock(&lock);
+}
+
+enum { FORWARD, LIE, ANSWER };
+
+static int told(const char *name, ul session, ul *rv) {
 	const char *path = getenv("SHIM_CONTROL");
-	char call[64], what[64], keep[64];
+	char call[64] = "", what[64] = "", arg[64] = "";
 	FILE *f = path ? fopen(path, "r") : NULL;
-	if (!f) return 0;
-	int n = fscanf(f, "%63s %63s %63s", call, what, keep);
-	fclose(f);
-	if (n < 2 || strcmp(call, name)) return 0;
-	if (!strcmp(what, "lie")) { *lie = 1; return 0; }
+	if (f) {
+		if (fscanf(f, "%63s %63s %63s", call, what, arg) < 2) call[0] = 0;
+		fclose(f);
+	}
+	if (!strcmp(call, "*") && !strcmp(what, "gone")) {
+		if (strcmp(name, "C_Initialize") && strcmp(name, "C_GetSlotList")) dead = 1;
+	} else if (strcmp(call, name)) call[0] = 0;
+	if (dead) { *rv = 0x30; return ANSWER; }
+	if (!call[0] || call[0] == '*') return FORWARD;
+	if (!strcmp(what, "lie")) return LIE;
 	if (!strcmp(what, "hang")) {
 		while (access(path, F_OK) == 0) usleep(2000);
-		return 0;
+		return FORWARD;
 	}
+	if (strcmp(arg, "keep") && unlink(path)) return FORWARD; // another thread was first
+	if (!strcmp(what, "abort")) abort();
+	if (!strcmp(what, "segv")) *(volatile int *)8 = 1;
+	if (!strcmp(what, "shuffle")) { shuffle(strtoul(arg, NULL, 0)); return FORWARD; }
+	if (!strcmp(what, "logout")) { ((ul (*)(ul))real.fn[19])(session); return FORWARD; }
+	if (!strcmp(what, "closeall")) { ((ul (*)(ul))real.fn[14])(slot); return FORWARD; }
 	*rv = strtoul(what, NULL, 0);
-	if (n < 3) unlink(path);
-	return 1;
+	return ANSWER;
 }
 
-#define FORWARD(name, index) \
-static ul my_##name(ul a, ul b, ul c, ul d, ul e, ul f) { \
-	ul rv = 0; int lie = 0; \
-	if (told(#name, &rv, &lie)) return rv; \
-	rv = ((call6)real.fn[index])(a, b, c, d, e, f); \
-	if (lie) for (ul i = 0; i < d; i++) { \
-		struct attr *t = (struct attr *)c + i; \
-		if (t->type == 0x162 && t->value) t->value[0] = 1; \
-	} \
-	return rv; \
+#define HEAD(name) \
+	ul rv = 0; \
+	int how = told(name, a, &rv); \
+	if (how == ANSWER) return rv;
+#define ARGS ul a, ul b, ul c, ul d, ul e, ul f, ul g, ul h
+#define CALL(index) ((call8)real.fn[index])(a, b, c, d, e, f, g, h)
+
+// Calls without an object, or with one as their second or third argument.
+#define PLAIN(name, index) static ul my_##name(ARGS) { HEAD(#name) return CALL(index); }
+#define SECOND(name, index) static ul my_##name(ARGS) { HEAD(#name) b = inside(b); return CALL(index); }
+#define THIRD(name, index) static ul my_##name(ARGS) { HEAD(#name) c = inside(c); return CALL(index); }
+PLAIN(C_GetTokenInfo, 6)
+PLAIN(C_CloseSession, 13)
+PLAIN(C_GetSessionInfo, 15)
+SECOND(C_DestroyObject, 22)
+PLAIN(C_FindObjectsInit, 26)
+PLAIN(C_FindObjectsFinal, 28)
+THIRD(C_EncryptInit, 29)
+PLAIN(C_Encrypt, 30)
+THIRD(C_DecryptInit, 33)
+PLAIN(C_Decrypt, 34)
+THIRD(C_SignInit, 42)
+PLAIN(C_Sign, 43)
+PLAIN(C_GenerateRandom, 64)
+
+static ul my_C_Initialize(ARGS) {
+	HEAD("C_Initialize")
+	dead = 0;
+	count = 0;
+	return CALL(0);
 }
-FORWARD(C_OpenSession, 12)
-FORWARD(C_GetAttributeValue, 24)
-FORWARD(C_Decrypt, 34)
-FORWARD(C_Sign, 43)
+
+static ul my_C_Finalize(ARGS) {
+	dead = 0;
+	HEAD("C_Finalize")
+	return CALL(1);
+}
+
+static ul my_C_GetSlotList(ARGS) {
+	HEAD("C_GetSlotList")
+	const char *path = getenv("SHIM_CONTROL");
+	char line[64] = "";
+	FILE *file = path ? fopen(path, "r") : NULL;
+	if (file) {
+		if (!fgets(line, sizeof line, file)) line[0] = 0;
+		fclose(file);
+	}
+	if (!strncmp(line, "* gone", 6)) { *(ul *)c = 0; return 0; }
+	return CALL(4);
+}
+
+static ul my_C_OpenSession(ARGS) {
+	HEAD("C_OpenSession")
+	slot = a;
+	return CALL(12);
+}
+
+static ul my_C_Login(ARGS) {
+	const char *path = getenv("SHIM_LOGINS");
+	int fd = path ? open(path, O_CREAT | O_WRONLY | O_APPEND, 0600) : -1;
+	if (fd >= 0) {
+		if (write(fd, ".", 1) != 1) abort();
+		close(fd);
+	}
+	HEAD("C_Login")
+	return CALL(18);
+}
+
+static ul my_C_CreateObject(ARGS) {
+	HEAD("C_CreateObject")
+	if (!(rv = CALL(20))) *(ul *)d = outside(*(ul *)d);
+	return rv;
+}
+
+static ul my_C_GetAttributeValue(ARGS) {
+	HEAD("C_GetAttributeValue")
+	b = inside(b);
+	rv = CALL(24);
+	if (how == LIE) for (ul i = 0; i < d; i++) {
+		struct attr *t = (struct attr *)c + i;
+		if (t->type == 0x162 && t->value) t->value[0] = 1;
+	}
+	return rv;
+}
+
+static ul my_C_FindObjects(ARGS) {
+	HEAD("C_FindObjects")
+	if (!(rv = CALL(27))) for (ul i = 0; i < *(ul *)d; i++) ((ul *)b)[i] = outside(((ul *)b)[i]);
+	return rv;
+}
+
+static ul my_C_GenerateKey(ARGS) {
+	HEAD("C_GenerateKey")
+	if (!(rv = CALL(58))) *(ul *)e = outside(*(ul *)e);
+	return rv;
+}
+
+static ul my_C_GenerateKeyPair(ARGS) {
+	HEAD("C_GenerateKeyPair")
+	if ((rv = CALL(59))) return rv;
+	*(ul *)g = outside(*(ul *)g);
+	*(ul *)h = outside(*(ul *)h);
+	return 0;
+}
 
 ul C_GetFunctionList(struct list **out) {
 	if (!mine.fn[0]) {
@@ -58,10 +201,16 @@ ul C_GetFunctionList(struct list **out) {
 		if (!get || get(&l)) return 5;
 		real = *l;
 		mine = *l;
-		mine.fn[12] = my_C_OpenSession;
-		mine.fn[24] = my_C_GetAttributeValue;
-		mine.fn[34] = my_C_Decrypt;
-		mine.fn[43] = my_C_Sign;
+		void *at[68] = {
+			[0] = my_C_Initialize, [1] = my_C_Finalize, [4] = my_C_GetSlotList, [6] = my_C_GetTokenInfo,
+			[12] = my_C_OpenSession, [13] = my_C_CloseSession, [15] = my_C_GetSessionInfo, [18] = my_C_Login,
+			[20] = my_C_CreateObject, [22] = my_C_DestroyObject, [24] = my_C_GetAttributeValue,
+			[26] = my_C_FindObjectsInit, [27] = my_C_FindObjects, [28] = my_C_FindObjectsFinal,
+			[29] = my_C_EncryptInit, [30] = my_C_Encrypt, [33] = my_C_DecryptInit, [34] = my_C_Decrypt,
+			[42] = my_C_SignInit, [43] = my_C_Sign, [58] = my_C_GenerateKey, [59] = my_C_GenerateKeyPair,
+			[64] = my_C_GenerateRandom,
+		};
+		for (int i = 0; i < 68; i++) if (at[i]) mine.fn[i] = at[i];
 	}
 	*out = &mine;
 	return 0;
