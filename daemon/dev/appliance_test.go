@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,9 +56,17 @@ type appliance struct {
 	dir     string
 	url     string
 	rpc     string
+	program program
 	cmd     *exec.Cmd
 	ended   chan struct{}
 	clients map[string]*client.Client
+}
+
+// program is which build runs, with which blocks and environment.
+type program struct {
+	bin    string
+	period time.Duration
+	env    []string
 }
 
 func startAppliance(t *testing.T, dir string) *appliance {
@@ -66,9 +75,15 @@ func startAppliance(t *testing.T, dir string) *appliance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &appliance{t: t, owner: t, dir: dir, ended: make(chan struct{}), clients: map[string]*client.Client{}}
-	a.cmd = exec.Command(filepath.Join(bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0",
-		"--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--period", "500ms", "--log", "info")
+	return program{bin: bin, period: 500 * time.Millisecond}.start(t, dir)
+}
+
+func (p program) start(t *testing.T, dir string) *appliance {
+	t.Helper()
+	a := &appliance{t: t, owner: t, dir: dir, program: p, ended: make(chan struct{}), clients: map[string]*client.Client{}}
+	a.cmd = exec.Command(filepath.Join(p.bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0",
+		"--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--period", p.period.String(), "--log", "info")
+	a.cmd.Env = append(os.Environ(), p.env...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
@@ -158,8 +173,8 @@ func (a *appliance) stop() {
 
 // kill is SIGKILL to every process at one moment: daemon, keeper, worker, devnet.
 func (a *appliance) kill() {
-	if err := syscall.Kill(-a.cmd.Process.Pid, syscall.SIGKILL); err != nil {
-		a.t.Fatal(err)
+	if err := syscall.Kill(-a.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		a.t.Fatal(err) // ESRCH: they are dead already
 	}
 	<-a.ended
 	a.hangUp()
@@ -175,7 +190,7 @@ func (a *appliance) hangUp() {
 // again starts the appliance on the same directory.
 func (a *appliance) again() *appliance {
 	a.t.Helper()
-	b := startAppliance(a.owner, a.dir)
+	b := a.program.start(a.owner, a.dir)
 	b.t = a.t
 	return b
 }
