@@ -45,10 +45,12 @@ type lane struct {
 	sendSet bool               // sendTop is known
 }
 
-// attempt says when a failed step may run again.
+// attempt says when a failed step may run again. It is about the status in which the step failed: an
+// operation that has moved on since starts afresh.
 type attempt struct {
-	at    time.Time
-	pause time.Duration
+	at     time.Time
+	pause  time.Duration
+	status Status
 }
 
 // sending is the key of the lane's sending step.
@@ -103,11 +105,11 @@ func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fe
 	for _, e := range ops {
 		send = send || e.op.Status == Signed || (e.op.Status == Broadcasting && !l.wasSent(e.op.ID))
 		if step := l.next(e); step != nil {
-			l.launch(ctx, steps, e.op.ID, func(ctx context.Context) error { return step(ctx, fence, e) })
+			l.launch(ctx, steps, e.op.ID, e.op.Status, func(ctx context.Context) error { return step(ctx, fence, e) })
 		}
 	}
 	if send {
-		l.launch(ctx, steps, sending, func(ctx context.Context) error { return l.send(ctx, fence) })
+		l.launch(ctx, steps, sending, "", func(ctx context.Context) error { return l.send(ctx, fence) })
 	}
 }
 
@@ -194,11 +196,12 @@ func (l *lane) hasPlace() bool {
 	return charter != nil && fold.Outstanding(l.wallet) < charter.MaxOutstanding()
 }
 
-// launch runs f in a goroutine of its own, unless a step of that key runs, or failed a moment ago.
-func (l *lane) launch(ctx context.Context, steps *sync.WaitGroup, key string, f func(context.Context) error) {
+// launch runs f in a goroutine of its own, unless a step of that key runs, or failed a moment ago in the
+// same status.
+func (l *lane) launch(ctx context.Context, steps *sync.WaitGroup, key string, status Status, f func(context.Context) error) {
 	l.mu.Lock()
 	again, failed := l.retry[key]
-	if l.busy[key] || len(l.busy) >= laneTasks || (failed && time.Now().Before(again.at)) {
+	if l.busy[key] || len(l.busy) >= laneTasks || (failed && again.status == status && time.Now().Before(again.at)) {
 		l.mu.Unlock()
 		return
 	}
@@ -213,12 +216,12 @@ func (l *lane) launch(ctx context.Context, steps *sync.WaitGroup, key string, f 
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
-		l.done(ctx, key, err)
+		l.done(ctx, key, status, err)
 	})
 }
 
 // done ends a step; a failed one is tried again later, later each time.
-func (l *lane) done(ctx context.Context, key string, err error) {
+func (l *lane) done(ctx context.Context, key string, status Status, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.busy, key)
@@ -227,9 +230,12 @@ func (l *lane) done(ctx context.Context, key string, err error) {
 		l.poke()
 		return
 	}
-	last := l.retry[key].pause
+	var last time.Duration
+	if again := l.retry[key]; again.status == status {
+		last = again.pause
+	}
 	pause := min(max(2*last, leastRetry), mostRetry)
-	l.retry[key] = attempt{time.Now().Add(pause), pause}
+	l.retry[key] = attempt{time.Now().Add(pause), pause, status}
 	// Said when it begins and when it lasts, not each time: while the seal is sealed every operation tries.
 	if (last == 0 || last < mostRetry && pause == mostRetry) && !errors.Is(err, errNothingNew) {
 		l.s.log.Warn("lane: a step is tried again", "wallet", l.wallet, "operation", key, "error", err, "pause", pause)
