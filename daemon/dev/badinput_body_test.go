@@ -12,7 +12,7 @@ import (
 
 // testJSON: one strict JSON object of known fields, or 1100.
 func (e *edge) testJSON(t *testing.T) {
-	to := toAddress(e.stranger)
+	to := addressParty(e.stranger)
 	good := fmt.Sprintf(`"amount":"1","recipient":%s`, to)
 	for _, c := range []struct {
 		name, body string
@@ -51,6 +51,7 @@ func (e *edge) testJSON(t *testing.T) {
 		{"unknown party", `{"amount":"1","recipient":{"type":"name","address":"` + e.stranger + `"}}`, nil, want{400, 1100, "name"}},
 		{"performer by address", `{` + good + `,"performedBy":{"type":"address","address":"` + e.stranger + `"}}`, nil, want{400, 1100, "performedBy"}},
 		{"form", `{` + good + `}`, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, want{400, 1100, "application/x-www-form-urlencoded"}},
+		{"another charset", `{` + good + `}`, http.Header{"Content-Type": {"application/json; charset=iso-8859-1"}}, want{400, 1100, "iso-8859-1"}},
 		{"compressed", `{` + good + `}`, http.Header{"Content-Encoding": {"gzip"}}, want{400, 1100, "gzip"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -62,7 +63,7 @@ func (e *edge) testJSON(t *testing.T) {
 // testTooLarge: 413 is answered so that the caller reads it, whatever he sends after it.
 func (e *edge) testTooLarge(t *testing.T) {
 	pad := func(n int) string {
-		return `{"amount":"1","recipient":` + toAddress(e.stranger) + `,"x":"` + strings.Repeat("x", n) + `"}`
+		return `{"amount":"1","recipient":` + addressParty(e.stranger) + `,"x":"` + strings.Repeat("x", n) + `"}`
 	}
 	path := "/v1/tokens/" + e.tokenID + "/mint"
 	t.Run("2 MiB", func(t *testing.T) {
@@ -117,6 +118,8 @@ var unshown = map[string]string{
 // testText: control and bidirectional-override characters are 1100 in every text.
 func (e *edge) testText(t *testing.T) {
 	pending := e.operation
+	named := map[string]string{"vault account": "name", "wallet label": "label", "token name": "name", "token symbol": "symbol", "description": "description",
+		"tag": "tags", "user": "name", "credential label": "label", "policy": "name", "reason of a withdrawal": "reason"}
 	fields := map[string]func(text string) call{
 		"vault account": func(s string) call {
 			return call{method: "POST", path: "/v1/vault/accounts", body: fmt.Sprintf(`{"name":%s}`, s)}
@@ -156,13 +159,13 @@ func (e *edge) testText(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				e.refused(t, request(string(quoted)), want{400, 1100, ""})
+				e.refused(t, request(string(quoted)), want{400, 1100, named[field]})
 			})
 		}
 	}
 	for field, length := range map[string]int{"vault account": 5000, "token name": 5000, "description": 5000, "policy": 5000, "credential label": 5000, "tag": 5000} {
 		t.Run(field+" too long", func(t *testing.T) {
-			e.refused(t, fields[field](`"`+strings.Repeat("x", length)+`"`), want{400, 1110, ""})
+			e.refused(t, fields[field](`"`+strings.Repeat("x", length)+`"`), want{400, 1110, named[field]})
 		})
 	}
 	if got := e.get(t, pending).Status; got != "PENDING_AUTHORIZATION" {

@@ -54,7 +54,7 @@ var errorTypes = map[int]string{
 	1500: "NODE_UNAVAILABLE", 1601: "IDEMPOTENCY_CONFLICT", 1602: "IDEMPOTENCY_IN_PROGRESS", 1603: "SEALED", 1604: "RATE_LIMITED",
 	1700: "TOKEN_STANDARD_NOT_SUPPORTED", 1701: "TOKEN_TEMPLATE_NOT_FOUND", 1702: "TOKEN_ALREADY_DEPLOYED", 1703: "TOKEN_NOT_DEPLOYED",
 	1704: "TOKEN_OPERATION_NOT_ALLOWED", 1705: "TOKEN_SUPPLY_EXCEEDED", 1706: "TOKEN_MINT_NOT_ALLOWED", 1707: "TOKEN_BURN_NOT_ALLOWED",
-	1708: "TOKEN_ROLE_REQUIRED", 1712: "TOKEN_INVALID_RECIPIENT", 1713: "TOKEN_INVALID_AMOUNT", 1715: "TOKEN_OPERATION_ALREADY_PROCESSED",
+	1708: "TOKEN_ROLE_REQUIRED", 1714: "TOKEN_COMPLIANCE_RESTRICTION_FAILED", 1712: "TOKEN_INVALID_RECIPIENT", 1713: "TOKEN_INVALID_AMOUNT", 1715: "TOKEN_OPERATION_ALREADY_PROCESSED",
 }
 
 // call is one request.
@@ -288,9 +288,9 @@ func (e *edge) change(verb, token, role, subject string) call {
 		body: fmt.Sprintf(`{"role":%q,"subject":%s}`, role, subject)}
 }
 
-func toAddress(a string) string { return fmt.Sprintf(`{"type":"address","address":%q}`, a) }
-func toWallet(id string) string { return fmt.Sprintf(`{"type":"walletId","walletId":%q}`, id) }
-func toVault(id string) string {
+func addressParty(a string) string { return fmt.Sprintf(`{"type":"address","address":%q}`, a) }
+func walletParty(id string) string { return fmt.Sprintf(`{"type":"walletId","walletId":%q}`, id) }
+func vaultParty(id string) string {
 	return fmt.Sprintf(`{"type":"vaultAccountId","vaultAccountId":%q}`, id)
 }
 

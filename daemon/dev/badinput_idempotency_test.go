@@ -12,7 +12,7 @@ import (
 
 // testIdempotency: required where spec/api.md says so, one key for one body.
 func (e *edge) testIdempotency(t *testing.T) {
-	to := toAddress(e.stranger)
+	to := addressParty(e.stranger)
 	keyless := func(c call) call { c.key = ""; return c }
 	for _, c := range []call{
 		keyless(e.mint(e.tokenID, `"1"`, to)), keyless(e.burn(e.tokenID, `"1"`, to)),
@@ -78,7 +78,7 @@ func (e *edge) testIdempotency(t *testing.T) {
 	})
 	for name, c := range map[string]call{
 		"another amount":    e.mint(e.tokenID, `"8"`, to),
-		"another recipient": e.mint(e.tokenID, `"7"`, toWallet(e.wallet)),
+		"another recipient": e.mint(e.tokenID, `"7"`, walletParty(e.wallet)),
 		"a bad amount":      e.mint(e.tokenID, `"-7"`, to), // the record is looked at before values
 		"a field more":      e.mint(e.tokenID, `"7","feeStrategy":"HIGH"`, to),
 	} {
@@ -109,7 +109,7 @@ func (e *edge) testIdempotency(t *testing.T) {
 func (e *edge) testUnburnt(t *testing.T) {
 	key := draw()
 	mint := func(token, amount string) call {
-		c := e.mint(token, amount, toAddress(e.stranger))
+		c := e.mint(token, amount, addressParty(e.stranger))
 		c.key = key
 		return c
 	}
@@ -139,7 +139,7 @@ func (e *edge) testUnburnt(t *testing.T) {
 // get 1602 or the first answer.
 func (e *edge) testSixteenAtOnce(t *testing.T) {
 	for _, c := range []call{
-		e.mint(e.tokenID, `"5"`, toAddress(e.stranger)),
+		e.mint(e.tokenID, `"5"`, addressParty(e.stranger)),
 		{method: "POST", path: "/v1/vault/accounts", key: draw(), body: `{"name":"sixteen"}`},
 		{method: "POST", path: "/v1/tokens", key: draw(), body: e.tokenBody(`"mintable":true,"burnable":true`)},
 		{method: "POST", path: "/v1/vault/accounts/" + e.emptyVault + "/wallets", key: draw(), body: `{"network":"quantum-chain-devnet"}`},

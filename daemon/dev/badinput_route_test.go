@@ -69,10 +69,10 @@ func (e *edge) testUnknownIDs(t *testing.T) {
 			{method: "GET", path: "/v1/tokens/%s/balances/" + e.stranger},
 			{method: "PATCH", path: "/v1/tokens/%s", body: `{"description":"x"}`},
 			{method: "POST", path: "/v1/tokens/%s/deploy", key: draw(), body: `{}`},
-			{method: "POST", path: "/v1/tokens/%s/mint", key: draw(), body: `{"amount":"1","recipient":` + toAddress(e.stranger) + `}`},
-			{method: "POST", path: "/v1/tokens/%s/burn", key: draw(), body: `{"amount":"1","from":` + toAddress(e.stranger) + `}`},
-			{method: "POST", path: "/v1/tokens/%s/roles/grant", key: draw(), body: `{"role":"MINTER","subject":` + toAddress(e.stranger) + `}`},
-			{method: "POST", path: "/v1/tokens/%s/roles/revoke", key: draw(), body: `{"role":"MINTER","subject":` + toAddress(e.stranger) + `}`},
+			{method: "POST", path: "/v1/tokens/%s/mint", key: draw(), body: `{"amount":"1","recipient":` + addressParty(e.stranger) + `}`},
+			{method: "POST", path: "/v1/tokens/%s/burn", key: draw(), body: `{"amount":"1","from":` + addressParty(e.stranger) + `}`},
+			{method: "POST", path: "/v1/tokens/%s/roles/grant", key: draw(), body: `{"role":"MINTER","subject":` + addressParty(e.stranger) + `}`},
+			{method: "POST", path: "/v1/tokens/%s/roles/revoke", key: draw(), body: `{"role":"MINTER","subject":` + addressParty(e.stranger) + `}`},
 		}},
 		{"op_", 404, 1300, []call{
 			{method: "GET", path: "/v1/token-operations/%s"},
@@ -120,17 +120,17 @@ func (e *edge) testUnknownInBodies(t *testing.T, ulid string) {
 		return call{method: "POST", path: "/v1/tokens", body: strings.Replace(e.tokenBody(`"mintable":true,"burnable":true`), from, to, 1)}
 	}
 	with := func(c call, more string) call { c.body = strings.TrimSuffix(c.body, "}") + "," + more + "}"; return c }
-	mint := e.mint(e.tokenID, `"1"`, toAddress(e.stranger))
+	mint := e.mint(e.tokenID, `"1"`, addressParty(e.stranger))
 	for _, c := range []struct {
 		name string
 		call call
 		want want
 	}{
-		{"recipient wallet", e.mint(e.tokenID, `"1"`, toWallet("wallet_"+ulid)), want{404, 1400, "wallet_" + ulid}},
-		{"recipient vault account", e.mint(e.tokenID, `"1"`, toVault("vault_"+ulid)), want{404, 1400, "vault_" + ulid}},
-		{"recipient without a wallet", e.mint(e.tokenID, `"1"`, toVault(e.emptyVault)), want{404, 1400, e.emptyVault}},
-		{"performing wallet", with(mint, `"performedBy":`+toWallet("wallet_"+ulid)), want{404, 1400, "wallet_" + ulid}},
-		{"performing vault account without a wallet", with(mint, `"performedBy":`+toVault(e.emptyVault)), want{404, 1400, e.emptyVault}},
+		{"recipient wallet", e.mint(e.tokenID, `"1"`, walletParty("wallet_"+ulid)), want{404, 1400, "wallet_" + ulid}},
+		{"recipient vault account", e.mint(e.tokenID, `"1"`, vaultParty("vault_"+ulid)), want{404, 1400, "vault_" + ulid}},
+		{"recipient without a wallet", e.mint(e.tokenID, `"1"`, vaultParty(e.emptyVault)), want{404, 1400, e.emptyVault}},
+		{"performing wallet", with(mint, `"performedBy":`+walletParty("wallet_"+ulid)), want{404, 1400, "wallet_" + ulid}},
+		{"performing vault account without a wallet", with(mint, `"performedBy":`+vaultParty(e.emptyVault)), want{404, 1400, e.emptyVault}},
 		{"replaced operation", with(mint, `"replaces":"op_`+ulid+`"`), want{404, 1300, "op_" + ulid}},
 		{"deploying wallet", call{method: "POST", path: "/v1/tokens/" + e.draftID + "/deploy", key: draw(), body: `{"deployerWalletId":"wallet_` + ulid + `"}`}, want{404, 1400, "wallet_" + ulid}},
 		{"template", token(`"tpl_qrc20_v1"`, `"tpl_none_v1"`), want{404, 1701, "tpl_none_v1"}},
@@ -146,6 +146,10 @@ func (e *edge) testUnknownInBodies(t *testing.T, ulid string) {
 		{"role of a user", call{method: "POST", path: "/v1/users", as: "admin", body: `{"name":"new","role":"king"}`}, want{400, 1100, "king"}},
 		{"name of another user", call{method: "POST", path: "/v1/users", as: "admin", body: `{"name":"approver-1","role":"operator"}`}, want{400, 1100, "approver-1"}},
 		{"permission of a credential", call{method: "POST", path: "/v1/credentials", as: "admin", body: fmt.Sprintf(`{"userId":%q,"permissions":["tokens:steal"]}`, e.user(t, "viewer"))}, want{400, 1100, "tokens:steal"}},
+		{"network of a credential", call{method: "POST", path: "/v1/credentials", as: "admin", body: fmt.Sprintf(`{"userId":%q,"cidrs":["10.0.0.300/8"]}`, e.user(t, "viewer"))}, want{400, 1100, "10.0.0.300/8"}},
+		{"address for a network", call{method: "POST", path: "/v1/credentials", as: "admin", body: fmt.Sprintf(`{"userId":%q,"cidrs":["10.0.0.1/8"]}`, e.user(t, "viewer"))}, want{400, 1100, "10.0.0.1/8"}},
+		{"certificate of a credential", call{method: "POST", path: "/v1/credentials", as: "admin", body: fmt.Sprintf(`{"userId":%q,"certificateFingerprints":["ab"]}`, e.user(t, "viewer"))}, want{400, 1100, "ab"}},
+		{"operation that did not fail", with(mint, `"replaces":"`+e.operation+`"`), want{409, 1301, e.operation}},
 		{"permission beyond the role", call{method: "POST", path: "/v1/credentials", as: "admin", body: fmt.Sprintf(`{"userId":%q,"permissions":["tokens:mint"]}`, e.user(t, "viewer"))}, want{400, 1100, "tokens:mint"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { e.refused(t, c.call, c.want) })
@@ -172,5 +176,29 @@ func (e *edge) testPagination(t *testing.T) {
 	}
 	for _, q := range []string{"limit=1&offset=10000", "limit=200"} {
 		e.accepted(t, call{method: "GET", path: "/v1/tokens?" + q}, 200, nil)
+	}
+}
+
+// testFilters: a filter that can match nothing is refused, not answered with nothing.
+func (e *edge) testFilters(t *testing.T) {
+	for _, c := range []struct {
+		query string
+		says  string
+	}{
+		{"/v1/tokens?status=FLYING", "FLYING"},
+		{"/v1/tokens?status=deployed", "deployed"},
+		{"/v1/tokens?colour=red", "colour"},
+		{"/v1/token-operations?status=DONE", "DONE"},
+		{"/v1/token-operations?operationType=MELT", "MELT"},
+		{"/v1/token-operations?status=COMPLETED&status=FAILED", "status"},
+		{"/v1/token-operations?requestedBy=a%00b", "requestedBy"},
+		{"/v1/audit?from=yesterday", "yesterday"},
+		{"/v1/audit?to=2026-04-27", "2026-04-27"},
+		{"/v1/audit?actor=a%E2%80%AEb", "actor"},
+		{"/v1/audit?action=", "action"},
+	} {
+		t.Run(c.query, func(t *testing.T) {
+			e.refused(t, call{method: "GET", path: c.query, as: "admin"}, want{400, 1100, c.says})
+		})
 	}
 }

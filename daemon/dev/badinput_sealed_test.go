@@ -11,7 +11,7 @@ import (
 
 // testSealed: while the seal is sealed every write is 1603 and every read answers.
 func (e *edge) testSealed(t *testing.T) {
-	id := e.made(t, e.mint(e.tokenID, `"2"`, toAddress(e.stranger)), http.StatusAccepted)
+	id := e.made(t, e.mint(e.tokenID, `"2"`, addressParty(e.stranger)), http.StatusAccepted)
 	approval := e.envelope(t, "approver-1", "decision", e.decision(t, "approver-1", policy.Approve, id, ""))
 	socket, err := filepath.EvalSymlinks(filepath.Join(e.dir, "run", "seal.sock"))
 	if err != nil {
@@ -38,10 +38,10 @@ func (e *edge) testSealed(t *testing.T) {
 		{method: "POST", path: "/v1/tokens", body: e.tokenBody(`"mintable":true,"burnable":true`)},
 		{method: "PATCH", path: token, body: `{"description":"x"}`},
 		{method: "POST", path: "/v1/tokens/" + e.draftID + "/deploy", key: draw(), body: `{}`},
-		e.mint(e.tokenID, `"1"`, toAddress(e.stranger)),
-		e.burn(e.tokenID, `"1"`, toAddress(e.stranger)),
-		e.change("grant", e.tokenID, "MINTER", toAddress(e.stranger)),
-		e.change("revoke", e.tokenID, "MINTER", toAddress(e.stranger)),
+		e.mint(e.tokenID, `"1"`, addressParty(e.stranger)),
+		e.burn(e.tokenID, `"1"`, addressParty(e.stranger)),
+		e.change("grant", e.tokenID, "MINTER", addressParty(e.stranger)),
+		e.change("revoke", e.tokenID, "MINTER", addressParty(e.stranger)),
 		decide("approver-1", "approve", id, approval),
 		decide("approver-1", "reject", id, approval),
 		{method: "POST", path: "/v1/token-operations/" + id + "/cancel", body: `{}`},

@@ -21,6 +21,8 @@ func TestBadInput(t *testing.T) {
 		{"tls", (*edge).testTLS},
 		{"keys", (*edge).testKeys},
 		{"permissions", (*edge).testPermissions},
+		{"reading", (*edge).testReading},
+		{"filters", (*edge).testFilters},
 		{"routes", (*edge).testRoutes},
 		{"unknown ids", (*edge).testUnknownIDs},
 		{"pagination", (*edge).testPagination},
@@ -36,14 +38,18 @@ func TestBadInput(t *testing.T) {
 		{"states", (*edge).testStates},
 		{"roles", (*edge).testRoles},
 		{"supply", (*edge).testSupply},
+		{"funds", (*edge).testFunds},
+		{"paused", (*edge).testPaused},
 		{"denials", (*edge).testDenials},
 		{"pending", (*edge).testPending},
 		{"approvals", (*edge).testApprovals},
+		{"decisions at once", (*edge).testDecisionsAtOnce},
 		{"flipped bits", (*edge).testFlippedBits},
 		{"approver requests", (*edge).testApproverRequests},
 		{"approve and cancel", (*edge).testApproveAndCancel},
 		{"policies", (*edge).testPolicies},
 		{"policy signatures", (*edge).testPolicySignatures},
+		{"wallets an hour", (*edge).testWalletsAnHour},
 		{"no node", (*edge).testNoNode},
 		{"sealed", (*edge).testSealed}, // the last: nothing can be written afterwards
 	} {
@@ -87,7 +93,7 @@ func (e *edge) furnish(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.tokenAddr = string(*token.ContractAddress)
-	e.operation = e.made(t, e.mint(e.tokenID, `"1"`, toWallet(e.wallet)), http.StatusAccepted)
+	e.operation = e.made(t, e.mint(e.tokenID, `"1"`, walletParty(e.wallet)), http.StatusAccepted)
 }
 
 // tokenBody is a token's definition; members of the same name that more holds stand in its place.

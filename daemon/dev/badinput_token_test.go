@@ -47,7 +47,7 @@ func (e *edge) testTokens(t *testing.T) {
 
 // testStates: what is not deployed, what is deployed, what its template or supply policy lacks, what has ended.
 func (e *edge) testStates(t *testing.T) {
-	to := toAddress(e.stranger)
+	to := addressParty(e.stranger)
 	for _, c := range []struct {
 		name string
 		call call
@@ -100,24 +100,24 @@ func (e *edge) testStates(t *testing.T) {
 // testRoles: who performs must hold the role, whom it is taken from too, and one ADMIN stays.
 func (e *edge) testRoles(t *testing.T) {
 	by := func(c call) call {
-		c.body = strings.TrimSuffix(c.body, "}") + `,"performedBy":` + toWallet(e.otherWallet) + "}"
+		c.body = strings.TrimSuffix(c.body, "}") + `,"performedBy":` + walletParty(e.otherWallet) + "}"
 		return c
 	}
-	to := toAddress(e.stranger)
+	to := addressParty(e.stranger)
 	for _, c := range []struct {
 		name string
 		call call
 		want want
 	}{
 		{"mint without MINTER", by(e.mint(e.tokenID, `"1"`, to)), want{403, 1706, e.otherWallet}},
-		{"burn without BURNER", by(e.burn(e.tokenID, `"1"`, toWallet(e.otherWallet))), want{403, 1707, e.otherWallet}},
+		{"burn without BURNER", by(e.burn(e.tokenID, `"1"`, walletParty(e.otherWallet))), want{403, 1707, e.otherWallet}},
 		{"grant without ADMIN", by(e.change("grant", e.tokenID, "MINTER", to)), want{403, 1708, e.otherWallet}},
-		{"revoke without ADMIN", by(e.change("revoke", e.tokenID, "MINTER", toWallet(e.wallet))), want{403, 1708, e.otherWallet}},
+		{"revoke without ADMIN", by(e.change("revoke", e.tokenID, "MINTER", walletParty(e.wallet))), want{403, 1708, e.otherWallet}},
 		{"revoke from one who does not hold it", e.change("revoke", e.tokenID, "MINTER", to), want{409, 1708, e.stranger}},
 		{"revoke ADMIN from one who does not hold it", e.change("revoke", e.tokenID, "ADMIN", to), want{409, 1708, e.stranger}},
-		{"revoke the last ADMIN", e.change("revoke", e.tokenID, "ADMIN", toWallet(e.wallet)), want{422, 1200, ""}},
-		{"revoke the last ADMIN by its address", e.change("revoke", e.tokenID, "ADMIN", toAddress(e.walletAddr)), want{422, 1200, ""}},
-		{"burn above the balance", e.burn(e.tokenID, `"1"`, toWallet(e.wallet)), want{422, 1713, "1"}},
+		{"revoke the last ADMIN", e.change("revoke", e.tokenID, "ADMIN", walletParty(e.wallet)), want{422, 1200, ""}},
+		{"revoke the last ADMIN by its address", e.change("revoke", e.tokenID, "ADMIN", addressParty(e.walletAddr)), want{422, 1200, ""}},
+		{"burn above the balance", e.burn(e.tokenID, `"1"`, walletParty(e.wallet)), want{422, 1713, "1"}},
 		{"burn of a stranger's", e.burn(e.tokenID, `"1"`, to), want{422, 1713, e.stranger}},
 	} {
 		t.Run(c.name, func(t *testing.T) { e.refused(t, c.call, c.want) })
@@ -128,7 +128,7 @@ func (e *edge) testRoles(t *testing.T) {
 func (e *edge) testSupply(t *testing.T) {
 	e.member(t, "operator-2", "operator")
 	as := func(c call, who string) call { c.as = who; return c }
-	to := toAddress(e.stranger)
+	to := addressParty(e.stranger)
 	e.refused(t, e.mint(e.cappedID, `"1001"`, to), want{422, 1705, "1001"})
 	e.refused(t, e.mint(e.cappedID, fmt.Sprintf("%q", strings.Repeat("9", 77)), to), want{422, 1705, "1000"})
 
@@ -158,7 +158,7 @@ func (e *edge) testSupply(t *testing.T) {
 func (e *edge) testDenials(t *testing.T) {
 	const above = "1000000000000000000000001"
 	audits := e.total(t, "/v1/audit?action=operation.denied&limit=1")
-	p := e.refused(t, e.mint(e.tokenID, `"`+above+`"`, toAddress(e.stranger)), want{422, 1200, above})
+	p := e.refused(t, e.mint(e.tokenID, `"`+above+`"`, addressParty(e.stranger)), want{422, 1200, above})
 	for name, value := range map[string]string{"rule": "MAX_AMOUNT", "limit": "1000000000000000000000000", "requested": above} {
 		if fmt.Sprint(p.Details[name]) != value {
 			t.Errorf("details.%s is %v, want %s", name, p.Details[name], value)
@@ -183,7 +183,7 @@ func (e *edge) testPending(t *testing.T) {
 	for range 8 {
 		last.Go(func() {
 			for range 8 {
-				a, err := e.try(t.Context(), as(e.mint(e.tokenID, `"1"`, toAddress(e.stranger))))
+				a, err := e.try(t.Context(), as(e.mint(e.tokenID, `"1"`, addressParty(e.stranger))))
 				if err != nil || a.status != http.StatusAccepted {
 					t.Errorf("%d %s %v", a.status, a.body, err)
 				}
@@ -191,10 +191,10 @@ func (e *edge) testPending(t *testing.T) {
 		})
 	}
 	last.Wait()
-	refused := as(e.mint(e.tokenID, `"1"`, toAddress(e.stranger)))
+	refused := as(e.mint(e.tokenID, `"1"`, addressParty(e.stranger)))
 	e.refused(t, refused, want{429, 1604, "64"})
 	e.credential(t, "flood again", e.user(t, "flood"), "")
-	other := e.mint(e.tokenID, `"1"`, toAddress(e.stranger))
+	other := e.mint(e.tokenID, `"1"`, addressParty(e.stranger))
 	other.as = "flood again"
 	e.withdraw(t, e.made(t, other, http.StatusAccepted)) // another key has its own
 	var page struct {
@@ -205,20 +205,4 @@ func (e *edge) testPending(t *testing.T) {
 	e.accepted(t, call{method: "GET", path: "/v1/token-operations?requestedBy=flood&status=PENDING_AUTHORIZATION&limit=1"}, http.StatusOK, &page)
 	e.withdraw(t, page.Data[0].OperationID)
 	e.withdraw(t, e.made(t, refused, http.StatusAccepted)) // one less waits, and the key was not burnt
-}
-
-// testNoNode: while no node answers, a read of the chain is 1500.
-func (e *edge) testNoNode(t *testing.T) {
-	control := *e.appliance
-	control.t, control.rpc = t, strings.TrimSuffix(e.rpc, "/")+"/control"
-	before := e.totals(t)
-	control.rpcCall("devnet_stall", `[true]`)
-	read := e.send(t, call{method: "GET", path: "/v1/tokens/" + e.tokenID})
-	mint := e.send(t, e.mint(e.tokenID, `"1"`, toAddress(e.stranger)))
-	control.rpcCall("devnet_stall", `[false]`)
-	read.problem(t, want{503, 1500, ""})
-	mint.problem(t, want{503, 1500, ""})
-	if after := e.totals(t); after != before {
-		t.Errorf("%s became %s", before, after)
-	}
 }

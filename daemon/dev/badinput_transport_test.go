@@ -22,8 +22,8 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/pki"
 )
 
-// certificate is a client certificate that root signed, valid until then.
-func certificate(t *testing.T, root tls.Certificate, until time.Time) tls.Certificate {
+// certificate is one that root signed, for a use, valid until then.
+func certificate(t *testing.T, root tls.Certificate, use x509.ExtKeyUsage, until time.Time) tls.Certificate {
 	t.Helper()
 	issuer, err := x509.ParseCertificate(root.Certificate[0])
 	if err != nil {
@@ -35,7 +35,7 @@ func certificate(t *testing.T, root tls.Certificate, until time.Time) tls.Certif
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "late"}, NotBefore: until.Add(-48 * time.Hour), NotAfter: until,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{use}, BasicConstraintsValid: true,
 	}, issuer, key.Public(), root.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
@@ -76,11 +76,12 @@ func (e *edge) testTLS(t *testing.T) {
 		alert string // empty: the connection is good
 	}{
 		{"ours", []tls.Certificate{pair("tls/client")}, tls.VersionTLS13, ""},
-		{"fresh", []tls.Certificate{certificate(t, root, time.Now().Add(time.Hour))}, tls.VersionTLS13, ""},
+		{"ours, post-quantum", []tls.Certificate{pair("tls/pq/client")}, tls.VersionTLS13, ""},
+		{"fresh", []tls.Certificate{certificate(t, root, x509.ExtKeyUsageClientAuth, time.Now().Add(time.Hour))}, tls.VersionTLS13, ""},
 		{"none", nil, tls.VersionTLS13, "certificate required"},
 		{"foreign", []tls.Certificate{stranger}, tls.VersionTLS13, "unknown certificate authority"},
-		{"expired", []tls.Certificate{certificate(t, root, time.Now().Add(-time.Hour))}, tls.VersionTLS13, "expired certificate"},
-		{"a server's", []tls.Certificate{pair("pki/api-ecdsa")}, tls.VersionTLS13, "certificate"},
+		{"expired", []tls.Certificate{certificate(t, root, x509.ExtKeyUsageClientAuth, time.Now().Add(-time.Hour))}, tls.VersionTLS13, "expired certificate"},
+		{"of a server only", []tls.Certificate{certificate(t, root, x509.ExtKeyUsageServerAuth, time.Now().Add(time.Hour))}, tls.VersionTLS13, "certificate"},
 		{"TLS 1.2", []tls.Certificate{pair("tls/client")}, tls.VersionTLS12, "protocol version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -206,6 +207,36 @@ func (e *edge) testPermissions(t *testing.T) {
 		for _, who := range r.not {
 			t.Run(who+" "+r.permission, func(t *testing.T) {
 				e.refused(t, call{method: r.method, path: r.path, as: who, key: draw()}, want{403, 1001, r.permission})
+			})
+		}
+	}
+}
+
+// testReading: a key that may read one kind of resource reads no other.
+func (e *edge) testReading(t *testing.T) {
+	user := e.user(t, "viewer")
+	for _, held := range []string{"wallets:read", "policies:read"} {
+		e.credential(t, held, user, fmt.Sprintf(`,"permissions":[%q]`, held))
+	}
+	token := "/v1/tokens/" + e.tokenID
+	for _, r := range []struct{ path, permission string }{
+		{"/v1/token-templates", "tokens:read"}, {"/v1/token-templates/tpl_qrc20_v1", "tokens:read"}, {"/v1/tokens", "tokens:read"},
+		{token, "tokens:read"}, {token + "/deployment", "tokens:read"}, {token + "/roles", "tokens:read"}, {token + "/balances/" + e.stranger, "tokens:read"},
+		{"/v1/token-operations", "tokens:read"}, {"/v1/token-operations/" + e.operation, "tokens:read"},
+		{"/v1/vault/accounts", "vaults:read"}, {"/v1/vault/accounts/" + e.vault, "vaults:read"}, {"/v1/vault/accounts/" + e.vault + "/wallets", "wallets:read"},
+		{"/v1/wallets/" + e.wallet, "wallets:read"}, {"/v1/wallets/" + e.wallet + "/balance", "wallets:read"},
+		{"/v1/policies", "policies:read"}, {"/v1/policies/" + e.policyID, "policies:read"}, {"/v1/charter", "charter:read"}, {"/v1/seal", "seal:read"},
+		{"/v1/ledger", "audit:read"}, {"/v1/users", "users:read"}, {"/v1/users/" + user, "users:read"}, {"/v1/credentials", "credentials:read"},
+		{"/v1/audit", "audit:read"}, {"/v1/audit/verify", "audit:read"},
+	} {
+		for _, held := range []string{"wallets:read", "policies:read"} {
+			t.Run(held+" at "+r.path, func(t *testing.T) {
+				c := call{method: "GET", path: r.path, as: held}
+				if held == r.permission {
+					e.accepted(t, c, http.StatusOK, nil)
+					return
+				}
+				e.refused(t, c, want{403, 1001, r.permission})
 			})
 		}
 	}

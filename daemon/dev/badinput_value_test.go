@@ -50,11 +50,11 @@ func (e *edge) testAmounts(t *testing.T) {
 		code int
 	}{
 		{"mint", func(a string) call {
-			c := e.mint(e.tokenID, a, toAddress(e.stranger))
+			c := e.mint(e.tokenID, a, addressParty(e.stranger))
 			c.key = key
 			return c
 		}, 1713},
-		{"burn", func(a string) call { return e.burn(e.tokenID, a, toWallet(e.wallet)) }, 1713},
+		{"burn", func(a string) call { return e.burn(e.tokenID, a, walletParty(e.wallet)) }, 1713},
 		{"max supply", func(a string) call {
 			return call{method: "POST", path: "/v1/tokens", body: e.tokenBody(`"mintable":true,"burnable":true,"maxSupply":` + a)}
 		}, 1713},
@@ -145,7 +145,7 @@ func (e *edge) testAddresses(t *testing.T) {
 // testOrder: of two things that are wrong, the one that spec/api.md checks first is answered.
 func (e *edge) testOrder(t *testing.T) {
 	unknown := "token_01JS0Z4M9GQ3V1T7T2B5C8D0EF"
-	mint := func(token, amount string) call { return e.mint(token, amount, toAddress(e.stranger)) }
+	mint := func(token, amount string) call { return e.mint(token, amount, addressParty(e.stranger)) }
 	as := func(c call, who string) call { c.as = who; return c }
 	keyless := func(c call) call { c.key = ""; return c }
 	broken := call{method: "POST", path: "/v1/tokens/" + e.tokenID + "/mint", body: `{`}
@@ -161,11 +161,11 @@ func (e *edge) testOrder(t *testing.T) {
 		{"the token before its values", mint(unknown, `"0"`), want{404, 1112, unknown}},
 		{"the token before a number for an amount", mint(unknown, `1`), want{404, 1112, unknown}},
 		{"state before values", mint(e.draftID, `"-1"`), want{409, 1703, e.draftID}},
-		{"state before the recipient", e.mint(e.draftID, `"1"`, toAddress("0x00")), want{409, 1703, e.draftID}},
+		{"state before the recipient", e.mint(e.draftID, `"1"`, addressParty("0x00")), want{409, 1703, e.draftID}},
 		{"template before values", mint(e.fixedID, `"0"`), want{422, 1704, ""}},
-		{"template before the subject", e.change("grant", e.tokenID, "FREEZER", toAddress("0x00")), want{422, 1704, "FREEZER"}},
-		{"state before the template", e.change("grant", e.draftID, "FREEZER", toAddress(e.stranger)), want{409, 1703, e.draftID}},
-		{"values before the chain", e.burn(e.tokenID, `"0"`, toWallet(e.otherWallet)), want{400, 1713, "0"}},
+		{"template before the subject", e.change("grant", e.tokenID, "FREEZER", addressParty("0x00")), want{422, 1704, "FREEZER"}},
+		{"state before the template", e.change("grant", e.draftID, "FREEZER", addressParty(e.stranger)), want{409, 1703, e.draftID}},
+		{"values before the chain", e.burn(e.tokenID, `"0"`, walletParty(e.otherWallet)), want{400, 1713, "0"}},
 		{"the chain before policy", mint(e.cappedID, `"9000000000000000000000000"`), want{422, 1705, "9000000000000000000000000"}},
 		{"the idempotency key before the token", keyless(mint(unknown, `"1"`)), want{400, 1101, "Idempotency-Key"}},
 	} {
