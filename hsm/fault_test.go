@@ -2,93 +2,20 @@ package hsm_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/miekg/pkcs11"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/hsm"
 )
-
-// Each return code that a token is known to give, once, and what follows.
-func TestReturnCodes(t *testing.T) {
-	tok, _ := open(t, throughShim)
-	ctx := t.Context()
-	_, err := tok.GenerateEd25519(ctx, "ed", "ed-codes")
-	require.NoError(t, err)
-	require.NoError(t, tok.GenerateAESWrappingKey(ctx, "wrapping", "aes-codes"))
-	_, err = tok.CreateSeedKey(ctx, "wlt-codes", hsm.MLDSA65, "aes-codes")
-	require.NoError(t, err)
-	for _, c := range []struct {
-		name, tell string
-		class      hsm.Class // 0: the call succeeds all the same
-	}{
-		{"session gone", "C_Sign 0xB3", 0},
-		{"session closed", "C_Sign 0xB0", 0},
-		{"stale handle, SoftHSM2", "C_GetAttributeValue 0x82", 0},
-		{"stale handle, opencryptoki", "C_Sign 0x60", 0},
-		{"a passing general error", "C_Sign 0x05", hsm.ClassModule},
-		{"refused input", "C_Sign 0x21", hsm.ClassInput},
-		{"left active", "C_Sign 0x90", hsm.ClassInput},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			tell(t, c.tell)
-			_, err := tok.SignEd25519(ctx, "ed-codes", []byte("m"))
-			if c.class == 0 {
-				require.NoError(t, err)
-			} else {
-				var e *hsm.Error
-				require.ErrorAs(t, err, &e)
-				require.Equal(t, c.class, e.Class)
-			}
-			_, err = tok.SignEd25519(ctx, "ed-codes", []byte("m"))
-			require.NoError(t, err, "no session with an open operation was pooled")
-		})
-	}
-	for _, code := range []string{"0x05", "0x40"} {
-		t.Run("tampered "+code, func(t *testing.T) {
-			tell(t, "C_Decrypt "+code)
-			_, err := tok.SignSeed(ctx, "wlt-codes", [32]byte{})
-			require.ErrorIs(t, err, hsm.ErrNotAuthentic)
-			_, err = tok.SignSeed(ctx, "wlt-codes", [32]byte{})
-			require.NoError(t, err)
-		})
-	}
-	select {
-	case <-tok.Broken():
-		t.Fatal("one fault of each kind must not break the token")
-	default:
-	}
-}
-
-func TestCodesThatNeedANewProcess(t *testing.T) {
-	for name, c := range map[string]struct {
-		tell  string
-		calls int
-	}{
-		"login gone":            {"C_Sign 0x101", 1},
-		"device error":          {"C_Sign 0x30", 1},
-		"device removed":        {"C_Sign 0x32", 1},
-		"not initialized":       {"C_Sign 0x190", 1},
-		"general error, repeat": {"C_Sign 0x05 keep", 3},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tok, _ := open(t, throughShim)
-			_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-process")
-			require.NoError(t, err)
-			tell(t, c.tell)
-			for range c.calls {
-				_, err = tok.SignEd25519(t.Context(), "ed-process", []byte("m"))
-				require.Error(t, err)
-			}
-			<-tok.Broken()
-			_, err = tok.SignEd25519(t.Context(), "ed-process", []byte("m"))
-			require.ErrorIs(t, err, hsm.ErrBroken)
-		})
-	}
-}
 
 func TestATokenThatLiesAboutAttributesIsRefused(t *testing.T) {
 	tok, _ := open(t, throughShim)
@@ -101,14 +28,54 @@ func TestATokenThatLiesAboutAttributesIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, hsm.ErrNotFound, "a refused key does not stay")
 }
 
-func TestStuckCall(t *testing.T) {
-	tok, _ := open(t, func(c *hsm.Config) {
-		c.Module, c.Sessions, c.MaxStuck = shim, 1, 2
-		c.CallTimeout, c.Wait = 300*time.Millisecond, time.Minute
+// A call that hangs, as for 30 s: its caller is told, the pool of one grows a new
+// session, others go on, and when it comes back after all the token is whole.
+func TestACallThatHangs(t *testing.T) {
+	tok, reg := open(t, func(c *hsm.Config) {
+		c.Module, c.Sessions, c.MaxStuck = shim, 1, 3
+		c.CallTimeout, c.Wait = time.Second, time.Minute
 	})
 	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-stuck")
 	require.NoError(t, err)
+	tell(t, "C_Sign hang")
+	for stuck := 1.0; stuck <= 2; stuck++ {
+		_, err := tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
+		require.ErrorIs(t, err, hsm.ErrStuck)
+		require.Equal(t, stuck, gauge(t, reg, "mintwarden_hsm_stuck_calls_count"))
+		_, err = tok.Object(t.Context(), "none") // nobody waits for the stuck one
+		require.ErrorIs(t, err, hsm.ErrNotFound)
+		require.Equal(t, stuck+2, gauge(t, reg, "mintwarden_hsm_sessions_count"), "one new, the stuck ones, the login's")
+	}
+	require.False(t, broken(tok))
+	require.NoError(t, os.Remove(control))
+	require.Eventually(t, func() bool { return gauge(t, reg, "mintwarden_hsm_stuck_calls_count") == 0 }, time.Minute, time.Millisecond)
+	_, err = tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
+	require.NoError(t, err)
+	require.False(t, broken(tok))
+}
 
+func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// So many stuck calls ask for a new process; closing does not wait for them, and
+// leaves the module that they are in alone.
+func TestTooManyStuckCalls(t *testing.T) {
+	tok, _ := open(t, func(c *hsm.Config) {
+		c.Module, c.Sessions, c.MaxStuck = shim, 1, 2
+		c.CallTimeout, c.Wait = time.Second, time.Minute
+	})
+	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-stuck")
+	require.NoError(t, err)
 	tell(t, "C_Sign hang")
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error)
@@ -118,16 +85,235 @@ func TestStuckCall(t *testing.T) {
 	}()
 	cancel()
 	require.ErrorIs(t, <-left, context.Canceled, "a caller can leave a call that hangs")
-
-	// The pool of one grows a new session once the first counts as stuck.
-	_, err = tok.Ed25519Public(t.Context(), "ed-other")
-	require.ErrorIs(t, err, hsm.ErrNotFound)
-	for range 3 { // the first of them may be the one whose caller left
+	for range 2 { // the first of them may be the one whose caller left
 		_, err = tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
 		require.Error(t, err)
 	}
 	<-tok.Broken()
+	_, err = tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
+	require.ErrorIs(t, err, hsm.ErrBroken)
+	require.ErrorIs(t, tok.Close(), hsm.ErrStuck)
+}
+
+// Making objects waits behind a stuck call that makes one, and only that does.
+func TestTheLockOfAStuckChange(t *testing.T) {
+	tok, _ := open(t, func(c *hsm.Config) { c.Module, c.CallTimeout, c.MaxStuck = shim, time.Second, 10 })
+	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-lock")
+	require.NoError(t, err)
+	tell(t, "C_CreateObject hang")
+	require.ErrorIs(t, tok.PutObject(t.Context(), "stuck", []byte("value")), hsm.ErrStuck)
+	_, err = tok.SignEd25519(t.Context(), "ed-lock", []byte("m"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, tok.PutObject(ctx, "other", []byte("value")), context.DeadlineExceeded)
 	require.NoError(t, os.Remove(control))
+	require.NoError(t, tok.PutObject(t.Context(), "stuck", []byte("value")), "what was stuck did happen, and is found")
+}
+
+// A module that hangs while it is opened holds nobody: the caller leaves, and a
+// login that comes too late is undone.
+func TestOpeningThatHangs(t *testing.T) {
+	for _, call := range []string{"C_Initialize", "C_GetSlotList", "C_OpenSession", "C_Login"} {
+		t.Run(call, func(t *testing.T) {
+			cfg := token.Config()
+			cfg.Module, cfg.CallTimeout = shim, 50*time.Millisecond
+			require.NoError(t, os.RemoveAll(logins))
+			tell(t, call+" hang")
+			_, err := hsm.Open(t.Context(), cfg, []byte(userPIN), quiet, nil)
+			require.ErrorIs(t, err, hsm.ErrStuck)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err = hsm.Open(ctx, cfg, []byte(userPIN), quiet, nil)
+			require.ErrorIs(t, err, context.Canceled)
+			require.NoError(t, os.Remove(control))
+			require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return string(b) == "LF" }, time.Minute, time.Millisecond)
+			tok, _ := open(t, nil)
+			require.NoError(t, tok.Close())
+		})
+	}
+}
+
+// Sessions that are gone, every one of them: new ones are opened.
+func TestIdleSessionsThatAreGone(t *testing.T) {
+	tok, reg := open(t, throughShim)
+	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-idle")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	tell(t, "C_Sign hang")
+	for range 4 {
+		wg.Go(func() {
+			if _, err := tok.SignEd25519(t.Context(), "ed-idle", []byte("m")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return gauge(t, reg, "mintwarden_hsm_sessions_count") == 5 }, time.Minute, time.Millisecond)
+	require.NoError(t, os.Remove(control))
+	wg.Wait()
+	tell(t, "C_SignInit 0xB3")
+	_, err = tok.SignEd25519(t.Context(), "ed-idle", []byte("m"))
+	require.NoError(t, err)
+	require.Equal(t, 2.0, gauge(t, reg, "mintwarden_hsm_sessions_count"), "the new one and the login's")
+}
+
+// A login that is gone is noticed at whatever comes next, also where the token
+// just says that there is no such object.
+func TestLostLogin(t *testing.T) {
+	for name, c := range map[string]struct {
+		tell string
+		use  func(context.Context, *hsm.Token) error
+	}{
+		"sign":                  {"C_SignInit logout", signed},
+		"sign, before the look": {"C_GetAttributeValue logout", signed},
+		"sessions closed":       {"C_SignInit closeall", signed},
+		"read":                  {"C_FindObjectsInit logout", func(ctx context.Context, tok *hsm.Token) error { _, err := tok.Object(ctx, "object-login"); return err }},
+		"read nothing":          {"C_FindObjectsInit logout", func(ctx context.Context, tok *hsm.Token) error { _, err := tok.Object(ctx, "nothing"); return err }},
+		"make": {"C_FindObjectsInit logout", func(ctx context.Context, tok *hsm.Token) error {
+			_, err := tok.GenerateEd25519(ctx, "ed", "ed-new")
+			return err
+		}},
+		"unwrap": {"C_DecryptInit logout", func(ctx context.Context, tok *hsm.Token) error {
+			_, err := tok.SignSeed(ctx, "wlt-login", [32]byte{})
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tok, _ := open(t, throughShim)
+			_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-login")
+			require.NoError(t, err)
+			require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), "aes", "aes-login"))
+			_, err = tok.CreateSeedKey(t.Context(), "wlt-login", hsm.Dilithium3, "aes-login")
+			require.NoError(t, err)
+			require.NoError(t, tok.PutObject(t.Context(), "object-login", []byte("value")))
+			tell(t, c.tell)
+			err = c.use(t.Context(), tok)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, hsm.ErrNotFound)
+			require.True(t, broken(tok), "%v", err)
+		})
+	}
+}
+
+func signed(ctx context.Context, tok *hsm.Token) error {
+	_, err := tok.SignEd25519(ctx, "ed-login", []byte("m"))
+	return err
+}
+
+// After a reconnect a number that was kept may name another key. Noticed when
+// its id is read back it costs nothing; noticed later, no signature leaves and
+// the next attempt finds the right key.
+func TestANumberThatNamesAnotherKey(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	ctx := t.Context()
+	public := map[string]ed25519.PublicKey{}
+	for _, id := range []string{"ed-a", "ed-b", "ed-c"} {
+		p, err := tok.GenerateEd25519(ctx, "ed", id)
+		require.NoError(t, err)
+		public[id] = p
+	}
+	for _, id := range []string{"aes-a", "aes-b"} {
+		require.NoError(t, tok.GenerateAESWrappingKey(ctx, "aes", id))
+	}
+	_, err := tok.CreateSeedKey(ctx, "wlt-shuffled", hsm.Dilithium3, "aes-a")
+	require.NoError(t, err)
+	wrong := 0
+	for n := range 12 { // by how many places every number moves
+		for _, call := range []string{"C_GetAttributeValue", "C_SignInit"} {
+			tell(t, fmt.Sprint(call, " shuffle ", n))
+			sig, err := tok.SignEd25519(ctx, "ed-a", []byte("m"))
+			require.NoFileExists(t, control)
+			if err != nil {
+				require.Equal(t, "C_SignInit", call)
+				require.Nil(t, sig)
+				wrong++
+				sig, err = tok.SignEd25519(ctx, "ed-a", []byte("m"))
+				require.NoError(t, err)
+			}
+			require.True(t, ed25519.Verify(public["ed-a"], []byte("m"), sig))
+		}
+		for _, call := range []string{"C_GetAttributeValue", "C_DecryptInit"} {
+			tell(t, fmt.Sprint(call, " shuffle ", n))
+			_, err := tok.SignSeed(ctx, "wlt-shuffled", [32]byte{1})
+			if err != nil {
+				require.Equal(t, "C_DecryptInit", call)
+				wrong++
+				_, err = tok.SignSeed(ctx, "wlt-shuffled", [32]byte{1})
+				require.NoError(t, err)
+			}
+		}
+	}
+	require.NotZero(t, wrong)
+	require.False(t, broken(tok))
+}
+
+// The device goes in the middle, and comes back: only a new start of the module
+// helps, and one without the device says that there is no token.
+func TestDeviceGoneAndBack(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	pub, err := tok.GenerateEd25519(t.Context(), "ed", "ed-gone")
+	require.NoError(t, err)
+	tell(t, "* gone")
+	_, err = tok.SignEd25519(t.Context(), "ed-gone", []byte("m"))
+	require.Error(t, err)
+	require.True(t, broken(tok))
+	_ = tok.Close()
+	cfg := token.Config()
+	cfg.Module = shim
+	_, err = hsm.Open(t.Context(), cfg, []byte(userPIN), quiet, nil)
+	var none *hsm.TokenError
+	require.ErrorAs(t, err, &none)
+	require.Zero(t, none.Slots)
+	require.NoError(t, os.Remove(control))
+	tok, _ = open(t, throughShim)
+	again, err := tok.Ed25519Public(t.Context(), "ed-gone")
+	require.NoError(t, err)
+	require.Equal(t, pub, again)
+	require.NoError(t, tok.Canary(t.Context(), "ed-gone"))
+}
+
+// A crash between a pair's two halves leaves a public one; the id is usable all
+// the same. A private half alone is nothing to touch.
+func TestHalfAPair(t *testing.T) {
+	tok, _ := open(t, nil)
+	halfPair(t, pkcs11.CKO_PUBLIC_KEY, "ed-half")
+	pub, err := tok.GenerateEd25519(t.Context(), "ed", "ed-half")
+	require.NoError(t, err)
+	sig, err := tok.SignEd25519(t.Context(), "ed-half", []byte("m"))
+	require.NoError(t, err)
+	require.True(t, ed25519.Verify(pub, []byte("m"), sig))
+
+	halfPair(t, pkcs11.CKO_PRIVATE_KEY, "ed-private")
+	_, err = tok.GenerateEd25519(t.Context(), "ed", "ed-private")
+	require.ErrorIs(t, err, hsm.ErrMismatch)
+}
+
+// halfPair makes a pair of which one half is no token object, with a session
+// beside the token's own.
+func halfPair(t *testing.T, keep uint, id string) {
+	t.Helper()
+	p := pkcs11.New(token.ModulePath)
+	slots, err := p.GetSlotList(true)
+	require.NoError(t, err)
+	for _, slot := range slots {
+		info, err := p.GetTokenInfo(slot)
+		require.NoError(t, err)
+		if info.Label != token.Label {
+			continue
+		}
+		s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+		require.NoError(t, err)
+		half := func(class uint, more ...*pkcs11.Attribute) []*pkcs11.Attribute {
+			return append([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, 0x40),
+				pkcs11.NewAttribute(pkcs11.CKA_TOKEN, class == keep), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}, more...)
+		}
+		_, _, err = p.GenerateKeyPair(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(0x1055, nil)},
+			half(pkcs11.CKO_PUBLIC_KEY, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, []byte{0x06, 0x03, 0x2b, 0x65, 0x70})),
+			half(pkcs11.CKO_PRIVATE_KEY, pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true), pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
+				pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true), pkcs11.NewAttribute(pkcs11.CKA_SIGN, true)))
+		require.NoError(t, err)
+		require.NoError(t, p.CloseSession(s))
+	}
 }
 
 func TestWaitingIsBounded(t *testing.T) {

@@ -62,7 +62,7 @@ func open(t *testing.T, change func(*hsm.Config)) (*hsm.Token, *prometheus.Regis
 		change(&cfg)
 	}
 	reg := prometheus.NewRegistry()
-	tok, err := hsm.Open(t.Context(), cfg, []byte(userPIN), slog.New(slog.DiscardHandler), reg)
+	tok, err := hsm.Open(t.Context(), cfg, []byte(userPIN), quiet, reg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = os.Remove(control)
@@ -71,6 +71,17 @@ func open(t *testing.T, change func(*hsm.Config)) (*hsm.Token, *prometheus.Regis
 	})
 	return tok, reg
 }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return b
+}
+
+func isWrongPIN(err error) bool { return errors.Is(err, hsm.ErrWrongPIN) }
 
 func throughShim(c *hsm.Config) { c.Module = shim }
 
@@ -81,9 +92,13 @@ func tell(t *testing.T, what string) {
 }
 
 func TestOpenWipesThePINAndTriesItOnce(t *testing.T) {
+	require.NoError(t, os.RemoveAll(logins))
+	cfg := token.Config()
+	cfg.Module = shim
 	pin := []byte("wrong-pin")
-	_, err := hsm.Open(t.Context(), token.Config(), pin, slog.New(slog.DiscardHandler), nil)
+	_, err := hsm.Open(t.Context(), cfg, pin, quiet, nil)
 	require.ErrorIs(t, err, hsm.ErrWrongPIN)
+	require.Equal(t, "LF", string(read(t, logins)))
 	var e *hsm.Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, hsm.ClassOperator, e.Class)
@@ -101,7 +116,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := token.Config()
 			change(&cfg)
-			_, err := hsm.Open(t.Context(), cfg, []byte(userPIN), slog.New(slog.DiscardHandler), nil)
+			_, err := hsm.Open(t.Context(), cfg, []byte(userPIN), quiet, nil)
 			require.Error(t, err)
 		})
 	}

@@ -265,7 +265,7 @@ func (t *Token) withKey(s *session, id string, find func(*session, string) (*key
 	k := t.cached(id)
 	var err error
 	if k != nil {
-		if err = t.names(s, k.handle, id); errors.Is(err, errOtherKey) {
+		if err = t.names(s, k, id); errors.Is(err, errOtherKey) {
 			t.forget(id)
 			k, err = nil, nil
 		}
@@ -284,12 +284,22 @@ func (t *Token) withKey(s *session, id string, find func(*session, string) (*key
 
 var errOtherKey = errors.New("handle names another key")
 
-func (t *Token) names(s *session, h pkcs11.ObjectHandle, id string) error {
-	got, err := t.p.GetAttributeValue(s.h, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ID, nil)})
+// names is nil if the handle of k still names the private or secret key id; a
+// public half has the same id.
+func (t *Token) names(s *session, k *key, id string) error {
+	got, err := t.p.GetAttributeValue(s.h, k.handle, []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_CLASS, nil), pkcs11.NewAttribute(pkcs11.CKA_ID, nil)})
+	if errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_TYPE_INVALID)) {
+		return errOtherKey // what has no id is no key: a data object
+	}
 	if err != nil {
 		return wrap("C_GetAttributeValue", err)
 	}
-	if string(got[0].Value) != id {
+	class := uint(pkcs11.CKO_PRIVATE_KEY)
+	if k.public == nil {
+		class = pkcs11.CKO_SECRET_KEY
+	}
+	if !bytes.Equal(got[0].Value, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class).Value) || string(got[1].Value) != id {
 		return errOtherKey
 	}
 	return nil

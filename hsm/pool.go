@@ -110,11 +110,12 @@ func (t *Token) acquire(ctx context.Context) error {
 }
 
 // run gives f a session and decides the session's fate by what f returned. When
-// the session is gone, or a handle was stale, f runs once more in a new one:
+// the session is gone, or a handle was stale, f runs again in a new one, once each:
 // the call was refused whole, and the old session may have an open operation.
 // Where one session is gone the idle ones are likely gone with it.
 func (t *Token) run(f func(*session) error, again func(error) bool) error {
-	for retried := false; ; retried = true {
+	tried := map[Class]bool{}
+	for {
 		s, err := t.take()
 		if err != nil {
 			t.judge(err)
@@ -132,9 +133,11 @@ func (t *Token) run(f func(*session) error, again func(error) bool) error {
 		if c == ClassSession {
 			t.dropIdle()
 		}
-		if c != ClassSession && c != ClassHandle && !again(err) || retried {
+		// A lost session often shows a stale handle next: once for each.
+		if tried[c] || c != ClassSession && c != ClassHandle && !again(err) {
 			return err
 		}
+		tried[c] = true
 	}
 }
 
@@ -234,11 +237,12 @@ func (t *Token) strand(j *job, call string) {
 
 // judge looks at what a call returned for the token as a whole.
 func (t *Token) judge(err error) {
+	if isClean(err) {
+		t.faults.Store(0)
+		return
+	}
 	var e *Error
 	if !errors.As(err, &e) {
-		if err == nil {
-			t.faults.Store(0)
-		}
 		return
 	}
 	switch e.Class {

@@ -129,10 +129,18 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 	}
 	own := memguard.NewBuffer(len(pin))
 	own.Copy(pin)
-	opened := make(chan error, 1)
+	opened, left := make(chan error), make(chan struct{})
+	defer close(left)
 	go func() {
 		defer own.Destroy()
-		opened <- t.load(own.Bytes())
+		err := t.load(own.Bytes())
+		select {
+		case opened <- err:
+		case <-left: // too late: nobody may find a login that nobody holds
+			if err == nil {
+				_ = t.Close()
+			}
+		}
 	}()
 	limit := time.NewTimer(cfg.CallTimeout)
 	defer limit.Stop()

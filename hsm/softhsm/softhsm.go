@@ -76,6 +76,11 @@ func Create(ctx context.Context, dir, label string, soPIN, userPIN []byte) (*Tok
 	if err := os.MkdirAll(tokens, 0o700); err != nil {
 		return nil, err
 	}
+	// Written each time: the directory may have been moved since.
+	conf := fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", tokens)
+	if err := os.WriteFile(t.ConfPath, []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
 	// Written last and by rename: its presence means that the token is whole.
 	done := filepath.Join(dir, "label")
 	switch had, err := os.ReadFile(done); {
@@ -87,10 +92,6 @@ func Create(ctx context.Context, dir, label string, soPIN, userPIN []byte) (*Tok
 		return nil, err
 	}
 	if err := empty(tokens); err != nil { // of an attempt that did not end
-		return nil, err
-	}
-	conf := fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", tokens)
-	if err := os.WriteFile(t.ConfPath, []byte(conf), 0o600); err != nil {
 		return nil, err
 	}
 	if err := t.make(ctx, soPIN, userPIN); err != nil {

@@ -12,7 +12,8 @@
 //
 // "* gone" makes the device vanish: every call fails with 0x30 from then on, in
 // this initialization of the module for ever; after another C_Initialize there
-// are no slots while the file stands. C_Login appends a byte to SHIM_LOGINS.
+// are no slots while the file stands. Each C_Login appends an L to SHIM_LOGINS,
+// each C_Finalize that is done an F.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -69,7 +70,7 @@ static int told(const char *name, ul session, ul *rv) {
 		fclose(f);
 	}
 	if (!strcmp(call, "*") && !strcmp(what, "gone")) {
-		if (strcmp(name, "C_Initialize") && strcmp(name, "C_GetSlotList")) dead = 1;
+		if (strcmp(name, "C_Initialize") && strcmp(name, "C_Finalize") && strcmp(name, "C_GetSlotList")) dead = 1;
 	} else if (strcmp(call, name)) call[0] = 0;
 	if (dead) { *rv = 0x30; return ANSWER; }
 	if (!call[0] || call[0] == '*') return FORWARD;
@@ -114,16 +115,26 @@ PLAIN(C_Sign, 43)
 PLAIN(C_GenerateRandom, 64)
 
 static ul my_C_Initialize(ARGS) {
-	HEAD("C_Initialize")
 	dead = 0;
+	HEAD("C_Initialize")
 	count = 0;
 	return CALL(0);
+}
+
+static void note(const char *what) {
+	const char *path = getenv("SHIM_LOGINS");
+	int fd = path ? open(path, O_CREAT | O_WRONLY | O_APPEND, 0600) : -1;
+	if (fd < 0) return;
+	if (write(fd, what, 1) != 1) abort();
+	close(fd);
 }
 
 static ul my_C_Finalize(ARGS) {
 	dead = 0;
 	HEAD("C_Finalize")
-	return CALL(1);
+	rv = CALL(1);
+	note("F");
+	return rv;
 }
 
 static ul my_C_GetSlotList(ARGS) {
@@ -146,12 +157,7 @@ static ul my_C_OpenSession(ARGS) {
 }
 
 static ul my_C_Login(ARGS) {
-	const char *path = getenv("SHIM_LOGINS");
-	int fd = path ? open(path, O_CREAT | O_WRONLY | O_APPEND, 0600) : -1;
-	if (fd >= 0) {
-		if (write(fd, ".", 1) != 1) abort();
-		close(fd);
-	}
+	note("L");
 	HEAD("C_Login")
 	return CALL(18);
 }
