@@ -3,7 +3,8 @@
 //
 //	mintwarden-seal --config /etc/mintwarden/seal.toml
 //
-// It logs JSON lines to standard error. It starts itself once more as
+// It logs JSON lines to standard error, from the level that [log] level of its
+// configuration names. It starts itself once more as
 // “mintwarden-seal worker”, which is of no use to anybody else.
 package main
 
@@ -23,8 +24,9 @@ import (
 var version = "unknown"
 
 func main() {
+	level := new(slog.LevelVar) // info, until the configuration is read
 	if len(os.Args) == 2 && os.Args[1] == "worker" {
-		os.Exit(sealed.RunWorker(version, logger("worker")))
+		os.Exit(sealed.RunWorker(version, logger("worker", level), level))
 	}
 	config := flag.String("config", "/etc/mintwarden/seal.toml", "configuration `file`")
 	show := flag.Bool("version", false, "print the version and exit")
@@ -39,13 +41,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	log := logger("keeper")
-	if err := sealed.RunKeeper(ctx, *config, log); err != nil {
+	log := logger("keeper", level)
+	if err := sealed.RunKeeper(ctx, *config, log, level); err != nil {
 		log.Error("keeper ends", "error", err)
 		os.Exit(1)
 	}
 }
 
-func logger(process string) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("process", process)
+func logger(process string, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", process)
 }

@@ -92,7 +92,7 @@ func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answ
 // ours to write, the clock is not in doubt.
 func (r *room) begin(ctx context.Context) (*round, error) {
 	if r.token == nil {
-		return nil, r.sealedError()
+		return nil, r.tokenError()
 	}
 	if err := r.root(); err != nil {
 		return nil, err
@@ -139,7 +139,11 @@ func (r *room) root() error {
 	return nil
 }
 
-func (r *room) sealedError() error {
+// tokenError says why there is no token.
+func (r *room) tokenError() error {
+	if r.tokenFault != nil {
+		return seal.Errorf(seal.KindHSM, "the token %q cannot be used; it is tried again: %v", r.tokenLabel, r.tokenFault)
+	}
 	why := r.sealedWhy
 	if why == "" {
 		why = "no PIN"

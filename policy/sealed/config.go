@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -29,6 +31,7 @@ type Config struct {
 	ParentPipe bool        `toml:"parent_pipe"`
 	HSM        HSMConfig   `toml:"hsm"`
 	PIN        PINConfig   `toml:"pin"`
+	Log        LogConfig   `toml:"log"`
 	Store      StoreConfig `toml:"store"`
 }
 
@@ -38,6 +41,30 @@ type HSMConfig struct {
 	Token    string `toml:"token"`    // its label
 	Serial   string `toml:"serial"`   // empty: any
 	Sessions int    `toml:"sessions"` // 0: 16
+	// CallTimeout is after what time a call of the token counts as stuck, as
+	// "20s"; empty: 20 s. MaxStuck stuck calls end the worker; 0: 4.
+	CallTimeout Duration `toml:"call_timeout"`
+	MaxStuck    int      `toml:"max_stuck"`
+}
+
+// Duration is a time span as Go writes it, "1m30s".
+type Duration time.Duration
+
+// UnmarshalText reads the span.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// LogConfig says what keeper and worker log.
+type LogConfig struct {
+	Level string `toml:"level"` // debug, info, warn or error; empty: info
+}
+
+// levels are the names that [log] level takes.
+var levels = map[string]slog.Level{
+	"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
 // PINConfig says where the PIN comes from. A file is for dev charters only.
@@ -55,6 +82,9 @@ type StoreConfig struct {
 	ServerName string            `toml:"server_name"`
 	Sockets    map[string]string `toml:"sockets"` // endpoint to the Unix socket that forwards to it
 }
+
+// maxCallTimeout bounds hsm.call_timeout: while a call hangs nothing is decided.
+const maxCallTimeout = 5 * time.Minute
 
 // maxConfig bounds the file, in bytes.
 const maxConfig = 64 << 10
@@ -122,6 +152,15 @@ func (c *Config) check() error {
 	}
 	if c.HSM.Sessions < 0 || c.HSM.Sessions > 1024 {
 		return fmt.Errorf("hsm.sessions = %d, want 0 to 1024", c.HSM.Sessions)
+	}
+	if t := time.Duration(c.HSM.CallTimeout); t < 0 || t > maxCallTimeout {
+		return fmt.Errorf("hsm.call_timeout = %s, want 0s to %s", t, maxCallTimeout)
+	}
+	if c.HSM.MaxStuck < 0 || c.HSM.MaxStuck > 1024 {
+		return fmt.Errorf("hsm.max_stuck = %d, want 0 to 1024", c.HSM.MaxStuck)
+	}
+	if _, ok := levels[c.Log.Level]; !ok {
+		return fmt.Errorf("log.level = %q, want debug, info, warn or error", c.Log.Level)
 	}
 	if len(c.Store.Endpoints) == 0 {
 		return fmt.Errorf("store.endpoints is empty")

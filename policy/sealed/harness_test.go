@@ -42,6 +42,9 @@ var house struct {
 const testPIN = "unit-1234"
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(asProgramEnv); dir != "" {
+		os.Exit(asProgram(dir))
+	}
 	code, err := runHouse(m)
 	if err != nil {
 		slog.Error("house", "error", err)

@@ -27,7 +27,7 @@ func (r *room) ledgerKey(ctx context.Context) (policy.PublicKey, error) {
 func (r *room) Init(ctx context.Context) (_ *seal.InitResult, err error) {
 	defer r.count(seal.OpInit, &err)
 	if r.token == nil {
-		return nil, r.sealedError()
+		return nil, r.tokenError()
 	}
 	if fold := r.known().fold; fold == nil || headOf(fold) == 0 {
 		if err := r.token.GenerateAESWrappingKey(ctx, wrappingKey, wrappingKey); err != nil {
@@ -92,10 +92,11 @@ func headOf(f *ledger.Fold) uint64 {
 	return sequence
 }
 
-// Status answers whatever state the seal is in.
+// Status answers whatever state the seal is in. A token that cannot be used has a
+// label and no serial; the log, and every request that needs it, says why.
 func (r *room) Status(context.Context) (*seal.Status, error) {
 	known := r.known()
-	s := &seal.Status{Sealed: r.token == nil, ApplianceID: r.appliance, Author: known.author, Version: r.version,
+	s := &seal.Status{Sealed: r.sealed(), ApplianceID: r.appliance, Author: known.author, Version: r.version,
 		HSM: seal.HSM{Label: r.tokenLabel}, Head: policy.NoDigest}
 	if r.token != nil {
 		s.HSM.Serial = r.token.Serial()

@@ -21,6 +21,7 @@ import (
 const (
 	exitPINRefused = 10 // the token refused the PIN: never try it again
 	exitSealed     = 11 // sealed on request: go on without a PIN
+	exitNoToken    = 12 // the token did not open; it was told for tokenRetry already
 )
 
 const (
@@ -54,8 +55,9 @@ type fileID struct {
 
 // RunKeeper holds the PIN and keeps a worker running until ctx ends or, where
 // the config says so, standard input closes. A worker that dies is started
-// again, after 50 ms at first and 10 s at most.
-func RunKeeper(ctx context.Context, configPath string, log *slog.Logger) error {
+// again, after 50 ms at first and 10 s at most. It sets level, by which log
+// should be filtered, to what the config says.
+func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *slog.LevelVar) error {
 	if err := harden(log); err != nil {
 		return err
 	}
@@ -67,6 +69,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger) error {
 	if k.cfg, err = LoadConfig(path); err != nil {
 		return err
 	}
+	level.Set(levels[k.cfg.Log.Level])
 	if err := os.MkdirAll(k.cfg.State, 0o700); err != nil {
 		return err
 	}
@@ -194,6 +197,9 @@ func (k *keeper) keep(ctx context.Context) error {
 			}
 		case exitSealed:
 			k.log.Warn("sealed", "reason", k.why)
+		case exitNoToken:
+			k.log.Warn("trying the token again")
+			backoff = firstBackoff
 		default:
 			k.log.Error("worker ended; starting another", "code", code, "error", err, "after", backoff)
 		}

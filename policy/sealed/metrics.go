@@ -14,19 +14,21 @@ import (
 // roomMetrics is what an operator needs to see of a seal; serve merges it into
 // its own.
 type roomMetrics struct {
-	sealed, author, sequence prometheus.Gauge
-	batch                    prometheus.Histogram // records
-	commit, journal          prometheus.Histogram // seconds
-	answers                  *prometheus.CounterVec
-	verdicts                 *prometheus.CounterVec
-	unknown                  prometheus.Counter
+	sealed, token, author, sequence prometheus.Gauge
+	batch                           prometheus.Histogram // records
+	commit, journal                 prometheus.Histogram // seconds
+	answers                         *prometheus.CounterVec
+	verdicts                        *prometheus.CounterVec
+	unknown                         prometheus.Counter
 }
 
 func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 	seconds := prometheus.ExponentialBuckets(0.0005, 2.5, 12)
 	m := &roomMetrics{
 		sealed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_sealed_info",
-			Help: "1 while there is no HSM login."}),
+			Help: "1 while this seal has no PIN."}),
+		token: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_token_info",
+			Help: "1 while this seal is logged in to its token."}),
 		author: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_author_info",
 			Help: "1 while this seal writes the ledger."}),
 		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_ledger_sequence_count",
@@ -44,7 +46,7 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_ledger_unknown_commits_total",
 			Help: "Commits whose outcome etcd did not tell at once."}),
 	}
-	for _, c := range []prometheus.Collector{m.sealed, m.author, m.sequence, m.batch, m.commit, m.journal, m.answers, m.verdicts, m.unknown} {
+	for _, c := range []prometheus.Collector{m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.answers, m.verdicts, m.unknown} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

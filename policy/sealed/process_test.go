@@ -5,11 +5,15 @@ import (
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	rtcoverage "runtime/coverage"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +32,9 @@ import (
 const patience = time.Minute
 
 var program = sync.OnceValues(func() (string, error) {
+	if testing.CoverMode() != "" {
+		return os.Executable()
+	}
 	path := filepath.Join(house.dir, "mintwarden-seal")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/mintwarden/mintwarden/cmd/mintwarden-seal").CombinedOutput()
 	if err != nil {
@@ -36,11 +43,49 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// asProgram is what this test program is when a process test that measures
+// coverage starts it in place of mintwarden-seal: keeper and worker count then
+// like everything else.
+func asProgram(coverage string) int {
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	defer func() {
+		if err := rtcoverage.WriteCountersDir(coverage); err != nil {
+			log.Error("coverage", "error", err)
+		}
+	}()
+	if len(os.Args) == 2 && os.Args[1] == "worker" {
+		return RunWorker("test", log.With("process", "worker"), level)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := RunKeeper(ctx, os.Args[2], log.With("process", "keeper"), level); err != nil {
+		log.Error("keeper ends", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// asProgramEnv names the directory for asProgram's counters.
+const asProgramEnv = "SEALED_TEST_COVERAGE"
+
+// programEnv is the environment of a seal that uses the token.
+func programEnv(token *softhsm.Token, more ...string) []string {
+	env := append(append(os.Environ(), token.Env()), more...)
+	if testing.CoverMode() != "" {
+		env = append(env, asProgramEnv+"="+flag.Lookup("test.gocoverdir").Value.String())
+	}
+	return env
+}
+
 // process is a running keeper with its worker.
 type process struct {
 	t      *testing.T
 	dir    string
 	token  *softhsm.Token
+	module string   // empty: the token's own
+	hsm    string   // more lines of [hsm]
+	env    []string // more of the environment
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	lines  chan line // of its log; closed when keeper and worker are gone
@@ -71,6 +116,9 @@ func newProcess(t *testing.T) *process {
 
 func (p *process) configure(charter1 policy.Digest) {
 	p.t.Helper()
+	if p.module == "" {
+		p.module = p.token.ModulePath
+	}
 	text := fmt.Sprintf(`appliance = %q
 charter1 = %q
 state = "state"
@@ -80,6 +128,7 @@ parent_pipe = true
 module = %q
 token = "process"
 sessions = 4
+%s
 [pin]
 file = "pin"
 [store]
@@ -88,7 +137,7 @@ ca = %q
 cert = %q
 key = %q
 server_name = %q
-`, testAppliance, charter1, p.token.ModulePath, house.store.Endpoints[0], house.store.CA, house.store.Cert, house.store.Key, house.store.ServerName)
+`, testAppliance, charter1, p.module, p.hsm, house.store.Endpoints[0], house.store.CA, house.store.Cert, house.store.Key, house.store.ServerName)
 	require.NoError(p.t, os.WriteFile(filepath.Join(p.dir, "seal.toml"), []byte(text), 0o600))
 }
 
@@ -116,7 +165,7 @@ func (p *process) launch() {
 	exe, err := program()
 	require.NoError(p.t, err)
 	p.cmd = exec.Command(exe, "--config", filepath.Join(p.dir, "seal.toml"))
-	p.cmd.Env = append(os.Environ(), p.token.Env())
+	p.cmd.Env = programEnv(p.token, p.env...)
 	p.stdin, err = p.cmd.StdinPipe()
 	require.NoError(p.t, err)
 	r, w, err := os.Pipe() // ours, so that Wait does not wait for the worker's end of it
@@ -363,16 +412,25 @@ func TestSealingLasts(t *testing.T) {
 
 func TestAWrongPINIsTriedOnce(t *testing.T) {
 	p := newProcess(t)
+	p.throughShim("")
+	tried := func(want string) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(p.dir, "logins"))
+		require.NoError(t, err)
+		require.Equal(t, want, strings.ReplaceAll(string(text), "F", ""), "logins")
+	}
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "pin"), []byte("wrong-pin"), 0o600))
 	p.launch()
 	p.await("worker ends")
 	require.Equal(t, "the token refused the PIN", p.await("sealed").Reason)
 	p.await("seal answers")
 	p.stop()
+	tried("L")
 	p.launch()
 	require.Contains(t, p.await("sealed").Reason, "refused the PIN of this file before")
 	p.await("seal answers")
 	p.stop()
+	tried("L")
 
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "pin.new"), []byte("pin-5678"), 0o600))
 	require.NoError(t, os.Rename(filepath.Join(p.dir, "pin.new"), filepath.Join(p.dir, "pin")))
@@ -380,6 +438,7 @@ func TestAWrongPINIsTriedOnce(t *testing.T) {
 	status, err := c.Status(t.Context())
 	require.NoError(t, err)
 	require.False(t, status.Sealed, "another file is another PIN")
+	tried("LL")
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {
@@ -428,7 +487,9 @@ func TestOneSealAStateDirectory(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, exe, "--config", filepath.Join(p.dir, "seal.toml")).CombinedOutput()
+	cmd := exec.CommandContext(ctx, exe, "--config", filepath.Join(p.dir, "seal.toml"))
+	cmd.Env = programEnv(p.token)
+	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "in use by another seal")
 }

@@ -47,13 +47,14 @@ type roomConfig struct {
 	unsealKey  []byte
 	tokenLabel string
 
-	token    *hsm.Token // nil: sealed
-	store    *logStore
-	journal  *journal
-	clock    clockSource
-	log      *slog.Logger
-	registry *prometheus.Registry
-	seal     func(context.Context) error // forgets the PIN and ends the process
+	token      *hsm.Token // nil: sealed, or tokenFault
+	tokenFault error      // why there is no token although there is a PIN
+	store      *logStore
+	journal    *journal
+	clock      clockSource
+	log        *slog.Logger
+	registry   *prometheus.Registry
+	seal       func(context.Context) error // forgets the PIN and ends the process
 }
 
 // room decides. One goroutine, run, owns everything below the line; handlers
@@ -99,6 +100,10 @@ type round struct {
 	sequence uint64    // the batch's, if it gets one
 }
 
+// sealed is true without a PIN. A token that is gone does not seal: it is tried
+// again without anybody's help.
+func (r *room) sealed() bool { return r.token == nil && r.tokenFault == nil }
+
 func newRoom(cfg roomConfig) (*room, error) {
 	m, err := newRoomMetrics(cfg.registry)
 	if err != nil {
@@ -108,7 +113,8 @@ func newRoom(cfg roomConfig) (*room, error) {
 	if cfg.charter1 != "" {
 		r.adopt(cfg.charter1)
 	}
-	m.sealed.Set(boolGauge(cfg.token == nil))
+	m.sealed.Set(boolGauge(r.sealed()))
+	m.token.Set(boolGauge(cfg.token != nil))
 	return r, nil
 }
 

@@ -17,7 +17,7 @@ func (r *room) Seal(ctx context.Context, q seal.SealRequest) (_ *seal.Status, er
 	if err := r.maySeal(ctx, q); err != nil {
 		return nil, err
 	}
-	if r.token != nil {
+	if !r.sealed() {
 		if err := r.seal(ctx); err != nil {
 			return nil, seal.Errorf(seal.KindStore, "sealing is in doubt: %v", err)
 		}

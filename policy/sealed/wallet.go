@@ -21,7 +21,7 @@ const protectionWrapped = "hsm-wrapped"
 func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ *seal.WalletResult, err error) {
 	defer r.count(seal.OpWalletCreate, &err)
 	if r.token == nil {
-		return nil, r.sealedError()
+		return nil, r.tokenError()
 	}
 	if err := r.walletWanted(q); err != nil {
 		return nil, err

@@ -33,6 +33,7 @@ const orphanLimit = 3 * time.Second
 // worker is one life of the process that holds the HSM login.
 type worker struct {
 	log      *slog.Logger
+	level    *slog.LevelVar
 	version  string
 	hello    hello
 	cfg      *Config
@@ -45,15 +46,16 @@ type worker struct {
 }
 
 // RunWorker is the worker's whole life; it returns the process's exit code. It
-// works only as a keeper's child. The program's version is what status says.
-func RunWorker(version string, log *slog.Logger) int {
+// works only as a keeper's child. The program's version is what status says;
+// level, by which log should be filtered, is set to what the config says.
+func RunWorker(version string, log *slog.Logger, level *slog.LevelVar) int {
 	if err := harden(log); err != nil {
 		log.Error("worker cannot start", "error", err)
 		return 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	w := &worker{log: log, version: version, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
+	w := &worker{log: log, level: level, version: version, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
 	if err := w.run(ctx, os.NewFile(fdDown, "from keeper")); err != nil {
 		log.Error("worker ends", "error", err)
 		if w.code == 0 {
@@ -81,6 +83,7 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	if w.cfg, err = LoadConfig(w.hello.Config); err != nil {
 		return err
 	}
+	w.level.Set(levels[w.cfg.Log.Level])
 	// A worker whose keeper was killed may still be ending: journal and socket
 	// are its own until it has.
 	unlock, err := lock(filepath.Join(w.cfg.State, "worker.lock"), 0)
@@ -89,9 +92,9 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	}
 	defer unlock()
 	reg := prometheus.NewRegistry()
-	token, err := w.openToken(ctx, pin, reg)
-	if err != nil {
-		return err
+	token, fault := w.openToken(ctx, pin, reg)
+	if w.code != 0 || ctx.Err() != nil {
+		return fault
 	}
 	store, err := openStore(ctx, w.cfg.Store)
 	if err != nil {
@@ -105,29 +108,47 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	defer func() { _ = j.close() }() // every mark was synced
 	r, err := newRoom(roomConfig{
 		version: w.version, appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
-		pinFile: w.hello.PINFile, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token,
+		pinFile: w.hello.PINFile, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token, tokenFault: fault,
 		token: token, store: store, journal: j, clock: systemClock, log: w.log, registry: reg, seal: w.seal,
 	})
 	if err != nil {
 		return err
 	}
 	err = w.serve(ctx, r)
-	if token != nil {
-		if closing := token.Close(); closing != nil {
-			w.log.Warn("token not closed", "error", closing)
-		}
-	}
+	w.closeToken(token)
 	return err
 }
 
+// closeToken leaves a broken token alone: the process's end closes it, and what
+// it would wait for may never come.
+func (w *worker) closeToken(token *hsm.Token) {
+	if token == nil {
+		return
+	}
+	select {
+	case <-token.Broken():
+		return
+	default:
+	}
+	if err := token.Close(); err != nil {
+		w.log.Warn("token not closed", "error", err)
+	}
+}
+
+// tokenRetry is how long a worker whose token did not open says so to callers
+// before it ends; only a new process can try again.
+const tokenRetry = 2 * time.Second
+
 // openToken logs in; without a PIN there is no token and the worker is sealed.
+// An error is why there is no token although there is a PIN.
 func (w *worker) openToken(ctx context.Context, pin *memguard.LockedBuffer, reg prometheus.Registerer) (*hsm.Token, error) {
 	if pin == nil {
 		return nil, nil
 	}
 	defer pin.Destroy()
 	token, err := hsm.Open(ctx, hsm.Config{Module: w.cfg.HSM.Module, TokenLabel: w.cfg.HSM.Token,
-		TokenSerial: w.cfg.HSM.Serial, Sessions: w.cfg.HSM.Sessions}, pin.Bytes(), w.log, reg)
+		TokenSerial: w.cfg.HSM.Serial, Sessions: w.cfg.HSM.Sessions, CallTimeout: time.Duration(w.cfg.HSM.CallTimeout),
+		MaxStuck: w.cfg.HSM.MaxStuck}, pin.Bytes(), w.log, reg)
 	if errors.Is(err, hsm.ErrWrongPIN) {
 		w.code = exitPINRefused
 	}
@@ -135,6 +156,7 @@ func (w *worker) openToken(ctx context.Context, pin *memguard.LockedBuffer, reg 
 		return nil, err
 	}
 	if err := token.Canary(ctx, canaryKey); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+		w.closeToken(token)
 		return nil, err
 	}
 	return token, nil
@@ -170,7 +192,12 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 		}
 		ended <- err
 	}()
-	w.log.Info("seal answers", "socket", w.cfg.Socket, "sealed", r.token == nil)
+	if r.tokenFault != nil {
+		w.log.Error("the token cannot be used", "error", r.tokenFault)
+		retry := time.AfterFunc(tokenRetry, func() { w.end(exitNoToken) })
+		defer retry.Stop()
+	}
+	w.log.Info("seal answers", "socket", w.cfg.Socket, "sealed", r.sealed(), "token", r.token != nil)
 	err = seal.Serve(inner, l, r, seal.Options{Callers: w.cfg.Callers, InFlight: maxWaiting, Log: w.log})
 	stopRoom()
 	return errors.Join(err, <-ended)
