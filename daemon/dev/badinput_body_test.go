@@ -80,16 +80,19 @@ func (e *edge) testTooLarge(t *testing.T) {
 	t.Run("before the key is looked at", func(t *testing.T) {
 		e.refused(t, call{method: "POST", path: path, as: "none", body: pad(2 << 20)}, want{413, 1111, ""})
 	})
-	for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
-		t.Run("of unsaid length by "+version, func(t *testing.T) {
+	for _, c := range []struct {
+		version string
+		mib     int
+	}{{"HTTP/1.1", 2}, {"HTTP/2", 2}, {"HTTP/1.1", 8}, {"HTTP/2", 8}} {
+		t.Run(fmt.Sprintf("%d MiB of unsaid length by %s", c.mib, c.version), func(t *testing.T) {
 			transport := e.http.Transport.(*http.Transport).Clone()
-			if version == "HTTP/1.1" {
+			if c.version == "HTTP/1.1" {
 				transport.TLSClientConfig.NextProtos = []string{"http/1.1"}
 				transport.ForceAttemptHTTP2 = false
 			}
 			defer transport.CloseIdleConnections()
 			// A reader of unknown length is sent in chunks.
-			r, err := http.NewRequestWithContext(t.Context(), "POST", e.url+path, io.MultiReader(bytes.NewReader([]byte(pad(2<<20)))))
+			r, err := http.NewRequestWithContext(t.Context(), "POST", e.url+path, io.MultiReader(bytes.NewReader([]byte(pad(c.mib<<20)))))
 			if err != nil {
 				t.Fatal(err)
 			}
