@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -96,15 +97,21 @@ func retry(err error) (time.Duration, bool) {
 
 // hopeless tells whether a connection failed for a reason that does not pass.
 func hopeless(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return true
-	}
-	// The appliance refused our certificate or our version.
-	_, ok := errors.AsType[tls.AlertError](err)
-	return ok
+	// The appliance refused our certificate or our version with an alert, whose
+	// type crypto/tls keeps to itself, or what listens there does not speak TLS.
+	op, ok := errors.AsType[*net.OpError](err)
+	alert := ok && (op.Op == "remote error" || op.Op == "local error")
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	return alert || plain || errors.Is(err, http.ErrSchemeMismatch) || forged(err)
+}
+
+// forged tells whether the appliance's certificate did not verify.
+func forged(err error) bool {
+	_, verification := errors.AsType[*tls.CertificateVerificationError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, hostname := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	return verification || authority || hostname || invalid
 }
 
 type answer struct {

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -165,6 +166,7 @@ func TestUnreachable(t *testing.T) {
 	_, err = a.client(t).GetSeal(t.Context())
 	var u *client.UnreachableError
 	require.ErrorAs(t, err, &u)
+	require.ErrorContains(t, err, "is it running?")
 	require.Equal(t, a.config.URL, u.URL)
 
 	t.Run("a foreign appliance is not asked again", func(t *testing.T) {
@@ -291,5 +293,37 @@ func TestConfig(t *testing.T) {
 		_, err := client.New(c)
 		require.Error(t, err, name)
 		require.NotContains(t, err.Error(), "qcs_test_key")
+	}
+}
+
+// TestHopeless: what does not pass by itself is told at once, in words, however
+// patient the caller is.
+func TestHopeless(t *testing.T) {
+	a, other := newAppliance(t, pki.ECDSAP256), newAppliance(t, pki.MLDSA65)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	for _, tt := range []struct {
+		name   string
+		change func(*client.Config)
+		says   string
+	}{
+		{"another authority", func(c *client.Config) { c.CAFile = other.config.CAFile }, "the appliance's certificate does not verify"},
+		{"another name", func(c *client.Config) { c.URL = "https://localhost" + c.URL[strings.LastIndexByte(c.URL, ':'):] }, "the appliance's certificate does not verify"},
+		{"our certificate is refused", func(c *client.Config) { c.CertFile, c.KeyFile = other.config.CertFile, other.config.KeyFile }, "remote error: tls"},
+		{"no TLS there", func(c *client.Config) { c.URL = "https" + strings.TrimPrefix(plain.URL, "http") }, "no answer from"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conf := a.config
+			conf.Patience = time.Hour // a retry would outlive the test
+			tt.change(&conf)
+			c, err := client.New(conf)
+			require.NoError(t, err)
+			t.Cleanup(c.Close)
+			_, err = c.GetSeal(t.Context())
+			var u *client.UnreachableError
+			require.ErrorAs(t, err, &u)
+			require.ErrorContains(t, err, tt.says)
+			require.NotContains(t, err.Error(), "/v1/")
+		})
 	}
 }

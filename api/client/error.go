@@ -1,7 +1,10 @@
 package client
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
+	"syscall"
 	"time"
 )
 
@@ -62,7 +65,17 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("no answer from %s: %v", e.URL, e.Err)
+	why := e.Err
+	if u, ok := errors.AsType[*url.Error](why); ok {
+		why = u.Err // the rest names a path and a query that the caller did not type
+	}
+	switch {
+	case forged(why):
+		return fmt.Sprintf("the appliance's certificate does not verify: %s answers with one that the given roots do not cover: %v", e.URL, why)
+	case errors.Is(why, syscall.ECONNREFUSED):
+		return fmt.Sprintf("no answer from %s: is it running? %v", e.URL, why)
+	}
+	return fmt.Sprintf("no answer from %s: %v", e.URL, why)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
