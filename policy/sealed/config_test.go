@@ -3,6 +3,7 @@ package sealed
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,17 @@ func TestLoadConfig(t *testing.T) {
 	require.True(t, c.ParentPipe)
 }
 
+func TestLogLevels(t *testing.T) {
+	for name, want := range map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError} {
+		c, err := parseConfig([]byte(strings.Replace(goodConfig, "[pin]", "[log]\nlevel = \""+name+"\"\n[pin]", 1)))
+		require.NoError(t, err)
+		require.Equal(t, want, levels[c.Log.Level])
+	}
+	c, err := parseConfig([]byte(goodConfig))
+	require.NoError(t, err)
+	require.Equal(t, slog.LevelInfo, levels[c.Log.Level])
+}
+
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	for change, want := range map[string]string{
 		"state = \"seal\"=>":                                         "state is missing",
@@ -59,6 +71,12 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 		"sessions = 16=>sessions = 5000":                             "5000",
 		"[\"https://etcd-1:2379\", \"https://etcd-2:2379\"]=>[]":     "endpoints is empty",
 		"\"https://etcd-1:2379\" = =>\"https://etcd-3:2379\" = ":     "etcd-3",
+		"sessions = 16=>call_timeout = \"-1s\"":                      "call_timeout",
+		"sessions = 16=>call_timeout = \"1h\"":                       "call_timeout",
+		"sessions = 16=>call_timeout = \"soon\"":                     "soon",
+		"sessions = 16=>max_stuck = -1":                              "max_stuck",
+		"[pin]=>[log]\nlevel = \"loud\"\n[pin]":                      "loud",
+		"[pin]=>[log]\nlevel = \"INFO\"\n[pin]":                      "INFO",
 		"parent_pipe = true=>parent_pipe = true\nparent_pipe = true": "parent_pipe",
 	} {
 		old, fresh, _ := strings.Cut(change, "=>")

@@ -168,6 +168,12 @@ func newID(prefix string) string { return prefix + "_" + ulid.Make().String() }
 // signatures is how often the token was asked to sign with a wallet's key.
 func signatures(t *testing.T) float64 {
 	t.Helper()
+	return calls(t, "sign_dilithium3")
+}
+
+// calls is how often the token was used so.
+func calls(t *testing.T, call string) float64 {
+	t.Helper()
 	families, err := house.calls.Gather()
 	require.NoError(t, err)
 	var n float64
@@ -176,7 +182,7 @@ func signatures(t *testing.T) float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			if m.GetLabel()[0].GetValue() == "sign_dilithium3" {
+			if m.GetLabel()[0].GetValue() == call {
 				n += m.GetCounter().GetValue()
 			}
 		}

@@ -37,7 +37,11 @@ func (r *room) maySeal(ctx context.Context, q seal.SealRequest) error {
 		}
 		return nil
 	}
-	fold := r.known().fold
+	known := r.known()
+	fold := known.fold
+	if fold != nil && headOf(fold) == 0 && !known.ready {
+		return seal.Errorf(seal.KindStore, "who the custodians are is in the ledger, which was not read yet: %v", known.doubt)
+	}
 	if fold == nil || headOf(fold) == 0 {
 		return seal.Errorf(seal.KindInvalid, "there is no charter, so no custodian either")
 	}

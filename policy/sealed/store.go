@@ -63,7 +63,7 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 		DialKeepAliveTimeout: storeTimeout,
 		Logger:               zap.NewNop(), // what it has to say comes back as errors
 		TLS: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots,
-			Certificates: []tls.Certificate{pair}, ServerName: cfg.ServerName},
+			Certificates: []tls.Certificate{pair}, ServerName: cfg.ServerName, VerifyConnection: cfg.named},
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			if path, ok := sockets[addr]; ok {
 				return dialer.DialContext(ctx, "unix", path)
@@ -75,6 +75,16 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 		return nil, err
 	}
 	return &logStore{c}, nil
+}
+
+// named refuses a server that has no certificate for ServerName. The client
+// library checks the endpoint's host in its place, so tls.Config.ServerName
+// alone pins nothing.
+func (c *StoreConfig) named(s tls.ConnectionState) error {
+	if c.ServerName == "" {
+		return nil
+	}
+	return s.PeerCertificates[0].VerifyHostname(c.ServerName)
 }
 
 func (s *logStore) close() error { return s.c.Close() }

@@ -162,6 +162,30 @@ func (w *worker) openToken(ctx context.Context, pin *memguard.LockedBuffer, reg 
 	return token, nil
 }
 
+// tokenWatch is how often the token is looked at, so that one that is gone is
+// known, and tried again, before somebody needs it.
+const tokenWatch = 10 * time.Second
+
+// watch uses the canary at every tick. What it finds wrong breaks the token, or
+// was a passing fault.
+func (w *worker) watch(ctx context.Context, token *hsm.Token, ticks <-chan time.Time) {
+	for {
+		select {
+		case _, more := <-ticks:
+			if !more {
+				return
+			}
+		case <-token.Broken():
+			return
+		case <-ctx.Done():
+			return
+		}
+		if err := token.Canary(ctx, canaryKey); err != nil && !errors.Is(err, hsm.ErrNotFound) && ctx.Err() == nil {
+			w.log.Warn("the token's canary failed", "error", err)
+		}
+	}
+}
+
 // serve answers callers until the worker is told to stop, or the room or the
 // token fails.
 func (w *worker) serve(ctx context.Context, r *room) error {
@@ -172,6 +196,9 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if r.token != nil {
+		tick := time.NewTicker(tokenWatch)
+		defer tick.Stop()
+		go w.watch(inner, r.token, tick.C)
 		go func() {
 			select {
 			case <-r.token.Broken():

@@ -1,0 +1,98 @@
+package sealed
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// Any one custodian seals, with a document that names this appliance and is not
+// old; nobody else does, whatever they sign.
+func TestSealingByACustodiansDocument(t *testing.T) {
+	p := newProcess(t)
+	c := p.start()
+	who := newPeople(t)
+	document := func(instance, appliance string, age time.Duration, by ...*policy.Signer) *policy.Envelope {
+		d := policy.Seal{Format: 1, Instance: instance, ApplianceID: appliance, Reason: "drill", CreatedAt: policy.Seconds(time.Now().Add(-age))}
+		payload, err := d.Encode()
+		return sign(t, policy.DocSeal, payload, err, by...)
+	}
+	_, err := c.Seal(t.Context(), document("test", testAppliance, 0, who.custodians[0]))
+	requireKind(t, seal.KindInvalid, err)
+	require.ErrorContains(t, err, "no charter")
+
+	i := found(t, p, c)
+	one := i.people.custodians[1]
+	for name, e := range map[string]*policy.Envelope{
+		"an approver":        document("test", testAppliance, 0, i.people.approvers[0]),
+		"a stranger":         document("test", testAppliance, 0, who.custodians[0]),
+		"another appliance":  document("test", "appliance-2", 0, one),
+		"another instance":   document("other", testAppliance, 0, one),
+		"of the day before":  document("test", testAppliance, 25*time.Hour, one),
+		"of the day to come": document("test", testAppliance, -25*time.Hour, one),
+		"another document":   i.first,
+	} {
+		_, err := c.Seal(t.Context(), e)
+		requireKind(t, seal.KindInvalid, err)
+		status, err := c.Status(t.Context())
+		require.NoError(t, err)
+		require.False(t, status.Sealed, name)
+	}
+	status, err := c.Seal(t.Context(), document("test", testAppliance, 0, one))
+	require.NoError(t, err)
+	require.True(t, status.Sealed)
+	require.Equal(t, "sealed on request", p.await("sealed").Reason)
+	p.back(c)
+	_, err = c.Init(t.Context())
+	requireKind(t, seal.KindSealed, err)
+	for { // the new worker reads the ledger first, and says so
+		again, err := c.Seal(t.Context(), document("test", testAppliance, 0, one))
+		if err == nil {
+			require.True(t, again.Sealed, "sealed already")
+			return
+		}
+		requireKind(t, seal.KindStore, err)
+	}
+}
+
+// Without the ledger nobody knows who the custodians are; that is no fault of the
+// document.
+func TestSealingBeforeTheLedgerIsRead(t *testing.T) {
+	i, _, stop := inProcess(t, roomOptions{}, nil)
+	require.NoError(t, stop())
+	r := newTestRoom(t, i.digest, roomOptions{}) // not run
+	t.Cleanup(func() { _ = r.journal.close() })
+	d := policy.Seal{Format: 1, Instance: "test", ApplianceID: testAppliance, Reason: "drill", CreatedAt: policy.Seconds(time.Now())}
+	payload, err := d.Encode()
+	_, err = r.Seal(t.Context(), seal.SealRequest{Envelope: sign(t, policy.DocSeal, payload, err, i.people.custodians[0])})
+	requireKind(t, seal.KindStore, err)
+}
+
+// Without a document it is for root and the seal's own user, and who that is
+// only a connection says.
+func TestSealingWithoutADocument(t *testing.T) {
+	_, r, _ := inProcess(t, roomOptions{}, nil)
+	_, err := r.Seal(t.Context(), seal.SealRequest{})
+	requireKind(t, seal.KindInvalid, err)
+	require.ErrorContains(t, err, "root")
+}
+
+// What this build does not have it says it has not.
+func TestNotInThisBuild(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	ask := map[string]func() error{
+		"join":       func() error { _, err := r.Join(t.Context(), i.first); return err },
+		"recover":    func() error { _, err := r.Recover(t.Context(), i.first); return err },
+		"unseal":     func() error { _, err := r.Unseal(t.Context(), i.first); return err },
+		"checkpoint": func() error { _, err := r.Checkpoint(t.Context(), seal.CheckpointRequest{}); return err },
+	}
+	for name, f := range ask {
+		err := f()
+		requireKind(t, seal.KindInvalid, err)
+		require.ErrorContains(t, err, name)
+	}
+}

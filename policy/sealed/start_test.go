@@ -1,0 +1,187 @@
+package sealed
+
+import (
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every way in which the PIN's file can be wrong ends the keeper, and none of
+// its bytes is told.
+func TestPINFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		mode os.FileMode
+		want string // empty: taken
+		pin  string
+	}{
+		"plain":              {"1234", 0o600, "", "1234"},
+		"with a line's end":  {"1234\r\n", 0o400, "", "1234"},
+		"as long as can be":  {strings.Repeat("7", maxPIN), 0o600, "", strings.Repeat("7", maxPIN)},
+		"empty":              {"", 0o600, "holds 0 bytes", ""},
+		"only a line's end":  {"\n\n", 0o600, "holds 0 bytes", ""},
+		"too long by one":    {strings.Repeat("7", maxPIN+1), 0o600, "256 bytes", ""},
+		"far too long":       {strings.Repeat("7", 1000), 0o600, "longer than", ""},
+		"readable by others": {"1234", 0o644, "owner only", ""},
+		"no file":            {"", 0, "no such file", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			k := &keeper{cfg: &Config{State: dir, PIN: PINConfig{File: filepath.Join(dir, "pin")}}, log: slog.New(slog.DiscardHandler)}
+			if c.mode != 0 {
+				require.NoError(t, os.WriteFile(k.cfg.PIN.File, []byte(c.text), c.mode))
+			}
+			err := k.loadPIN()
+			if c.want != "" {
+				require.ErrorContains(t, err, c.want)
+				require.NotContains(t, err.Error(), "77")
+				require.Nil(t, k.pin)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.pin, string(k.pin.Bytes()))
+			k.forget("over")
+			require.Nil(t, k.pin)
+		})
+	}
+}
+
+func TestUnsealKeyIsMadeOnce(t *testing.T) {
+	dir := t.TempDir()
+	first, err := loadUnsealKey(dir)
+	require.NoError(t, err)
+	again, err := loadUnsealKey(dir)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	path := filepath.Join(dir, "unseal.key")
+	require.NoError(t, os.Chmod(path, 0o640))
+	_, err = loadUnsealKey(dir)
+	require.ErrorContains(t, err, "owner only")
+	require.NoError(t, os.Chmod(path, 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("short"), 0o600))
+	_, err = loadUnsealKey(dir)
+	require.ErrorContains(t, err, "not an unseal key")
+	_, err = loadUnsealKey(filepath.Join(dir, "none"))
+	require.Error(t, err)
+}
+
+// What cannot be started says why, and leaves no worker behind.
+func TestKeeperThatCannotStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*process)
+		want   string
+	}{
+		"no configuration": {func(p *process) { require.NoError(t, os.Remove(filepath.Join(p.dir, "seal.toml"))) }, "no such file"},
+		"unknown key":      {func(p *process) { p.hsm = "pin = 1"; p.configure("") }, "unknown key hsm.pin"},
+		"no PIN":           {func(p *process) { require.NoError(t, os.Remove(filepath.Join(p.dir, "pin"))) }, "PIN file"},
+		"state is a file":  {func(p *process) { require.NoError(t, os.WriteFile(filepath.Join(p.dir, "state"), nil, 0o600)) }, "state"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProcess(t)
+			c.change(p)
+			exe, err := program()
+			require.NoError(t, err)
+			cmd := exec.CommandContext(t.Context(), exe, "--config", filepath.Join(p.dir, "seal.toml"))
+			cmd.Env = programEnv(p.token)
+			out, err := cmd.CombinedOutput()
+			require.Error(t, err)
+			require.Contains(t, string(out), c.want)
+			require.NotContains(t, string(out), "worker started")
+		})
+	}
+}
+
+// A worker without a keeper does nothing.
+func TestWorkerOnItsOwn(t *testing.T) {
+	p := newProcess(t)
+	exe, err := program()
+	require.NoError(t, err)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	cmd := exec.CommandContext(t.Context(), exe, "worker")
+	cmd.Env = programEnv(p.token)
+	cmd.ExtraFiles = []*os.File{r, r}
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "no greeting from a keeper")
+}
+
+// A worker that cannot serve is tried again, and the reason is in the log: here
+// something else stands where the socket is to be.
+func TestSomethingElseAtTheSocketsPlace(t *testing.T) {
+	p := newProcess(t)
+	path := filepath.Join(p.dir, "seal.sock")
+	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	p.launch()
+	p.await("worker ends")
+	p.await("worker ended; starting another")
+	require.FileExists(t, path)
+	require.NoError(t, os.Remove(path))
+	p.await("seal answers")
+}
+
+// With callers of other users the socket is open to all: the kernel's word on who
+// connects decides.
+func TestSocketModes(t *testing.T) {
+	for others, want := range map[bool]os.FileMode{false: 0o600, true: 0o666} {
+		path := filepath.Join(t.TempDir(), "s")
+		for range 2 { // the second finds the first one's file
+			l, err := listen(path, others)
+			require.NoError(t, err)
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.Equal(t, want, info.Mode().Perm())
+			require.NoError(t, l.Close())
+			require.FileExists(t, path, "the next worker removes it")
+		}
+	}
+	_, err := listen(filepath.Join(t.TempDir(), "none", "s"), false)
+	require.Error(t, err)
+}
+
+func TestStoreThatCannotBeOpened(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad")
+	require.NoError(t, os.WriteFile(bad, []byte("no PEM"), 0o600))
+	for name, change := range map[string]func(*StoreConfig){
+		"no CA":          func(c *StoreConfig) { c.CA = "/nonexistent" },
+		"CA of nothing":  func(c *StoreConfig) { c.CA = bad },
+		"no certificate": func(c *StoreConfig) { c.Cert = "/nonexistent" },
+		"wrong key":      func(c *StoreConfig) { c.Key = filepath.Join(filepath.Dir(c.Key), "server.key") },
+		"no endpoint":    func(c *StoreConfig) { c.Endpoints = nil },
+		"odd socket":     func(c *StoreConfig) { c.Sockets = map[string]string{"https://a b": "/s"} },
+	} {
+		cfg := house.store
+		change(&cfg)
+		_, err := openStore(t.Context(), cfg)
+		require.Error(t, err, name)
+	}
+	// A server that is not the one in the configuration is not talked to.
+	cfg := house.store
+	cfg.ServerName = "other.test"
+	s := openLog(t, cfg)
+	_, err := s.batch(t.Context(), 1)
+	require.Error(t, err)
+}
+
+// The token is looked at even while nobody asks for anything.
+func TestTheTokenIsWatched(t *testing.T) {
+	_, r, _ := inProcess(t, roomOptions{}, nil)
+	w := &worker{log: slog.New(slog.DiscardHandler)}
+	ticks := make(chan time.Time)
+	ended := make(chan struct{})
+	go func() { w.watch(t.Context(), r.token, ticks); close(ended) }()
+	before := calls(t, "sign_ed25519")
+	for range 3 {
+		ticks <- time.Now()
+	}
+	close(ticks)
+	<-ended
+	require.Equal(t, before+3, calls(t, "sign_ed25519"))
+}
