@@ -1,6 +1,8 @@
 package sealed
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,4 +263,94 @@ func TestWallets(t *testing.T) {
 	requireKind(t, seal.KindDenied, err)
 	_, _, err = house.hsm.SeedPublic(t.Context(), q.WalletID)
 	require.Error(t, err, "a wallet past the limit has no key")
+}
+
+// A binding from outside needs the custodians' threshold, and counts once.
+func TestBindingsNeedTheThreshold(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	i.deploy()
+	b, _, _, ok := r.known().fold.BindingDocument(i.token.ID)
+	require.True(t, ok)
+	imported := *b
+	imported.TokenID, imported.ContractAddress = newID("token"), tx.Address{9}
+	imported.CreatedAt = policy.Seconds(time.Now())
+	payload, err := imported.Encode()
+	one := sign(t, policy.DocBinding, payload, err, i.people.custodians[0])
+	_, err = r.BindingApply(t.Context(), one)
+	requireKind(t, seal.KindInvalid, err)
+	two := sign(t, policy.DocBinding, payload, nil, i.people.custodians[:2]...)
+	first, err := r.BindingApply(t.Context(), two)
+	require.NoError(t, err)
+	again, err := r.BindingApply(t.Context(), two)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	_, _, _, ok = r.known().fold.BindingDocument(imported.TokenID)
+	require.True(t, ok)
+
+	imported.TokenID = newID("token") // a second name for the same contract
+	payload, err = imported.Encode()
+	_, err = r.BindingApply(t.Context(), sign(t, policy.DocBinding, payload, err, i.people.custodians[:2]...))
+	require.Error(t, err)
+}
+
+// A CANCEL fills the gap that it names, or the lane's next place, and no other:
+// a nonce that was spent is spent.
+func TestCancelTakesNoSpentNonce(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	i.deploy()
+	i.token = policy.Token{}
+	ask := func(nonce string) error {
+		in := i.intent(policy.OpCancel, policy.Params{Nonce: &nonce})
+		i.approve(in, 0, 1)
+		q := i.request(in)
+		q.GasLimit = 21_000
+		out, err := r.Authorize(t.Context(), q)
+		if err == nil {
+			signed := i.verified(out)
+			require.Equal(t, i.wallet.Address, *signed.To, "to the wallet itself")
+			require.Empty(t, signed.Data)
+		}
+		return err
+	}
+	before := signatures(t)
+	requireKind(t, seal.KindConflict, ask("0")) // the deployment's
+	requireKind(t, seal.KindConflict, ask("7")) // far ahead
+	require.Equal(t, before, signatures(t))
+	require.NoError(t, ask("1"))
+	requireKind(t, seal.KindConflict, ask("1"))
+}
+
+// The same wallet, asked for by many at once, is one key and one record; one id
+// for two wallets is none.
+func TestOneWalletAtOnce(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	q := seal.WalletCreateRequest{WalletID: newID("wallet"), VaultAccountID: newID("vault"), Network: testNetwork, Scheme: tx.Dilithium3}
+	other := q
+	other.VaultAccountID = newID("vault")
+	var mu sync.Mutex
+	made := map[string]int{}
+	var wg sync.WaitGroup
+	for n := range 8 {
+		ask := q
+		if n%2 == 1 {
+			ask = other
+		}
+		wg.Go(func() {
+			w, err := r.WalletCreate(context.Background(), ask)
+			if err != nil {
+				if kind, _ := seal.KindOf(err); kind != seal.KindDuplicate {
+					t.Error(err)
+				}
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			made[w.VaultAccountID+string(w.PublicKey)]++
+		})
+	}
+	wg.Wait()
+	require.Len(t, made, 1)
 }

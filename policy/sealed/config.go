@@ -73,8 +73,8 @@ type PINConfig struct {
 }
 
 // StoreConfig says how to reach etcd. The server's certificate is checked with
-// CA alone, and against the endpoint's host and, where it is set, ServerName; ours
-// authenticates us.
+// CA alone, and against ServerName or, where that is empty, the endpoint's host;
+// ours authenticates us.
 type StoreConfig struct {
 	Endpoints  []string          `toml:"endpoints"` // https://host:port
 	CA         string            `toml:"ca"`

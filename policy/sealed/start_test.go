@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -162,12 +163,46 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 		_, err := openStore(t.Context(), cfg)
 		require.Error(t, err, name)
 	}
-	// A server that is not the one in the configuration is not talked to.
-	cfg := house.store
-	cfg.ServerName = "other.test"
-	s := openLog(t, cfg)
-	_, err := s.batch(t.Context(), 1)
-	require.Error(t, err)
+}
+
+// A server that is not the one in the configuration is not talked to: the CA and
+// the name are pinned, the endpoint's host counts only where no name is set.
+func TestTheStoresServerIsPinned(t *testing.T) {
+	_, forwarded := newWire(t)
+	elsewhere := "https://elsewhere.test:2379"
+	socket := forwarded.Sockets[forwarded.Endpoints[0]]
+	other := t.TempDir()
+	require.NoError(t, issue(other))
+	for name, c := range map[string]struct {
+		change func(*StoreConfig)
+		takes  bool
+	}{
+		"its name": {func(*StoreConfig) {}, true},
+		"its name, another host": {func(c *StoreConfig) {
+			c.Endpoints, c.Sockets = []string{elsewhere}, map[string]string{elsewhere: socket}
+		}, true},
+		"its host":     {func(c *StoreConfig) { c.ServerName = "" }, true},
+		"another name": {func(c *StoreConfig) { c.ServerName = "other.test" }, false},
+		"another host and no name": {func(c *StoreConfig) {
+			c.ServerName, c.Endpoints, c.Sockets = "", []string{elsewhere}, map[string]string{elsewhere: socket}
+		}, false},
+		"another CA":          {func(c *StoreConfig) { c.CA = filepath.Join(other, "ca.crt") }, false},
+		"another CA, no name": {func(c *StoreConfig) { c.ServerName, c.CA = "", filepath.Join(other, "ca.crt") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := forwarded
+			c.change(&cfg)
+			s := openLog(t, cfg)
+			ctx, cancel := context.WithTimeout(t.Context(), storeTimeout)
+			defer cancel()
+			if !c.takes {
+				ctx, cancel = context.WithTimeout(ctx, 300*time.Millisecond)
+				defer cancel()
+			}
+			_, err := s.c.Get(ctx, "/seal/none")
+			require.Equal(t, c.takes, err == nil, "%v", err)
+		})
+	}
 }
 
 // The token is looked at even while nobody asks for anything.

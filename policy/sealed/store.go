@@ -62,8 +62,7 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 		DialKeepAliveTime:    storeTimeout,
 		DialKeepAliveTimeout: storeTimeout,
 		Logger:               zap.NewNop(), // what it has to say comes back as errors
-		TLS: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots,
-			Certificates: []tls.Certificate{pair}, ServerName: cfg.ServerName, VerifyConnection: cfg.named},
+		TLS:                  cfg.tls(roots, pair),
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			if path, ok := sockets[addr]; ok {
 				return dialer.DialContext(ctx, "unix", path)
@@ -77,14 +76,28 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 	return &logStore{c}, nil
 }
 
-// named refuses a server that has no certificate for ServerName. The client
-// library checks the endpoint's host in its place, so tls.Config.ServerName
-// alone pins nothing.
-func (c *StoreConfig) named(s tls.ConnectionState) error {
+// tls is how etcd's server is known and we to it. The client library has the
+// endpoint's host checked whatever tls.Config.ServerName says, so a name that is
+// set is checked by us, in its place: chain to the CA, purpose and name.
+func (c *StoreConfig) tls(roots *x509.CertPool, pair tls.Certificate) *tls.Config {
+	out := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{pair}}
 	if c.ServerName == "" {
-		return nil
+		return out
 	}
-	return s.PeerCertificates[0].VerifyHostname(c.ServerName)
+	out.InsecureSkipVerify = true // VerifyConnection does all of it
+	out.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("etcd's server shows no certificate")
+		}
+		between := x509.NewCertPool()
+		for _, more := range s.PeerCertificates[1:] {
+			between.AddCert(more)
+		}
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: c.ServerName, Roots: roots, Intermediates: between,
+			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		return err
+	}
+	return out
 }
 
 func (s *logStore) close() error { return s.c.Close() }
