@@ -5,8 +5,10 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
@@ -58,12 +60,31 @@ func checkMedia(h http.Header) error {
 	return nil
 }
 
+// numbers takes a number of any size, so that one where a string belongs is
+// refused for that and not for being large: what passes a float64 is the
+// largest one, which fits no schema of the document.
+var numbers = json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	f, err := strconv.ParseFloat(token.String(), 64)
+	if err != nil {
+		f = math.Copysign(math.MaxFloat64, f)
+	}
+	*v = f
+	return nil
+})
+
 // parseBody reads exactly one JSON value: no second one after it, no name
 // twice, no bad UTF-8.
 func parseBody(b []byte) (jsontext.Value, any, error) {
 	v := jsontext.Value(b)
 	var tree any
-	if err := json.Unmarshal(b, &tree); err != nil {
+	if err := json.Unmarshal(b, &tree, json.WithUnmarshalers(numbers)); err != nil {
 		return nil, nil, fault(registry.Validation, "the body is not one JSON value: %s", syntax(err))
 	}
 	return v, tree, nil

@@ -21,7 +21,7 @@ func privileged[B any](r *request) (*B, error) {
 	raw := r.raw
 	if r.badValue != nil {
 		var tree any
-		if err := json.Unmarshal(raw, &tree); err != nil {
+		if err := json.Unmarshal(raw, &tree, json.WithUnmarshalers(numbers)); err != nil {
 			return nil, fmt.Errorf("api: the body was parsed before: %w", err)
 		}
 		b, err := json.Marshal(r.route.spelledOut(r.route.body, tree))
@@ -53,8 +53,17 @@ func party(p *Party) *operation.Party {
 		return nil
 	}
 	return &operation.Party{
-		Type: operation.PartyType(p.Type), Address: of(p.Address), WalletID: of(p.WalletID), VaultAccountID: of(p.VaultAccountID),
+		Type: operation.PartyType(p.Type), Address: address(p.Address), WalletID: of(p.WalletID), VaultAccountID: of(p.VaultAccountID),
 	}
+}
+
+// address is what was sent, if anything: an empty one is malformed, not absent,
+// and is shown as it was written.
+func address(a *string) string {
+	if a != nil && *a == "" {
+		return `""`
+	}
+	return of(a)
 }
 
 func performer(p *Performer) *operation.Party {

@@ -336,10 +336,25 @@ func (s *Server) ready(r *route) error {
 	return fault(storeUnavailable, "the ledger is not followed now: %v", err).after(comeBack)
 }
 
+// sealAway is how long a write waits for a seal that does not answer: its worker
+// is started again in about a tenth of that.
+const sealAway = time.Second
+
 // unsealed refuses a write while the seal is sealed. It asks every time: sealing
 // takes effect at once.
+//
+// A seal that just sealed itself, or lost its worker, is away for a moment
+// until its keeper has a new one up; that moment is waited for, so that the
+// caller learns which of the two it was.
 func (s *Server) unsealed(ctx context.Context) error {
 	st, err := s.seal.Status(ctx)
+	for gone := time.Now(); errors.Is(err, seal.ErrUnreachable) && time.Since(gone) < sealAway; st, err = s.seal.Status(ctx) {
+		select {
+		case <-time.After(sealAway / 50):
+		case <-ctx.Done():
+			return err
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -130,14 +130,24 @@ func (s *Service) takeFirstUsers(ctx context.Context, f *FirstUsers) error {
 	system := SystemActor()
 	t := s.store.Tx()
 	t.PutIfAbsent(bootstrapMark, encode(now.Format(time.RFC3339)))
+	var users []*User
+	var credentials []*Credential
 	for _, first := range f.Users {
 		u := &User{ID: first.ID, Name: first.Name, Role: first.Role, Status: UserActive, System: first.Role == Admin, CreatedBy: system.Name, CreatedAt: now, UpdatedAt: now}
 		c := &Credential{ID: first.Credential.ID, UserID: u.ID, Label: first.Credential.Label, Hash: first.Credential.Hash, CreatedBy: system.Name, CreatedAt: now}
+		users, credentials = append(users, u), append(credentials, c)
 		t.PutIfAbsent(store.User(u.ID), encode(u))
 		t.PutIfAbsent(userName(u.Name), encode(u.ID))
 		t.PutIfAbsent(store.Credential(c.ID), encode(c))
 		t.Audit(system.draft(happening{"user.bootstrapped", "user", u.ID, map[string]any{"name": u.Name, "role": string(u.Role), "credentialId": c.ID}}))
 	}
-	_, err := t.Commit(ctx)
-	return err
+	at, err := t.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	for i, u := range users { // so that the first request is known before the watch tells of it
+		s.users.wrote(store.User(u.ID), u, at)
+		s.credentials.wrote(store.Credential(credentials[i].ID), credentials[i], at)
+	}
+	return nil
 }

@@ -51,7 +51,7 @@ type CredentialSpec struct {
 // A bearer key is qcs_test_<ULID>_<secret>, or qcs_live_… where the charter
 // says production: the ULID is its credential's, the secret 32 random bytes in
 // unpadded base64url (spec: api, "authentication").
-var bearerPattern = regexp.MustCompile(`^qcs_(?:live|test)_([0-9A-HJKMNP-TV-Z]{26})_([A-Za-z0-9_-]{43})$`)
+var bearerPattern = regexp.MustCompile(`^qcs_(live|test)_([0-9A-HJKMNP-TV-Z]{26})_([A-Za-z0-9_-]{43})$`)
 
 const secretSize = 32 // bytes
 
@@ -61,6 +61,9 @@ type Bearer struct {
 	Key          string // what the caller presents; never stored
 	Hash         string // what is stored
 }
+
+// live says which kind of key the charter asks for.
+func live(c *policy.Charter) bool { return c != nil && c.Environment == policy.Production }
 
 // NewBearer draws a bearer key. live says that the charter's environment is
 // production.
@@ -94,7 +97,7 @@ func (s *Service) CreateCredential(ctx context.Context, a Actor, spec Credential
 		return "", nil, err
 	}
 	charter, _ := s.fold.Charter()
-	b := NewBearer(charter != nil && charter.Environment == policy.Production)
+	b := NewBearer(live(charter))
 	c.ID, c.Hash, c.CreatedBy, c.CreatedAt = b.CredentialID, b.Hash, a.Name, s.second()
 	h := happening{"credential.created", "credential", c.ID, map[string]any{"userId": u.ID, "user": u.Name, "label": c.Label}}
 	if err := create(ctx, s, s.credentials, store.Credential(c.ID), c, a, h, idem); err != nil {
@@ -176,7 +179,10 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, 
 	if parts == nil {
 		return nil, unknown
 	}
-	c, err := s.credentials.get(ctx, s.store, store.Credential(credentialPrefix+parts[1]))
+	if charter, _ := s.fold.Charter(); (parts[1] == "live") != live(charter) {
+		return nil, unknown
+	}
+	c, err := s.credentials.get(ctx, s.store, store.Credential(credentialPrefix+parts[2]))
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +190,7 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, 
 	if c != nil {
 		known = c.Hash
 	}
-	if subtle.ConstantTimeCompare([]byte(hashSecret(parts[2])), []byte(known)) != 1 || c == nil {
+	if subtle.ConstantTimeCompare([]byte(hashSecret(parts[3])), []byte(known)) != 1 || c == nil {
 		return nil, unknown
 	}
 	if c.Revoked() {

@@ -16,6 +16,9 @@ import (
 // policy, and returns when that is carried in. The same envelope again gives
 // the same answer, and has the seal asked again if it could not be before.
 func (s *Service) SignPolicy(ctx context.Context, a Actor, id string, envelope []byte) (*Policy, error) {
+	if _, _, err := s.policyHeadAt(ctx, id); err != nil {
+		return nil, err
+	}
 	e, err := policy.ParseEnvelope(envelope)
 	if err != nil {
 		return nil, Refuse(ApprovalInvalid, "%v", err)
