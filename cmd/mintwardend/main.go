@@ -27,7 +27,7 @@ var version = "unknown"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
+	if err := command().ExecuteContext(ctx); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		fmt.Fprintln(os.Stderr, "mintwardend:", err)
 		stop()
 		os.Exit(1)
@@ -100,7 +100,7 @@ func devCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.Version, o.Log, o.Stdout = version, log, c.OutOrStdout()
+			o.Version, o.Log, o.Level, o.Stdout, o.Stderr = version, log, level, c.OutOrStdout(), c.ErrOrStderr()
 			return dev.Run(c.Context(), o)
 		},
 	}

@@ -36,8 +36,20 @@ type child struct {
 	done chan struct{}
 }
 
-// startChild runs argv until the returned child is closed. env is added to
-// this process's own.
+// environment is what children get of this process's: where programs are and
+// how people write, nothing that loads code or tells secrets of others.
+func environment() []string {
+	var env []string
+	for _, name := range []string{"PATH", "LANG", "TZ", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// startChild runs argv, with env as its whole environment, until the returned
+// child is closed.
 func startChild(ctx context.Context, name string, argv, env []string, log *slog.Logger, onLine func(string)) *child {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &child{name: name, argv: argv, env: env, log: log.With("child", name), onLine: onLine,
@@ -69,7 +81,7 @@ func (c *child) supervise(ctx context.Context) {
 
 func (c *child) run(ctx context.Context) error {
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
-	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Env = c.env
 	alive, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/mintwarden/mintwarden/chain/devnet"
 	"github.com/mintwarden/mintwarden/daemon"
@@ -59,20 +60,22 @@ type Options struct {
 
 	Version string
 	Log     *slog.Logger
+	Level   string    // of the log, for children: debug, info, warn or error
 	Stdout  io.Writer // gets the one line «ready url=… dir=…»
+	Stderr  io.Writer // gets what a person reads
 }
 
 // Run makes or reopens the directory and serves until ctx is done. It returns
 // nil after a drained stop.
 func Run(ctx context.Context, o Options) (err error) {
-	if err := o.complete(); err != nil {
-		return err
-	}
 	d, err := openDirectory(o.Dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
+	if err := o.complete(); err != nil {
+		return err
+	}
 	a := &appliance{directory: d, o: o, log: o.Log, metrics: prometheus.NewRegistry()}
 	defer a.close()
 	if err := a.open(ctx); err != nil {
@@ -83,13 +86,14 @@ func Run(ctx context.Context, o Options) (err error) {
 
 func (o *Options) complete() error {
 	for _, f := range []struct {
+		flag     string
 		value    *string
 		fallback string
-	}{{&o.API, "127.0.0.1:8443"}, {&o.Monitor, "127.0.0.1:9464"}, {&o.RPC, "127.0.0.1:8545"}} {
+	}{{"api", &o.API, "127.0.0.1:8443"}, {"monitor", &o.Monitor, "127.0.0.1:9464"}, {"rpc", &o.RPC, "127.0.0.1:8545"}} {
 		if *f.value == "" {
 			*f.value = f.fallback
 		}
-		address, err := pinPort(*f.value)
+		address, err := pinPort(f.flag, *f.value)
 		if err != nil {
 			return err
 		}
@@ -109,23 +113,24 @@ func (o *Options) complete() error {
 }
 
 // pinPort turns port 0 into a free one, so that it stays the same while
-// children come and go. Between this look and its use another process may take
+// children come and go, and says at once, before anything is made, if somebody
+// listens there. Between this look and its use another process may still take
 // the port; the listener then fails and says so.
-func pinPort(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
+func pinPort(flag, address string) (string, error) {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", fmt.Errorf("dev: address %q is not host:port", address)
+		return "", fmt.Errorf("dev: --%s %q is not host:port", flag, address)
 	}
 	ip := net.ParseIP(host)
 	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return "", fmt.Errorf("dev: address %q is not on loopback; a development appliance is for this machine only", address)
-	}
-	if port != "0" {
-		return address, nil
+		return "", fmt.Errorf("dev: --%s %q is not on loopback; a development appliance is for this machine only", flag, address)
 	}
 	l, err := net.Listen("tcp", address)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return "", fmt.Errorf("dev: %s is in use; choose another address with --%s, port 0 for any free one", address, flag)
+	}
 	if err != nil {
-		return "", fmt.Errorf("dev: %w", err)
+		return "", fmt.Errorf("dev: --%s: %w", flag, err)
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().String(), nil
@@ -193,7 +198,7 @@ func (a *appliance) startChain(ctx context.Context) error {
 	ready := make(chan struct{})
 	var once sync.Once
 	a.children = append(a.children, startChild(ctx, "devnet", []string{program, "devnet", "--dir", a.path("chain"),
-		"--rpc", a.o.RPC, "--period", a.o.Period.String(), "--parent-pipe"}, nil, a.log, func(line string) {
+		"--rpc", a.o.RPC, "--period", a.o.Period.String(), "--log", a.o.Level, "--parent-pipe"}, environment(), a.log, func(line string) {
 		if strings.HasPrefix(line, "ready ") {
 			once.Do(func() { close(ready) })
 		}
@@ -213,7 +218,7 @@ func (a *appliance) startSeal(ctx context.Context, token *softhsm.Token, users *
 	if err != nil {
 		return err
 	}
-	f := sealFile{Appliance: applianceID, State: a.path("seal"), Socket: socket, ParentPipe: true,
+	f := sealFile{Appliance: applianceID, State: a.path("seal"), Socket: socket, ParentPipe: true, Log: sealLog{a.o.Level},
 		HSM:   sealHSM{Module: token.ModulePath, Token: token.Label, Sessions: 16},
 		PIN:   sealPIN{File: a.path("hsm", "pin")},
 		Store: sealStore{Endpoints: []string{a.etcd.Endpoint()}, CA: a.path("pki", "root-mldsa.crt"), Cert: a.path("pki", "etcd-seal.crt"), Key: a.path("pki", "etcd-seal.key")}}
@@ -226,7 +231,7 @@ func (a *appliance) startSeal(ctx context.Context, token *softhsm.Token, users *
 		return err
 	}
 	a.children = append(a.children, startChild(ctx, "seal", []string{a.o.SealBin, "--config", a.path("config", "seal.toml")},
-		[]string{token.Env()}, a.log, nil))
+		append(environment(), token.Env()), a.log, nil))
 	a.door, err = seal.Dial(ctx, socket)
 	if err != nil {
 		return fmt.Errorf("dev: the seal: %w", err)
@@ -328,6 +333,9 @@ func (a *appliance) welcome(ctx context.Context, url string) error {
 	if err := a.writeEnv(url); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.o.Stdout, "ready url=%s dir=%s\n", url, a.root)
+	if _, err := fmt.Fprintf(a.o.Stdout, "ready url=%s dir=%s\n", url, a.root); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.o.Stderr, "In another terminal: . '%s', then bin/mintwarden --help. Ctrl-C stops; the same command goes on.\n", a.path("env"))
 	return err
 }

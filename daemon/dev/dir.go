@@ -61,7 +61,15 @@ func openDirectory(root string) (*directory, error) {
 	return d, nil
 }
 
-func (d *directory) close() error { return d.lock.Close() } // closing drops the lock
+// close takes the sockets' directory away and drops the lock.
+func (d *directory) close() error {
+	run := d.path("run")
+	if private, err := os.Readlink(run); err == nil {
+		_ = os.RemoveAll(private)
+	}
+	_ = os.RemoveAll(run) // holds sockets only; made again at each start
+	return d.lock.Close()
+}
 
 func (d *directory) path(elements ...string) string {
 	return filepath.Join(append([]string{d.root}, elements...)...)

@@ -16,9 +16,14 @@ type sealFile struct {
 	State      string        `toml:"state"`
 	Socket     string        `toml:"socket"`
 	ParentPipe bool          `toml:"parent_pipe"`
+	Log        sealLog       `toml:"log"`
 	HSM        sealHSM       `toml:"hsm"`
 	PIN        sealPIN       `toml:"pin"`
 	Store      sealStore     `toml:"store"`
+}
+
+type sealLog struct {
+	Level string `toml:"level"`
 }
 
 type sealHSM struct {

@@ -90,6 +90,9 @@ type serving struct {
 
 func (s *serving) configure() {
 	s.t.Helper()
+	if err := os.MkdirAll(filepath.Join(s.dir, "run"), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
 	c, err := config.Load(filepath.Join(s.dir, "config", "mintwarden.toml"))
 	if err != nil {
 		s.t.Fatal(err)
