@@ -31,18 +31,18 @@ const maxSize = 256 << 10
 
 // Config is the whole file.
 type Config struct {
-	Appliance string    `toml:"appliance"` // this box's name in the charter
-	Tenant    string    `toml:"tenant"`    // name of the one organization that this appliance serves: 1–64 visible ASCII
-	Charter1  string    `toml:"charter1"`  // digest of charter 1 (sha256:…), the root of all that the ledger says
-	Bootstrap string    `toml:"bootstrap"` // path of bootstrap.json, taken once while there is no user; may be absent
+	Appliance string    `toml:"appliance"`           // this box's name in the charter
+	Tenant    string    `toml:"tenant"`              // name of the one organization that this appliance serves: 1–64 visible ASCII
+	Charter1  string    `toml:"charter1"`            // digest of charter 1 (sha256:…), the root of all that the ledger says
+	Bootstrap string    `toml:"bootstrap,omitempty"` // path of bootstrap.json, taken once while there is no user; may be absent
 	API       API       `toml:"api"`
 	Monitor   Monitor   `toml:"monitor"`
 	Seal      Seal      `toml:"seal"`
 	Store     Store     `toml:"store"`
 	Networks  []Network `toml:"networks"`
-	Operation Operation `toml:"operation"`
-	Limits    Limits    `toml:"limits"`
-	Log       Log       `toml:"log"`
+	Operation Operation `toml:"operation,omitempty"`
+	Limits    Limits    `toml:"limits,omitempty"`
+	Log       Log       `toml:"log,omitempty"`
 }
 
 // API is the mTLS listener.
@@ -71,12 +71,12 @@ type Seal struct {
 
 // Store is etcd: a cluster where Endpoints are given, else one embedded here.
 type Store struct {
-	Endpoints  []string `toml:"endpoints"` // https URLs
-	CA         string   `toml:"ca"`        // PEM file of etcd's root
-	Cert       string   `toml:"cert"`      // client certificate, common name mintwarden
+	Endpoints  []string `toml:"endpoints,omitempty"` // https URLs
+	CA         string   `toml:"ca"`                  // PEM file of etcd's root
+	Cert       string   `toml:"cert"`                // client certificate, common name mintwarden
 	Key        string   `toml:"key"`
-	ServerName string   `toml:"server_name"` // name in etcd's certificate, where it is not the endpoint's host
-	Embedded   Embedded `toml:"embedded"`
+	ServerName string   `toml:"server_name,omitempty"` // name in etcd's certificate, where it is not the endpoint's host
+	Embedded   Embedded `toml:"embedded,omitempty"`
 }
 
 // Embedded is the single box's own etcd.
@@ -100,25 +100,25 @@ type Network struct {
 	Scheme        string        `toml:"scheme"`        // dilithium3, ml-dsa-65 or secp256k1
 	Currency      string        `toml:"currency"`      // symbol of the fee's coin
 	BlockPeriod   time.Duration `toml:"-"`
-	Period        string        `toml:"block_period"` // Go duration, e.g. "15s"
+	Period        string        `toml:"block_period,omitempty"` // Go duration, e.g. "15s"
 }
 
 // Operation is what the worker goes by.
 type Operation struct {
 	TTL     time.Duration `toml:"-"`
-	TTLText string        `toml:"ttl"` // Go duration; how long an operation waits for approvals, default 24h
+	TTLText string        `toml:"ttl,omitempty"` // Go duration; how long an operation waits for approvals, default 24h
 }
 
 // Limits protect the API from its callers.
 type Limits struct {
-	RequestsPerSecond int `toml:"requests_per_second"` // per key, default 1,000
-	Burst             int `toml:"burst"`               // per key, default 2,000
-	MaxPending        int `toml:"max_pending"`         // operations of one key awaiting approval, default 64
+	RequestsPerSecond int `toml:"requests_per_second,omitempty"` // per key, default 1,000
+	Burst             int `toml:"burst,omitempty"`               // per key, default 2,000
+	MaxPending        int `toml:"max_pending,omitempty"`         // operations of one key awaiting approval, default 64
 }
 
 // Log says how much is logged.
 type Log struct {
-	Level string `toml:"level"` // debug, info (default), warn, error
+	Level string `toml:"level,omitempty"` // debug, info (default), warn, error
 }
 
 // Load reads and checks the file at path. The error joins every fault found.
