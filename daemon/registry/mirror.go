@@ -32,6 +32,9 @@ type mirror[T any] struct {
 	seen  int64 // the latest revision that the watch told of
 	items map[string]mirrored[T]
 	keys  []string // of items, ascending: oldest first
+	// late is what this process wrote while the mirror was not live: a load
+	// that began before the write does not have it.
+	late map[string]mirrored[T]
 }
 
 type mirrored[T any] struct {
@@ -40,7 +43,7 @@ type mirrored[T any] struct {
 }
 
 func newMirror[T any](prefix, suffix string) *mirror[T] {
-	return &mirror[T]{prefix: prefix, suffix: suffix}
+	return &mirror[T]{prefix: prefix, suffix: suffix, late: map[string]mirrored[T]{}}
 }
 
 // run loads and follows until ctx ends.
@@ -78,9 +81,7 @@ func (m *mirror[T]) follow(ctx context.Context, s *store.Store) error {
 		items[kv.Key] = mirrored[T]{v, kv.ModRevision}
 		keys = append(keys, kv.Key)
 	}
-	m.mu.Lock()
-	m.items, m.keys, m.seen, m.live = items, keys, at, true
-	m.mu.Unlock()
+	m.start(items, keys, at)
 	for c := range s.Watch(ctx, m.prefix, at+1) {
 		if c.Err != nil {
 			return c.Err
@@ -90,6 +91,20 @@ func (m *mirror[T]) follow(ctx context.Context, s *store.Store) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// start makes the mirror live with what was loaded at a revision, and with what
+// was written here since.
+func (m *mirror[T]) start(items map[string]mirrored[T], keys []string, at int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.items, m.keys, m.seen, m.live = items, keys, at, true
+	for key, w := range m.late {
+		if w.rev > at {
+			m.set(key, w.value, w.rev)
+		}
+	}
+	clear(m.late)
 }
 
 func (m *mirror[T]) holds(key string) bool { return strings.HasSuffix(key, m.suffix) }
@@ -120,7 +135,13 @@ func (m *mirror[T]) apply(c store.Changes) error {
 func (m *mirror[T]) wrote(key string, v *T, rev int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.live && rev > m.seen && m.holds(key) {
+	switch {
+	case !m.holds(key):
+	case !m.live:
+		if m.late[key].rev < rev {
+			m.late[key] = mirrored[T]{v, rev}
+		}
+	case rev > m.seen:
 		m.set(key, v, rev)
 	}
 }
