@@ -90,7 +90,7 @@ type Limits struct {
 
 // Flags are the charter's choices.
 type Flags struct {
-	SignedRequests        bool `json:"signedRequests"`        // requesters sign intents
+	SignedRequests        bool `json:"signedRequests"`        // requesters sign intents; no charter with it takes effect (CheckFirstCharter)
 	RequirePostQuantum    bool `json:"requirePostQuantum"`    // every person's and custodian's key is ML-DSA-65
 	HostKeyAccepted       bool `json:"hostKeyAccepted"`       // a credential that no TPM seals may unseal
 	SoftwareTokenAccepted bool `json:"softwareTokenAccepted"` // SoftHSM2 under a production charter

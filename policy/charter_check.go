@@ -14,16 +14,20 @@ const (
 	maxAppliances = 32
 )
 
-// publicChains are chain ids that anybody else uses: a dev charter names none of them, so that what
-// is signed for play never counts elsewhere. 20803 is Quantum Chain's mainnet.
-var publicChains = map[uint64]bool{1: true, 3: true, 4: true, 5: true, 10: true, 25: true, 30: true, 56: true, 61: true, 97: true,
-	100: true, 122: true, 137: true, 204: true, 250: true, 288: true, 324: true, 420: true, 592: true, 1088: true, 1101: true,
-	1284: true, 1285: true, 2222: true, 5000: true, 7000: true, 7700: true, 8217: true, 8453: true, 9001: true, 17000: true, 20803: true,
-	34443: true, 42161: true, 42170: true, 42220: true, 43113: true, 43114: true, 59144: true, 80001: true, 80002: true, 81457: true,
-	84532: true, 421614: true, 534352: true, 560048: true, 7777777: true, 11155111: true, 11155420: true, 1313161554: true}
+// devChains are all the chain ids that a dev charter takes, so that what is signed for play counts
+// on no chain that anybody else uses. It is a list of what may pass and not of what may not: any
+// number is some public chain's tomorrow, and ids that are derived from a hash fall anywhere up to
+// 2^53-1, so that no range is kept for private devnets either. Whoever needs two of one kind runs
+// each under a charter of its own.
+var devChains = map[uint64]bool{
+	1337:    true, // go-ethereum: geth --dev and ethclient/simulated
+	31337:   true, // Hardhat, Anvil
+	2080377: true, // our own devnet, chain/devnet.DefaultChainID
+}
 
-// PublicChain is true of a chain id that a dev charter does not take.
-func PublicChain(id uint64) bool { return publicChains[id] }
+// PublicChain is true of a chain id that a dev charter does not take: of every one that is not known
+// to be a devnet's.
+func PublicChain(id uint64) bool { return !devChains[id] }
 
 // Check is nil if the charter is consistent in itself. Errors wrap ErrDocument.
 func (c *Charter) Check() error {
@@ -67,7 +71,7 @@ func (c *Charter) checkNetworks() error {
 		case n.Currency == "":
 			return fmt.Errorf("network %s: no currency", n.Name)
 		case c.Environment == Dev && PublicChain(n.ChainID):
-			return fmt.Errorf("network %s: chain id %d is a public chain's, the charter is for dev", n.Name, n.ChainID)
+			return fmt.Errorf("network %s: chain id %d may be a public chain's; a dev charter takes the devnets' alone, 1337, 31337 and 2080377", n.Name, n.ChainID)
 		}
 		names[n.Name], ids[n.ChainID] = true, true
 	}

@@ -274,6 +274,51 @@ func TestChartersRefuse(t *testing.T) {
 	}
 }
 
+// A dev charter takes devnets and nothing else: what is not known to be one may be anybody's chain.
+func TestAttack_ADevCharterNamesAChainThatNoBlocklistHas(t *testing.T) {
+	for _, id := range []uint64{1, 2, 1338, 20803, 208037, 2080376, 2080378, 7_777_778, 11155111, 1<<53 - 1} {
+		require.True(t, PublicChain(id), id)
+		c := charter(t)
+		c.Networks[1].ChainID = id
+		require.ErrorContains(t, c.Check(), "public chain", id)
+		c.Environment = Production
+		require.NoError(t, c.Check(), id)
+	}
+	for _, id := range []uint64{1337, 31337, 2080377} {
+		require.False(t, PublicChain(id), id)
+		c := charter(t)
+		c.Networks = c.Networks[1:]
+		c.Networks[0].ChainID = id
+		require.NoError(t, c.Check(), id)
+	}
+}
+
+// Under signedRequests every authorization is denied, so no charter with it takes effect: custodians
+// would lock themselves out by a flag that promises more safety. The document itself can be read.
+func TestAttack_ACharterWithSignedRequestsStopsTheAppliance(t *testing.T) {
+	all := []string{"custodian-1", "custodian-2", "custodian-3"}
+	first := charter(t)
+	first.Flags.SignedRequests = true
+	_, err := ParseCharter(mustEncode(t, first))
+	require.NoError(t, err)
+	_, err = CheckFirstCharter(sign(t, DocCharter, mustEncode(t, first), all...))
+	require.ErrorIs(t, err, ErrDocument)
+	require.ErrorContains(t, err, "signedRequests")
+
+	first.Flags.SignedRequests = false
+	e := sign(t, DocCharter, mustEncode(t, first), all...)
+	old, err := CheckFirstCharter(e)
+	require.NoError(t, err)
+	next := charter(t)
+	next.Version, next.Replaces, next.Flags.SignedRequests = 2, ptr(e.PayloadDigest()), true
+	_, err = CheckCharter(old, e.PayloadDigest(), sign(t, DocCharter, mustEncode(t, next), "custodian-1", "custodian-2"))
+	require.ErrorIs(t, err, ErrDocument)
+	require.ErrorContains(t, err, "signedRequests")
+	next.Flags.SignedRequests = false
+	_, err = CheckCharter(old, e.PayloadDigest(), sign(t, DocCharter, mustEncode(t, next), "custodian-1", "custodian-2"))
+	require.NoError(t, err)
+}
+
 func TestCharterFindsPeople(t *testing.T) {
 	c := charter(t)
 	p, ok := c.PersonByUser(id("user", 2))
