@@ -41,6 +41,7 @@ type appliance struct {
 	policies   map[string]*client.Policy
 	audit      []*audit.Entry // oldest first
 	sealed     bool
+	denial     *client.ErrorBody  // answers a burn
 	received   []*policy.Envelope // what people signed
 	requests   []request          // what people asked for
 	dir        string             // of the client's files
@@ -87,6 +88,27 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("GET /v1/wallets/{id}", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, client.Wallet{ID: r.PathValue("id"), VaultAccountID: id("vault", 1), Network: network, Address: account("mallory").String()})
 	})
+	mux.HandleFunc("GET /v1/vault/accounts/{id}/wallets", func(w http.ResponseWriter, r *http.Request) {
+		n := strings.TrimLeft(strings.TrimPrefix(r.PathValue("id"), "vault_"), "0")
+		l := client.WalletList{Data: []client.Wallet{{ID: strings.Replace(r.PathValue("id"), "vault", "wallet", 1), Label: "hot " + n}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/users", func(w http.ResponseWriter, _ *http.Request) {
+		l := client.UserList{Data: []client.User{{ID: id("user", 9), Name: "oscar", Role: client.UserRoleOperator, Status: "ACTIVE"}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/credentials", func(w http.ResponseWriter, _ *http.Request) {
+		l := client.CredentialList{Data: []client.Credential{{ID: id("cred", 1), UserID: id("user", 9)}, {ID: id("cred", 2), UserID: id("user", 1), Permissions: []string{"tokens:read"}}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/token-operations", a.listOperations)
+	mux.HandleFunc("GET /v1/tokens/{id}/balances/{address}", func(w http.ResponseWriter, r *http.Request) {
+		a.answer(w, client.TokenBalance{TokenID: r.PathValue("id"), Address: r.PathValue("address"), Balance: "1500000000000000000"})
+	})
+	mux.HandleFunc("DELETE /v1/policies/{id}", a.getPolicy)
 	mux.HandleFunc("GET /v1/vault/accounts", func(w http.ResponseWriter, _ *http.Request) {
 		l := client.VaultAccountList{Data: []client.VaultAccount{{ID: id("vault", 1), Name: "treasury"}, {ID: id("vault", 2), Name: "twins"}, {ID: id("vault", 3), Name: "twins"}}}
 		l.Pagination.Total = len(l.Data)
@@ -97,9 +119,17 @@ func (a *appliance) start() map[string]string {
 		if decimals == 0 {
 			decimals = 18
 		}
-		a.answer(w, client.TokenDetail{ID: r.PathValue("id"), Symbol: "EIT", Decimals: decimals})
+		a.answer(w, client.TokenDetail{ID: r.PathValue("id"), Network: network, Symbol: "EIT", Decimals: decimals})
 	})
 	mux.HandleFunc("POST /v1/tokens", a.ask(client.Token{ID: id("token", 1), Decimals: 18}))
+	mux.HandleFunc("POST /v1/tokens/{id}/burn", func(w http.ResponseWriter, r *http.Request) {
+		if a.denial != nil {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			a.answer(w, client.ErrorEnvelope{Error: *a.denial})
+			return
+		}
+		a.ask(client.BurnAccepted{OperationID: id("op", 1)})(w, r)
+	})
 	mux.HandleFunc("POST /v1/tokens/{id}/", a.ask(client.MintAccepted{OperationID: id("op", 1)})) // all answers of this kind hold it
 	mux.HandleFunc("POST /v1/credentials", a.ask(client.CredentialCreated{ID: id("cred", 1), Key: ptr("qcs_test_secret")}))
 	s := httptest.NewUnstartedServer(mux)
@@ -200,6 +230,18 @@ func (a *appliance) getOperation(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, op)
 }
 
+func (a *appliance) listOperations(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := client.OperationList{Data: []client.OperationSummary{}}
+	for _, op := range a.operations {
+		l.Data = append(l.Data, client.OperationSummary{OperationID: op.OperationID, OperationType: op.OperationType, Status: op.Status, Amount: op.Amount,
+			TokenID: op.TokenID, RequestedBy: op.RequestedBy, ApprovedBy: op.ApprovedBy, RequiredApprovals: op.RequiredApprovals})
+	}
+	l.Pagination.Total = len(l.Data)
+	a.answer(w, l)
+}
+
 // envelope reads the envelope of a request's body.
 func (a *appliance) envelope(r *http.Request) *policy.Envelope {
 	body, err := io.ReadAll(r.Body)
@@ -277,7 +319,10 @@ func (a *appliance) signPolicy(w http.ResponseWriter, r *http.Request) {
 	defer a.mu.Unlock()
 	a.received = append(a.received, e)
 	p := a.policies[r.PathValue("id")]
-	p.SignedBy = append(p.SignedBy, "somebody")
+	charter, _ := a.w.fold.Charter()
+	if by, err := charter.VerifyCustodians(policy.DocPolicy, e); err == nil {
+		p.SignedBy = append(p.SignedBy, by...)
+	}
 	a.answer(w, p)
 }
 

@@ -79,20 +79,17 @@ func (c *cli) decide(ctx context.Context, d *decision, id string) error {
 	if err := checkID("op", id); err != nil {
 		return err
 	}
-	if err := d.check(c); err != nil {
+	if err := d.check(); err != nil {
 		return err
 	}
 	if err := policy.CheckText(d.reason, 1000); err != nil {
 		return usagef("--reason: %w", err)
 	}
-	signer, err := c.signer(d.key)
+	signer, fold, err := c.signing(ctx, d.key)
 	if err != nil {
 		return err
 	}
-	api, fold, err := c.verified(ctx)
-	if err != nil {
-		return err
-	}
+	api := c.api
 	op, err := api.GetTokenOperation(ctx, id)
 	if err != nil {
 		return err
@@ -102,9 +99,12 @@ func (c *cli) decide(ctx context.Context, d *decision, id string) error {
 		return err
 	}
 	charter, _ := fold.Charter()
-	person, _, ok := charter.PersonByKey(signer.Public().KeyID())
-	if !ok {
-		return usagef("the signing key %s is no person's of the charter in force", signer.Public().KeyID())
+	person, err := c.approver(charter, signer, r)
+	if err != nil {
+		return err
+	}
+	if err := d.askable(c, charter); err != nil {
+		return err
 	}
 	out := decided{OperationID: id, Decision: d.verb, Approver: person.Name, IntentDigest: r.digest, Words: r.words}
 	out.AlreadyRecorded, err = d.standing(r, fold, person.Name)
@@ -175,7 +175,7 @@ func (d *decision) standing(r *review, fold *ledger.Fold, person string) (done b
 // weigh adds what speaks against this person's decision.
 func (d *decision) weigh(r *review, charter *policy.Charter, person string) {
 	if !r.counts(charter, person) {
-		r.warn("%s is of no group that is asked about this operation: the decision does not count", person)
+		r.warn("%s is of no group that is asked about this operation: the decision does not count; asked are %s", person, r.askedWords(charter))
 	}
 }
 
@@ -227,20 +227,22 @@ func (c *cli) showReview(r *review, fold *ledger.Fold, verb policy.Verb) {
 	sequence, _ := fold.Head()
 	charter, _ := fold.Charter()
 	w.printf("%s\n\n", wrapped(r.words, w.width()))
-	w.printf("Checked against the ledger of %s, verified here up to batch %d (charter %d, %s):\n", charter.Instance, sequence, charter.Version, charter.Environment)
+	w.printf("%s\n", wrapped(fmt.Sprintf("Checked against the ledger of %s, verified here up to batch %d (charter %d, %s):",
+		charter.Instance, sequence, charter.Version, charter.Environment), w.width()))
+	say := func(head, text string) { w.printf("%s\n", hanging(head, printable(text), w.width())) }
 	for _, n := range r.notes {
-		w.printf("  - %s\n", printable(n))
+		say("  - ", n)
 	}
 	for _, o := range r.verdict.Rules {
 		if o.Outcome == policy.Wait {
-			w.printf("  - %s waits: %s\n", printable(ruleName(o)), printable(o.Message))
+			say("  - ", ruleName(o)+" waits: "+o.Message)
 		}
 	}
 	for _, n := range r.warnings {
-		w.printf("WARNING: %s\n", printable(n))
+		say("WARNING: ", n)
 	}
 	for _, n := range r.misfits {
-		w.printf("DOES NOT HOLD: %s\n", printable(n))
+		say("DOES NOT HOLD: ", n)
 	}
 	w.printf("Digest of the intent: %s\n", r.digest)
 }

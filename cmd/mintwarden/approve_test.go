@@ -188,7 +188,11 @@ func TestApproveByWhom(t *testing.T) {
 
 	got = mintwarden(t, "approve", i.OperationID, "--yes", "--key", keyFileOf(t, "mallory"))
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.err, "no person's of the charter")
+	require.Contains(t, got.err, "nobody's of the charter in force; "+i.OperationID+" asks 2 of approvers (ann, bob and cat)")
+
+	got = mintwarden(t, "approve", i.OperationID, "--key", keyFileOf(t, "custodian-1")) // before the question of a terminal
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.err, "custodian-1 is no approver; "+i.OperationID+" asks 2 of approvers (ann, bob and cat)")
 
 	got = mintwarden(t, "approve", i.OperationID, "--yes")
 	require.Equal(t, exitUsage, got.code)
@@ -198,6 +202,7 @@ func TestApproveByWhom(t *testing.T) {
 	got = mintwarden(t, "approve", i.OperationID, "--yes", "--key", keyFileOf(t, "dan"))
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, "WARNING: dan is of no group that is asked")
+	require.Contains(t, got.out, "asked are 2 of approvers (ann, bob and cat)")
 
 	freeze := &policy.Freeze{Format: policy.Format, Instance: "dev-1", Subject: policy.Subject{Person: "ann"}, Frozen: true, CreatedAt: w.now}
 	a.mu.Lock()
@@ -285,6 +290,7 @@ func TestNobodyToAsk(t *testing.T) {
 	got := mintwarden(t, "approve", i.OperationID, "--key", keyFileOf(t, "ann"))
 	require.Equal(t, exitUsage, got.code)
 	require.Contains(t, got.err, "no terminal")
+	require.Contains(t, got.err, "--yes, which suffices under this dev charter")
 	require.Empty(t, a.sent())
 }
 

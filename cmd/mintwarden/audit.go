@@ -60,13 +60,28 @@ func (c *cli) auditList() *cobra.Command {
 			return err
 		}
 		return c.show(listed[client.AuditEntry]{all}, func() *rows {
-			r := &rows{header: []string{"seq", "at", "actor", "action", "resource"}}
+			r := &rows{header: []string{"seq", "at", "actor", "action", "resource", "why"}}
+			explained := false
 			for _, e := range all {
-				r.add(fmt.Sprint(e.Seq), stamp(e.CreatedAt), e.ActorID, e.Action, e.ResourceType+" "+e.ResourceID)
+				explained = explained || why(&e) != ""
+				r.add(fmt.Sprint(e.Seq), stamp(e.CreatedAt), e.ActorID, e.Action, e.ResourceType+" "+e.ResourceID, why(&e))
+			}
+			if !explained {
+				return r.without("why")
 			}
 			return r
 		})
 	})
+}
+
+// why is the reason that an entry gives, of a denial, a rejection or a failure.
+func why(e *client.AuditEntry) string {
+	for _, member := range []string{"message", "reason"} {
+		if s, ok := e.Metadata[member].(string); ok && s != "" {
+			return s
+		}
+	}
+	return ""
 }
 
 // logsVerified is what --json prints of audit verify.

@@ -45,23 +45,6 @@ func (c *cli) close() {
 	}
 }
 
-// folders are where a demo identity's files lie, by the first word of its name.
-var folders = map[string]string{"approver": "approvers", "custodian": "custodians", "operator": "keys", "admin": "keys", "viewer": "keys"}
-
-// identityFile is the path of a demo identity's file, such as approvers/approver-1.key.
-func (c *cli) identityFile(ending string) (string, error) {
-	dir := os.Getenv(envDir)
-	if dir == "" {
-		return "", usagef("--as %s needs $%s; source the env file of the development appliance", c.as, envDir)
-	}
-	kind, _, _ := strings.Cut(c.as, "-")
-	folder, ok := folders[kind]
-	if !ok || strings.ContainsAny(c.as, "/\\") {
-		return "", usagef("--as %q is none of operator, admin, viewer, approver-N, custodian-N", c.as)
-	}
-	return filepath.Join(dir, folder, c.as+ending), nil
-}
-
 // connect is the client of the environment's user, or of --as.
 func (c *cli) connect() (*client.Client, error) {
 	if c.api != nil {
@@ -77,9 +60,6 @@ func (c *cli) connect() (*client.Client, error) {
 	if c.as != "" {
 		if config.APIKeyFile, err = c.identityFile(".apikey"); err != nil {
 			return nil, err
-		}
-		if _, err := os.Stat(config.APIKeyFile); err != nil {
-			return nil, usagef("--as %s: %w", c.as, err)
 		}
 	}
 	config.UserAgent = "mintwarden/" + version
@@ -132,32 +112,10 @@ func (c *cli) root() (policy.Digest, error) {
 	return d, nil
 }
 
-// signer is the key that a person signs with: --key, or that of --as.
-func (c *cli) signer(keyFile string) (*policy.Signer, error) {
-	if keyFile == "" {
-		if c.as == "" {
-			return nil, usagef("name your signing key: --key FILE, or --as for a demo identity")
-		}
-		var err error
-		if keyFile, err = c.identityFile(".key"); err != nil {
-			return nil, err
-		}
-	}
-	text, err := os.ReadFile(keyFile)
-	if err != nil {
-		return nil, usagef("signing key: %w", err)
-	}
-	s, err := policy.LoadSignerPEM(text)
-	if err != nil {
-		return nil, usagef("signing key %s: %w", keyFile, err)
-	}
-	return s, nil
-}
-
 // vaultID takes a vault account's id or its name.
 func (c *cli) vaultID(ctx context.Context, api *client.Client, idOrName string) (string, error) {
 	if strings.HasPrefix(idOrName, "vault_") {
-		return idOrName, nil
+		return idOrName, checkID("vault", idOrName)
 	}
 	return only("vault account", idOrName, func(yield func(string) bool) error {
 		for v, err := range api.VaultAccounts(ctx) {
@@ -175,7 +133,7 @@ func (c *cli) vaultID(ctx context.Context, api *client.Client, idOrName string) 
 // policyID takes a policy's id or its name.
 func (c *cli) policyID(ctx context.Context, api *client.Client, idOrName string) (string, error) {
 	if strings.HasPrefix(idOrName, "pol_") {
-		return idOrName, nil
+		return idOrName, checkID("pol", idOrName)
 	}
 	return only("policy", idOrName, func(yield func(string) bool) error {
 		for p, err := range api.Policies(ctx) {
@@ -193,7 +151,7 @@ func (c *cli) policyID(ctx context.Context, api *client.Client, idOrName string)
 // userID takes a user's id or name.
 func (c *cli) userID(ctx context.Context, api *client.Client, idOrName string) (string, error) {
 	if strings.HasPrefix(idOrName, "user_") {
-		return idOrName, nil
+		return idOrName, checkID("user", idOrName)
 	}
 	return only("user", idOrName, func(yield func(string) bool) error {
 		for u, err := range api.Users(ctx) {
@@ -232,10 +190,12 @@ func only(kind, name string, each func(yield func(string) bool) error) (string, 
 // party takes 0x…, wallet_…, vault_… or a vault's name.
 func (c *cli) party(ctx context.Context, api *client.Client, s string) (client.Party, error) {
 	switch {
+	case elided(s) && strings.HasPrefix(s, "0x"):
+		return client.Party{}, usagef("%s: replace … by the rest of the address", s)
 	case strings.HasPrefix(s, "0x"):
 		return client.Party{Type: client.PartyTypeAddress, Address: &s}, nil
 	case strings.HasPrefix(s, "wallet_"):
-		return client.Party{Type: client.PartyTypeWalletID, WalletID: &s}, nil
+		return client.Party{Type: client.PartyTypeWalletID, WalletID: &s}, checkID("wallet", s)
 	case s == "":
 		return client.Party{}, usage(errors.New("an empty party; give 0x…, wallet_…, vault_… or a vault's name"))
 	}
@@ -263,8 +223,18 @@ func (c *cli) performer(ctx context.Context, api *client.Client, s string) (*cli
 
 // checkID refuses what cannot be an id before anybody is asked about it.
 func checkID(prefix, id string) error {
+	if elided(id) {
+		return usagef("%s: replace … by the rest of the id; '%s' shows it", id, lister[prefix])
+	}
 	if err := policy.CheckID(prefix, id); err != nil {
 		return usage(fmt.Errorf("%w", err))
 	}
 	return nil
 }
+
+// elided tells an id that was typed as help texts shorten it.
+func elided(id string) bool { return strings.HasSuffix(id, "…") || strings.HasSuffix(id, "...") }
+
+// lister are the commands that show the ids of a prefix.
+var lister = map[string]string{"token": "mintwarden token list", "op": "mintwarden operation list", "vault": "mintwarden vault list",
+	"wallet": "mintwarden wallet list", "pol": "mintwarden policy list", "cred": "mintwarden credential list", "user": "mintwarden user list"}

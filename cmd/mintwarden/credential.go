@@ -40,9 +40,14 @@ func (c *cli) credentialList() *cobra.Command {
 			return err
 		}
 		return c.show(listed[client.Credential]{all}, func() *rows {
-			r := &rows{header: []string{"credential", "user", "label", "status", "permissions", "created"}}
+			r := &rows{header: []string{"credential", "user", "label", "status", "permissions", "created"}, spare: []string{"created"}}
+			n := c.names(ctx)
 			for _, k := range all {
-				r.add(k.ID, k.UserID, k.Label, string(k.Status), strings.Join(k.Permissions, " "), stamp(k.CreatedAt))
+				permissions := strings.Join(k.Permissions, " ")
+				if permissions == "" {
+					permissions = "all of the role"
+				}
+				r.add(k.ID, n.user(ctx, k.UserID), k.Label, string(k.Status), permissions, stamp(k.CreatedAt))
 			}
 			return r
 		})

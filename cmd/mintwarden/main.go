@@ -75,6 +75,11 @@ Where the appliance is and who calls it is read from the environment, as
 MINTWARDEN_CERT, MINTWARDEN_KEY, MINTWARDEN_API_KEY_FILE, and MINTWARDEN_DIR
 for --as and the digest of charter 1.
 
+What is said to be verified is read from a copy of the appliance's ledger, which
+this program verifies from charter 1 on and keeps for you in
+$XDG_STATE_HOME/mintwarden/<instance>, by default below ~/.local/state. Keep it:
+by it an appliance is caught that shows you an older or another ledger.
+
 Exit codes: 0 done; 1 refused; 2 usage; 3 unreachable; 4 sealed; 5 does not
 verify; 6 ended other than COMPLETED.`,
 		Example: `  . ./.dev/env
@@ -93,7 +98,9 @@ verify; 6 ended other than COMPLETED.`,
 	f.StringVar(&c.charter1, "charter1", "", "digest of charter 1, or a file that holds it (default $MINTWARDEN_DIR/charter1.sha256)")
 	f.DurationVar(&c.patience, "patience", patience, "how long to go on trying while the appliance does not answer")
 	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
-		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), jsonTopic())
+		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), c.userCommand(), jsonTopic())
+	helpTexts(root)
+	c.completions(root)
 	return root
 }
 
@@ -109,20 +116,23 @@ func (c *cli) leaf(cmd *cobra.Command, do func(ctx context.Context, args []strin
 // group is a command that only holds others.
 func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs}
-	g.RunE = func(cmd *cobra.Command, args []string) error {
-		var names []string
-		for _, s := range cmd.Commands() {
-			if s.IsAvailableCommand() {
-				names = append(names, s.Name())
-			}
-		}
-		if len(args) == 0 {
-			return usagef("%s what? One of %s", cmd.CommandPath(), list(names))
-		}
-		return usagef("%s has no command %q; it has %s", cmd.CommandPath(), args[0], list(names))
-	}
+	g.RunE = refuseWithin
 	g.AddCommand(commands...)
 	return g
+}
+
+// refuseWithin is what a group does that was given no command that it has.
+func refuseWithin(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, s := range cmd.Commands() {
+		if s.IsAvailableCommand() {
+			names = append(names, s.Name())
+		}
+	}
+	if len(args) == 0 {
+		return usagef("%s what? One of %s", cmd.CommandPath(), list(names))
+	}
+	return usagef("%s has no command %q; it has %s", cmd.CommandPath(), args[0], list(names))
 }
 
 // jsonTopic is a help text, not a command.
@@ -132,9 +142,12 @@ func jsonTopic() *cobra.Command {
 		Short: "What --json prints",
 		Long: `What --json prints, one JSON value on standard output:
 
-  create, show, cancel, propose, sign   the resource, as the API answers it (api/openapi.yaml)
+  create, show, cancel, propose, sign,
+  withdraw                              the resource, as the API answers it (api/openapi.yaml)
   token deploy|mint|burn|grant|revoke   the API's 202 answer; with --wait what operation watch prints
   list                                  {"data":[…]}, each as show prints it, newest first
+  token balance                         {"tokenId","symbol","decimals","balances":[{"address",
+                                        "walletId","balance"}],"total"}, in base units
   operation watch                       one line of JSON for each change of the operation
   approve, reject                       {"operationId","decision","approver","intentDigest","words",
                                         "notes":[…],"warnings":[…],"status","approved","required",
@@ -162,9 +175,9 @@ func (c *cli) complain(cmd *cobra.Command, err error) {
 		c.complainJSON(err)
 		return
 	}
-	said := []string{err.Error()}
+	said := []string{spoken(err)}
 	if !c.running { // ours or cobra's own words, which may take several lines
-		said = strings.Split(strings.TrimSpace(err.Error()), "\n")
+		said = strings.Split(plain(strings.TrimSpace(err.Error())), "\n")
 	}
 	c.err.printf("mintwarden: %s\n", printable(said[0]))
 	for _, line := range said[1:] {

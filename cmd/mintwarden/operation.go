@@ -44,14 +44,29 @@ func (c *cli) operationList() *cobra.Command {
 			return err
 		}
 		return c.show(listed[client.OperationSummary]{all}, func() *rows {
-			r := &rows{header: []string{"operation", "type", "status", "approved", "amount (base units)", "token", "asked by", "created"}}
+			r := &rows{header: []string{"operation", "type", "status", "approved", "amount", "base units", "token", "asked by", "created"},
+				spare: []string{"base units", "token", "created"}}
+			n := c.names(ctx)
 			for _, o := range all {
+				amount, base := "–", "–"
+				if moves(o.OperationType, o.Amount) {
+					base = *o.Amount
+					if u, ok := n.token(ctx, text(o.TokenID)); ok {
+						amount = u.of(base)
+					}
+				}
 				r.add(o.OperationID, string(o.OperationType), string(o.Status), fmt.Sprintf("%d of %d", len(o.ApprovedBy), o.RequiredApprovals),
-					text(o.Amount), text(o.TokenID), o.RequestedBy, stamp(o.CreatedAt))
+					amount, base, text(o.TokenID), o.RequestedBy, stamp(o.CreatedAt))
 			}
 			return r
 		})
 	})
+}
+
+// moves tells whether an operation is about an amount: a deployment without an
+// initial supply has one of 0.
+func moves(t client.OperationType, amount *string) bool {
+	return amount != nil && (*amount != "0" || policy.OperationType(t) != policy.OpDeployToken)
 }
 
 // operation asks for an operation by id.
@@ -79,11 +94,11 @@ This is the appliance's word. What is verified is shown by 'mintwarden approve'.
 		if err != nil {
 			return err
 		}
-		return c.show(op, func() *rows { return operationRows(op) })
+		return c.show(op, func() *rows { return operationRows(ctx, c.names(ctx), op) })
 	})
 }
 
-func operationRows(o *client.Operation) *rows {
+func operationRows(ctx context.Context, n *names, o *client.Operation) *rows {
 	r := &rows{header: []string{"operation", o.OperationID}}
 	r.add("type", string(o.OperationType))
 	r.add("status", string(o.Status))
@@ -92,16 +107,35 @@ func operationRows(o *client.Operation) *rows {
 			r.add(what, *v)
 		}
 	}
-	present("token", o.TokenID)
-	if o.Amount != nil {
-		r.add("amount", quantity(o))
+	intent, err := policy.ParseIntent(o.Intent)
+	if err != nil {
+		intent = &policy.Intent{} // what it says is not shown then
+	}
+	party := func(what string, v *string) {
+		if v != nil {
+			r.add(what, n.address(ctx, intent.Network, *v))
+		}
+	}
+	if o.TokenID != nil {
+		r.add("token", beside(*o.TokenID, intent.Token.Symbol))
+	}
+	if moves(o.OperationType, o.Amount) {
+		r.add("amount", quantity(o, intent))
 	}
 	present("role", o.Role)
-	present("recipient", o.RecipientAddress)
-	present("source", o.FromAddress)
-	present("subject", o.SubjectAddress)
+	party("recipient", o.RecipientAddress)
+	party("source", o.FromAddress)
+	party("subject", o.SubjectAddress)
+	if intent.Performer.WalletID != "" {
+		r.add("performed by", n.wallet(ctx, intent.Performer.WalletID))
+	}
 	r.add("asked by", o.RequestedBy)
-	r.add("policy", fmt.Sprintf("%s v%d", o.Policy.ID, o.Policy.Version))
+	if len(intent.Policies) == 0 {
+		r.add("policy", fmt.Sprintf("%s v%d", n.policy(o.Policy.ID), o.Policy.Version))
+	}
+	for _, p := range intent.Policies { // all that were in force when it was asked for
+		r.add("policy", fmt.Sprintf("%s v%d", n.policy(p.ID), p.Version))
+	}
 	if o.RequiredApprovals > 0 {
 		r.add("approved", fmt.Sprintf("%d of %d of %s", len(o.ApprovedBy), o.RequiredApprovals, text(o.ApprovalGroup)))
 	}
@@ -114,7 +148,7 @@ func operationRows(o *client.Operation) *rows {
 	}
 	present("transaction", o.BlockchainTransactionHash)
 	if o.BlockNumber != nil {
-		r.add("block", fmt.Sprintf("%d, %d confirmations", *o.BlockNumber, o.Confirmations))
+		r.add("block", fmt.Sprintf("%d, %s", *o.BlockNumber, count(o.Confirmations, "confirmation")))
 	}
 	present("attention", o.Attention)
 	present("failure", o.FailureReason)
@@ -131,12 +165,11 @@ func operationRows(o *client.Operation) *rows {
 }
 
 // quantity is the amount in tokens where the intent says how many decimals they have.
-func quantity(o *client.Operation) string {
-	i, err := policy.ParseIntent(o.Intent)
-	if err != nil || i.Token.Symbol == "" {
+func quantity(o *client.Operation, i *policy.Intent) string {
+	if i.Token.Symbol == "" {
 		return *o.Amount + " base units"
 	}
-	return tokens(*o.Amount, int(i.Token.Decimals)) + " " + i.Token.Symbol + " (" + *o.Amount + ")"
+	return unit{i.Token.Symbol, int(i.Token.Decimals)}.of(*o.Amount) + " (" + *o.Amount + ")"
 }
 
 func (c *cli) operationWatch() *cobra.Command {
@@ -215,7 +248,7 @@ func progress(o *client.Operation) string {
 		s += "  tx " + *o.BlockchainTransactionHash
 	}
 	if o.BlockNumber != nil {
-		s += fmt.Sprintf("  block %d, %d confirmations", *o.BlockNumber, o.Confirmations)
+		s += fmt.Sprintf("  block %d, %s", *o.BlockNumber, count(o.Confirmations, "confirmation"))
 	}
 	if o.Attention != nil {
 		s += "  attention: " + *o.Attention

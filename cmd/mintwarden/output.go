@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	format "github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -75,13 +73,14 @@ func wrapped(paragraph string, width int) string {
 	return b.String()
 }
 
-// rows is a table for people; every cell is escaped.
-type rows struct {
-	header []string
-	cells  [][]string
+// hanging is a paragraph behind a head, its further lines indented below it.
+func hanging(head, paragraph string, width int) string {
+	indent := utf8.RuneCountInString(head)
+	if width > 0 {
+		width = max(width-indent, 1)
+	}
+	return head + strings.ReplaceAll(wrapped(paragraph, width), "\n", "\n"+strings.Repeat(" ", indent))
 }
-
-func (r *rows) add(cells ...string) { r.cells = append(r.cells, cells) }
 
 // show prints v as JSON where --json asks for it, else as people read it.
 func (c *cli) show(v any, people func() *rows) error {
@@ -92,27 +91,7 @@ func (c *cli) show(v any, people func() *rows) error {
 	return nil
 }
 
-func (c *cli) table(r *rows) {
-	w := table.NewWriter()
-	w.SetOutputMirror(c.out)
-	w.SetStyle(table.StyleLight)
-	w.Style().Format.Header = format.FormatDefault // ids stand in headers, and go from there into other commands
-	if len(r.header) > 0 {
-		w.AppendHeader(row(r.header))
-	}
-	for _, cells := range r.cells {
-		w.AppendRow(row(cells))
-	}
-	w.Render()
-}
-
-func row(cells []string) table.Row {
-	out := make(table.Row, len(cells))
-	for i, s := range cells {
-		out[i] = printable(s)
-	}
-	return out
-}
+func (c *cli) table(r *rows) { c.out.printf("%s", r.render(c.out.width())) }
 
 func (c *cli) showJSON(v any) error {
 	text, err := json.Marshal(v, jsontext.WithIndent("  "), json.Deterministic(true))
@@ -178,4 +157,12 @@ func pointer[T comparable](v T) *T {
 		return nil
 	}
 	return &v
+}
+
+// count is “1 confirmation” or “2 confirmations”.
+func count[T int | int64](n T, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +21,7 @@ func (c *cli) policyCommand() *cobra.Command {
 	return group("policy", "See policies, propose changes and sign them", `  mintwarden policy list
   mintwarden policy propose --name mint-conservative --rules rules.json
   mintwarden policy sign pol_01J… --key ~/keys/custodian.pem`,
-		c.policyList(), c.policyShow(), c.policyPropose(), c.policySign())
+		c.policyList(), c.policyShow(), c.policyPropose(), c.policySign(), c.policyWithdraw())
 }
 
 // policySeen is a policy as list and show print it: the version in force by the
@@ -273,7 +275,18 @@ replaces the whole one before: rules that you do not repeat are gone.`,
 		}
 		c.say("%s version %d is %s: %d of %d custodians signed", p.ID, p.Version, p.Status, len(p.SignedBy), p.RequiredSignatures)
 		c.say("digest %s", p.DocumentDigest)
-		c.say("Each custodian: mintwarden policy sign %s", p.ID)
+		c.say("It waits for the signatures of custodians:")
+		var members []string
+		n := c.names(ctx)
+		if n.fold != nil {
+			charter, _ := n.fold.Charter()
+			for _, m := range charter.Custodians.Members {
+				members = append(members, m.Name)
+			}
+		}
+		for _, line := range c.toPaste(n.fold, "mintwarden policy sign "+p.ID, members, p.SignedBy, p.RequiredSignatures-len(p.SignedBy)) {
+			c.say("  %s", line)
+		}
 		return nil
 	})
 }
@@ -316,6 +329,9 @@ func (c *cli) readRules(file string, into *[]client.PolicyRule) error {
 	if err != nil {
 		return usagef("--rules %s: %w", file, err)
 	}
+	if err := misspelled(held); err != nil {
+		return usagef("--rules %s: %w", file, err)
+	}
 	if _, err := policy.ParseRules(held); err != nil {
 		return usagef("--rules %s: %w", file, err)
 	}
@@ -323,4 +339,56 @@ func (c *cli) readRules(file string, into *[]client.PolicyRule) error {
 		return usagef("--rules %s: %w", file, err)
 	}
 	return nil
+}
+
+// misspelled names the two slips that a first file of rules has most often; what
+// else is wrong the parser finds.
+func misspelled(held []byte) error {
+	if v := jsontext.Value(held); v.Kind() == '{' {
+		return errors.New("it holds one object; want an array of rules, [{…}], also of one")
+	}
+	var rules []map[string]jsontext.Value
+	if json.Unmarshal(held, &rules) != nil {
+		return nil
+	}
+	for n, rule := range rules {
+		for _, member := range []string{"aboveAmount", "amount", "perDay", "perOperation"} {
+			if v := rule[member]; v.Kind() == '0' {
+				return fmt.Errorf("rule %d: %s is the number %s; want a string of base units, \"%s\": JSON numbers are not exact", n+1, member, v, v)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *cli) policyWithdraw() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use: "withdraw POLICY", Short: "Withdraw a policy's open proposals, or propose to retire it",
+		Long: `Withdraw a policy's open proposals, or propose to retire it.
+
+A policy in force stays in force until enough custodians have signed its
+retirement with 'mintwarden policy sign'.`,
+		Example: "  mintwarden policy withdraw mint-conservative", Args: exactly(1, "one policy: pol_… or its name"),
+	}
+	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		api, err := c.connect()
+		if err != nil {
+			return err
+		}
+		id, err := c.policyID(ctx, api, args[0])
+		if err != nil {
+			return err
+		}
+		p, err := api.WithdrawPolicy(ctx, id, keyed(key)...)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.showJSON(p)
+		}
+		c.say("%s version %d is %s; 'mintwarden policy show %s' shows what is open", p.ID, p.Version, p.Status, p.ID)
+		return nil
+	})
 }

@@ -35,24 +35,21 @@ in force there and hold under the charter. If it does not, nothing is signed
 }
 
 func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which policy.Digest) error {
-	if err := o.check(c); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
 	if which != "" && !which.Valid() {
 		return usagef("--proposal %q: want sha256: and 64 hex digits", which)
 	}
-	signer, err := c.signer(o.key)
+	signer, fold, err := c.signing(ctx, o.key)
 	if err != nil {
 		return err
 	}
-	api, fold, err := c.verified(ctx)
-	if err != nil {
-		return err
-	}
+	api := c.api
 	charter, _ := fold.Charter()
-	custodian, _, ok := charter.CustodianByKey(signer.Public().KeyID())
-	if !ok {
-		return usagef("the signing key %s is no custodian's of the charter in force", signer.Public().KeyID())
+	custodian, err := c.custodian(charter, signer)
+	if err != nil {
+		return err
 	}
 	id, err := c.policyID(ctx, api, idOrName)
 	if err != nil {
@@ -68,6 +65,16 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 	}
 	p, err := pick(id, open, which)
 	if err != nil {
+		return err
+	}
+	if slices.Contains(p.SignedBy, custodian.Name) {
+		if c.json {
+			return c.showJSON(served)
+		}
+		c.say("already signed by %s: %d of %d; version %d of %s waits for the others", custodian.Name, len(p.SignedBy), p.RequiredSignatures, p.Policy.Version, id)
+		return nil
+	}
+	if err := o.askable(c, charter); err != nil {
 		return err
 	}
 	if err := follows(fold, charter, id, p); err != nil {
@@ -151,7 +158,7 @@ func orNothing(d policy.Digest) string {
 // showProposal is what a custodian reads before he decides.
 func (c *cli) showProposal(p *proposal, fold *ledger.Fold) {
 	w := c.people()
-	say := func(format string, args ...any) { w.printf(format+"\n", args...) }
+	say := func(format string, args ...any) { w.printf("%s\n", wrapped(fmt.Sprintf(format, args...), w.width())) }
 	sequence, _ := fold.Head()
 	charter, _ := fold.Charter()
 	say("Policy %s, “%s”, version %d, covers %s.", p.Policy.ID, printable(p.Policy.Name), p.Policy.Version, scopeWords(p.Policy.Scope))

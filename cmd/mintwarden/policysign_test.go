@@ -49,7 +49,17 @@ func TestPolicySign(t *testing.T) {
 
 	got = mintwarden(t, "policy", "sign", "dev-default", "--yes", "--key", keyFileOf(t, "ann"))
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.err, "no custodian's")
+	require.Contains(t, got.err, "ann is no custodian; policies are signed by 2 of custodian-1, custodian-2 and custodian-3")
+
+	// A second time nothing is signed.
+	got = mintwarden(t, "policy", "sign", "dev-default", "--key", keyFileOf(t, "custodian-3"))
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "already signed by custodian-3: 1 of 2")
+	require.Len(t, a.sent(), 1)
+
+	got = mintwarden(t, "policy", "withdraw", "dev-default")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "version 2 is PENDING_AUTHORIZATION")
 }
 
 func TestPolicySignRefuses(t *testing.T) {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +25,6 @@ func (p *privileged) flags(cmd *cobra.Command) {
 	f.StringVar(&p.replaces, "replaces", "", "a FAILED operation that this one does again, op_…")
 	f.StringVar(&p.key, "idempotency-key", "", "makes a repeated call the same call")
 	f.BoolVar(&p.wait, "wait", false, "watch the operation to its end; exit code 6 if that is not COMPLETED")
-	_ = cmd.RegisterFlagCompletionFunc("fee", cobra.FixedCompletions([]string{"LOW", "MEDIUM", "HIGH"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (p *privileged) check() error {
@@ -51,17 +52,45 @@ func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string
 	if err != nil {
 		return err
 	}
-	c.table(operationRows(op))
+	n := c.names(ctx)
+	c.table(operationRows(ctx, n, op))
 	if replayed {
 		c.say("This idempotency key was answered before; nothing was asked for again.")
 	}
-	if op.Status == client.OperationStatusPENDINGAUTHORIZATION {
-		c.say("It waits for %d approvals of %s. Each approver: mintwarden approve %s", op.RequiredApprovals-len(op.ApprovedBy), text(op.ApprovalGroup), id)
+	if op.Status != client.OperationStatusPENDINGAUTHORIZATION {
+		return nil
+	}
+	missing := op.RequiredApprovals - len(op.ApprovedBy)
+	c.say("It waits for %s of %s:", count(missing, "approval"), text(op.ApprovalGroup))
+	var members []string
+	if n.fold != nil {
+		charter, _ := n.fold.Charter()
+		for group := range strings.SplitSeq(text(op.ApprovalGroup), ", ") {
+			of, _ := charter.Group(group)
+			members = append(members, of...)
+		}
+	}
+	for _, line := range c.toPaste(n.fold, "mintwarden approve "+id, members, append(op.ApprovedBy, op.RequestedBy), missing) {
+		c.say("  %s", line)
 	}
 	return nil
 }
 
-// ask is the frame of a privileged request on a token: checks, client,
+// inTokens is an error with the token's amounts in whole tokens, if it is a
+// refusal that holds any.
+func (c *cli) inTokens(ctx context.Context, err error, tokenID string) error {
+	var no *client.Error
+	if !errors.As(err, &no) || len(amountsOf(no)) == 0 || c.json {
+		return err
+	}
+	t, unknown := c.api.GetToken(ctx, tokenID)
+	if unknown != nil {
+		return err
+	}
+	return &unitsError{no, unit{t.Symbol, t.Decimals}}
+}
+
+// request is the frame of a privileged request on a token: checks, client,
 // performer, then the call itself.
 func (c *cli) request(ctx context.Context, p *privileged, tokenID string,
 	call func(api *client.Client, by *client.Performer, opts []client.Option) (answer any, id string, err error)) error {
@@ -82,7 +111,7 @@ func (c *cli) request(ctx context.Context, p *privileged, tokenID string,
 	var replayed bool
 	answer, id, err := call(api, by, append(keyed(p.key), client.WithReplayed(&replayed)))
 	if err != nil {
-		return err
+		return c.inTokens(ctx, err, tokenID)
 	}
 	return c.accepted(ctx, p, answer, id, replayed)
 }
@@ -210,7 +239,6 @@ func (c *cli) tokenRole(verb, partyFlag string) *cobra.Command {
 	required(cmd, "role")
 	cmd.MarkFlagsOneRequired(partyFlag, "subject")
 	cmd.MarkFlagsMutuallyExclusive(partyFlag, "subject")
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"ADMIN", "MINTER", "BURNER", "PAUSER"}, cobra.ShellCompDirectiveNoFileComp))
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		return c.request(ctx, &p, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
 			who, err := c.party(ctx, api, party+subject)

@@ -14,7 +14,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 	return group("token", "Create and deploy tokens, change their supply and roles", `  mintwarden token list
   mintwarden token mint token_01J… --amount 1000 --to treasury`,
 		c.tokenCreate(), c.tokenList(), c.tokenShow(), c.tokenDeploy(), c.tokenMint(), c.tokenBurn(),
-		c.tokenRole("grant", "to"), c.tokenRole("revoke", "from"), c.tokenRoles())
+		c.tokenRole("grant", "to"), c.tokenRole("revoke", "from"), c.tokenRoles(), c.tokenBalance())
 }
 
 // newToken is what 'token create' is told.
@@ -95,7 +95,7 @@ func (c *cli) createToken(ctx context.Context, n *newToken) error {
 	if err != nil {
 		return err
 	}
-	if err := c.show(t, func() *rows { return tokenRows(t, nil, nil) }); err != nil {
+	if err := c.show(t, func() *rows { return tokenRows(ctx, c.names(ctx), t, nil, nil) }); err != nil {
 		return err
 	}
 	c.say("Next: mintwarden token deploy %s", t.ID)
@@ -138,7 +138,7 @@ func required(cmd *cobra.Command, flags ...string) {
 	}
 }
 
-func tokenRows(t *client.Token, supply *string, paused *bool) *rows {
+func tokenRows(ctx context.Context, n *names, t *client.Token, supply *string, paused *bool) *rows {
 	r := &rows{header: []string{"token", t.ID}}
 	r.add("name", t.Name)
 	r.add("symbol", t.Symbol)
@@ -157,8 +157,8 @@ func tokenRows(t *client.Token, supply *string, paused *bool) *rows {
 	if paused != nil {
 		r.add("paused", fmt.Sprint(*paused))
 	}
-	r.add("vault account", t.AdminVaultAccountID)
-	r.add("policy", t.ApprovalPolicyID)
+	r.add("vault account", n.vault(ctx, t.AdminVaultAccountID))
+	r.add("policy", n.policy(t.ApprovalPolicyID))
 	if t.Description != "" {
 		r.add("description", t.Description)
 	}
@@ -198,7 +198,7 @@ func (c *cli) tokenList() *cobra.Command {
 			return err
 		}
 		return c.show(listed[client.Token]{all}, func() *rows {
-			r := &rows{header: []string{"token", "symbol", "name", "status", "network", "contract"}}
+			r := &rows{header: []string{"token", "symbol", "name", "status", "network", "contract"}, spare: []string{"network", "contract"}}
 			for _, t := range all {
 				r.add(t.ID, t.Symbol, t.Name, string(t.Status), t.Network, text(t.ContractAddress))
 			}
@@ -221,7 +221,7 @@ func (c *cli) tokenShow() *cobra.Command {
 			plain := client.Token{ID: t.ID, Name: t.Name, Symbol: t.Symbol, Status: t.Status, Standard: t.Standard, TemplateID: t.TemplateID,
 				Network: t.Network, ContractAddress: t.ContractAddress, Decimals: t.Decimals, SupplyPolicy: t.SupplyPolicy,
 				AdminVaultAccountID: t.AdminVaultAccountID, ApprovalPolicyID: t.ApprovalPolicyID, Description: t.Description, Tags: t.Tags, CreatedAt: t.CreatedAt}
-			return tokenRows(&plain, t.TotalSupply, t.Paused)
+			return tokenRows(ctx, c.names(ctx), &plain, t.TotalSupply, t.Paused)
 		})
 	})
 }

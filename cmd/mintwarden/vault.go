@@ -140,7 +140,7 @@ func (c *cli) walletCreate() *cobra.Command {
 		}
 		return c.show(w, func() *rows {
 			r := &rows{header: []string{"wallet", w.ID}}
-			r.add("vault account", w.VaultAccountID)
+			r.add("vault account", c.names(ctx).vault(ctx, w.VaultAccountID))
 			r.add("address", w.Address)
 			r.add("network, scheme", w.Network+", "+string(w.Scheme))
 			r.add("protection", string(w.Protection))
@@ -152,7 +152,7 @@ func (c *cli) walletCreate() *cobra.Command {
 func (c *cli) walletList() *cobra.Command {
 	var vault string
 	cmd := &cobra.Command{
-		Use: "list", Short: "List wallets, from the verified ledger", Example: "  mintwarden wallet list --vault treasury", Args: none,
+		Use: "list", Short: "List wallets, from the verified ledger; labels are the appliance's word", Example: "  mintwarden wallet list --vault treasury", Args: none,
 	}
 	cmd.Flags().StringVar(&vault, "vault", "", "only those of a vault account: vault_… or its name")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
@@ -172,14 +172,38 @@ func (c *cli) walletList() *cobra.Command {
 				all = append(all, attested(w))
 			}
 		}
+		if err := labelled(ctx, api, all); err != nil {
+			return err
+		}
 		return c.show(listed[walletSeen]{all}, func() *rows {
-			r := &rows{header: []string{"wallet", "vault account", "network", "scheme", "address"}}
+			r := &rows{header: []string{"wallet", "label", "vault", "vault account", "network", "scheme", "address"},
+				spare: []string{"scheme", "network", "vault account"}}
+			n := c.names(ctx)
 			for _, w := range all {
-				r.add(w.WalletID, w.VaultAccountID, w.Network, w.Scheme, w.Address)
+				r.add(w.WalletID, text(&w.Label), n.vaultName(ctx, w.VaultAccountID), w.VaultAccountID, w.Network, w.Scheme, w.Address)
 			}
 			return r
 		})
 	})
+}
+
+// labelled adds the labels, which are the appliance's word and on no ledger.
+func labelled(ctx context.Context, api *client.Client, all []walletSeen) error {
+	labels, asked := map[string]string{}, map[string]bool{}
+	for n := range all {
+		vault := all[n].VaultAccountID
+		if !asked[vault] {
+			asked[vault] = true
+			for w, err := range api.Wallets(ctx, vault) {
+				if err != nil {
+					return err
+				}
+				labels[w.ID] = w.Label
+			}
+		}
+		all[n].Label = labels[all[n].WalletID]
+	}
+	return nil
 }
 
 func (c *cli) walletShow() *cobra.Command {
@@ -215,7 +239,7 @@ func (c *cli) walletShow() *cobra.Command {
 		w.Label, w.Protection, w.Balance, w.Currency = said.Label, string(said.Protection), balance.Balance, balance.Currency
 		return c.show(w, func() *rows {
 			r := &rows{header: []string{"wallet", w.WalletID}}
-			r.add("vault account", w.VaultAccountID)
+			r.add("vault account", c.names(ctx).vault(ctx, w.VaultAccountID))
 			r.add("network, scheme", w.Network+", "+w.Scheme)
 			r.add("address", w.Address)
 			r.add("label", w.Label)
