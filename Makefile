@@ -16,25 +16,36 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so))
 
+P11KIT := $(wildcard /usr/lib/*/pkcs11/p11-kit-client.so)
+
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-.PHONY: need-softhsm need-npm
+# apt installs the Debian packages named, where root may, and says so.
+define apt
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing $(1) (apt-get install)"; export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get install -y -qq $(1) >/dev/null 2>&1 || { apt-get update -qq >/dev/null && apt-get install -y -qq $(1) >/dev/null; }; \
+	else echo "$(1) is missing: run 'apt-get install $(1)' as root, then again" >&2; exit 1; fi
+endef
+
+.PHONY: need-softhsm need-p11-kit need-npm
 need-softhsm:
 ifeq ($(SOFTHSM),)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing SoftHSM2 (apt-get install softhsm2)"; \
-	  apt-get install -y -qq softhsm2 >/dev/null 2>&1 || { apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq softhsm2 >/dev/null; }; \
-	else echo "SoftHSM2 is missing: run 'apt-get install softhsm2' as root, then again" >&2; exit 1; fi
+	$(call apt,softhsm2)
+endif
+
+# A token that can be killed: tests put it in front of SoftHSM2.
+need-p11-kit:
+ifeq ($(P11KIT),)
+	$(call apt,p11-kit p11-kit-modules)
 endif
 
 need-npm:
-	@command -v npm >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing Node.js and npm (apt-get install npm), which build the contracts"; \
-	    apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq npm >/dev/null; \
-	  else echo "npm is missing: run 'apt-get install npm' as root, then again" >&2; exit 1; fi; }
+ifeq ($(shell command -v npm),)
+	$(call apt,npm)
+endif
 
 .PHONY: build
 build: ## bin/mintwardend, bin/mintwarden-seal, bin/mintwarden
@@ -76,7 +87,7 @@ lint: ## golangci-lint, pinned
 	go run $(GOLANGCI) run ./...
 
 .PHONY: test
-test: need-softhsm build fresh vet lint ## all that CI runs
+test: need-softhsm need-p11-kit build fresh vet lint ## all that CI runs
 	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
 .PHONY: test-long
