@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -224,6 +223,25 @@ func TestRights(t *testing.T) {
 	}
 	if n, err := serve.Count(ctx, store.SealRoot); err != nil || n != 0 {
 		t.Errorf("checking rights left %d keys (%v)", n, err)
+	}
+}
+
+// The name in the config is what the server's certificate must hold, whatever host the endpoint is
+// reached by.
+func TestServerNameIsPinned(t *testing.T) {
+	server := storetest.Start(t)
+	c := server.ClientConfig(store.UserServe)
+	c.ServerName = "127.0.0.1"
+	server.OpenConfig(c)
+	c.ServerName = "etcd.elsewhere"
+	c.DialTimeout = 2 * time.Second
+	st, err := store.Open(t.Context(), c, storetest.Logger(t), nil)
+	if err == nil {
+		_ = st.Close()
+		t.Fatal("a server of another name was taken")
+	}
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("refused with %v", err)
 	}
 }
 
