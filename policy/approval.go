@@ -47,7 +47,18 @@ func (j *judgement) approval(o *RuleOutcome, r *Rule) {
 // asks is false where the rule lets amounts up to aboveAmount pass and this is one.
 func (j *judgement) asks(r *Rule) bool {
 	amount, ok := j.Intent.Amount()
-	return r.AboveAmount == nil || !ok || amount.Cmp(*r.AboveAmount) > 0
+	return r.AboveAmount == nil || !ok || !passesUnasked(j.Intent.OperationType, j.policies) || amount.Cmp(*r.AboveAmount) > 0
+}
+
+// passesUnasked is true of the operations to which an aboveAmount applies, under those policies. It
+// says nothing of what must be as hard as MINT: each deployment makes a contract that no daily limit
+// has counted for, so that many small ones would be new supply without end. And it says nothing of
+// what a DELAY holds back, which begins when approvals are recorded: where nobody is asked there is
+// no moment that the API process did not write itself.
+func passesUnasked(op OperationType, policies []*InForce) bool {
+	return op.HasAmount() && !op.asHardAsMint() && !anyRule(policies, func(r *Rule) bool {
+		return r.Type == RuleDelay && (r.about(op) || r.implied(op))
+	})
 }
 
 func (j *judgement) member(group, person string) bool {
@@ -138,18 +149,17 @@ func (j *judgement) delays() {
 	}
 }
 
-// quorumAt is when the batch was recorded that completed the approvals; notBefore where nobody is
-// asked. complete is false while one is missing.
+// quorumAt is when the batch was recorded that completed the approvals. complete is false while one
+// is missing, and where no rule asks for any. Every rule is asked here: see passesUnasked.
 func (j *judgement) quorumAt() (at time.Time, complete bool) {
 	recorded := slices.Clone(j.Decisions)
 	slices.SortStableFunc(recorded, func(a, b RecordedDecision) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Sequence, b.Sequence))
 	})
-	at = j.Intent.NotBefore
 	for _, p := range j.policies {
 		for n := range p.Policy.Rules {
 			r := &p.Policy.Rules[n]
-			if !r.isApproval() || !r.about(j.Intent.OperationType) && !r.implied(j.Intent.OperationType) || !j.asks(r) {
+			if !r.isApproval() || !r.about(j.Intent.OperationType) && !r.implied(j.Intent.OperationType) {
 				continue
 			}
 			tree := r.tree()
@@ -157,7 +167,7 @@ func (j *judgement) quorumAt() (at time.Time, complete bool) {
 			for upTo := 1; upTo <= len(recorded) && !held; upTo++ {
 				last := recorded[upTo-1].At
 				if tree.holds(j.approvers(tree, recorded[:upTo]), j.member) && !last.IsZero() {
-					held = true
+					held, complete = true, true
 					if last.After(at) {
 						at = last
 					}
@@ -168,5 +178,5 @@ func (j *judgement) quorumAt() (at time.Time, complete bool) {
 			}
 		}
 	}
-	return at, true
+	return at, complete
 }

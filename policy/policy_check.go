@@ -7,7 +7,7 @@ import (
 
 // CheckPolicy is nil if the policy may be in force under the charter (spec/policy.md, “Rules”):
 // its groups exist and are large enough, aboveAmount stands beside a daily limit of the same
-// operations, and nothing that can end in new supply is easier than MINT. Errors wrap ErrDocument.
+// operations and beside no DELAY of them, and nothing that can end in new supply is easier than MINT. Errors wrap ErrDocument.
 func CheckPolicy(p *Policy, c *Charter) error {
 	if err := p.Check(); err != nil {
 		return err
@@ -70,7 +70,8 @@ func (c *Charter) checkLeaves(q *Quorum, able []string) error {
 }
 
 // checkAboveAmount is nil if every amount that the rule lets pass unasked is within a daily limit:
-// without one, many small amounts would pass for a great one.
+// without one, many small amounts would pass for a great one. It does not stand beside a DELAY of
+// the same operation, which is of those that people are asked for.
 func (p *Policy) checkAboveAmount(r *Rule) error {
 	if r.AboveAmount == nil {
 		return nil
@@ -84,6 +85,9 @@ func (p *Policy) checkAboveAmount(r *Rule) error {
 		})
 		if !limited {
 			return fmt.Errorf("aboveAmount for %s without a DAILY_LIMIT on it", op)
+		}
+		if !op.asHardAsMint() && slices.ContainsFunc(p.Rules, func(d Rule) bool { return d.Type == RuleDelay && d.about(op) }) {
+			return fmt.Errorf("aboveAmount for %s beside a DELAY on it, which begins with approvals: one of them is for other operations", op)
 		}
 	}
 	return nil

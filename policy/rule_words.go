@@ -7,8 +7,9 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
-// words are what the policy says about the intent: whom it asks, and everything else.
-func (p *Policy) words(i *Intent) (ask, rest string) {
+// words are what the policy says about the intent: whom it asks, and everything else. unasked is
+// false where an aboveAmount lets nothing pass.
+func (p *Policy) words(i *Intent, unasked bool) (ask, rest string) {
 	var asks, others []string
 	for n := range p.Rules {
 		r := &p.Rules[n]
@@ -16,8 +17,8 @@ func (p *Policy) words(i *Intent) (ask, rest string) {
 		case !r.about(i.OperationType) && !r.implied(i.OperationType):
 		case r.isApproval():
 			asked := *r
-			if !i.OperationType.HasAmount() {
-				asked.AboveAmount = nil // what has no amount is always asked for
+			if !unasked {
+				asked.AboveAmount = nil
 			}
 			asks = append(asks, asked.approvalWords(i.Token.Symbol, i.Token.Decimals))
 		default:

@@ -27,6 +27,7 @@ func (i *Intent) Words(g Glossary) string {
 	fmt.Fprintf(&b, "%s on %s, fee at most %s %s, asked by %s", i.act(), Printable(i.Network),
 		Units(i.FeeCap, CurrencyDecimals), Word(g.Currency), Printable(i.Requester))
 	var details []string
+	unasked := passesUnasked(i.OperationType, slices.DeleteFunc(slices.Clone(g.Policies), func(p *InForce) bool { return p == nil || p.Policy == nil }))
 	for _, ref := range i.Policies {
 		n := slices.IndexFunc(g.Policies, func(p *InForce) bool { return p != nil && p.Policy != nil && p.Ref() == ref })
 		if n < 0 {
@@ -34,7 +35,7 @@ func (i *Intent) Words(g Glossary) string {
 			continue
 		}
 		p := g.Policies[n].Policy
-		ask, rest := p.words(i)
+		ask, rest := p.words(i, unasked)
 		fmt.Fprintf(&b, ", policy %s v%d: %s", Word(p.Name), p.Version, ask)
 		if rest != "" {
 			details = append(details, fmt.Sprintf("Policy %s v%d also says: %s.", Word(p.Name), p.Version, rest))
