@@ -46,10 +46,9 @@ type plant struct {
 }
 
 // start runs argv on the directory and waits until it says ready.
-func (p *plant) start(env []string, argv ...string) {
+func (p *plant) start(argv ...string) {
 	p.b.Helper()
 	p.cmd, p.ended = exec.Command(argv[0], argv[1:]...), make(chan struct{})
-	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(p.dir), "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	p.must(err)
@@ -76,10 +75,10 @@ func (p *plant) start(env []string, argv ...string) {
 		p.awaitReady()
 		p.started = time.Since(began)
 	case <-p.ended:
-		p.b.Fatalf("the appliance ended before it was ready; see %s", log.Name())
+		p.b.Fatalf("the appliance ended before it was ready; its log ends:\n%s", p.logTail())
 	case <-time.After(patience):
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		p.b.Fatalf("the appliance did not become ready; see %s", log.Name())
+		p.b.Fatalf("the appliance did not become ready; its log ends:\n%s", p.logTail())
 	}
 	p.connect()
 }
@@ -108,6 +107,11 @@ func (p *plant) config() string {
 	text, err := os.ReadFile(filepath.Join(p.dir, "config", "mintwarden.toml"))
 	p.must(err)
 	return string(text)
+}
+
+func (p *plant) logTail() string {
+	text, _ := os.ReadFile(filepath.Join(filepath.Dir(p.dir), "log"))
+	return string(text[max(0, len(text)-6000):])
 }
 
 func (p *plant) stop() {

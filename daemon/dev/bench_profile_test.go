@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,60 +22,54 @@ import (
 )
 
 // The programs have no profiler, and the seal shall have none. So that a
-// benchmark can say where the time goes, this test binary plays them: the same
-// dev.Run, RunKeeper and RunWorker, and a profile from SIGUSR1 to SIGUSR2.
+// benchmark can say where the time goes, a copy of this test binary plays them:
+// the same dev.Run, RunKeeper and RunWorker, and a profile from SIGUSR1 to
+// SIGUSR2, written where the copy lies. It knows that it is one by its name, for
+// children are given no environment of ours.
 const (
-	envProfiles = "MINTWARDEN_BENCH_PROFILES" // where profiles go; set: this process is a program
-	envDevnet   = "MINTWARDEN_BENCH_DEVNET"   // the program that plays the devnet, unprofiled
+	profiledProgram = "mintwarden-profiled"
+	devnetProgram   = "mintwardend" // beside it: plays the devnet, unprofiled
 )
 
 func init() {
-	dir := os.Getenv(envProfiles)
-	if dir == "" || len(os.Args) < 2 {
+	self, err := os.Executable()
+	if err != nil || filepath.Base(self) != profiledProgram || len(os.Args) < 2 {
 		return
 	}
-	code := 0
+	dir, level := filepath.Dir(self), new(slog.LevelVar)
 	switch os.Args[1] {
 	case "dev":
 		profiled(dir, "serve")
-		code = playDev(os.Args[2])
+		err = playDev(self, os.Args[2])
 	case "devnet":
-		err := syscall.Exec(os.Getenv(envDevnet), os.Args, os.Environ())
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		err = syscall.Exec(filepath.Join(dir, devnetProgram), os.Args, os.Environ())
 	case "--config":
 		profiled(dir, "keeper")
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
-		if err := sealed.RunKeeper(ctx, os.Args[2], benchLogger(), new(slog.LevelVar)); err != nil {
-			code = 1
-		}
+		err = sealed.RunKeeper(ctx, os.Args[2], benchLogger(), level)
 	case "worker":
 		profiled(dir, "worker")
-		code = sealed.RunWorker("profiled", benchLogger(), new(slog.LevelVar))
+		os.Exit(sealed.RunWorker("profiled", benchLogger(), level))
 	default:
-		return
+		err = fmt.Errorf("%s plays no %q", profiledProgram, os.Args[1])
 	}
-	os.Exit(code)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func benchLogger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 }
 
-func playDev(dir string) int {
+func playDev(self, dir string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	self, err := os.Executable()
-	if err == nil {
-		err = dev.Run(ctx, dev.Options{Dir: dir, API: "127.0.0.1:0", Monitor: "127.0.0.1:0", RPC: "127.0.0.1:0", Period: blockPeriod,
-			SealBin: self, Version: "profiled", Log: benchLogger(), Stdout: os.Stdout})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	return dev.Run(ctx, dev.Options{Dir: dir, API: "127.0.0.1:0", Monitor: "127.0.0.1:0", RPC: "127.0.0.1:0", Period: blockPeriod,
+		SealBin: self, Version: "profiled", Log: benchLogger(), Level: "error", Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
 // profiled writes what this process does between the two signals.
@@ -101,15 +97,21 @@ func profiled(dir, role string) {
 }
 
 // profile runs load on the appliance while serve and the seal's worker are
-// profiled, and prints what took most.
+// profiled, and prints what took most. The profiles stay in the directory that
+// MINTWARDEN_BENCH_KEEP names, if it does.
 func (p *plant) profile(b *testing.B, load func()) {
 	b.Helper()
 	bin, err := binaries()
 	p.must(err)
-	self, err := os.Executable()
-	p.must(err)
 	dir := b.TempDir()
-	p.start([]string{envProfiles + "=" + dir, envDevnet + "=" + filepath.Join(bin, "mintwardend")}, self, "dev", p.dir)
+	if keep := os.Getenv("MINTWARDEN_BENCH_KEEP"); keep != "" {
+		dir = filepath.Join(keep, b.Name())
+		p.must(errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)))
+	}
+	self := filepath.Join(dir, profiledProgram)
+	copyTestBinary(p, self)
+	p.must(os.Symlink(filepath.Join(bin, "mintwardend"), filepath.Join(dir, devnetProgram)))
+	p.start(self, "dev", p.dir)
 	pids := p.processes()
 	tell := func(s syscall.Signal) {
 		for _, role := range []string{"serve", "worker"} {
@@ -126,22 +128,94 @@ func (p *plant) profile(b *testing.B, load func()) {
 				break
 			}
 		}
-		fmt.Printf("\nProcessor time of %s, by function\n%s", role, top(b, self, file, "-nodecount=12"))
-		fmt.Printf("\nProcessor time of %s, by function of ours and what it calls\n%s\n", role,
-			top(b, self, file, "-cum", "-nodecount=40", "-show=mintwarden/mintwarden|go.etcd.io|crypto/tls.*Handshake|gcBgMarkWorker"))
+		fmt.Printf("\n%s: processor time of %s by what it is spent for\n%s", b.Name(), role, shares(b, self, file))
+		fmt.Printf("\n%s: processor time of %s by function\n%s\n", b.Name(), role, top(b, self, file))
 	}
 	p.stop()
 }
 
-// top is pprof's table without its preamble.
-func top(b *testing.B, binary, file string, flags ...string) string {
+// copyTestBinary copies this test binary to path.
+func copyTestBinary(p *plant, path string) {
+	p.b.Helper()
+	self, err := os.Executable()
+	p.must(err)
+	program, err := os.ReadFile(self)
+	p.must(err)
+	p.must(os.WriteFile(path, program, 0o700))
+}
+
+type purpose struct {
+	name   string
+	frames []string // parts of a function's name
+}
+
+// purposes name what a stack belongs to: the first of them that has a frame in
+// it takes it.
+var purposes = []purpose{
+	{"collecting garbage", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge"}},
+	{"serve: etcd's check of all keys of a lease", []string{"apply.checkLeasePutsKeys"}},
+	{"serve: etcd, the rest", []string{"go.etcd.io/etcd/server", "go.etcd.io/raft", "go.etcd.io/bbolt", "go.etcd.io/etcd/pkg"}},
+	{"serve: API, mint", []string{"api.(*Server).MintToken"}},
+	{"serve: API, approve", []string{"api.(*Server).ApproveTokenOperation"}},
+	{"serve: API, reads", []string{"api.(*Server).GetTokenOperation", "api.(*Server).ListTokenOperations"}},
+	{"serve: API, before the route", []string{"api.(*Server).ServeHTTP"}},
+	{"serve: lanes (sign, send, confirm)", []string{"operation.(*lane)"}},
+	{"folding the ledger", []string{"ledger.(*Fold).Apply"}},
+	{"serve: carrying the ledger", []string{"registry.(*Follower)", "operation.(*Service).carry"}},
+	{"serve: index of operations", []string{"operation.(*index)"}},
+	{"serve: audit log", []string{"daemon/audit"}},
+	{"serve: the chain's heads", []string{"operation.(*heads)", "mintwarden/chain."}},
+	{"seal: deciding, Decide", []string{"sealed.(*room).Decide.func"}},
+	{"seal: deciding, Authorize", []string{"sealed.(*room).Authorize.func"}},
+	{"seal: deciding, Settle", []string{"sealed.(*room).Settle.func"}},
+	{"seal: batch, the rest", []string{"sealed.(*room).commit", "sealed.(*room).decideSome"}},
+	{"seal: signing, in the pool", []string{"hsm."}},
+	{"seal: signing, around it", []string{"sealed.(*room).sign"}},
+	{"seal: socket", []string{"policy/seal."}},
+	{"HTTP, TLS", []string{"net/http", "crypto/tls"}},
+	{"gRPC, etcd's client", []string{"google.golang.org/grpc", "go.etcd.io/etcd/client"}},
+	{"scheduling", []string{"runtime.mcall", "runtime.schedule", "runtime.findRunnable", "runtime.park_m"}},
+	{"the rest", []string{""}},
+}
+
+// shares is a table of the processor time by purpose.
+func shares(b *testing.B, binary, file string) string {
 	b.Helper()
-	args := append([]string{"tool", "pprof", "-top"}, flags...)
-	out, err := exec.Command("go", append(args, binary, file)...).Output()
+	out, err := exec.Command("go", "tool", "pprof", "-traces", "-unit=ms", binary, file).Output()
 	if err != nil {
 		b.Fatalf("go tool pprof: %v", err)
 	}
-	_, table, _ := strings.Cut(string(out), "Showing nodes")
-	_, table, _ = strings.Cut(table, "      flat")
+	took, all := make([]float64, len(purposes)), 0.0
+	for _, block := range strings.Split(string(out), "-----------+-------------------------------------------------------")[1:] {
+		fields := strings.Fields(block)
+		if len(fields) < 2 {
+			continue
+		}
+		ms, err := strconv.ParseFloat(strings.TrimSuffix(fields[0], "ms"), 64)
+		if err != nil {
+			continue
+		}
+		all += ms
+		took[slices.IndexFunc(purposes, func(p purpose) bool {
+			return slices.ContainsFunc(p.frames, func(f string) bool { return strings.Contains(block, f) })
+		})] += ms
+	}
+	var table strings.Builder
+	for i, p := range purposes {
+		if took[i] > 0 {
+			fmt.Fprintf(&table, "  %8.0f ms %5.1f %%  %s\n", took[i], 100*took[i]/all, p.name)
+		}
+	}
+	return table.String()
+}
+
+// top is pprof's table of functions, without its preamble.
+func top(b *testing.B, binary, file string) string {
+	b.Helper()
+	out, err := exec.Command("go", "tool", "pprof", "-top", "-nodecount=15", binary, file).Output()
+	if err != nil {
+		b.Fatalf("go tool pprof: %v", err)
+	}
+	_, table, _ := strings.Cut(string(out), "      flat")
 	return "      flat" + table
 }
