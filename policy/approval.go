@@ -82,12 +82,13 @@ func (j *judgement) rejecters(tree *Quorum) []string {
 	return slices.Compact(out)
 }
 
-// approvers are the distinct persons, sorted, whose approval of exactly this intent counts.
+// approvers are the distinct persons, sorted, whose approval of exactly this intent counts. A key
+// that was expelled since approved nothing: whoever had it may have been somebody else.
 func (j *judgement) approvers(tree *Quorum, decisions []RecordedDecision) []string {
 	var out []string
 	for _, d := range decisions {
 		if d.Verb == Approve && d.Intent == j.IntentDigest && d.Person != j.Intent.Requester &&
-			!slices.Contains(j.Suspended, d.Person) && j.able(d.Person) && j.memberOfAny(tree, d.Person) {
+			!slices.Contains(j.Suspended, d.Person) && j.Charter.Signed(d) && j.memberOfAny(tree, d.Person) {
 			out = append(out, d.Person)
 		}
 	}

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -96,5 +97,51 @@ func TestAttack_TheAPIBackdatesAnIntentToPassADelay(t *testing.T) {
 
 // approval is a person's recorded approval of the input's intent, with all of his keys.
 func approval(t testing.TB, in Input, person string, at time.Time) RecordedDecision {
-	return RecordedDecision{Person: person, Verb: Approve, Intent: in.IntentDigest, At: at, Sequence: uint64(len(in.Decisions) + 2)}
+	return RecordedDecision{Person: person, Verb: Approve, Intent: in.IntentDigest, Keys: keysOf(in.Charter, person), At: at, Sequence: uint64(len(in.Decisions) + 2)}
+}
+
+// keysOf is the ids of all of a person's keys.
+func keysOf(c *Charter, person string) []string {
+	var ids []string
+	if p, ok := c.Person(person); ok {
+		for _, k := range p.Keys {
+			ids = append(ids, k.KeyID())
+		}
+	}
+	return ids
+}
+
+// A stolen key approves, the custodians expel it, the person stays: what the thief approved is no
+// approval any more. One signed with a key that was kept, too, is.
+func TestAttack_AnApprovalOfAStolenKeyOutlivesItsExpulsion(t *testing.T) {
+	with := func(signers ...string) Input {
+		in := approved(t)
+		in.Decisions[0].Keys = nil
+		for _, s := range signers {
+			in.Decisions[0].Keys = append(in.Decisions[0].Keys, signer(t, s).Public().KeyID())
+		}
+		return in
+	}
+	rekeyed := func(in Input) Input {
+		in.Charter.Persons[0].Keys = keys(t, "ann's other", "ann's new")
+		return in
+	}
+	require.Equal(t, Allow, Judge(with("ann")).Outcome)
+	require.Equal(t, Wait, Judge(rekeyed(with("ann"))).Outcome)
+	require.Equal(t, Allow, Judge(rekeyed(with("ann", "ann's other"))).Outcome)
+	require.Equal(t, Allow, Judge(rekeyed(with("ann's new"))).Outcome)
+	require.Equal(t, Wait, Judge(with()).Outcome, "no key at all")
+	require.Equal(t, Wait, Judge(with("bob")).Outcome, "somebody else's key")
+
+	// Approved again with the new key, it counts, once.
+	in := rekeyed(with("ann"))
+	in.Decisions = append(in.Decisions, approval(t, in, "ann", noon.Add(time.Minute)))
+	require.Equal(t, Allow, Judge(in).Outcome)
+	in.Decisions = slices.Delete(in.Decisions, 1, 2)
+	require.Equal(t, Wait, Judge(in).Outcome, "ann alone")
+
+	// Stopping needs no key that lasts.
+	in = rekeyed(with("ann"))
+	in.Decisions[0].Verb = Reject
+	require.Equal(t, Deny, Judge(in).Outcome)
 }

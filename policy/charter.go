@@ -134,6 +134,13 @@ func (c *Charter) PersonByKey(keyid string) (*Person, PublicKey, bool) {
 	return nil, PublicKey{}, false
 }
 
+// Signed is true where one of the keys that signed the decision is a key of its person now. An
+// approval counts only then; a rejection whatever became of its keys.
+func (c *Charter) Signed(d RecordedDecision) bool {
+	p, ok := c.Person(d.Person)
+	return ok && slices.ContainsFunc(p.Keys, func(k PublicKey) bool { return slices.Contains(d.Keys, k.KeyID()) })
+}
+
 // Custodian finds a custodian by name.
 func (c *Charter) Custodian(name string) (*Custodian, bool) {
 	for i := range c.Custodians.Members {

@@ -62,6 +62,7 @@ type RecordedDecision struct {
 	Person   string    // whose key signed
 	Verb     Verb      //
 	Intent   Digest    // of the exact intent bytes that were signed
+	Keys     []string  // ids of the keys that signed, each the person's own when it was recorded
 	At       time.Time // of the batch that recorded it
 	Sequence uint64    // of that batch
 }

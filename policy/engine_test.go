@@ -206,7 +206,7 @@ func (e *engine) option(in *Input, key, value string) func() {
 		return func() {
 			for n, who := range strings.Split(value, ",") {
 				name, at, timed := strings.Cut(who, "@")
-				d := RecordedDecision{Person: name, Verb: verb, Intent: in.IntentDigest, At: in.Now.Add(-time.Minute), Sequence: uint64(n + 1)}
+				d := RecordedDecision{Person: name, Verb: verb, Intent: in.IntentDigest, Keys: keysOf(e.charter, name), At: in.Now.Add(-time.Minute), Sequence: uint64(n + 1)}
 				if timed {
 					d.At = when(at)
 				}

@@ -103,6 +103,15 @@ func (e *Envelope) Encode() []byte {
 // PayloadDigest is the digest of the payload: what later documents call this one.
 func (e *Envelope) PayloadDigest() Digest { return DigestOf(e.Payload) }
 
+// KeyIDs is who says to have signed, in order; Verify tells whether they did.
+func (e *Envelope) KeyIDs() []string {
+	ids := make([]string, len(e.Signatures))
+	for n, s := range e.Signatures {
+		ids[n] = s.KeyID
+	}
+	return ids
+}
+
 // Verify checks every signature and gives the key ids in their order. The payload type comes
 // first; then each signature must be of a known key that occurs once, and hold. One that does not
 // refuses the whole. Errors wrap ErrEnvelope.

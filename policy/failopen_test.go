@@ -26,7 +26,7 @@ func approved(t testing.TB, rules ...Rule) Input {
 	in := Input{Intent: i, Charter: charter(t), CharterKnown: true, Epoch: 1, Binding: binding(t), Policies: []*InForce{p}, Usage: NoUsage{}, Now: noon.Add(time.Minute)}
 	in.IntentDigest = DigestOf(mustEncode(t, i))
 	for n, person := range []string{"ann", "bob"} {
-		in.Decisions = append(in.Decisions, RecordedDecision{Person: person, Verb: Approve, Intent: in.IntentDigest, At: noon.Add(time.Second), Sequence: uint64(n + 2)})
+		in.Decisions = append(in.Decisions, RecordedDecision{Person: person, Verb: Approve, Intent: in.IntentDigest, Keys: keysOf(in.Charter, person), At: noon.Add(time.Second), Sequence: uint64(n + 2)})
 	}
 	return in
 }
@@ -80,7 +80,7 @@ func TestNeverFailOpen_OnePersonWithTwoKeysIsOneApprover(t *testing.T) {
 	d, err := in.Charter.VerifyDecision(sign(t, DocDecision, decision(t, "ann", Approve), "ann", "ann's other"))
 	require.NoError(t, err)
 	require.Equal(t, "ann", d.Approver)
-	in.Decisions[1].Person = "ann"
+	in.Decisions[1].Person, in.Decisions[1].Keys = "ann", []string{signer(t, "ann's other").Public().KeyID()}
 	v := Judge(in)
 	require.Equal(t, Wait, v.Outcome)
 	_, have, need := v.Approvals()

@@ -104,6 +104,10 @@ func drawInput(t *rapid.T, tt testing.TB, base *Charter) Input {
 	for n := range rapid.IntRange(0, 5).Draw(t, "decisions") {
 		d := RecordedDecision{Person: rapid.SampledFrom([]string{"ann", "bob", "cat", "dan", "eve"}).Draw(t, "person"), Verb: Approve, Intent: in.IntentDigest,
 			At: noon.Add(time.Duration(n) * time.Second), Sequence: uint64(n)}
+		d.Keys = keysOf(base, d.Person)
+		if rapid.IntRange(0, 11).Draw(t, "stolen key") == 0 {
+			d.Keys = []string{signer(tt, "ann's old").Public().KeyID()}
+		}
 		if rapid.IntRange(0, 11).Draw(t, "reject") == 0 {
 			d.Verb = Reject
 		}
@@ -192,6 +196,7 @@ func TestDecisionsCountOneWay(t *testing.T) {
 		in := drawInput(rt, t, base)
 		before := Judge(in)
 		d := RecordedDecision{Person: rapid.SampledFrom([]string{"ann", "bob", "cat", "dan", "eve", "zoe"}).Draw(rt, "person"), Verb: Approve, Intent: in.IntentDigest, At: noon, Sequence: 99}
+		d.Keys = keysOf(base, d.Person)
 		in.Decisions = append(in.Decisions, d)
 		require.LessOrEqual(rt, strictness(Judge(in).Outcome), strictness(before.Outcome))
 		in.Decisions[len(in.Decisions)-1].Verb = Reject

@@ -23,7 +23,7 @@ func (s *state) decision(at place, e *Enveloped) *Refusal {
 	}
 	op := s.peek(i.OperationID)
 	payload := e.PayloadDigest()
-	if r := op.mayDecide(d, payload); r != nil {
+	if r := op.mayDecide(s.law.charter, d, payload); r != nil {
 		return r
 	}
 	// A rejection counts by operation id whatever else its intent says; an approval is of this
@@ -45,7 +45,7 @@ func (s *state) decision(at place, e *Enveloped) *Refusal {
 	}
 	op.add(d, i)
 	op.Decisions = append(op.Decisions, policy.RecordedDecision{Person: d.Approver, Verb: d.Decision, Intent: d.IntentDigest(),
-		At: at.time, Sequence: at.sequence})
+		Keys: e.KeyIDs(), At: at.time, Sequence: at.sequence})
 	op.Payloads = append(op.Payloads, payload)
 	if d.Decision == policy.Reject && s.law.grouped[d.Approver] {
 		op.Rejected = true
@@ -54,13 +54,13 @@ func (s *state) decision(at place, e *Enveloped) *Refusal {
 }
 
 // mayDecide is nil if the person may still decide so: once, save that a rejection may follow an
-// approval.
-func (o *operation) mayDecide(d *policy.Decision, payload policy.Digest) *Refusal {
+// approval, and an approval one that a key made which the charter expelled since.
+func (o *operation) mayDecide(c *policy.Charter, d *policy.Decision, payload policy.Digest) *Refusal {
 	if last, recorded, ok := o.DecisionBy(d.Approver); ok {
 		if recorded == payload {
 			return refuse(ReasonDuplicate, "this decision of %s is recorded in batch %d", d.Approver, last.Sequence)
 		}
-		if last.Verb != policy.Approve || d.Decision != policy.Reject {
+		if last.Verb != policy.Approve || d.Decision == policy.Approve && c.Signed(last) {
 			return refuse(ReasonDuplicate, "%s decided %s on operation %s in batch %d", d.Approver, last.Verb, o.OperationID, last.Sequence)
 		}
 	}

@@ -89,6 +89,14 @@ func keys(names ...string) []policy.PublicKey {
 	return out
 }
 
+func ids(names ...string) []string {
+	out := []string{}
+	for _, k := range keys(names...) {
+		out = append(out, k.KeyID())
+	}
+	return out
+}
+
 func charter() *policy.Charter {
 	c := &policy.Charter{Format: policy.Format, Instance: "dev-1", Version: 1, Environment: policy.Dev, TenantID: "acme",
 		Networks: []policy.Network{{Name: network, Kind: tx.KindQuantum, ChainID: chainID, Scheme: tx.Dilithium3, Currency: "QC",
