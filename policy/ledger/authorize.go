@@ -99,7 +99,25 @@ func (s *state) fits(a *Authorize, w *WalletRecord, i *policy.Intent) *Refusal {
 	if r := s.bound(i); r != nil {
 		return r
 	}
+	if r := s.ownAdmin(w, i); r != nil {
+		return r
+	}
 	return sameTransaction(i, a.Nonce, a.GasLimit, a.MaxFee, a.Tip, a.Tx)
+}
+
+// ownAdmin is nil if a deployment gives its roles and initial supply to a wallet of the deploying
+// vault on that network: nobody else has a role (spec chain.md).
+func (s *state) ownAdmin(w *WalletRecord, i *policy.Intent) *Refusal {
+	if i.OperationType != policy.OpDeployToken {
+		return nil
+	}
+	admin := *i.Params.Admin
+	if id, ok := s.addresses.get(account{w.Network, admin}); ok {
+		if other, ok := s.wallets.get(id); ok && other.VaultAccountID == w.VaultAccountID {
+			return nil
+		}
+	}
+	return refuse(ReasonConflict, "the deployment's admin %s is no wallet of vault account %s on %s", admin, w.VaultAccountID, w.Network)
 }
 
 // bound is nil if the intent's token is what its binding says.
@@ -207,33 +225,29 @@ func (s *state) lane(walletID string) lane {
 }
 
 // charged is nil if the charges are what the intent asks; without one, if each is on a contract
-// that is bound or deployed by this very authorization. It gives the deployment, if it is one.
+// that is bound. It gives the deployment, if it is one: every deployment asks people, so that none is
+// without its intent.
 func (s *state) charged(a *Authorize, w *WalletRecord, i *policy.Intent) (*deploy, *Refusal) {
 	network, ok := s.law.charter.Network(w.Network)
 	if !ok {
 		return nil, refuse(ReasonUnknown, "network %s of wallet %s is not in the charter", w.Network, w.WalletID)
 	}
-	created := func() tx.Address { return tx.CreateAddress(w.Address, a.Nonce) }
 	if i == nil {
-		var d *deploy
 		for _, c := range a.Charges {
 			token, _ := s.contracts.get(contract{c.ChainID, c.Contract})
-			if c.ChainID != network.ChainID || token == "" && c.Contract != created() {
+			if c.ChainID != network.ChainID || token == "" {
 				return nil, refuse(ReasonCharge, "charge on chain %d, contract %s, which is not bound", c.ChainID, c.Contract)
 			}
 			if s.isFrozen(policy.Subject{TokenID: token}) {
 				return nil, refuse(ReasonFrozen, "token %s is frozen", token)
 			}
-			if token == "" {
-				d = &deploy{contract: c.Contract, wallet: w}
-			}
 		}
-		return d, nil
+		return nil, nil
 	}
 	var d *deploy
 	var where tx.Address
 	if i.OperationType == policy.OpDeployToken {
-		where = created()
+		where = tx.CreateAddress(w.Address, a.Nonce)
 		d = &deploy{intent: i, contract: where, wallet: w}
 	} else if i.Token.ContractAddress != nil {
 		where = *i.Token.ContractAddress

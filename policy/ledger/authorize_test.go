@@ -44,8 +44,8 @@ func TestDecisions(t *testing.T) {
 	b, err := i.Encode()
 	require.NoError(t, err)
 	require.Equal(t, b, o.Intent)
-	require.Equal(t, []policy.RecordedDecision{{Person: "ann", Verb: policy.Approve, Intent: policy.DigestOf(b), At: noon, Sequence: 4},
-		{Person: "dan", Verb: policy.Approve, Intent: policy.DigestOf(b), At: noon.Add(time.Second), Sequence: 5}}, o.Decisions)
+	require.Equal(t, []policy.RecordedDecision{{Person: "ann", Verb: policy.Approve, Intent: policy.DigestOf(b), Keys: ids("ann"), At: noon, Sequence: 4},
+		{Person: "dan", Verb: policy.Approve, Intent: policy.DigestOf(b), Keys: ids("dan"), At: noon.Add(time.Second), Sequence: 5}}, o.Decisions)
 	_, payload, ok := o.DecisionBy("ann")
 	require.True(t, ok)
 	require.Equal(t, first.Decision.PayloadDigest(), payload)
@@ -218,8 +218,8 @@ func TestAuthorizationWithoutIntent(t *testing.T) {
 	w.refused(ledger.ReasonNonce, "want 0", w.authorize(w.mint(w.op()), func(a *ledger.Authorize) { a.Nonce = 1 }))
 	w.commit(w.authorize(w.mint(w.op())))
 	require.Equal(t, policy.AmountOf(1000), w.fold.Charged(chainID, account("contract"), policy.OpMint, noon))
-	w.commit(w.deployment(w.mint(w.op(), deployOf(id("token", 2), 5)))...)
-	w.commit(w.deployment(w.mint(w.op(), deployOf(id("token", 3), 0)))...)
+	w.refused(ledger.ReasonCharge, "not bound", w.deployment(w.mint(w.op(), deployOf(id("token", 2), 5)))...)
+	w.refused(ledger.ReasonConflict, "no deployment before it", w.deployment(w.mint(w.op(), deployOf(id("token", 3), 0)))...)
 	w.refused(ledger.ReasonConflict, "no deployment before it", ledger.Record{DeployBinding: func() *policy.Binding {
 		b := w.binding()
 		b.TokenID = id("token", 4)

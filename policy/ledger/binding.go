@@ -3,7 +3,6 @@ package ledger
 import (
 	"slices"
 
-	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -16,7 +15,7 @@ func (s *state) binding(at place, e *Enveloped) *Refusal {
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
-	if r := s.bind(at, b, e.PayloadDigest()); r != nil {
+	if r := s.bind(at, b, e.PayloadDigest(), true); r != nil {
 		return r
 	}
 	s.documents.put(e.PayloadDigest(), at.sequence)
@@ -24,11 +23,10 @@ func (s *state) binding(at place, e *Enveloped) *Refusal {
 }
 
 // deployBinding says what a token id is because its deployment was authorized by the record before.
+// It takes the place of another deployment's under which nothing was authorized, never of one that
+// the custodians signed.
 func (s *state) deployBinding(at place, b *policy.Binding) *Refusal {
 	d := s.deploys
-	if d == nil && s.last != nil && s.last.Authorize != nil {
-		d = s.unseenDeploy(s.last.Authorize)
-	}
 	if d == nil {
 		return refuse(ReasonConflict, "the binding of token %s has no deployment before it", b.TokenID)
 	}
@@ -38,12 +36,12 @@ func (s *state) deployBinding(at place, b *policy.Binding) *Refusal {
 	if !slices.Contains(b.Performers, d.wallet.WalletID) {
 		return refuse(ReasonConflict, "the binding of token %s does not name its deployer %s as performer", b.TokenID, d.wallet.WalletID)
 	}
-	if i := d.intent; i != nil && (b.TokenID != i.Token.ID || b.Network != i.Network || b.ChainID != i.ChainID ||
-		b.TemplateID != i.Token.TemplateID || b.Symbol != i.Token.Symbol || b.Decimals != i.Token.Decimals) {
+	if i := d.intent; b.TokenID != i.Token.ID || b.Network != i.Network || b.ChainID != i.ChainID ||
+		b.TemplateID != i.Token.TemplateID || b.Symbol != i.Token.Symbol || b.Decimals != i.Token.Decimals {
 		return refuse(ReasonConflict, "the binding of token %s is not what the intent of its deployment says", b.TokenID)
 	}
 	if line, ok := s.bindings.get(b.TokenID); ok && line.used {
-		return refuse(ReasonConflict, "token %s is bound to contract %s, and operations were authorized there", b.TokenID, line.document.ContractAddress)
+		return refuse(ReasonConflict, "token %s is bound to contract %s by the custodians, or operations were authorized there", b.TokenID, line.document.ContractAddress)
 	}
 	if !b.CreatedAt.Equal(at.time) {
 		return refuse(ReasonConflict, "the binding of token %s is of %s, its batch of %s", b.TokenID, stamp(b.CreatedAt), stamp(at.time))
@@ -52,27 +50,15 @@ func (s *state) deployBinding(at place, b *policy.Binding) *Refusal {
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
-	if r := s.bind(at, b, policy.DigestOf(document)); r != nil {
+	if r := s.bind(at, b, policy.DigestOf(document), false); r != nil {
 		return r
 	}
 	s.deploys = nil
 	return nil
 }
 
-// unseenDeploy is what an authorization deploys if it is a deployment whose intent the ledger does
-// not hold, because policy asked nobody.
-func (s *state) unseenDeploy(a *Authorize) *deploy {
-	if op, ok := s.operations.get(a.OperationID); ok && op.intent(a.Intent) != nil {
-		return nil
-	}
-	w, ok := s.wallets.get(a.WalletID)
-	if !ok {
-		return nil
-	}
-	return &deploy{contract: tx.CreateAddress(w.Address, a.Nonce), wallet: w}
-}
-
-func (s *state) bind(at place, b *policy.Binding, digest policy.Digest) *Refusal {
+// bind records a binding; used is true of one that no deployment may replace.
+func (s *state) bind(at place, b *policy.Binding, digest policy.Digest, used bool) *Refusal {
 	if r := s.here(b.Instance); r != nil {
 		return r
 	}
@@ -102,7 +88,7 @@ func (s *state) bind(at place, b *policy.Binding, digest policy.Digest) *Refusal
 		s.contracts.put(contract{line.document.ChainID, line.document.ContractAddress}, "")
 	}
 	s.contracts.put(where, b.TokenID)
-	s.bindings.put(b.TokenID, &bindingLine{document: b, digest: digest, sequence: at.sequence, view: b})
+	s.bindings.put(b.TokenID, &bindingLine{document: b, digest: digest, sequence: at.sequence, view: b, used: used})
 	return nil
 }
 

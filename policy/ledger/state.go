@@ -79,7 +79,7 @@ type bindingLine struct {
 	digest   policy.Digest // of the document's bytes
 	sequence uint64
 	view     *policy.Binding // the document and the performers that grants added
-	used     bool            // something but the deployment itself was authorized under it
+	used     bool            // the custodians signed it, or something but the deployment itself was authorized under it
 }
 
 type contract struct {
@@ -109,7 +109,7 @@ type freeze struct {
 
 // deploy is an authorized deployment.
 type deploy struct {
-	intent   *policy.Intent // nil if the ledger does not hold it
+	intent   *policy.Intent
 	contract tx.Address
 	wallet   *WalletRecord
 }

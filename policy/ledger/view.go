@@ -149,7 +149,8 @@ func (v *View) Binding(tokenID string) (*policy.Binding, bool) {
 }
 
 // BindingDocument is the binding as it was recorded, the digest of its bytes, which the next
-// version replaces, and whether anything but its deployment was authorized under it.
+// version replaces, and whether it is there to stay: the custodians signed it, or something but its
+// deployment was authorized under it. A deployment replaces only what is not.
 func (v *View) BindingDocument(tokenID string) (document *policy.Binding, digest policy.Digest, used, ok bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
