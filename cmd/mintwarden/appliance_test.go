@@ -108,7 +108,7 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("GET /v1/tokens/{id}/balances/{address}", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, client.TokenBalance{TokenID: r.PathValue("id"), Address: r.PathValue("address"), Balance: "1500000000000000000"})
 	})
-	mux.HandleFunc("DELETE /v1/policies/{id}", a.getPolicy)
+	mux.HandleFunc("DELETE /v1/policies/{id}", a.withdrawPolicy)
 	mux.HandleFunc("GET /v1/vault/accounts", func(w http.ResponseWriter, _ *http.Request) {
 		l := client.VaultAccountList{Data: []client.VaultAccount{{ID: id("vault", 1), Name: "treasury"}, {ID: id("vault", 2), Name: "twins"}, {ID: id("vault", 3), Name: "twins"}}}
 		l.Pagination.Total = len(l.Data)
@@ -310,6 +310,30 @@ func (a *appliance) getPolicy(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusNotFound, client.CodeTxNotFound, "TX_NOT_FOUND")
 		return
 	}
+	a.answer(w, p)
+}
+
+// withdrawPolicy withdraws a proposal, or else proposes the policy's retirement.
+func (a *appliance) withdrawPolicy(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.policies[r.PathValue("id")]
+	if p.Status == client.PolicyStatusPENDINGAUTHORIZATION {
+		p.Status = client.PolicyStatusREJECTED
+		a.answer(w, p)
+		return
+	}
+	in, _ := a.w.fold.Policy(p.ID)
+	retired := a.w.policy(2, &in.Digest)
+	retired.Retired = true
+	document, err := retired.Encode()
+	if err != nil {
+		a.t.Error(err)
+	}
+	next := *p
+	next.Status, next.Document, next.DocumentDigest = client.PolicyStatusPENDINGAUTHORIZATION, document, string(policy.DigestOf(document))
+	next.SignedBy = []string{}
+	p.Status, p.Proposals = client.PolicyStatusACTIVE, &[]client.Policy{next}
 	a.answer(w, p)
 }
 

@@ -62,9 +62,19 @@ func (c *cli) auditList() *cobra.Command {
 		return c.show(listed[client.AuditEntry]{all}, func() *rows {
 			r := &rows{header: []string{"seq", "at", "actor", "action", "resource", "why"}}
 			explained := false
+			var n *names
 			for _, e := range all {
-				explained = explained || why(&e) != ""
-				r.add(fmt.Sprint(e.Seq), stamp(e.CreatedAt), e.ActorID, e.Action, e.ResourceType+" "+e.ResourceID, why(&e))
+				reason := why(&e)
+				if amounts := amountsOf("POLICY_DENIED", e.Metadata); len(amounts) > 0 && e.ResourceType == "token" {
+					if n == nil {
+						n = c.names(ctx)
+					}
+					if u, ok := n.token(ctx, e.ResourceID); ok {
+						reason = u.in(reason, amounts)
+					}
+				}
+				explained = explained || reason != ""
+				r.add(fmt.Sprint(e.Seq), stamp(e.CreatedAt), e.ActorID, e.Action, e.ResourceType+" "+e.ResourceID, reason)
 			}
 			if !explained {
 				return r.without("why")

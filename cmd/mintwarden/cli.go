@@ -135,17 +135,25 @@ func (c *cli) policyID(ctx context.Context, api *client.Client, idOrName string)
 	if strings.HasPrefix(idOrName, "pol_") {
 		return idOrName, checkID("pol", idOrName)
 	}
-	return only("policy", idOrName, func(yield func(string) bool) error {
-		for p, err := range api.Policies(ctx) {
-			if err != nil {
-				return err
+	named := func(live bool) (string, error) {
+		return only("policy", idOrName, func(yield func(string) bool) error {
+			for p, err := range api.Policies(ctx) {
+				if err != nil {
+					return err
+				}
+				if p.Name == idOrName && (p.Status != client.PolicyStatusREJECTED || !live) && !yield(p.ID) {
+					return nil
+				}
 			}
-			if p.Name == idOrName && !yield(p.ID) {
-				return nil
-			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
+	// One that was withdrawn before it was ever in force does not hold its name.
+	id, err := named(true)
+	if errors.Is(err, errNoneNamed) {
+		return named(false)
+	}
+	return id, err
 }
 
 // userID takes a user's id or name.
@@ -166,6 +174,9 @@ func (c *cli) userID(ctx context.Context, api *client.Client, idOrName string) (
 	})
 }
 
+// errNoneNamed begins what is said of a name that nothing has.
+var errNoneNamed = errors.New("no")
+
 // only is the one id that a name stands for; two of a name are an error, for
 // the wrong one must not be picked silently.
 func only(kind, name string, each func(yield func(string) bool) error) (string, error) {
@@ -180,7 +191,7 @@ func only(kind, name string, each func(yield func(string) bool) error) (string, 
 	case err != nil:
 		return "", err
 	case id == "":
-		return "", refused("no %s is named %q", kind, name)
+		return "", &codedError{exitRefused, fmt.Errorf("%w %s is named %q", errNoneNamed, kind, name)}
 	case several:
 		return "", usagef("more than one %s is named %q; give the id", kind, name)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,12 +34,12 @@ func (c *cli) suggest(from func(ctx context.Context, api *client.Client, yield f
 	}
 }
 
-// most is how many things of a kind are suggested: one page.
-const most = 50
+// suggestions is how many things of a kind are suggested at most, newest first.
+const suggestions = 50
 
 func (c *cli) vaultNames() cobra.CompletionFunc {
 	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := most
+		limit := suggestions
 		if l, err := api.ListVaultAccounts(ctx, client.ListVaultAccountsParams{Limit: &limit}); err == nil {
 			for _, v := range l.Data {
 				yield(v.Name, v.ID)
@@ -49,7 +50,7 @@ func (c *cli) vaultNames() cobra.CompletionFunc {
 
 func (c *cli) policyNames() cobra.CompletionFunc {
 	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := most
+		limit := suggestions
 		if l, err := api.ListPolicies(ctx, client.ListPoliciesParams{Limit: &limit}); err == nil {
 			for _, p := range l.Data {
 				yield(p.Name, p.ID)
@@ -60,7 +61,7 @@ func (c *cli) policyNames() cobra.CompletionFunc {
 
 func (c *cli) userNames() cobra.CompletionFunc {
 	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := most
+		limit := suggestions
 		if l, err := api.ListUsers(ctx, client.ListUsersParams{Limit: &limit}); err == nil {
 			for _, u := range l.Data {
 				yield(u.Name, string(u.Role))
@@ -71,7 +72,7 @@ func (c *cli) userNames() cobra.CompletionFunc {
 
 func (c *cli) tokenIDs() cobra.CompletionFunc {
 	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := most
+		limit := suggestions
 		if l, err := api.ListTokens(ctx, client.ListTokensParams{Limit: &limit}); err == nil {
 			for _, t := range l.Data {
 				yield(t.ID, t.Symbol+" "+string(t.Status))
@@ -83,10 +84,13 @@ func (c *cli) tokenIDs() cobra.CompletionFunc {
 // operationIDs are of operations in any status, or of those that wait for approvals.
 func (c *cli) operationIDs(awaiting bool) cobra.CompletionFunc {
 	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := most
+		limit := suggestions
 		p := client.ListTokenOperationsParams{Limit: &limit}
 		if awaiting {
 			p.Status = pointer(client.OperationStatusPENDINGAUTHORIZATION)
+			if strings.HasPrefix(c.as, "approver-") {
+				p.AwaitingApprovalBy = &c.as
+			}
 		}
 		if l, err := api.ListTokenOperations(ctx, p); err == nil {
 			for _, o := range l.Data {

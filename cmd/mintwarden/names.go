@@ -20,6 +20,10 @@ type names struct {
 	tokens map[string]unit
 }
 
+// namesPage is how many names of a kind are fetched at most: the API's largest
+// page. What is beyond stays an id.
+const namesPage = 200
+
 // unit is how a token's amounts are shown.
 type unit struct {
 	symbol   string
@@ -53,8 +57,8 @@ func beside(id, name string) string {
 func (n *names) vaultName(ctx context.Context, id string) string {
 	if n.vaults == nil {
 		n.vaults = map[string]string{}
-		most := 200 // one page
-		if l, err := n.api.ListVaultAccounts(ctx, client.ListVaultAccountsParams{Limit: &most}); err == nil {
+		limit := namesPage
+		if l, err := n.api.ListVaultAccounts(ctx, client.ListVaultAccountsParams{Limit: &limit}); err == nil {
 			for _, v := range l.Data {
 				n.vaults[v.ID] = v.Name
 			}
@@ -88,8 +92,8 @@ func (n *names) user(ctx context.Context, id string) string {
 				}
 			}
 		}
-		most := 200 // one page
-		if l, err := n.api.ListUsers(ctx, client.ListUsersParams{Limit: &most}); err == nil {
+		limit := namesPage
+		if l, err := n.api.ListUsers(ctx, client.ListUsersParams{Limit: &limit}); err == nil {
 			for _, u := range l.Data {
 				n.users[u.ID] = u.Name
 			}
@@ -136,8 +140,8 @@ func (n *names) token(ctx context.Context, id string) (unit, bool) {
 	}
 	if n.tokens == nil {
 		n.tokens = map[string]unit{}
-		most := 200 // one page
-		if l, err := n.api.ListTokens(ctx, client.ListTokensParams{Limit: &most}); err == nil {
+		limit := namesPage
+		if l, err := n.api.ListTokens(ctx, client.ListTokensParams{Limit: &limit}); err == nil {
 			for _, t := range l.Data {
 				n.tokens[t.ID] = unit{t.Symbol, t.Decimals}
 			}

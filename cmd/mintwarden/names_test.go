@@ -99,4 +99,9 @@ func TestAuditListSaysWhy(t *testing.T) {
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, "MAX_AMOUNT: too much")
 	require.Contains(t, got.out, `not agreed\u202e`)
+
+	a.audit[0].ResourceID = id("token", 1)
+	a.audit[0].Metadata = []byte(`{"message":"MAX_AMOUNT: 2000000000000000000 is too much","rule":"MAX_AMOUNT","requested":"2000000000000000000"}`)
+	got = mintwarden(t, "audit", "list")
+	require.Contains(t, got.out, "MAX_AMOUNT: 2 EIT is too much")
 }

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +41,13 @@ type proposal struct {
 	SignedBy           []string       `json:"signedBy"` // by the appliance's word
 	RequiredSignatures int            `json:"requiredSignatures"`
 	document           []byte
+}
+
+func (p *proposal) words() string {
+	if p.Policy.Retired {
+		return "retirement proposed"
+	}
+	return "proposed"
 }
 
 // openProposals reads a policy's open proposals. What the appliance says in
@@ -140,13 +147,17 @@ func (s *policySeen) list(r *rows, fold *ledger.Fold) {
 		listVersion(r, s.Policy, status, fold)
 	}
 	for _, p := range s.Proposals {
-		listVersion(r, p.Policy, fmt.Sprintf("proposed, %d of %d signed", len(p.SignedBy), p.RequiredSignatures), fold)
+		listVersion(r, p.Policy, fmt.Sprintf("%s, %d of %d signed", p.words(), len(p.SignedBy), p.RequiredSignatures), fold)
 	}
 }
 
 func listVersion(r *rows, p *policy.Policy, status string, fold *ledger.Fold) {
 	id, name, version, scope := p.ID, p.Name, fmt.Sprint(p.Version), scopeWords(p.Scope)
-	for _, words := range rulesWords(p, fold) {
+	all := rulesWords(p, fold)
+	if p.Retired {
+		all = []string{"none any more"}
+	}
+	for _, words := range all {
 		r.add(id, name, version, scope, status, words)
 		id, name, version, scope, status = "", "", "", "", ""
 	}
@@ -201,7 +212,15 @@ func (c *cli) policyShow() *cobra.Command {
 				showVersion(r, s.Policy, s.Digest, map[bool]string{true: "in force", false: "retired"}[s.InForce], fold)
 			}
 			for _, p := range s.Proposals {
-				showVersion(r, p.Policy, p.Digest, fmt.Sprintf("proposed; signed by %d of %d: %s", len(p.SignedBy), p.RequiredSignatures, strings.Join(p.SignedBy, ", ")), fold)
+				status := fmt.Sprintf("%s; signed by %d of %d", p.words(), len(p.SignedBy), p.RequiredSignatures)
+				if len(p.SignedBy) > 0 {
+					status += ": " + list(p.SignedBy)
+				}
+				showVersion(r, p.Policy, p.Digest, status, fold)
+			}
+			if s.Policy == nil && len(s.Proposals) == 0 {
+				r.add("name", p.Name)
+				r.add("status", fmt.Sprintf("%s; it was never in force", p.Status))
 			}
 			return r
 		})
@@ -214,6 +233,9 @@ func showVersion(r *rows, p *policy.Policy, digest policy.Digest, status string,
 	r.add("  scope", scopeWords(p.Scope))
 	r.add("  digest", string(digest))
 	r.add("  created", stamp(p.CreatedAt))
+	if p.Retired {
+		return // it judges nothing any more
+	}
 	for n, words := range rulesWords(p, fold) {
 		r.add(fmt.Sprintf("  rule %d, %s", n+1, p.Rules[n].Type), words)
 	}
@@ -275,20 +297,25 @@ replaces the whole one before: rules that you do not repeat are gone.`,
 		}
 		c.say("%s version %d is %s: %d of %d custodians signed", p.ID, p.Version, p.Status, len(p.SignedBy), p.RequiredSignatures)
 		c.say("digest %s", p.DocumentDigest)
-		c.say("It waits for the signatures of custodians:")
-		var members []string
-		n := c.names(ctx)
-		if n.fold != nil {
-			charter, _ := n.fold.Charter()
-			for _, m := range charter.Custodians.Members {
-				members = append(members, m.Name)
-			}
-		}
-		for _, line := range c.toPaste(n.fold, "mintwarden policy sign "+p.ID, members, p.SignedBy, p.RequiredSignatures-len(p.SignedBy)) {
-			c.say("  %s", line)
-		}
+		c.waitsForCustodians(ctx, p.ID, p.SignedBy, p.RequiredSignatures)
 		return nil
 	})
+}
+
+// waitsForCustodians says who has to sign a proposal, and how.
+func (c *cli) waitsForCustodians(ctx context.Context, id string, signed []string, required int) {
+	c.say("It waits for the signatures of custodians:")
+	var members []string
+	n := c.names(ctx)
+	if n.fold != nil {
+		charter, _ := n.fold.Charter()
+		for _, m := range charter.Custodians.Members {
+			members = append(members, m.Name)
+		}
+	}
+	for _, line := range c.toPaste(n.fold, "mintwarden policy sign "+id, members, signed, required-len(signed)) {
+		c.say("  %s", line)
+	}
 }
 
 // proposeNext keeps name and scope of the version in force where none are given.
@@ -364,8 +391,8 @@ func misspelled(held []byte) error {
 func (c *cli) policyWithdraw() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
-		Use: "withdraw POLICY", Short: "Withdraw a policy's open proposals, or propose to retire it",
-		Long: `Withdraw a policy's open proposals, or propose to retire it.
+		Use: "withdraw POLICY", Short: "Withdraw a policy that is not in force yet, or propose to retire one that is",
+		Long: `Withdraw a policy that is not in force yet, or propose to retire one that is.
 
 A policy in force stays in force until enough custodians have signed its
 retirement with 'mintwarden policy sign'.`,
@@ -388,7 +415,18 @@ retirement with 'mintwarden policy sign'.`,
 		if c.json {
 			return c.showJSON(p)
 		}
-		c.say("%s version %d is %s; 'mintwarden policy show %s' shows what is open", p.ID, p.Version, p.Status, p.ID)
+		open, err := openProposals(p)
+		if err != nil {
+			return err
+		}
+		open = slices.DeleteFunc(open, func(v proposal) bool { return !v.Policy.Retired })
+		if len(open) == 0 {
+			c.say("%s: its open proposals are withdrawn", p.ID)
+		}
+		for _, v := range open {
+			c.say("%s: its retirement is proposed, digest %s", p.ID, v.Digest)
+			c.waitsForCustodians(ctx, p.ID, v.SignedBy, v.RequiredSignatures)
+		}
 		return nil
 	})
 }

@@ -59,7 +59,13 @@ func TestPolicySign(t *testing.T) {
 
 	got = mintwarden(t, "policy", "withdraw", "dev-default")
 	require.Equal(t, exitDone, got.code, got.err)
-	require.Contains(t, got.out, "version 2 is PENDING_AUTHORIZATION")
+	require.Contains(t, got.out, "its open proposals are withdrawn")
+	got = mintwarden(t, "policy", "withdraw", "dev-default") // its name still finds it
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "its retirement is proposed")
+	require.Contains(t, got.out, "mintwarden policy sign "+id("pol", 1)+" --key FILE")
+	got = mintwarden(t, "policy", "list")
+	require.Contains(t, got.out, "retirement proposed, 0 of 2 signed")
 }
 
 func TestPolicySignRefuses(t *testing.T) {

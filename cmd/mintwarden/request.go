@@ -41,8 +41,7 @@ func (p *privileged) check() error {
 
 // accepted shows what the API made of a request, and follows it if asked to.
 func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string, replayed bool) error {
-	if p.wait {
-		c.say("%s", id)
+	if c.json && p.wait {
 		return c.watch(ctx, id, nil)
 	}
 	if c.json {
@@ -53,12 +52,25 @@ func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string
 		return err
 	}
 	n := c.names(ctx)
-	c.table(operationRows(ctx, n, op))
+	if p.wait {
+		c.say("%s", id)
+	} else {
+		c.table(operationRows(ctx, n, op))
+	}
 	if replayed {
 		c.say("This idempotency key was answered before; nothing was asked for again.")
 	}
+	c.waitsForApprovers(n, op)
+	if p.wait {
+		return c.watch(ctx, id, nil)
+	}
+	return nil
+}
+
+// waitsForApprovers says who has to approve an operation, and how.
+func (c *cli) waitsForApprovers(n *names, op *client.Operation) {
 	if op.Status != client.OperationStatusPENDINGAUTHORIZATION {
-		return nil
+		return
 	}
 	missing := op.RequiredApprovals - len(op.ApprovedBy)
 	c.say("It waits for %s of %s:", count(missing, "approval"), text(op.ApprovalGroup))
@@ -70,17 +82,16 @@ func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string
 			members = append(members, of...)
 		}
 	}
-	for _, line := range c.toPaste(n.fold, "mintwarden approve "+id, members, append(op.ApprovedBy, op.RequestedBy), missing) {
+	for _, line := range c.toPaste(n.fold, "mintwarden approve "+op.OperationID, members, append(op.ApprovedBy, op.RequestedBy), missing) {
 		c.say("  %s", line)
 	}
-	return nil
 }
 
 // inTokens is an error with the token's amounts in whole tokens, if it is a
 // refusal that holds any.
 func (c *cli) inTokens(ctx context.Context, err error, tokenID string) error {
 	var no *client.Error
-	if !errors.As(err, &no) || len(amountsOf(no)) == 0 || c.json {
+	if !errors.As(err, &no) || len(amountsOf(no.Type, no.Details)) == 0 || c.json {
 		return err
 	}
 	t, unknown := c.api.GetToken(ctx, tokenID)

@@ -81,28 +81,28 @@ func (e *unitsError) Unwrap() error { return e.err }
 
 func (e *unitsError) Error() string {
 	said := *e.err
-	said.Message = e.unit.in(said.Message, amountsOf(e.err))
+	said.Message = e.unit.in(said.Message, amountsOf(e.err.Type, e.err.Details))
 	return said.Error()
 }
 
 // amountsOf are the amounts of the token that a refusal's details hold, as
 // decimal numbers of base units.
-func amountsOf(e *client.Error) map[string]bool {
+func amountsOf(kind string, details map[string]any) map[string]bool {
 	var members []string
-	switch e.Type {
+	switch kind {
 	case "TOKEN_SUPPLY_EXCEEDED":
 		members = []string{"maxSupply", "totalSupply", "pending", "requested"}
 	case "TOKEN_INVALID_AMOUNT":
 		members = []string{"available", "requested"}
 	case "POLICY_DENIED":
-		switch e.Details["rule"] {
+		switch details["rule"] {
 		case "MAX_AMOUNT", "DAILY_LIMIT", "TOKEN_MINT_LIMIT", "TOKEN_BURN_LIMIT":
 			members = []string{"limit", "used", "requested"}
 		}
 	}
 	out := map[string]bool{}
 	for _, m := range members {
-		if s, ok := e.Details[m].(string); ok && s != "" {
+		if s, ok := details[m].(string); ok && s != "" {
 			out[s] = true
 		}
 	}

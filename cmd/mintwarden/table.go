@@ -157,7 +157,8 @@ func property(b *strings.Builder, name, value string, pad, width int) {
 		if name != "" {
 			b.WriteString(name + "\n")
 		}
-		b.WriteString(hanging("  ", value, width) + "\n")
+		margin := len(name) - len(strings.TrimLeft(name, " ")) + 2
+		b.WriteString(hanging(strings.Repeat(" ", margin), value, width) + "\n")
 		return
 	}
 	b.WriteString(hanging(name+strings.Repeat(" ", pad-size+2), value, width) + "\n")
