@@ -62,11 +62,10 @@ type appliance struct {
 	clients map[string]*client.Client
 }
 
-// program is which build runs, with which blocks and environment.
+// program is which build runs, and how often it makes blocks.
 type program struct {
 	bin    string
 	period time.Duration
-	env    []string
 }
 
 func startAppliance(t *testing.T, dir string) *appliance {
@@ -83,7 +82,6 @@ func (p program) start(t *testing.T, dir string) *appliance {
 	a := &appliance{t: t, owner: t, dir: dir, program: p, ended: make(chan struct{}), clients: map[string]*client.Client{}}
 	a.cmd = exec.Command(filepath.Join(p.bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0",
 		"--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--period", p.period.String(), "--log", "info")
-	a.cmd.Env = append(os.Environ(), p.env...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {

@@ -75,8 +75,9 @@ func pointsIn(t *testing.T) (names []string) {
 
 // killable builds the programs with their points alive. The sources with points
 // are copied, gofail turns the copies' comments into code, and the compiler
-// takes them in place of the originals, which nobody touches.
-func killable(t *testing.T) program {
+// takes them in place of the originals, which nobody touches. In points each
+// process that runs has a socket, to be armed by.
+func killable(t *testing.T) (p program, points string) {
 	t.Helper()
 	root, dir := moduleRoot(t), t.TempDir()
 	overlay := map[string]string{
@@ -119,9 +120,10 @@ func killable(t *testing.T) program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	points = emptied(t, filepath.Join(dir, "points"))
 	goRun(t, root, "build", "-overlay", write(string(text), dir, "overlay.json"), "-o", filepath.Join(dir, "bin")+"/",
-		"./cmd/mintwardend", "./cmd/mintwarden-seal")
-	return program{bin: filepath.Join(dir, "bin"), period: 100 * time.Millisecond}
+		"-ldflags", "-X github.com/mintwarden/mintwarden/daemon/dev/killpoint.dir="+points, "./cmd/mintwardend", "./cmd/mintwarden-seal")
+	return program{bin: filepath.Join(dir, "bin"), period: 100 * time.Millisecond}, points
 }
 
 func goRun(t *testing.T, dir string, args ...string) {
@@ -133,11 +135,10 @@ func goRun(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// arm has whatever process gets to the point die there; killed is called at
-// that moment.
-func (a *appliance) arm(p killPoint, killed func()) {
+// arm has whatever process gets to the point die there, of those with sockets
+// in dir; killed is called at that moment.
+func (a *appliance) arm(dir string, p killPoint, killed func()) {
 	a.t.Helper()
-	dir := pointsDir(a.dir)
 	sockets, err := os.ReadDir(dir)
 	if err != nil {
 		a.t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 type houseToKill struct {
 	t        *testing.T // whose step it is now
 	a        *appliance
+	points   string // where its processes are armed
 	wallet   client.Wallet
 	token    string   // deployed, for everything that is no deployment
 	contract string   // of the token
@@ -28,10 +29,9 @@ type houseToKill struct {
 	begun    int      // jobs
 }
 
-func newHouseToKill(t *testing.T, p program) *houseToKill {
-	dir := filepath.Join(t.TempDir(), "appliance")
-	p.env = []string{"MINTWARDEN_KILLPOINTS=" + emptied(t, pointsDir(dir))}
-	h := &houseToKill{t: t, a: p.start(t, dir), supply: big.NewInt(1_000_000)}
+func newHouseToKill(t *testing.T) *houseToKill {
+	p, points := killable(t)
+	h := &houseToKill{t: t, a: p.start(t, filepath.Join(t.TempDir(), "appliance")), points: points, supply: big.NewInt(1_000_000)}
 	_, h.wallet, _ = h.a.treasury()
 	token := h.a.deployed()
 	h.token, h.contract = token.ID, h.contractOf(token.ID)
@@ -55,7 +55,7 @@ func (h *houseToKill) at(t *testing.T) *appliance {
 
 // restart starts the same programs again, with no point armed.
 func (h *houseToKill) restart() *appliance {
-	emptied(h.t, pointsDir(h.a.dir))
+	emptied(h.t, h.points)
 	h.a = h.a.again()
 	return h.a
 }

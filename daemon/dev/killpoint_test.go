@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -103,8 +102,7 @@ var killPoints = []killPoint{
 // MINTWARDEN_LONG=1 each job meets each point.
 func TestKillPoints(t *testing.T) {
 	long := os.Getenv("MINTWARDEN_LONG") == "1"
-	p := killable(t)
-	h := newHouseToKill(t, p)
+	h := newHouseToKill(t)
 	met := map[string]bool{}
 	for _, point := range killPoints {
 		jobs := killJobs
@@ -153,7 +151,7 @@ func (h *houseToKill) kill(t *testing.T, point killPoint, j killJob) {
 	a := h.at(t)
 	job := h.begin(j)
 	ctx, die := context.WithCancelCause(a.context())
-	arm := func() { a.arm(point, func() { a.strike(); die(errKilled) }) }
+	arm := func() { a.arm(h.points, point, func() { a.strike(); die(errKilled) }) }
 	if point.late {
 		job.approved = arm
 	} else {
@@ -185,6 +183,3 @@ func (h *houseToKill) kill(t *testing.T, point killPoint, j killJob) {
 	job.check(again)
 	h.check()
 }
-
-// pointsDir is where the processes of the appliance in dir have their sockets.
-func pointsDir(dir string) string { return filepath.Join(filepath.Dir(dir), "points") }

@@ -17,8 +17,9 @@ import (
 	"go.etcd.io/gofail/runtime"
 )
 
-// dir holds one socket for each process, named after its pid.
-var dir = os.Getenv("MINTWARDEN_KILLPOINTS")
+// dir holds one socket for each process, named after its pid. The linker sets
+// it: not every process is given the environment of its parent.
+var dir string
 
 var (
 	mu      sync.Mutex
@@ -26,9 +27,6 @@ var (
 )
 
 func init() {
-	if dir == "" {
-		return
-	}
 	l, err := net.Listen("unix", filepath.Join(dir, strconv.Itoa(os.Getpid())))
 	if err != nil {
 		panic(err)
