@@ -30,7 +30,7 @@ define apt
 	else echo "$(1) is missing: run 'apt-get install $(1)' as root, then again" >&2; exit 1; fi
 endef
 
-.PHONY: need-softhsm need-p11-kit need-npm
+.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm
 need-softhsm:
 ifeq ($(SOFTHSM),)
 	$(call apt,softhsm2)
@@ -40,6 +40,12 @@ endif
 need-p11-kit:
 ifeq ($(P11KIT),)
 	$(call apt,p11-kit p11-kit-modules)
+endif
+
+# Sets up a real etcd cluster with the commands that mintwardend prints.
+need-etcdctl:
+ifeq ($(shell command -v etcdctl),)
+	$(call apt,etcd-client)
 endif
 
 need-npm:
@@ -87,7 +93,7 @@ lint: ## golangci-lint, pinned
 	go run $(GOLANGCI) run ./...
 
 .PHONY: test
-test: need-softhsm need-p11-kit build fresh vet lint ## all that CI runs
+test: need-softhsm need-p11-kit need-etcdctl build fresh vet lint ## all that CI runs
 	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
 .PHONY: test-long

@@ -57,21 +57,28 @@ func TestSixtyFourApprovedMintsAgainstALimitOfTen(t *testing.T) {
 // limit puts a DAILY_LIMIT on the token, signed by two custodians.
 func (a *appliance) limit(tokenID, amount string) {
 	a.t.Helper()
+	a.twoOf("narrow", &tokenID, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &amount})
+}
+
+// twoOf puts a policy in force that asks two of the approvers and says rules
+// besides: of one token, or of everything.
+func (a *appliance) twoOf(name string, tokenID *string, rules ...client.PolicyRule) *client.Policy {
+	a.t.Helper()
 	ctx := a.context()
 	two, group := 2, "approvers"
-	p, err := a.as("operator").CreatePolicy(ctx, client.PolicyWrite{Name: "narrow", TokenID: &tokenID, Rules: []client.PolicyRule{
-		{Type: client.PolicyRuleTypeREQUIREAPPROVAL, MinApprovers: &two, ApproverGroup: &group},
-		{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &amount}}})
+	p, err := a.as("operator").CreatePolicy(ctx, client.PolicyWrite{Name: name, TokenID: tokenID, Rules: append([]client.PolicyRule{
+		{Type: client.PolicyRuleTypeREQUIREAPPROVAL, MinApprovers: &two, ApproverGroup: &group}}, rules...)})
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	for _, name := range []string{"custodian-1", "custodian-3"} {
-		p, err = a.as(name).SignPolicy(ctx, p.ID, client.EnvelopeRequest{Envelope: a.signed(name, "policy", p.Document)})
+	for _, custodian := range []string{"custodian-1", "custodian-3"} {
+		p, err = a.as(custodian).SignPolicy(ctx, p.ID, client.EnvelopeRequest{Envelope: a.signed(custodian, "policy", p.Document)})
 		if err != nil {
-			a.t.Fatalf("%s signs: %v", name, err)
+			a.t.Fatalf("%s signs: %v", custodian, err)
 		}
 	}
 	if p.Status != client.PolicyStatusACTIVE {
 		a.t.Fatalf("the policy is %s after two signatures", p.Status)
 	}
+	return p
 }

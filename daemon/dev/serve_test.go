@@ -111,16 +111,24 @@ func (s *serving) configure() {
 	if err := os.WriteFile(filepath.Join(s.dir, "config", "serve.toml"), text, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	path := filepath.Join(s.dir, "config", "seal.toml")
-	sealText, err := os.ReadFile(path)
+	s.edit("seal.toml", map[string]string{was: "https://" + s.etcd, "parent_pipe = true": "parent_pipe = false"})
+}
+
+// edit replaces texts in a file of config/, each of which must stand there.
+func (s *serving) edit(name string, texts map[string]string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "config", name)
+	content, err := os.ReadFile(path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	changed := strings.Replace(strings.Replace(string(sealText), was, "https://"+s.etcd, 1), "parent_pipe = true", "parent_pipe = false", 1)
-	if changed == string(sealText) {
-		s.t.Fatalf("seal.toml does not name %s:\n%s", was, sealText)
+	for was, is := range texts {
+		if !strings.Contains(string(content), was) {
+			s.t.Fatalf("%s does not say %q:\n%s", name, was, content)
+		}
+		content = []byte(strings.ReplaceAll(string(content), was, is))
 	}
-	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -132,7 +140,12 @@ func (s *serving) start(name string, env []string, args ...string) *exec.Cmd {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(bin, name), args...)
+	return s.run(filepath.Join(bin, name), env, args...)
+}
+
+func (s *serving) run(program string, env []string, args ...string) *exec.Cmd {
+	s.t.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), env...)
 	var log strings.Builder
 	cmd.Stderr = &log
@@ -143,7 +156,7 @@ func (s *serving) start(name string, env []string, args ...string) *exec.Cmd {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if s.t.Failed() {
-			s.t.Logf("%s %s wrote:\n%s", name, args[0], log.String())
+			s.t.Logf("%s %s wrote:\n%s", filepath.Base(program), args[0], log.String())
 		}
 	})
 	return cmd
