@@ -51,6 +51,9 @@ func (rd *round) authorize(q seal.AuthorizeRequest) (grant, error) {
 	if rd.charter() == nil {
 		return grant{}, errNoCharter
 	}
+	if err := rd.clocks.maySign(); err != nil {
+		return grant{}, err
+	}
 	i, err := policy.ParseIntent(q.Intent)
 	if err != nil {
 		return grant{}, err
@@ -278,6 +281,9 @@ func (r *room) Bump(ctx context.Context, q seal.BumpRequest) (_ *seal.BumpResult
 
 func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
 	none := seal.BumpResult{}
+	if err := rd.clocks.maySign(); err != nil {
+		return grant{}, none, err
+	}
 	op, ok := rd.stage.Operation(q.OperationID)
 	if !ok || op.Authorized == nil {
 		return grant{}, none, seal.Errorf(seal.KindInvalid, "operation %s is not authorized", q.OperationID)

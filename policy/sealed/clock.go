@@ -2,12 +2,19 @@ package sealed
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
+
+// maxUnexplained is how much of the wall clock's advance over reboots no machine
+// need have vouched for before a custodian must (spec policy.md, "Clock").
+const maxUnexplained = 24 * time.Hour
 
 // instant is one reading of both clocks. Within one boot the second cannot be
 // set by anybody, so it bounds how far the first may have moved.
@@ -32,18 +39,55 @@ func systemClock() (instant, error) {
 	return instant{time.Now().UTC().Round(0), time.Duration(ts.Nano()), strings.TrimSpace(string(id))}, nil
 }
 
-// doubt says why now cannot follow last (when the last batch was made), or nil.
-// newest is the last batch's own time, maybe another appliance's.
-func doubt(last, now instant, newest time.Time, skew time.Duration) error {
+// baseline is what the next reading of the clocks is held against. It is in
+// every mark of the journal, and only readings that were held against the one
+// before it ever get into it.
+type baseline struct {
+	last   instant // the newest reading that was found good; without an id there was none
+	anchor instant // the first one of last's boot
+	// unexplained is the sum, over boots, of what the wall clock went on by while
+	// no machine of ours can say that it did, since a custodian last signed
+	// something. Never negative.
+	unexplained time.Duration
+}
+
+// next is the baseline after now, or why now is not to be believed. newest is
+// the last batch's own time, maybe another appliance's. In one boot the wall may
+// be ahead of the machine by skew in all, however many batches there were, for
+// both are counted from the boot's anchor.
+func (b baseline) next(now instant, newest time.Time, skew time.Duration) (baseline, error) {
 	if now.wall.Before(newest) {
-		return fmt.Errorf("clock says %s, the last batch %s", now.wall.Format(time.RFC3339Nano), newest.Format(time.RFC3339Nano))
+		return b, fmt.Errorf("clock says %s, the last batch %s", now.wall.Format(time.RFC3339Nano), newest.Format(time.RFC3339Nano))
 	}
-	if last.id == "" || last.id != now.id {
-		return nil // first batch here, or another boot: nothing to compare with
+	if b.last.id == "" {
+		return baseline{last: now, anchor: now}, nil
 	}
-	wall, boot := now.wall.Sub(last.wall), now.boot-last.boot
+	wall, boot := now.wall.Sub(b.anchor.wall), now.boot-b.anchor.boot
+	if b.last.id != now.id {
+		// What the old boot ran after its last mark is not known, so it does not
+		// count as explained; what it was ahead by at that mark is not lost.
+		boot = b.last.boot - b.anchor.boot + now.boot
+		return baseline{last: now, anchor: now, unexplained: plus(b.unexplained, wall-boot)}, nil
+	}
 	if wall > boot+skew {
-		return fmt.Errorf("clock went on by %s since the last batch, the machine by %s", wall.Round(time.Second), boot.Round(time.Second))
+		return b, fmt.Errorf("clock went on by %s since this boot's first batch, the machine by %s", wall.Round(time.Second), boot.Round(time.Second))
 	}
-	return nil
+	b.last = now
+	return b, nil
+}
+
+// plus adds to a sum that must not wrap; what is negative explains nothing.
+func plus(sum, more time.Duration) time.Duration {
+	return sum + min(max(more, 0), math.MaxInt64-sum)
+}
+
+// maySign is nil unless a custodian must look at the clock first. Documents,
+// decisions, cancels and settlements are recorded all the same.
+func (b baseline) maySign() error {
+	if b.unexplained <= maxUnexplained {
+		return nil
+	}
+	return seal.Errorf(seal.KindClock, "over reboots the clock went on by %s that this machine did not run, more than %s; nothing is signed until a custodian, "+
+		"who compared the clock with another, has a document of his recorded here: a freeze with one signature, or a policy, binding or charter with the threshold's",
+		b.unexplained.Round(time.Second), maxUnexplained)
 }

@@ -105,18 +105,17 @@ func (r *room) begin(ctx context.Context) (*round, error) {
 		return nil, &fatalError{err}
 	}
 	seq, _ := r.fold.Head()
-	skew := defaultSkew
 	if charter, _ := r.fold.Charter(); charter != nil {
-		skew = charter.MaxClockSkew()
 		if err := r.mayServe(ctx, charter); err != nil {
 			return nil, err
 		}
 	}
-	if err := doubt(r.last, now, r.fold.LastTime(), skew); err != nil {
+	clocks, err := r.clocks.next(now, r.fold.LastTime(), r.skew())
+	if err != nil {
 		return nil, seal.Errorf(seal.KindClock, "%v", err)
 	}
 	stage := r.fold.Stage(now.wall, r.appliance)
-	return &round{room: r, stage: stage, now: stage.Time(), sequence: seq + 1}, nil
+	return &round{room: r, stage: stage, now: stage.Time(), sequence: seq + 1, clocks: clocks}, nil
 }
 
 // defaultSkew bounds the clock before charter 1 says otherwise.
@@ -226,7 +225,12 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	}
 	r.metrics.sequence.Set(float64(rd.sequence))
 	r.metrics.batch.Observe(float64(len(rd.stage.Records())))
-	return r.remember(rd.sequence, policy.DigestOf(value))
+	// The very reading that begin checked: while etcd held the commit, the clock
+	// may have been set.
+	if custodianSpoke(rd.stage.Records()) {
+		rd.clocks.unexplained = 0
+	}
+	return r.remember(rd.sequence, policy.DigestOf(value), rd.clocks)
 }
 
 func (r *room) encode(ctx context.Context, rd *round) ([]byte, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // mark is one line of the journal: the newest batch that this appliance
-// believes, and the clocks when it came to believe it.
+// believes, and the newest reading of the clocks that it found good.
 type mark struct {
 	Format   int           `json:"format"`
 	Sequence uint64        `json:"seq"`
@@ -22,10 +22,43 @@ type mark struct {
 	Wall     time.Time     `json:"wall"`
 	Boot     int64         `json:"boot"` // CLOCK_BOOTTIME in nanoseconds
 	BootID   string        `json:"bootId"`
+	// Anchor is the first good reading of this boot. A line of an earlier build
+	// has none: then it is the line's own.
+	Anchor      *markAnchor `json:"anchor,omitzero"`
+	Unexplained int64       `json:"unexplained,omitzero"` // nanoseconds; see baseline
 }
 
-func (m mark) instant() instant {
-	return instant{m.Wall, time.Duration(m.Boot), m.BootID}
+type markAnchor struct {
+	Wall time.Time `json:"wall"`
+	Boot int64     `json:"boot"`
+}
+
+func newMark(sequence uint64, head policy.Digest, b baseline) mark {
+	m := mark{Sequence: sequence, Head: head, Wall: b.last.wall, Boot: int64(b.last.boot), BootID: b.last.id, Unexplained: int64(b.unexplained)}
+	if b.last.id != "" {
+		m.Anchor = &markAnchor{b.anchor.wall, int64(b.anchor.boot)}
+	}
+	return m
+}
+
+func (m mark) baseline() baseline {
+	last := instant{m.Wall, time.Duration(m.Boot), m.BootID}
+	b := baseline{last: last, anchor: last, unexplained: time.Duration(m.Unexplained)}
+	if m.Anchor != nil {
+		b.anchor.wall, b.anchor.boot = m.Anchor.Wall, time.Duration(m.Anchor.Boot)
+	}
+	return b
+}
+
+// check is nil if the mark is one that may stand behind last.
+func (m mark) check(last mark) error {
+	switch {
+	case m.Format != journalFormat || m.Sequence > 0 && !m.Head.Valid() || m.Sequence < last.Sequence:
+		return fmt.Errorf("format %d, sequence %d after %d, head %q", m.Format, m.Sequence, last.Sequence, m.Head)
+	case m.Unexplained < 0 || m.Anchor != nil && (m.Anchor.Boot < 0 || m.Anchor.Boot > m.Boot):
+		return fmt.Errorf("boot clock %d, anchor %+v, unexplained %d", m.Boot, m.Anchor, m.Unexplained)
+	}
+	return nil
 }
 
 // journal is a file of marks, one a line, the last one counts. An append and
@@ -48,7 +81,7 @@ type journal struct {
 
 const (
 	journalFormat = 1
-	journalLimit  = 1 << 20 // bytes; some 5,000 marks
+	journalLimit  = 1 << 20 // bytes; some 3,000 marks
 )
 
 // openJournal reads what stands there and leaves a file with one line. No
@@ -83,8 +116,8 @@ func parseJournal(text []byte) (mark, error) {
 		if err := json.Unmarshal(line, &m, json.RejectUnknownMembers(true)); err != nil {
 			return mark{}, fmt.Errorf("line %d: %w", i+1, err)
 		}
-		if m.Format != journalFormat || m.Sequence > 0 && !m.Head.Valid() || m.Sequence < last.Sequence {
-			return mark{}, fmt.Errorf("line %d: format %d, sequence %d after %d, head %q", i+1, m.Format, m.Sequence, last.Sequence, m.Head)
+		if err := m.check(last); err != nil {
+			return mark{}, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		last = m
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ const (
 	// followEvery is how often a seal that is not the author, or has not caught
 	// up, looks for new batches.
 	followEvery = time.Second
+	// tendEvery is how old the journal's reading of the clocks may get.
+	tendEvery = 10 * time.Minute
 	// settleFirst and settleLast bound the pauses between attempts to settle a
 	// commit of unknown outcome.
 	settleFirst = 50 * time.Millisecond
@@ -71,8 +74,8 @@ type room struct {
 	// of run's goroutine alone:
 	fold   *ledger.Fold
 	tenure *tenure
-	term   uint64  // of our batches in this tenure; 0 until the log was read in it
-	last   instant // both clocks at the newest batch that we saw
+	term   uint64 // of our batches in this tenure; 0 until the log was read in it
+	clocks baseline
 }
 
 // state is what handlers read; it is replaced, never changed.
@@ -98,6 +101,7 @@ type round struct {
 	stage    *ledger.Stage
 	now      time.Time // the batch's
 	sequence uint64    // the batch's, if it gets one
+	clocks   baseline  // with the reading that now is of; it goes into the journal with the batch
 }
 
 // sealed is true without a PIN. A token that is gone does not seal: it is tried
@@ -109,7 +113,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), last: cfg.journal.last.instant()}
+	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), clocks: cfg.journal.last.baseline()}
 	if cfg.charter1 != "" {
 		r.adopt(cfg.charter1)
 	}
@@ -156,11 +160,15 @@ func (r *room) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if r.tenure.held() && r.known().ready {
-				continue // nobody else writes
+			if !r.tenure.held() || !r.known().ready { // else nobody else writes
+				if err := r.follow(ctx); err != nil {
+					return err
+				}
 			}
-			if err := r.follow(ctx); err != nil {
-				return err
+			if r.known().ready {
+				if err := r.tend(); err != nil {
+					return err
+				}
 			}
 		case p := <-r.proposals:
 			if err := r.decideAll(ctx, r.gather(p)); err != nil {
@@ -264,35 +272,76 @@ func (r *room) catchUp(ctx context.Context) error {
 	} else if seq == known.Sequence {
 		return nil
 	}
-	return r.remember(seq, head)
+	// What others wrote says nothing of our clock: the baseline stays.
+	return r.remember(seq, head, r.clocks)
 }
 
 // apply takes one value of the log, unless it is another than the journal knows
 // at its place: then the fold must not have it either.
 func (r *room) apply(value []byte) error {
 	seq, _ := r.fold.Head()
-	if known := r.journal.last; seq+1 == known.Sequence && policy.DigestOf(value) != known.Head {
+	known := r.journal.last
+	if seq+1 == known.Sequence && policy.DigestOf(value) != known.Head {
 		return &forkedError{seq + 1, policy.DigestOf(value), known.Head}
 	}
-	if _, err := r.fold.Apply(value); err != nil {
+	batch, err := r.fold.Apply(value)
+	if err != nil {
 		return err
+	}
+	if seq+1 > known.Sequence && batch.Author == r.appliance && custodianSpoke(batch.Records) {
+		r.clocks.unexplained = 0 // an earlier life wrote it, and died before its journal said so
 	}
 	r.metrics.sequence.Set(float64(seq + 1))
 	return nil
 }
 
-// remember writes the head and both clocks to the journal.
-func (r *room) remember(seq uint64, head policy.Digest) error {
+// skew is how far the wall clock may be ahead of the machine's in one boot.
+func (r *room) skew() time.Duration {
+	if charter, _ := r.fold.Charter(); charter != nil {
+		return charter.MaxClockSkew()
+	}
+	return defaultSkew
+}
+
+// tend keeps the journal's clocks fresh while nothing is written, so that a
+// reboot after quiet days is held against the time that it took, not the days.
+// A boot's first minutes are left alone: the clock is often set in them.
+func (r *room) tend() error {
 	now, err := r.clock()
 	if err != nil {
 		return &fatalError{err}
 	}
+	age := now.boot
+	if r.clocks.last.id == now.id {
+		age -= r.clocks.last.boot
+	}
+	if age < tendEvery {
+		return nil
+	}
+	clocks, err := r.clocks.next(now, r.fold.LastTime(), r.skew())
+	if err != nil {
+		return nil // whoever wants something decided is told
+	}
+	seq, head := r.fold.Head()
+	return r.remember(seq, head, clocks)
+}
+
+// remember writes the head, and clocks that were found good, to the journal.
+func (r *room) remember(seq uint64, head policy.Digest, clocks baseline) error {
 	start := time.Now()
-	err = r.journal.write(mark{Sequence: seq, Head: head, Wall: now.wall, Boot: int64(now.boot), BootID: now.id})
+	err := r.journal.write(newMark(seq, head, clocks))
 	r.metrics.journal.Observe(time.Since(start).Seconds())
 	if err != nil {
 		return &fatalError{fmt.Errorf("journal: %w", err)}
 	}
-	r.last = now
+	r.clocks = clocks
 	return nil
+}
+
+// custodianSpoke is true of records that hold a document which a custodian
+// signed: somebody looked, so what the clock did over reboots is forgiven.
+func custodianSpoke(records []ledger.Record) bool {
+	return slices.ContainsFunc(records, func(r ledger.Record) bool {
+		return r.Charter != nil || r.Policy != nil || r.Binding != nil || r.Freeze != nil
+	})
 }
