@@ -323,12 +323,11 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 	var took, stmTook []time.Duration
 	var whole, stmWhole time.Duration
 	charged := 0
-	first, _ := h.room.known().fold.Head()
 	batches := uint64(0)
 	for b.Loop() {
 		for range turns {
 			jobs := h.jobs(n, 0)
-			first, _ = h.room.known().fold.Head()
+			first, _ := h.room.known().fold.Head()
 			d, t := each(b, clients, n, func(k int) error {
 				return h.room.submit(b.Context(), func(rd *round) error {
 					_, err := rd.authorize(jobs[k].request)
