@@ -35,7 +35,8 @@ type envelope struct {
 	IV          []byte `json:"iv"`
 	Ciphertext  []byte `json:"ciphertext"` // the seed and the GCM tag
 
-	authentic bool // it decrypted in this process; behind Token.cacheMu
+	aad       []byte // associated(), which hashes the public key
+	authentic bool   // it decrypted in this process; behind Token.cacheMu
 }
 
 // associated is what the GCM tag covers beside the seed: an envelope moved to
@@ -95,5 +96,6 @@ func parseEnvelope(b []byte) (*envelope, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
+	e.aad = e.associated()
 	return &e, nil
 }

@@ -237,14 +237,12 @@ func (t *Token) SignEd25519(ctx context.Context, id string, msg []byte) ([]byte,
 	var sig []byte
 	err := t.do(ctx, "sign_ed25519", func(s *session) error {
 		return t.withKey(s, id, t.findPair, func(k *key) error {
-			if err := t.p.SignInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(ckmEdDSA, nil)}, k.handle); err != nil {
-				return wrap("C_SignInit", err)
-			}
-			out, err := t.p.Sign(s.h, msg)
+			out := make([]byte, ed25519.SignatureSize)
+			n, err := t.raw.sign(s.h, ckmEdDSA, k.handle, msg, out)
 			if err != nil {
-				return wrap("C_Sign", err)
+				return err
 			}
-			if len(k.public) != ed25519.PublicKeySize || !ed25519.Verify(k.public, msg, out) {
+			if n != len(out) || len(k.public) != ed25519.PublicKeySize || !ed25519.Verify(k.public, msg, out) {
 				return fmt.Errorf("%w: signature of %q does not verify", ErrMismatch, id)
 			}
 			sig = out

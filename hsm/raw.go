@@ -5,7 +5,16 @@ package hsm
 // functions of PKCS#11 2.40 in the order of the standard's pkcs11f.h.
 typedef unsigned long mw_ulong;
 struct mw_list { unsigned char major, minor; void *fn[68]; };
-enum { MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT = 34, MW_RANDOM = 64 };
+enum { MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT_INIT = 33, MW_DECRYPT = 34, MW_SIGN_INIT = 42, MW_SIGN = 43, MW_RANDOM = 64 };
+
+struct mw_mechanism { mw_ulong number; void *param; mw_ulong size; };
+
+// CK_GCM_PARAMS as of PKCS#11 2.40, errata 1.
+struct mw_gcm { unsigned char *iv; mw_ulong iv_size, iv_bits; unsigned char *aad; mw_ulong aad_size, tag_bits; };
+
+// What came of an Init and its final call: both return codes, of which the second
+// counts only if the first is 0, and how many bytes were written.
+struct mw_done { mw_ulong init, final, n; };
 
 // What the wrapper library holds of a module (its struct ctx).
 struct mw_ctx { void *handle; struct mw_list *list; };
@@ -22,6 +31,27 @@ static mw_ulong mw_random(struct mw_list *l, mw_ulong s, unsigned char *out, mw_
 static mw_ulong mw_crypt(struct mw_list *l, int which, mw_ulong s, unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong *m) {
 	return ((mw_ulong (*)(mw_ulong, unsigned char *, mw_ulong, unsigned char *, mw_ulong *))l->fn[which])(s, in, n, out, m);
 }
+
+static struct mw_done mw_both(struct mw_list *l, int init, int final, mw_ulong s, struct mw_mechanism *m, mw_ulong key,
+		unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong room) {
+	struct mw_done d = { 0, 0, room };
+	d.init = ((mw_ulong (*)(mw_ulong, struct mw_mechanism *, mw_ulong))l->fn[init])(s, m, key);
+	if (!d.init) d.final = mw_crypt(l, final, s, in, n, out, &d.n);
+	return d;
+}
+
+static struct mw_done mw_sign(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key,
+		unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong room) {
+	struct mw_mechanism m = { number, 0, 0 };
+	return mw_both(l, MW_SIGN_INIT, MW_SIGN, s, &m, key, in, n, out, room);
+}
+
+static struct mw_done mw_open_gcm(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key, unsigned char *iv, mw_ulong iv_size,
+		unsigned char *aad, mw_ulong aad_size, mw_ulong tag_bits, unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong room) {
+	struct mw_gcm g = { iv, iv_size, iv_size * 8, aad, aad_size, tag_bits };
+	struct mw_mechanism m = { number, &g, sizeof g };
+	return mw_both(l, MW_DECRYPT_INIT, MW_DECRYPT, s, &m, key, in, n, out, room);
+}
 */
 import "C"
 
@@ -33,9 +63,9 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// raw calls the few C functions that a secret passes through, with buffers of
-// the caller's. The wrapper library's own versions call twice and free their
-// buffers without wiping them.
+// raw calls the few C functions that a secret passes through, and those of every
+// signature, with buffers of the caller's. The wrapper library's own versions call
+// twice and free their buffers without wiping them.
 type raw struct{ list *C.struct_mw_list }
 
 // rawOf takes the wrapper's own function list. Asking the module for another
@@ -80,9 +110,29 @@ func (r *raw) encrypt(s pkcs11.SessionHandle, in, out []byte) (int, error) {
 	return int(n), rawError("C_Encrypt", rv)
 }
 
-// decrypt finishes a C_DecryptInit and returns how many bytes of out it wrote.
-func (r *raw) decrypt(s pkcs11.SessionHandle, in, out []byte) (int, error) {
-	n := C.mw_ulong(len(out))
-	rv := C.mw_crypt(r.list, C.MW_DECRYPT, C.mw_ulong(s), bytePtr(in), C.mw_ulong(len(in)), bytePtr(out), &n)
-	return int(n), rawError("C_Decrypt", rv)
+// sign is C_SignInit and C_Sign with a mechanism that has no parameter. It returns
+// how many bytes of out it wrote.
+func (r *raw) sign(s pkcs11.SessionHandle, mechanism uint, key pkcs11.ObjectHandle, msg, out []byte) (int, error) {
+	if len(msg) == 0 {
+		msg = []byte{0}[:0] // a null pointer is refused, even of no bytes
+	}
+	d := C.mw_sign(r.list, C.mw_ulong(s), C.mw_ulong(mechanism), C.mw_ulong(key),
+		bytePtr(msg), C.mw_ulong(len(msg)), bytePtr(out), C.mw_ulong(len(out)))
+	return bothDone(d, "C_SignInit", "C_Sign")
+}
+
+// openGCM is C_DecryptInit and C_Decrypt of AES-GCM. It returns how many bytes of
+// out it wrote.
+func (r *raw) openGCM(s pkcs11.SessionHandle, key pkcs11.ObjectHandle, iv, aad, in, out []byte) (int, error) {
+	d := C.mw_open_gcm(r.list, C.mw_ulong(s), pkcs11.CKM_AES_GCM, C.mw_ulong(key),
+		bytePtr(iv), C.mw_ulong(len(iv)), bytePtr(aad), C.mw_ulong(len(aad)), gcmTagSize*8,
+		bytePtr(in), C.mw_ulong(len(in)), bytePtr(out), C.mw_ulong(len(out)))
+	return bothDone(d, "C_DecryptInit", "C_Decrypt")
+}
+
+func bothDone(d C.struct_mw_done, init, final string) (int, error) {
+	if d.init != 0 {
+		return 0, rawError(init, d.init)
+	}
+	return int(d.n), rawError(final, d.final)
 }

@@ -104,6 +104,7 @@ func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string
 	if err := e.check(); err != nil {
 		return nil, clean(err)
 	}
+	e.aad = e.associated()
 	return e, nil
 }
 
@@ -161,12 +162,7 @@ func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]b
 // unwrap decrypts the seed into the session's locked buffer, in one C call.
 func (t *Token) unwrap(s *session, e *envelope) error {
 	return t.withKey(s, e.WrappingKey, t.findAES, func(k *key) error {
-		params := pkcs11.NewGCMParams(e.IV, e.associated(), gcmTagSize*8)
-		defer params.Free()
-		if err := t.p.DecryptInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, k.handle); err != nil {
-			return wrap("C_DecryptInit", err)
-		}
-		n, err := t.raw.decrypt(s.h, e.Ciphertext, s.secret.Bytes())
+		n, err := t.raw.openGCM(s.h, k.handle, e.IV, e.aad, e.Ciphertext, s.secret.Bytes())
 		var code *Error
 		if errors.As(err, &code) && (code.Code == pkcs11.CKR_GENERAL_ERROR || code.Code == pkcs11.CKR_ENCRYPTED_DATA_INVALID) {
 			// Both codes mean a bad tag on a decrypt. The session is dropped all
