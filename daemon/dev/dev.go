@@ -117,7 +117,7 @@ func (o *Options) complete() error {
 // listens there. Between this look and its use another process may still take
 // the port; the listener then fails and says so.
 func pinPort(flag, address string) (string, error) {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", fmt.Errorf("dev: --%s %q is not host:port", flag, address)
 	}
@@ -125,7 +125,11 @@ func pinPort(flag, address string) (string, error) {
 	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return "", fmt.Errorf("dev: --%s %q is not on loopback; a development appliance is for this machine only", flag, address)
 	}
-	l, err := net.Listen("tcp", address)
+	listen := net.Listen
+	if port == "0" {
+		listen = listenFree
+	}
+	l, err := listen("tcp", address)
 	if errors.Is(err, unix.EADDRINUSE) {
 		return "", fmt.Errorf("dev: %s is in use; choose another address with --%s, port 0 for any free one", address, flag)
 	}
