@@ -14,7 +14,9 @@ import (
 // time plus the charter's maxIntentLifetime, each lie more than maxClockSkew back. Its id is gone
 // too, so that it could be used again; therefore the highest id that went is kept, and an unknown
 // operation at or below it is refused. Ids sort by the time at which they were drawn, so this
-// strikes only operations that are older than any intent may live. An authorized operation that is
+// strikes only operations that are older than any intent may live, whatever the lives of those that
+// went. (Where custodians shorten maxIntentLifetime and lengthen it again before an open operation
+// expires, that one may be struck too: its place is taken by a new one.) An authorized operation that is
 // not settled stays for ever: its transaction may still be mined.
 //
 // Usage goes by buckets, 49 h after each; a superseded policy version when no intent that names it
