@@ -67,6 +67,8 @@ type room struct {
 	metrics   *roomMetrics
 	proposals chan *proposal
 	ended     chan struct{} // closes when nothing is decided any more
+	creating  chan struct{} // who fills it makes a wallet
+	places    places
 
 	mu    sync.Mutex
 	state state // what handlers may know of run's situation
@@ -113,7 +115,8 @@ func newRoom(cfg roomConfig) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), clocks: cfg.journal.last.baseline()}
+	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), creating: make(chan struct{}, 1),
+		clocks: cfg.journal.last.baseline()}
 	if cfg.charter1 != "" {
 		r.adopt(cfg.charter1)
 	}

@@ -3,6 +3,8 @@ package sealed
 import (
 	"bytes"
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -29,13 +31,27 @@ func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ 
 	if w, ok := r.walletThere(q); ok {
 		return w, nil
 	}
+	// One at a time, so that what the ledger would take when a key is made is what
+	// it takes when the key is recorded.
+	select {
+	case r.creating <- struct{}{}:
+		defer func() { <-r.creating }()
+	case <-ctx.Done():
+		return nil, seal.Errorf(seal.KindBusy, "other wallets are being made")
+	}
+	if w, ok := r.walletThere(q); ok {
+		return w, nil
+	}
 	// A key is made only if the ledger would take a wallet now: the limits of the
 	// charter are limits of keys, too.
-	if err := r.submit(ctx, func(rd *round) error { return rd.wouldTake(q) }); err != nil {
+	if err := r.submit(ctx, func(rd *round) error { return rd.reserve(q) }); err != nil {
 		return nil, err
 	}
 	public, err := r.token.CreateSeedKey(ctx, q.WalletID, hsm.Scheme(q.Scheme), wrappingKey)
 	if err != nil {
+		if _, _, there := r.token.SeedPublic(ctx, q.WalletID); errors.Is(there, hsm.ErrNotFound) {
+			r.places.giveBack(q.WalletID)
+		}
 		return nil, hsmError(err)
 	}
 	address, err := tx.Sender(q.Scheme.Kind(), public)
@@ -92,11 +108,16 @@ func (r *room) walletThere(q seal.WalletCreateRequest) (*seal.WalletResult, bool
 	return &out, true
 }
 
-func (rd *round) wouldTake(q seal.WalletCreateRequest) error {
+// reserve refuses what the ledger would not take, and keeps a place in the
+// charter's numbers for the wallet's key, whether or not a record follows.
+func (rd *round) reserve(q seal.WalletCreateRequest) error {
 	if rd.charter() == nil {
 		return errNoCharter
 	}
 	charter := rd.charter()
+	if rd.stage.Frozen(policy.Subject{ApplianceID: rd.room.appliance}) {
+		return seal.Errorf(seal.KindDenied, "appliance %s is suspended", rd.room.appliance)
+	}
 	network, ok := charter.Network(q.Network)
 	if !ok || network.Kind != q.Scheme.Kind() {
 		return seal.Errorf(seal.KindInvalid, "the charter has no network %.64q for keys of %s", q.Network, q.Scheme)
@@ -104,19 +125,67 @@ func (rd *round) wouldTake(q seal.WalletCreateRequest) error {
 	if _, ok := rd.stage.Wallet(q.WalletID); ok {
 		return seal.Errorf(seal.KindDuplicate, "wallet %s is another one already", q.WalletID)
 	}
-	if n := len(rd.stage.Wallets()); n >= charter.WalletsTotal() {
-		return seal.Errorf(seal.KindDenied, "there are %d wallets, the charter allows %d", n, charter.WalletsTotal())
-	}
-	young := 0
-	for _, w := range rd.stage.Wallets() {
+	wallets := rd.stage.Wallets()
+	all, young := rd.room.places.others(q.WalletID, rd.now, wallets)
+	for _, w := range wallets {
+		all++
 		if rd.now.Sub(w.Recorded.Time) < time.Hour {
 			young++
 		}
 	}
+	if all >= charter.WalletsTotal() {
+		return seal.Errorf(seal.KindDenied, "there are %d wallets, the charter allows %d", all, charter.WalletsTotal())
+	}
 	if young >= charter.WalletsPerHour() {
 		return seal.Errorf(seal.KindDenied, "%d wallets were made in the last hour, the charter allows %d", young, charter.WalletsPerHour())
 	}
+	rd.room.places.keep(q.WalletID, rd.now)
 	return nil
+}
+
+// places are wallets that have, or may have, a key and no record: a commit that
+// failed, a token that did not say what it did. Each counts as a wallet until it
+// is one; asking for it again makes it one. They are known to this process only.
+type places struct {
+	mu sync.Mutex
+	at map[string]time.Time // by wallet id
+}
+
+// others counts the places of other wallets, and those of the last hour. It lets
+// go of those that became wallets.
+func (p *places) others(walletID string, now time.Time, wallets []*ledger.WalletRecord) (all, young int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range wallets {
+		delete(p.at, w.WalletID)
+	}
+	for id, at := range p.at {
+		if id == walletID {
+			continue
+		}
+		all++
+		if now.Sub(at) < time.Hour {
+			young++
+		}
+	}
+	return all, young
+}
+
+func (p *places) keep(walletID string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.at == nil {
+		p.at = map[string]time.Time{}
+	}
+	if _, ok := p.at[walletID]; !ok {
+		p.at[walletID] = now
+	}
+}
+
+func (p *places) giveBack(walletID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.at, walletID)
 }
 
 func sameWallet(a, b ledger.Wallet) bool {
