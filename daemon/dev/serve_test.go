@@ -3,7 +3,6 @@ package dev_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/daemon/dev"
 )
 
 // `mintwardend serve` is the same appliance with nothing of dev's around it:
@@ -202,7 +202,7 @@ func (s *serving) metrics(names ...string) {
 // freeAddress is a loopback address that nobody listens on now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := dev.ListenFree("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,4 @@
+package dev
+
+// ListenFree is listenFree for tests of the whole appliance.
+var ListenFree = listenFree
