@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"cmp"
 	"context"
 	"math/big"
 	"slices"
@@ -218,22 +219,37 @@ func charges(i *policy.Intent, nonce uint64) []ledger.Charge {
 	return []ledger.Charge{{ChainID: i.ChainID, Contract: where, Operation: i.AmountOperation(), Amount: amount}}
 }
 
-// deployBinding says what the token id is from this batch on. Its performers
-// are the wallets of the deploying vault on that network.
+// maxPerformers is the most that a binding's document names.
+const maxPerformers = 256
+
+// deployBinding says what the token id is from this batch on.
 func (rd *round) deployBinding(i *policy.Intent, w ledger.Wallet, nonce uint64) (*policy.Binding, error) {
-	var performers []string
-	for _, other := range rd.stage.Wallets() {
-		if other.VaultAccountID == w.VaultAccountID && other.Network == w.Network {
-			performers = append(performers, other.WalletID)
-		}
-	}
-	slices.Sort(performers)
+	performers := rd.performers(w)
 	var replaced *policy.Binding
 	var digest policy.Digest
 	if b, d, _, ok := rd.stage.BindingDocument(i.Token.ID); ok {
 		replaced, digest = b, d
 	}
 	return i.DeployBinding(tx.CreateAddress(w.Address, nonce), performers, replaced, digest, rd.now)
+}
+
+// performers are who may send the operations of a token that the wallet deploys:
+// itself, and the wallets of its vault on its network in the order in which the
+// ledger took them (by id where that was one batch), up to maxPerformers in all.
+// Whoever reads the ledger finds the same. A wallet that finds no place here
+// becomes a performer as any other does: by a GRANT_ROLE, or by a binding that
+// the custodians sign.
+func (rd *round) performers(deployer ledger.Wallet) []string {
+	mates := slices.DeleteFunc(rd.stage.Wallets(), func(w *ledger.WalletRecord) bool {
+		return w.WalletID == deployer.WalletID || w.VaultAccountID != deployer.VaultAccountID || w.Network != deployer.Network
+	})
+	slices.SortStableFunc(mates, func(a, b *ledger.WalletRecord) int { return cmp.Compare(a.Recorded.Sequence, b.Recorded.Sequence) })
+	performers := []string{deployer.WalletID}
+	for _, w := range mates[:min(len(mates), maxPerformers-1)] {
+		performers = append(performers, w.WalletID)
+	}
+	slices.Sort(performers)
+	return performers
 }
 
 // sign signs in the HSM what the ledger holds an authorization for, and
