@@ -120,6 +120,9 @@ func (s *logStore) after(ctx context.Context, sequence uint64, f func(value []by
 		if !page.More {
 			return nil
 		}
+		if len(page.Kvs) == 0 {
+			return fmt.Errorf("etcd says that the log goes on behind %s, and gives nothing of it", from)
+		}
 	}
 }
 
