@@ -223,7 +223,7 @@ func gone(t *testing.T, c remote, why string) {
 	requireKind(t, seal.KindHSM, err)
 	m, err := c.Metrics(t.Context())
 	require.NoError(t, err)
-	require.Contains(t, m.Text, "mintwarden_seal_token_info 0")
+	require.Contains(t, m.Text, "mintwarden_seal_token 0")
 }
 
 // there waits until the seal has its token.

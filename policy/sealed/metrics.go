@@ -25,13 +25,13 @@ type roomMetrics struct {
 func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 	seconds := prometheus.ExponentialBuckets(0.0005, 2.5, 12)
 	m := &roomMetrics{
-		sealed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_sealed_info",
+		sealed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_sealed",
 			Help: "1 while this seal has no PIN."}),
-		token: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_token_info",
+		token: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_token",
 			Help: "1 while this seal is logged in to its token."}),
-		author: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_author_info",
+		author: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_author",
 			Help: "1 while this seal writes the ledger."}),
-		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_ledger_sequence_count",
+		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_sequence",
 			Help: "Sequence of the newest batch in the fold."}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_batch_records",
 			Help: "Records of a batch that this seal committed.", Buckets: prometheus.ExponentialBuckets(1, 2, 10)}),

@@ -330,7 +330,7 @@ func TestFirstStart(t *testing.T) {
 	require.Equal(t, "hsm-wrapped", w.Protection)
 	m, err := c.Metrics(ctx)
 	require.NoError(t, err)
-	for _, name := range []string{"mintwarden_hsm_calls_total", "mintwarden_ledger_sequence_count", "mintwarden_seal_author_info 1"} {
+	for _, name := range []string{"mintwarden_hsm_calls_total", "mintwarden_seal_sequence", "mintwarden_seal_author 1", "mintwarden_seal_sealed 0", "mintwarden_seal_token 1"} {
 		require.Contains(t, m.Text, name)
 	}
 }
