@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 )
@@ -31,6 +32,7 @@ const maxIDLength = 128 // bytes of a CKA_ID or label that we use
 // seen in this process: whatever the handles name later must be the same.
 type key struct {
 	handle pkcs11.ObjectHandle // private or secret
+	sure   atomic.Uint64       // the Token.epoch in which the handle was seen to name the key
 	public []byte              // Ed25519 public key
 	check  []byte              // an AES key's check value
 }
@@ -255,21 +257,33 @@ func (t *Token) SignEd25519(ctx context.Context, id string, msg []byte) ([]byte,
 	return sig, nil
 }
 
-// withKey runs f with the key id after reading its handle's CKA_ID back. A
-// handle that names something else by now is found again at once; one that is
-// stale is forgotten, and run calls again in a new session. Either way find
-// compares the key with what it was.
+// withKey runs f with the key id. The handle's CKA_ID is read back when it is
+// first used after whatever makes handles doubtful; between two such events what f
+// does must show by itself which key did it, and where that fails run reads the
+// handle back afterwards. A handle that names something else is found again at once;
+// one that is stale is forgotten, and run calls again in a new session. Either way
+// find compares the key with what it was.
 func (t *Token) withKey(s *session, id string, find func(*session, string) (*key, error), f func(*key) error) error {
+	s.unread, s.unreadID = nil, ""
+	epoch := t.epoch.Load() // before the look: what happens beside it is doubtful
 	k := t.cached(id)
 	var err error
-	if k != nil {
+	switch {
+	case k == nil:
+	case k.sure.Load() == epoch:
+		s.unread, s.unreadID = k, id
+	default:
 		if err = t.names(s, k, id); errors.Is(err, errOtherKey) {
-			t.forget(id)
+			t.renumbered(id)
 			k, err = nil, nil
+		} else if err == nil {
+			k.sure.Store(epoch)
 		}
 	}
 	if k == nil {
-		k, err = find(s, id)
+		if k, err = find(s, id); err == nil {
+			k.sure.Store(epoch)
+		}
 	}
 	if err == nil {
 		err = f(k)
@@ -278,6 +292,15 @@ func (t *Token) withKey(s *session, id string, find func(*session, string) (*key
 		t.forget(id)
 	}
 	return err
+}
+
+// doubt makes the next use of each handle read it back.
+func (t *Token) doubt() { t.epoch.Add(1) }
+
+// renumbered forgets a handle that was seen to name something else.
+func (t *Token) renumbered(id string) {
+	t.log.Warn("the token gave a key's handle to another object; the key is looked for again", "id", id)
+	t.forget(id)
 }
 
 var errOtherKey = errors.New("handle names another key")

@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,11 @@ import (
 type session struct {
 	h      pkcs11.SessionHandle
 	secret *memguard.LockedBuffer // secretSize bytes, wiped after each use
+
+	// unread is the key of the running call, if its handle was not read back
+	// before it was used.
+	unread   *key
+	unreadID string
 }
 
 // job is one use of a session. Its results live in closures of its own, never
@@ -110,17 +116,18 @@ func (t *Token) acquire(ctx context.Context) error {
 }
 
 // run gives f a session and decides the session's fate by what f returned. When
-// the session is gone, or a handle was stale, f runs again in a new one, once each:
-// the call was refused whole, and the old session may have an open operation.
-// Where one session is gone the idle ones are likely gone with it.
+// the session is gone, or a handle was stale, or named another key, f runs again in
+// a new one, once each: the call was refused whole or what it made was thrown away,
+// and the old session may have an open operation.
 func (t *Token) run(f func(*session) error, again func(error) bool) error {
-	tried := map[Class]bool{}
+	var tried []Class // a few at most
 	for {
 		s, err := t.take()
 		if err != nil {
 			t.judge(err)
 			return err
 		}
+		s.unread = nil
 		err = f(s)
 		s.secret.Wipe()
 		t.judge(err)
@@ -128,16 +135,49 @@ func (t *Token) run(f func(*session) error, again func(error) bool) error {
 			t.give(s)
 			return err
 		}
+		unread, id := s.unread, s.unreadID
 		t.drop(s)
 		c := classIn(err)
 		if c == ClassSession {
 			t.dropIdle()
 		}
+		retry := c == ClassSession || c == ClassHandle || again(err)
+		if !retry && unread != nil && t.namesOther(unread, id) {
+			t.renumbered(id)
+			retry = true
+		}
 		// A lost session often shows a stale handle next: once for each.
-		if tried[c] || c != ClassSession && c != ClassHandle && !again(err) {
+		if !retry || slices.Contains(tried, c) {
 			return err
 		}
-		tried[c] = true
+		tried = append(tried, c)
+	}
+}
+
+// namesOther reads back, in a new session, the handle that a failed call used
+// without a look. True explains the failure: the number names another key.
+func (t *Token) namesOther(k *key, id string) bool {
+	select {
+	case <-t.broken:
+		return false
+	default:
+	}
+	s, err := t.take()
+	if err != nil {
+		t.judge(err)
+		return false
+	}
+	switch err := t.names(s, k, id); {
+	case err == nil:
+		t.give(s)
+		return false
+	case errors.Is(err, errOtherKey):
+		t.drop(s)
+		return true
+	default:
+		t.judge(err)
+		t.drop(s)
+		return classIn(err) == ClassHandle
 	}
 }
 
@@ -179,6 +219,7 @@ func (t *Token) give(s *session) {
 }
 
 func (t *Token) drop(s *session) {
+	t.doubt()
 	// Its error says nothing new: the session was odd, or already gone.
 	_ = t.p.CloseSession(s.h)
 	s.secret.Destroy()
@@ -201,6 +242,7 @@ func (t *Token) finish(j *job) {
 	defer j.mu.Unlock()
 	j.ended = true
 	if j.strand {
+		t.doubt()
 		t.metrics.stuck.Dec()
 		t.mu.Lock()
 		t.stuck--
@@ -221,6 +263,7 @@ func (t *Token) strand(j *job, call string) {
 		return
 	}
 	j.strand = true
+	t.doubt()
 	t.metrics.stuck.Inc()
 	t.mu.Lock()
 	t.stuck++

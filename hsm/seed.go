@@ -83,6 +83,10 @@ func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string
 	if failed != nil {
 		return nil, clean(failed)
 	}
+	// What is encrypted with a wrong key looks like any other ciphertext: here the
+	// handle is read back before, and once more before it decrypts.
+	t.doubt()
+	defer t.doubt()
 	err := t.withKey(s, wrappingKey, t.findAES, func(k *key) error {
 		params := pkcs11.NewGCMParams(e.IV, e.associated(), gcmTagSize*8)
 		defer params.Free()

@@ -93,6 +93,10 @@ type Token struct {
 	finalized bool
 	login     pkcs11.SessionHandle // stays open: closing the last session ends the login
 
+	// epoch changes with whatever may let a handle name another key: a session
+	// that was given up, for any reason, and a call that was stuck.
+	epoch atomic.Uint64
+
 	cacheMu   sync.RWMutex
 	keys      map[string]*key
 	envelopes map[string]*envelope
@@ -127,6 +131,7 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 		objects: make(chan struct{}, 1),
 		keys:    map[string]*key{}, envelopes: map[string]*envelope{},
 	}
+	t.doubt() // 0 is the epoch of a handle that was never read
 	own := memguard.NewBuffer(len(pin))
 	own.Copy(pin)
 	opened, left := make(chan error), make(chan struct{})
