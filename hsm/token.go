@@ -87,7 +87,7 @@ type Token struct {
 
 	calls sync.WaitGroup // running, stuck ones not counted
 	mu    sync.Mutex
-	idle  []*session
+	idle  []*worker
 	stuck int
 	// finalized: the module is no longer ours.
 	finalized bool
@@ -255,8 +255,8 @@ func (t *Token) Close() error {
 		return nil
 	}
 	t.finalized = true
-	for _, s := range t.idle {
-		t.drop(s)
+	for _, w := range t.idle {
+		w.end()
 	}
 	t.idle = nil
 	_ = t.p.CloseSession(t.login)
@@ -278,7 +278,7 @@ func (t *Token) change(ctx context.Context, call string, f func(*session) error)
 	case <-t.closed:
 		return ErrClosed
 	}
-	return t.doThen(ctx, call, f, func() { <-t.objects }, isPassing)
+	return t.doThen(ctx, &job{call: call, f: f, after: func() { <-t.objects }, again: isPassing})
 }
 
 // Canary proves that the login and a key of the token work: it signs a random
