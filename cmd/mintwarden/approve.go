@@ -147,8 +147,11 @@ func (c *cli) decide(ctx context.Context, d *decision, id string) error {
 // that comes too late.
 func (d *decision) standing(r *review, fold *ledger.Fold, person string) (done bool, err error) {
 	op, id := &r.recorded, r.intent.OperationID
+	charter, _ := fold.Charter()
 	if last, _, ok := op.DecisionBy(person); ok {
 		switch {
+		case last.Verb == policy.Approve && !charter.Signed(last):
+			// The charter took that key away since: it counts no more, and may be given again.
 		case last.Verb == d.verb && (last.Intent == r.digest || d.verb == policy.Reject):
 			return true, nil
 		case last.Verb == d.verb:

@@ -192,7 +192,7 @@ func (r *review) token(fold *ledger.Fold) {
 			r.note("contract %s is token %s by the ledger (%s, %d decimals, template %s)", b.ContractAddress, b.TokenID, b.Symbol, b.Decimals, b.TemplateID)
 		}
 	case used:
-		r.misfit("token %s is contract %s already, and operations were authorized there", i.Token.ID, b.ContractAddress)
+		r.misfit("token %s is contract %s already, and it was bound by the custodians, or operations were authorized there", i.Token.ID, b.ContractAddress)
 	case bound:
 		r.warn("token %s was deployed before, as contract %s; this takes its place", i.Token.ID, b.ContractAddress)
 	default:

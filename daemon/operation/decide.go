@@ -31,7 +31,7 @@ func (s *Service) Decide(ctx context.Context, a registry.Actor, id string, verb 
 	if err != nil {
 		return nil, err
 	}
-	again, err := o.repeats(d, e)
+	again, err := o.repeats(d, e, s.void(o.ID, d.Approver))
 	if again || err != nil {
 		return o, err
 	}
@@ -82,9 +82,19 @@ func (s *Service) checkDecision(a registry.Actor, o *Operation, verb policy.Verb
 	return d, nil
 }
 
+// void reports whether the person's approval of an operation stopped counting, because the charter took the
+// key away that made it: then he may approve again, with another one.
+func (s *Service) void(id, person string) bool {
+	fold := s.registry.Fold()
+	charter, _ := fold.Charter()
+	op, _ := fold.Operation(id)
+	last, _, ok := op.DecisionBy(person)
+	return ok && charter != nil && last.Verb == policy.Approve && !charter.Signed(last)
+}
+
 // repeats reports whether exactly this decision is recorded; another one of the person is 1203, save a
-// rejection after an approval.
-func (o *Operation) repeats(d *policy.Decision, e *policy.Envelope) (bool, error) {
+// rejection after an approval, or any after an approval that is void.
+func (o *Operation) repeats(d *policy.Decision, e *policy.Envelope, void bool) (bool, error) {
 	digest := e.PayloadDigest()
 	var last *Decision
 	for n := range o.Decisions {
@@ -96,7 +106,7 @@ func (o *Operation) repeats(d *policy.Decision, e *policy.Envelope) (bool, error
 		}
 		last = &o.Decisions[n]
 	}
-	if last == nil || (last.Verb == policy.Approve && d.Decision == policy.Reject) {
+	if last == nil || void || (last.Verb == policy.Approve && d.Decision == policy.Reject) {
 		return false, nil
 	}
 	return false, registry.Refuse(registry.ApprovalDuplicate, "%s decided to %s operation %s already", d.Approver, last.Verb, o.ID)
