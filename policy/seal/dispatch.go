@@ -86,6 +86,11 @@ func with[P, R any](method func(Handler, context.Context, P) (R, error)) call {
 		if err != nil {
 			return nil, err
 		}
+		if p, ok := any(params).(bounded); ok {
+			if err := p.bounds(); err != nil {
+				return nil, err
+			}
+		}
 		return method(h, ctx, params)
 	}
 }
@@ -99,6 +104,38 @@ func enveloped[R any](method func(Handler, context.Context, *policy.Envelope) (R
 		if params.Envelope == nil {
 			return nil, Errorf(KindInvalid, "request: member envelope is missing")
 		}
+		if err := envelopeBounds(params.Envelope); err != nil {
+			return nil, err
+		}
 		return method(h, ctx, params.Envelope)
 	}
 }
+
+// bounded is a request whose members no document could be if they were longer: it is refused
+// before it waits for anything.
+type bounded interface{ bounds() error }
+
+func (r AuthorizeRequest) bounds() error {
+	if len(r.Intent) > policy.MaxDocument {
+		return Errorf(KindInvalid, "request: intent of %d bytes, want at most %d", len(r.Intent), policy.MaxDocument)
+	}
+	return nil
+}
+
+func (r SealRequest) bounds() error { return envelopeBounds(r.Envelope) }
+
+func (r FreezeRequest) bounds() error { return envelopeBounds(r.Envelope) }
+
+func envelopeBounds(e *policy.Envelope) error {
+	switch {
+	case e == nil:
+		return nil
+	case len(e.Payload) > policy.MaxDocument:
+		return Errorf(KindInvalid, "request: envelope with a payload of %d bytes, want at most %d", len(e.Payload), policy.MaxDocument)
+	case len(e.Signatures) > policy.MaxSignatures:
+		return Errorf(KindInvalid, "request: envelope with %d signatures, want at most %d", len(e.Signatures), policy.MaxSignatures)
+	}
+	return nil
+}
+
+var _, _, _ bounded = AuthorizeRequest{}, SealRequest{}, FreezeRequest{}

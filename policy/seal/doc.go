@@ -14,6 +14,10 @@
 // waits longer than the call's context and its own limit. [Serve] talks only to callers whose user
 // id the kernel vouches for, answers what it cannot take with an error that says so, ends a
 // connection whose framing is broken, and lets requests under way finish when it is told to stop.
+// Root who is not among the callers may seal and ask for the status, nothing else. Requests under
+// way hold at most [Options.Memory] bytes, and one frame a connection that is being read; what is
+// longer than its document can be (an intent or payload of 64 KiB, an envelope's signatures) is
+// refused before the handler has it.
 //
 // # What it does not
 //

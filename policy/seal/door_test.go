@@ -30,6 +30,11 @@ type room struct {
 	seal.Refusing
 	cancel    func(context.Context, seal.CancelRequest) (*seal.Recorded, error)
 	authorize func(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error)
+	seal      func(context.Context, seal.SealRequest) (*seal.Status, error)
+}
+
+func (r *room) Seal(ctx context.Context, q seal.SealRequest) (*seal.Status, error) {
+	return r.seal(ctx, q)
 }
 
 func (r *room) Cancel(ctx context.Context, q seal.CancelRequest) (*seal.Recorded, error) {
@@ -377,13 +382,115 @@ func TestOneIDAtATime(t *testing.T) {
 }
 
 func TestCallersAreKnown(t *testing.T) {
-	d := open(t, socket(t), &room{}, seal.Options{}, func(ctx context.Context, l net.Listener, h seal.Handler, o seal.Options) error {
-		return seal.ServeOnly(ctx, l, h, o, uint32(os.Geteuid())+1)
-	})
+	d := open(t, socket(t), &room{}, seal.Options{Callers: []uint32{1000}}, seal.ServeAs(1001))
 	connect(t, d.path).ended()
 	_, err := client(t, d.path).Status(t.Context())
 	require.ErrorIs(t, err, seal.ErrUnreachable)
 	require.Contains(t, d.close(), "user id not allowed")
+}
+
+// TestLocalRootMaySealAndNoMore: root who is no caller seals and asks for the state; that is not a
+// way to have something signed, or to be told anything else.
+func TestLocalRootMaySealAndNoMore(t *testing.T) {
+	var sealedBy uint32 = 7
+	r := &room{seal: func(ctx context.Context, _ seal.SealRequest) (*seal.Status, error) {
+		sealedBy, _ = seal.Caller(ctx)
+		return &seal.Status{Sealed: true}, nil
+	}}
+	d := open(t, socket(t), r, seal.Options{Callers: []uint32{1000}}, seal.ServeAs(0))
+	c := client(t, d.path)
+	_, err := c.Status(t.Context())
+	require.NoError(t, err)
+	status, err := c.Seal(t.Context(), nil)
+	require.NoError(t, err)
+	require.True(t, status.Sealed)
+	require.Zero(t, sealedBy)
+	raw := connect(t, d.path)
+	for _, op := range seal.Ops() {
+		if op == seal.OpSeal || op == seal.OpStatus {
+			continue
+		}
+		raw.send(fmt.Sprintf(`{"id":1,"op":%q}`, op))
+		require.Contains(t, raw.read(), "root may seal and ask for status", op)
+	}
+	require.NoError(t, c.Close())
+	require.NoError(t, raw.Close())
+	d.close()
+
+	listed := open(t, socket(t), seal.Refusing{}, seal.Options{Callers: []uint32{0}}, seal.ServeAs(0))
+	defer listed.close()
+	_, err = client(t, listed.path).Cancel(t.Context(), "op_1", "why")
+	isKind(t, err, seal.KindInvalid, "does not answer cancel")
+}
+
+// TestFloodOfLargeRequests: whoever sends much waits for nothing once the budget is spent, and the
+// memory is there again when answers are out.
+func TestFloodOfLargeRequests(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	r := &room{cancel: func(context.Context, seal.CancelRequest) (*seal.Recorded, error) {
+		started <- struct{}{}
+		<-release
+		return &seal.Recorded{Sequence: 1}, nil
+	}}
+	d := open(t, socket(t), r, seal.Options{Memory: 250 << 10}, seal.Serve)
+	defer d.close()
+	large := strings.Repeat("x", 100<<10)
+	var calls sync.WaitGroup
+	for range 2 { // of different connections
+		c := client(t, d.path)
+		calls.Go(func() {
+			if _, err := c.Cancel(t.Context(), "op_1", large); err != nil {
+				t.Error(err)
+			}
+		})
+		<-started
+	}
+	c := client(t, d.path)
+	for range 3 {
+		_, err := c.Cancel(t.Context(), "op_1", large)
+		isKind(t, err, seal.KindBusy, "no more fit")
+	}
+	_, err := c.Status(t.Context())
+	require.NoError(t, err, "what is small still fits")
+	close(release)
+	calls.Wait()
+	go func() { <-started }()
+	_, err = c.Cancel(t.Context(), "op_1", large)
+	require.NoError(t, err)
+}
+
+// TestTooLargeToBeADocument: what no document can be is refused before the handler has it.
+func TestTooLargeToBeADocument(t *testing.T) {
+	d := open(t, socket(t), seal.Refusing{}, seal.Options{}, seal.Serve)
+	defer d.close()
+	c, ctx := client(t, d.path), t.Context()
+	envelope := func(payload, signatures int) *policy.Envelope {
+		return &policy.Envelope{PayloadType: "application/x", Payload: make([]byte, payload), Signatures: make([]policy.Signature, signatures)}
+	}
+	for name, x := range map[string]struct {
+		ask  func() error
+		says string
+	}{
+		"intent": {func() error {
+			_, err := c.Authorize(ctx, seal.AuthorizeRequest{Intent: make([]byte, policy.MaxDocument+1)})
+			return err
+		}, "intent of 65537 bytes"},
+		"intent that fits": {func() error {
+			_, err := c.Authorize(ctx, seal.AuthorizeRequest{Intent: make([]byte, policy.MaxDocument)})
+			return err
+		}, "does not answer"},
+		"payload":    {func() error { _, err := c.Decide(ctx, envelope(policy.MaxDocument+1, 1)); return err }, "payload of 65537 bytes"},
+		"signatures": {func() error { _, err := c.PolicyApply(ctx, envelope(1, policy.MaxSignatures+1)); return err }, "17 signatures"},
+		"seal":       {func() error { _, err := c.Seal(ctx, envelope(policy.MaxDocument+1, 1)); return err }, "payload of"},
+		"freeze": {func() error {
+			_, err := c.Freeze(ctx, seal.FreezeRequest{Envelope: envelope(policy.MaxDocument+1, 1)})
+			return err
+		}, "payload of"},
+		"envelope":      {func() error { _, err := c.Decide(ctx, envelope(policy.MaxDocument, 1)); return err }, "does not answer"},
+		"whole request": {func() error { _, err := c.Cancel(ctx, "op_1", strings.Repeat("x", 500<<10)); return err }, "want at most 200704"},
+	} {
+		t.Run(name, func(t *testing.T) { isKind(t, x.ask(), seal.KindInvalid, x.says) })
+	}
 }
 
 func TestOnlyUnixSockets(t *testing.T) {

@@ -6,11 +6,15 @@ import (
 	"net"
 )
 
-// ServeOnly is Serve for those user ids alone, not the process's own.
-func ServeOnly(ctx context.Context, l net.Listener, h Handler, o Options, callers ...uint32) error {
-	o = o.filled()
-	o.Callers = callers
-	return serve(ctx, l, h, o)
+// ServeAs is Serve where the kernel says of every caller that he is uid, and the process's own user
+// is not listed.
+func ServeAs(uid uint32) func(context.Context, net.Listener, Handler, Options) error {
+	return func(ctx context.Context, l net.Listener, h Handler, o Options) error {
+		callers := o.Callers
+		o = o.filled()
+		o.Callers = callers
+		return (&server{handler: h, options: o, peer: func(net.Conn) (uint32, error) { return uid, nil }}).serve(ctx, l)
+	}
 }
 
 // ReadFrame reads one frame's JSON.

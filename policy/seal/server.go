@@ -13,16 +13,20 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // Options of Serve; the zero value of each member is its default.
 type Options struct {
-	Callers     []uint32      // user ids that are answered besides the process's own
+	Callers     []uint32      // user ids that are answered besides the process's own; root's seal and status always are
 	InFlight    int           // requests of one connection under way at once, 64; one more is KindBusy
 	Connections int           // connections at once, 64; one more is closed
+	Memory      int64         // bytes of all requests under way, as framed, 64 MiB; one that does not fit is KindBusy
 	Grace       time.Duration // how long requests under way may go on once ctx has ended, 10 s
 	Log         *slog.Logger  // slog.Default()
 }
@@ -30,12 +34,16 @@ type Options struct {
 const (
 	defaultInFlight    = 64
 	defaultConnections = 64
+	defaultMemory      = 64 << 20
 	defaultGrace       = 10 * time.Second
 	// bodyTimeout bounds the time between a frame's length and its end; a caller on this machine
 	// needs milliseconds.
 	bodyTimeout = 10 * time.Second
 	// requestTimeout ends a request's context. It is longer than a client waits.
 	requestTimeout = 2 * CallTimeout
+	// maxRequest bounds a request's JSON in bytes: the largest is an envelope, and what stands
+	// around it.
+	maxRequest = policy.MaxEnvelope + 4<<10
 	// maxMessage bounds an error's message in bytes.
 	maxMessage = 4 << 10
 )
@@ -46,6 +54,9 @@ func (o Options) filled() Options {
 	}
 	if o.Connections <= 0 {
 		o.Connections = defaultConnections
+	}
+	if o.Memory <= 0 {
+		o.Memory = defaultMemory
 	}
 	if o.Grace <= 0 {
 		o.Grace = defaultGrace
@@ -62,11 +73,10 @@ func (o Options) filled() Options {
 // done: nil if ctx ended, else why l failed. Connections must be Unix ones, for the kernel says
 // whose they are.
 func Serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
-	return serve(ctx, l, h, o.filled())
+	return (&server{handler: h, options: o.filled(), peer: peer}).serve(ctx, l)
 }
 
-func serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
-	s := &server{handler: h, options: o}
+func (s *server) serve(ctx context.Context, l net.Listener) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	defer l.Close()
@@ -98,7 +108,7 @@ func serve(ctx context.Context, l net.Listener, h Handler, o Options) error {
 		}
 		connections.Go(func() {
 			defer func() { <-places }()
-			s.serve(ctx, work, conn)
+			s.talk(ctx, work, conn)
 		})
 	}
 	grace := time.AfterFunc(s.options.Grace, stopWork)
@@ -127,23 +137,41 @@ func pause(ctx context.Context) {
 type server struct {
 	handler Handler
 	options Options
+	peer    func(net.Conn) (uint32, error) // whose a connection is
+	memory  atomic.Int64                   // bytes of requests under way
 }
 
-// serve reads one connection's requests until it ends, it breaks the framing, or ctx ends; then
+// take counts a request's bytes, if they fit.
+func (s *server) take(n int) bool {
+	if s.memory.Add(int64(n)) <= s.options.Memory {
+		return true
+	}
+	s.give(n)
+	return false
+}
+
+func (s *server) give(n int) { s.memory.Add(-int64(n)) }
+
+// root is the user id that may seal whatever Callers says (spec policy.md, “Sealed and unsealed”):
+// who may end the process may as well end it in order.
+const root = 0
+
+// talk reads one connection's requests until it ends, it breaks the framing, or ctx ends; then
 // waits for what is under way. work is the context of requests.
-func (s *server) serve(ctx, work context.Context, conn net.Conn) {
+func (s *server) talk(ctx, work context.Context, conn net.Conn) {
 	defer conn.Close()
 	log := s.options.Log
-	uid, err := peer(conn)
+	uid, err := s.peer(conn)
 	if err != nil {
 		log.Warn("seal caller turned away: the kernel does not say whose it is", "error", err)
 		return
 	}
-	if !slices.Contains(s.options.Callers, uid) {
+	listed := slices.Contains(s.options.Callers, uid)
+	if !listed && uid != root {
 		log.Warn("seal caller turned away: user id not allowed", "uid", uid)
 		return
 	}
-	c := &connection{server: s, conn: conn, slots: make(chan struct{}, s.options.InFlight), underWay: map[uint64]bool{}}
+	c := &connection{server: s, conn: conn, sealOnly: !listed, slots: make(chan struct{}, s.options.InFlight), underWay: map[uint64]bool{}}
 	// A past deadline ends the read that waits for the next request, and no write.
 	stop := context.AfterFunc(ctx, func() { c.stopReading() })
 	defer stop()
@@ -170,6 +198,7 @@ func Caller(ctx context.Context) (uid uint32, ok bool) {
 type connection struct {
 	server   *server
 	conn     net.Conn
+	sealOnly bool // seal and status are answered, nothing else
 	slots    chan struct{}
 	requests sync.WaitGroup
 	writing  sync.Mutex
@@ -215,14 +244,14 @@ func (c *connection) read(ctx context.Context) error {
 			// Without an id there is no way to say so, and what follows cannot be trusted.
 			return err
 		}
-		if err := c.begin(id); err != nil {
+		if err := c.begin(id, n); err != nil {
 			c.answer(id, nil, err)
 			continue
 		}
 		c.requests.Go(func() {
 			// The slot is held until the answer is out, or a caller who does not read would
 			// pile up answers; the id is free before, for he may use it as soon as he has read.
-			defer func() { <-c.slots }()
+			defer func() { c.server.give(n); <-c.slots }()
 			result, err := c.handle(ctx, op, body)
 			c.end(id)
 			c.answer(id, result, err)
@@ -230,8 +259,8 @@ func (c *connection) read(ctx context.Context) error {
 	}
 }
 
-// begin takes a slot for a request.
-func (c *connection) begin(id uint64) error {
+// begin takes a slot, and memory, for a request of so many bytes.
+func (c *connection) begin(id uint64, size int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.underWay[id] {
@@ -241,6 +270,10 @@ func (c *connection) begin(id uint64) error {
 	case c.slots <- struct{}{}:
 	default:
 		return Errorf(KindBusy, "%d requests are under way on this connection", cap(c.slots))
+	}
+	if !c.server.take(size) {
+		<-c.slots
+		return Errorf(KindBusy, "requests of %d bytes are under way, no more fit", c.server.options.Memory)
 	}
 	c.underWay[id] = true
 	return nil
@@ -264,6 +297,12 @@ func (c *connection) handle(ctx context.Context, op Op, body []byte) (result any
 	call, ok := calls[op]
 	if !ok {
 		return nil, Errorf(KindInvalid, "request: unknown op %.40q", string(op))
+	}
+	if c.sealOnly && op != OpSeal && op != OpStatus {
+		return nil, Errorf(KindInvalid, "request: op %s: root may seal and ask for status; for the rest its user id must be listed in callers", op)
+	}
+	if len(body) > maxRequest {
+		return nil, Errorf(KindInvalid, "request: op %s: %d bytes, want at most %d", op, len(body), maxRequest)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
