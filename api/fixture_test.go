@@ -426,6 +426,6 @@ func (s *server) token(vaultID string) string {
 // How long tests wait for something that happens in the background, and how
 // often they look.
 const (
-	patience = 30 * time.Second
+	patience = 120 * time.Second
 	poll     = 50 * time.Millisecond
 )
