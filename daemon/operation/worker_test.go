@@ -176,6 +176,12 @@ func TestReorg(t *testing.T) {
 		}
 	}
 	h.until("sent", is(operation.Broadcasting))
+	h.until("in the node's pool", func() bool { // the state is written before the bytes are sent
+		now, err := h.operations.Get(t.Context(), o.ID)
+		require.NoError(t, err)
+		st, err := h.chain.Status(t.Context(), *now.TransactionHash)
+		return err == nil && st.Found
+	})
 	_, err := h.node.Mine(1)
 	require.NoError(t, err)
 	h.until("mined", is(operation.Confirming))
