@@ -128,8 +128,8 @@ func (p *plant) profile(b *testing.B, load func()) {
 				break
 			}
 		}
-		fmt.Printf("\n%s: processor time of %s by what it is spent for\n%s", b.Name(), role, shares(b, self, file))
-		fmt.Printf("\n%s: processor time of %s by function\n%s\n", b.Name(), role, top(b, self, file))
+		fmt.Printf("\nProcessor time of %s in %s by what it is spent for\n%s", role, b.Name(), shares(b, self, file))
+		fmt.Printf("\nProcessor time of %s in %s by function\n%s\n", role, b.Name(), top(b, self, file))
 	}
 	p.stop()
 }
