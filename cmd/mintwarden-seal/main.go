@@ -5,7 +5,8 @@
 //
 // It logs JSON lines to standard error, from the level that [log] level of its
 // configuration names. It starts itself once more as
-// “mintwarden-seal worker”, which is of no use to anybody else.
+// “mintwarden-seal worker”, which is of no use to anybody else. SIGTERM ends
+// it; SIGUSR1 seals it, for good until it is unsealed, and it goes on sealed.
 package main
 
 import (

@@ -26,6 +26,22 @@
 // When the ledger or the journal cannot be written, the clock is in doubt, or
 // the token does not answer, nothing is signed.
 //
+// The clock is held against the machine's own: in one boot it may be ahead by
+// the charter's maxClockSkew in all, counted from the boot's first batch, and
+// only a reading that was checked becomes what later ones are held against. What
+// it goes on by over reboots, and no boot explains, adds up in the journal; past
+// 24 hours authorize and bump are refused until a document that custodians
+// signed (charter, policy, binding, freeze) is recorded.
+//
+// A key is made in the token only where the charter's numbers have a place for
+// its wallet; keys without a record count. A token that a wallet deploys has as
+// performers that wallet and the oldest of its vault's on that network, 256 in
+// all.
+//
+// SIGUSR1 to the keeper seals this appliance, as a custodian's document does and
+// as root does over the callers' socket: the PIN is forgotten, durably, and the
+// worker with the login ends.
+//
 // # What it does not
 //
 // This build unseals from a PIN file (dev charters) only. Quorum unsealing,

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +35,9 @@ const (
 	// stopLimit is how long a worker may take to end before it is killed; it is
 	// longer than requests under way are given.
 	stopLimit = 15 * time.Second
+	// sealLimit is how long a worker may take to end, with its login, once the
+	// keeper was told to seal; what it was signing does not matter any more.
+	sealLimit = 3 * time.Second
 )
 
 // keeper holds what must outlive a worker.
@@ -44,6 +49,8 @@ type keeper struct {
 	pin        *memguard.LockedBuffer // nil: sealed
 	why        string                 // why it is sealed
 	pinFile    fileID
+	signals    chan os.Signal // SIGUSR1: seal
+	marking    sync.Mutex     // of the file that keeps it sealed
 }
 
 // fileID tells one state of the PIN file from the next, without its content.
@@ -55,8 +62,9 @@ type fileID struct {
 
 // RunKeeper holds the PIN and keeps a worker running until ctx ends or, where
 // the config says so, standard input closes. A worker that dies is started
-// again, after 50 ms at first and 10 s at most. It sets level, by which log
-// should be filtered, to what the config says.
+// again, after 50 ms at first and 10 s at most. SIGUSR1 seals: the PIN is
+// forgotten for good and the worker that holds the login ends, by force after
+// 3 s. It sets level, by which log should be filtered, to what the config says.
 func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *slog.LevelVar) error {
 	if err := harden(log); err != nil {
 		return err
@@ -65,7 +73,9 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	if err != nil {
 		return err
 	}
-	k := &keeper{configPath: path, log: log}
+	k := &keeper{configPath: path, log: log, signals: make(chan os.Signal, 1)}
+	signal.Notify(k.signals, unix.SIGUSR1)
+	defer signal.Stop(k.signals)
 	if k.cfg, err = LoadConfig(path); err != nil {
 		return err
 	}
@@ -182,7 +192,10 @@ func (k *keeper) keep(ctx context.Context) error {
 	backoff := firstBackoff
 	for {
 		start := time.Now()
-		code, err := k.run(ctx)
+		code, told, err := k.run(ctx)
+		if told {
+			k.sealed(sealedBySignal)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -201,6 +214,10 @@ func (k *keeper) keep(ctx context.Context) error {
 			k.log.Warn("trying the token again")
 			backoff = firstBackoff
 		default:
+			if told {
+				backoff = firstBackoff
+				break
+			}
 			k.log.Error("worker ended; starting another", "code", code, "error", err, "after", backoff)
 		}
 		if time.Since(start) > healthyAfter {
@@ -208,6 +225,9 @@ func (k *keeper) keep(ctx context.Context) error {
 		}
 		select {
 		case <-time.After(backoff):
+		case <-k.signals:
+			_ = k.mark()
+			k.sealed(sealedBySignal)
 		case <-ctx.Done():
 			return nil
 		}
@@ -215,22 +235,44 @@ func (k *keeper) keep(ctx context.Context) error {
 	}
 }
 
+const sealedBySignal = "sealed by a signal"
+
+// sealed wipes the PIN and says so. The caller made it last.
+func (k *keeper) sealed(why string) {
+	k.forget(why)
+	k.log.Warn("sealed", "reason", why)
+}
+
+// mark makes sealing last over restarts.
+func (k *keeper) mark() error {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
+	if err != nil {
+		// The PIN goes all the same; that it stays gone is not promised.
+		k.log.Error("sealing is not durable", "error", err)
+		return err
+	}
+	_ = f.Close()
+	return nil
+}
+
 // run starts a worker, hands it what it needs, serves its words, and returns
-// how it ended.
-func (k *keeper) run(ctx context.Context) (code int, err error) {
+// how it ended; told is true if that was because a signal seals us.
+func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return -1, err
+		return -1, false, err
 	}
 	fromKeeper, down, err := os.Pipe()
 	if err != nil {
-		return -1, err
+		return -1, false, err
 	}
 	defer down.Close() // a worker whose pipe closes ends
 	up, fromWorker, err := os.Pipe()
 	if err != nil {
 		_ = fromKeeper.Close()
-		return -1, err
+		return -1, false, err
 	}
 	defer up.Close()
 	cmd := exec.Command(exe, "worker")
@@ -240,24 +282,11 @@ func (k *keeper) run(ctx context.Context) (code int, err error) {
 	_ = fromKeeper.Close()
 	_ = fromWorker.Close()
 	if err != nil {
-		return -1, err
+		return -1, false, err
 	}
 	k.log.Info("worker started", "pid", cmd.Process.Pid, "sealed", k.pin == nil)
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-ended:
-			return
-		case <-ctx.Done():
-		}
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(stopLimit):
-			_ = cmd.Process.Kill()
-		}
-	}()
+	ended, watched := make(chan struct{}), make(chan bool, 1)
+	go func() { watched <- k.watch(ctx, cmd.Process, ended) }()
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
@@ -268,7 +297,28 @@ func (k *keeper) run(ctx context.Context) (code int, err error) {
 	}
 	err = cmd.Wait()
 	<-heard // the worker's end of the pipe closed with it; k.pin is ours again
-	return cmd.ProcessState.ExitCode(), err
+	close(ended)
+	return cmd.ProcessState.ExitCode(), <-watched, err
+}
+
+// watch ends the worker when ctx does, or a signal seals us, which is true.
+func (k *keeper) watch(ctx context.Context, worker *os.Process, ended <-chan struct{}) (told bool) {
+	limit := stopLimit
+	select {
+	case <-ended:
+		return false
+	case <-k.signals:
+		told, limit = true, sealLimit
+		_ = k.mark() // first, for whatever comes after must find us sealed
+	case <-ctx.Done():
+	}
+	_ = worker.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(limit):
+		_ = worker.Kill()
+	}
+	return told
 }
 
 func (k *keeper) greet(down *os.File) error {
@@ -297,13 +347,7 @@ func (k *keeper) hear(up, down *os.File) {
 			k.log.Error("worker says what no worker says", "word", string(w))
 			return
 		}
-		f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
-		if err != nil {
-			// The PIN goes all the same; that it stays gone is not promised.
-			k.log.Error("sealing is not durable", "error", err)
-		} else {
-			_ = f.Close()
-		}
+		err := k.mark()
 		k.forget("sealed on request")
 		if err == nil {
 			err = writeMessage(down, wordSealed)

@@ -1,6 +1,9 @@
 package sealed
 
 import (
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +60,56 @@ func TestSealingByACustodiansDocument(t *testing.T) {
 		}
 		requireKind(t, seal.KindStore, err)
 	}
+}
+
+// A signal to the keeper seals, whatever the worker is doing, and sealing lasts.
+func TestSealingBySignal(t *testing.T) {
+	for name, hang := range map[string]bool{"a worker that ends": false, "a worker that does not": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newProcess(t)
+			c := p.start()
+			found(t, p, c)
+			worker := p.worker
+			require.NoError(t, syscall.Kill(worker, syscall.SIGUSR1), "to the worker it says nothing")
+			if hang {
+				require.NoError(t, syscall.Kill(worker, syscall.SIGSTOP))
+			}
+			require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR1))
+			require.Equal(t, "sealed by a signal", p.await("sealed").Reason)
+			require.False(t, runs(worker))
+			sealed := func() {
+				t.Helper()
+				p.back(c)
+				status, err := c.Status(t.Context())
+				require.NoError(t, err)
+				require.True(t, status.Sealed)
+				_, err = c.Init(t.Context())
+				requireKind(t, seal.KindSealed, err)
+			}
+			sealed()
+			require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR1))
+			p.await("sealed") // again is no harm
+			sealed()
+			p.stop()
+			p.launch()
+			sealed()
+		})
+	}
+}
+
+// A signal that comes while no worker runs is not lost: here none can, and the
+// pauses between attempts grow.
+func TestSealingBySignalBetweenWorkers(t *testing.T) {
+	p := newProcess(t)
+	path := filepath.Join(p.dir, "seal.sock")
+	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	p.launch()
+	for range 4 {
+		p.await("worker ended; starting another")
+	}
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR1))
+	require.Equal(t, "sealed by a signal", p.await("sealed").Reason)
+	require.FileExists(t, filepath.Join(p.dir, "state", "sealed"))
 }
 
 // Without the ledger nobody knows who the custodians are; that is no fault of the

@@ -53,6 +53,7 @@ func RunWorker(version string, log *slog.Logger, level *slog.LevelVar) int {
 		log.Error("worker cannot start", "error", err)
 		return 1
 	}
+	signal.Ignore(syscall.SIGUSR1) // it is for the keeper, who ends us in order
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	w := &worker{log: log, level: level, version: version, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
