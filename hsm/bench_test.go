@@ -134,16 +134,34 @@ func must(b *testing.B, err error) {
 }
 
 // sign is C_SignInit and C_Sign and nothing else.
-// sign is one C_SignInit and one C_Sign.
 func (r *rig) sign(w int, msg []byte) ([]byte, error) {
-	sig := make([]byte, ed25519.SignatureSize)
-	_, err := r.raw.sign(r.bare[w], ckmEdDSA, r.edKey, msg, sig)
-	return sig, err
+	out := make([]byte, ed25519.SignatureSize)
+	_, err := r.raw.sign(r.bare[w], ckmEdDSA, r.edKey, msg, out)
+	return out, err
 }
 
-// decrypt is one C_DecryptInit and one C_Decrypt into the caller's buffer.
+// wrapperSign is the same two functions as the wrapper library calls them.
+func (r *rig) wrapperSign(w int, msg []byte) ([]byte, error) {
+	if err := r.p.SignInit(r.bare[w], []*pkcs11.Mechanism{pkcs11.NewMechanism(ckmEdDSA, nil)}, r.edKey); err != nil {
+		return nil, err
+	}
+	return r.p.Sign(r.bare[w], msg)
+}
+
+// decrypt is C_DecryptInit and C_Decrypt, into the caller's buffer.
 func (r *rig) decrypt(w int, out []byte) error {
-	_, err := r.raw.openGCM(r.bare[w], r.aes, r.seed.IV, r.seed.associated(), r.seed.Ciphertext, out)
+	_, err := r.raw.openGCM(r.bare[w], r.aes, r.seed.IV, r.seed.aad, r.seed.Ciphertext, out)
+	return err
+}
+
+// wrapperDecrypt is the same two functions as the wrapper library calls them.
+func (r *rig) wrapperDecrypt(w int) error {
+	params := pkcs11.NewGCMParams(r.seed.IV, r.seed.aad, gcmTagSize*8)
+	defer params.Free()
+	if err := r.p.DecryptInit(r.bare[w], []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, r.aes); err != nil {
+		return err
+	}
+	_, err := r.p.Decrypt(r.bare[w], r.seed.Ciphertext)
 	return err
 }
 
