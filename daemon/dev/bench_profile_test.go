@@ -23,12 +23,16 @@ import (
 
 // The programs have no profiler, and the seal shall have none. So that a
 // benchmark can say where the time goes, a copy of this test binary plays them:
-// the same dev.Run, RunKeeper and RunWorker, and a profile from SIGUSR1 to
-// SIGUSR2, written where the copy lies. It knows that it is one by its name, for
+// the same dev.Run, RunKeeper and RunWorker, and a profile from one signal to
+// another, written where the copy lies. It knows that it is one by its name, for
 // children are given no environment of ours.
 const (
 	profiledProgram = "mintwarden-profiled"
 	devnetProgram   = "mintwardend" // beside it: plays the devnet, unprofiled
+
+	// Signals that mean nothing to the programs; SIGUSR1 seals.
+	profileFrom = syscall.SIGWINCH
+	profileTo   = syscall.SIGUSR2
 )
 
 func init() {
@@ -44,7 +48,6 @@ func init() {
 	case "devnet":
 		err = syscall.Exec(filepath.Join(dir, devnetProgram), os.Args, os.Environ())
 	case "--config":
-		profiled(dir, "keeper")
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		err = sealed.RunKeeper(ctx, os.Args[2], benchLogger(), level)
@@ -75,12 +78,12 @@ func playDev(self, dir string) error {
 // profiled writes what this process does between the two signals.
 func profiled(dir, role string) {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, profileFrom, profileTo)
 	go func() {
 		var f *os.File
 		for s := range signals {
 			var err error
-			if s == syscall.SIGUSR1 {
+			if s == profileFrom {
 				if f, err = os.Create(filepath.Join(dir, role+".partial")); err == nil {
 					err = pprof.StartCPUProfile(f)
 				}
@@ -118,9 +121,9 @@ func (p *plant) profile(b *testing.B, load func()) {
 			p.must(syscall.Kill(pids[role], s))
 		}
 	}
-	tell(syscall.SIGUSR1)
+	tell(profileFrom)
 	load()
-	tell(syscall.SIGUSR2)
+	tell(profileTo)
 	for _, role := range []string{"serve", "worker"} {
 		file := filepath.Join(dir, role+".pprof")
 		for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
