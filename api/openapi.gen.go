@@ -1832,6 +1832,9 @@ type PolicyList struct {
 // | TOKEN_ROLE_CHANGE | `minApprovers` and `approverGroup`, or `quorum` |
 // | DELAY | `seconds`, `operations?` |
 //
+// `aboveAmount` is taken only beside a DAILY_LIMIT on the same operations and never beside a DELAY on them; a deployment
+// always asks, whatever it says.
+//
 // Example: {"approverGroup":"approvers","minApprovers":2,"type":"REQUIRE_APPROVAL"}
 type PolicyRule struct {
 	// AboveAmount A decimal number of base units, 0 to 2^256 - 1.
