@@ -93,27 +93,28 @@ func TestTheTokenMisbehaves(t *testing.T) {
 	type fault struct {
 		tell    string
 		restart bool // it takes another worker
+		doubted bool // a session was lost just before, so handles are read back again
 	}
 	for name, c := range map[string]struct {
 		hsm    string
 		faults []fault
 	}{
 		"and goes on": {"", []fault{
-			{"C_Sign 0xB3", false}, {"C_Decrypt 0xB0", false}, {"C_GetAttributeValue 0x82", false}, {"C_SignInit 0x60", false},
-			{"C_DecryptInit 0x60", false}, {"C_Sign 0x05", false}, {"C_Decrypt 0x05", false}, {"C_Decrypt 0x06", false}, {"C_Sign 0x90", false},
-			{"C_Decrypt 0x90", false}, {"C_Sign 0x21", false}, {"C_Decrypt 0x40", false}, {"C_SignInit shuffle 1", false},
-			{"C_SignInit shuffle 2", false}, {"C_SignInit shuffle 3", false}, {"C_DecryptInit shuffle 1", false}, {"C_DecryptInit shuffle 2", false},
-			{"C_GetAttributeValue shuffle 1", false}, {"C_GetAttributeValue shuffle 2", false},
+			{"C_Sign 0xB3", false, false}, {"C_Decrypt 0xB0", false, false}, {"C_GetAttributeValue 0x82", false, true}, {"C_SignInit 0x60", false, false},
+			{"C_DecryptInit 0x60", false, false}, {"C_Sign 0x05", false, false}, {"C_Decrypt 0x05", false, false}, {"C_Decrypt 0x06", false, false}, {"C_Sign 0x90", false, false},
+			{"C_Decrypt 0x90", false, false}, {"C_Sign 0x21", false, false}, {"C_Decrypt 0x40", false, false}, {"C_SignInit shuffle 1", false, false},
+			{"C_SignInit shuffle 2", false, false}, {"C_SignInit shuffle 3", false, false}, {"C_DecryptInit shuffle 1", false, false}, {"C_DecryptInit shuffle 2", false, false},
+			{"C_GetAttributeValue shuffle 1", false, true}, {"C_GetAttributeValue shuffle 2", false, true},
 		}},
 		"and is lost": {"", []fault{
-			{"C_Sign 0x101", true}, {"C_Decrypt 0x101", true}, {"C_DecryptInit logout", true}, {"C_SignInit closeall", true},
-			{"C_Decrypt 0x30", true}, {"* gone", true},
+			{"C_Sign 0x101", true, false}, {"C_Decrypt 0x101", true, false}, {"C_DecryptInit logout", true, false}, {"C_SignInit closeall", true, false},
+			{"C_Decrypt 0x30", true, false}, {"* gone", true, false},
 		}},
 		"and breaks": {"", []fault{
-			{"C_Sign abort", true}, {"C_Decrypt segv", true}, {"C_Sign 0x190", true}, {"C_Decrypt 0x32", true}, {"C_Sign 0x06 keep", true},
-			{"C_Decrypt 0x05 keep", true},
+			{"C_Sign abort", true, false}, {"C_Decrypt segv", true, false}, {"C_Sign 0x190", true, false}, {"C_Decrypt 0x32", true, false}, {"C_Sign 0x06 keep", true, false},
+			{"C_Decrypt 0x05 keep", true, false},
 		}},
-		"and hangs": {"call_timeout = \"1s\"\nmax_stuck = 2", []fault{{"C_Sign hang", true}, {"C_Decrypt hang", true}}},
+		"and hangs": {"call_timeout = \"1s\"\nmax_stuck = 2", []fault{{"C_Sign hang", true, false}, {"C_Decrypt hang", true, false}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProcess(t)
@@ -124,6 +125,9 @@ func TestTheTokenMisbehaves(t *testing.T) {
 			i.deploy()
 			for n, f := range c.faults {
 				in := i.mint("1")
+				if f.doubted {
+					p.tell("C_Sign 0xB3")
+				}
 				i.approve(in, 0, 1)
 				q := i.request(in)
 				worker := p.worker
