@@ -49,7 +49,8 @@ type plant struct {
 func (p *plant) start(argv ...string) {
 	p.b.Helper()
 	p.cmd, p.ended = exec.Command(argv[0], argv[1:]...), make(chan struct{})
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A benchmark that is killed must not leave an appliance behind that works on.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(p.dir), "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	p.must(err)
 	p.cmd.Stderr = log
