@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,13 @@ type metrics struct {
 	latency  *prometheus.HistogramVec
 	sessions prometheus.Gauge
 	stuck    prometheus.Gauge
+	seen     sync.Map // call name to *callMetrics: a look-up by label costs more
+}
+
+// callMetrics are those of one call name.
+type callMetrics struct {
+	calls   prometheus.Counter
+	latency prometheus.Observer
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -41,8 +49,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) observe(call string, start time.Time, err error) {
-	m.calls.WithLabelValues(call).Inc()
-	m.latency.WithLabelValues(call).Observe(time.Since(start).Seconds())
+	seen, ok := m.seen.Load(call)
+	if !ok {
+		seen, _ = m.seen.LoadOrStore(call, &callMetrics{m.calls.WithLabelValues(call), m.latency.WithLabelValues(call)})
+	}
+	of := seen.(*callMetrics)
+	of.calls.Inc()
+	of.latency.Observe(time.Since(start).Seconds())
 	if err != nil {
 		m.errors.WithLabelValues(call, errorLabel(err)).Inc()
 	}

@@ -11,14 +11,16 @@ import (
 // f's error, or the context's, ErrBusy or ErrStuck. When it returns one of the
 // last three the caller must not read what f was to write.
 func (t *Token) do(ctx context.Context, call string, f func(*session) error) error {
-	return t.doThen(ctx, &job{call: call, f: f})
+	return t.doThen(ctx, call, f, nil, nil)
 }
 
-// doThen is do, and runs j.after exactly once when j.f has ended or will not run.
-// j.f runs once more after an error of which j.again is true.
-func (t *Token) doThen(ctx context.Context, j *job) (err error) {
+// doThen is do, and runs after, if any, exactly once when f has ended or will not
+// run. f runs once more after an error of which again, if any, is true.
+func (t *Token) doThen(ctx context.Context, call string, f func(*session) error, after func(), again func(error) bool) (err error) {
 	start := time.Now()
-	defer func() { t.metrics.observe(j.call, start, err) }()
+	defer func() { t.metrics.observe(call, start, err) }()
+	j := jobs.Get().(*job)
+	j.call, j.f, j.after, j.again = call, f, after, again
 	if err := t.acquire(ctx); err != nil {
 		j.leave()
 		return err
@@ -29,10 +31,13 @@ func (t *Token) doThen(ctx context.Context, j *job) (err error) {
 		j.leave()
 		return ErrClosed
 	}
-	j.done = make(chan error, 2) // one from the watch, one from the call
 	w.work <- j
 	select {
 	case err := <-j.done:
+		if err != ErrStuck { // else its worker has it still
+			j.f, j.after, j.again = nil, nil, nil
+			jobs.Put(j)
+		}
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -61,9 +66,13 @@ func (t *Token) begin() *worker {
 // acquire takes a permit: bounded in time, ends with the context, refused
 // when the token is closed or broken.
 func (t *Token) acquire(ctx context.Context) error {
+	// One case each: a select of two costs more than this whole function.
 	select {
 	case <-t.closed:
 		return ErrClosed
+	default:
+	}
+	select {
 	case <-t.broken:
 		return ErrBroken
 	default:

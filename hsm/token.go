@@ -278,7 +278,7 @@ func (t *Token) change(ctx context.Context, call string, f func(*session) error)
 	case <-t.closed:
 		return ErrClosed
 	}
-	return t.doThen(ctx, &job{call: call, f: f, after: func() { <-t.objects }, again: isPassing})
+	return t.doThen(ctx, call, f, func() { <-t.objects }, isPassing)
 }
 
 // Canary proves that the login and a key of the token work: it signs a random

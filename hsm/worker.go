@@ -29,9 +29,12 @@ type job struct {
 	after func()           // or nil
 	again func(error) bool // or nil
 
-	start time.Time // when it got its worker
-	done  chan error
+	start time.Time  // when it got its worker
+	done  chan error // holds two: one from the watch, one from the call
 }
+
+// jobs are those that are over and that nobody else knows any more.
+var jobs = sync.Pool{New: func() any { return &job{done: make(chan error, 2)} }}
 
 // leave ends a job, whether it ran or not.
 func (j *job) leave() {
@@ -71,7 +74,7 @@ func (w *worker) loop() {
 		err := w.t.run(w, j)
 		j.leave()
 		stuck := w.finish()
-		j.done <- err
+		j.done <- err // the last that is done with j
 		if stuck {
 			return
 		}
