@@ -10,10 +10,14 @@
 // ever touches them. After any odd return code a session is closed, never
 // pooled. What makes or destroys objects runs behind one lock.
 //
-// Keys are addressed by id (CKA_ID), never by handle. Handles are cached, and
-// before a signature the handle's id is read back; every signature is checked
-// with the public key that was read when the id was first seen, so a number
-// that names another key after a reconnect signs nothing that leaves.
+// Keys are addressed by id (CKA_ID), never by handle. Handles are cached. A
+// handle's id is read back when it is first used after a session was given up for
+// any reason or a call was stuck; whenever a use of it fails; and on both sides of
+// a wrapping, for a ciphertext does not show its key. Between, the result shows the
+// key: every signature is checked with the public key that was read when the id was
+// first seen, and a seed that another key decrypts has no valid tag. So a number
+// that names another key after a reconnect signs nothing that leaves, and its
+// caller gets what the right key makes.
 //
 // Post-quantum wallet keys are seeds wrapped by a non-extractable AES-256 key
 // of the token (AES-GCM, associated data = format, id, scheme, public key).
