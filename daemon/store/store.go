@@ -60,6 +60,7 @@ type Store struct {
 	leaseMu   sync.Mutex
 	idemLease clientv3.LeaseID
 	idemUntil time.Time
+	idemCount int // records under idemLease
 
 	sessionMu sync.Mutex
 	session   *session
