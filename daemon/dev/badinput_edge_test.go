@@ -38,7 +38,6 @@ type edge struct {
 	stranger            string // an address that holds nothing
 	otherWallet         string // of another vault account, funded, without any role
 	operation           string // a mint that waits for approvals
-	operationCredential string
 }
 
 // counters is among how many keys the counting of resources is shared.

@@ -66,7 +66,7 @@ func TestBadInput(t *testing.T) {
 func (e *edge) furnish(t *testing.T) {
 	t.Helper()
 	vault, wallet, policyID := e.treasury()
-	e.vault, e.wallet, e.walletAddr, e.policyID = vault.ID, wallet.ID, string(wallet.Address), policyID
+	e.vault, e.wallet, e.walletAddr, e.policyID = vault.ID, wallet.ID, wallet.Address, policyID
 	e.stranger = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 	e.emptyVault = e.made(t, call{method: "POST", path: "/v1/vault/accounts", body: `{"name":"empty"}`}, http.StatusCreated)
 	other := e.made(t, call{method: "POST", path: "/v1/vault/accounts", body: `{"name":"other"}`}, http.StatusCreated)
@@ -92,7 +92,7 @@ func (e *edge) furnish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.tokenAddr = string(*token.ContractAddress)
+	e.tokenAddr = *token.ContractAddress
 	e.operation = e.made(t, e.mint(e.tokenID, `"1"`, walletParty(e.wallet)), http.StatusAccepted)
 }
 
