@@ -28,16 +28,16 @@ type edge struct {
 
 	counted int // how often the resources were counted
 
-	vault, emptyVault   string // with a wallet; without one
-	wallet, walletAddr  string
-	policyID            string
-	draftID             string // never deployed
-	tokenID, tokenAddr  string // deployed, without a cap
-	cappedID            string // deployed, of at most 1000
-	fixedID             string // deployed, neither mintable nor burnable
-	stranger            string // an address that holds nothing
-	otherWallet         string // of another vault account, funded, without any role
-	operation           string // a mint that waits for approvals
+	vault, emptyVault  string // with a wallet; without one
+	wallet, walletAddr string
+	policyID           string
+	draftID            string // never deployed
+	tokenID, tokenAddr string // deployed, without a cap
+	cappedID           string // deployed, of at most 1000
+	fixedID            string // deployed, neither mintable nor burnable
+	stranger           string // an address that holds nothing
+	otherWallet        string // of another vault account, funded, without any role
+	operation          string // a mint that waits for approvals
 }
 
 // counters is among how many keys the counting of resources is shared.
