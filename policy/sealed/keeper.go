@@ -107,17 +107,25 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	return k.keep(ctx)
 }
 
+// dying is how long a lock may still be held by a process that was killed: the
+// kernel tears it down in its own time, after whoever killed it went on.
+const dying = 2 * time.Second
+
 // lock makes sure that one keeper, and one worker, uses the state directory. It
-// waits for another to end, unless how is LOCK_NB.
+// waits for another to end; with LOCK_NB only for one that is dying.
 func lock(path string, how int) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for since := time.Now(); ; {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|how)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) && time.Since(since) < dying {
+			time.Sleep(dying / 100)
+			continue
 		}
 		if !errors.Is(err, unix.EINTR) {
 			_ = f.Close()
