@@ -34,7 +34,7 @@ func (t *Token) doThen(ctx context.Context, call string, f func(*session) error,
 	w.work <- j
 	select {
 	case err := <-j.done:
-		if err != ErrStuck { // else its worker has it still
+		if !errors.Is(err, ErrStuck) { // else its worker has it still
 			j.f, j.after, j.again = nil, nil, nil
 			jobs.Put(j)
 		}
