@@ -99,8 +99,10 @@ func (h *house) forgetCarried() {
 }
 
 func TestQueue(t *testing.T) {
-	h := newHouse(t, options{maxOutstanding: 2})
+	h := newHouse(t, options{maxOutstanding: 2, period: devnet.Manual})
+	stop := h.mineAlways()
 	token := h.deployed("0")
+	stop() // nothing is confirmed while they queue up
 	var ops []*operation.Operation
 	for range 6 {
 		ops = append(ops, h.mint(token, "1"))
@@ -108,23 +110,22 @@ func TestQueue(t *testing.T) {
 	for _, o := range ops {
 		h.approve(o)
 	}
-	queued := 0
+	h.until("four of them wait for a place", func() bool {
+		queued := 0
+		for _, o := range ops {
+			now, err := h.operations.Get(t.Context(), o.ID)
+			require.NoError(t, err)
+			if now.Status == operation.Queued {
+				queued++
+			}
+		}
+		return queued == 4
+	})
+	defer h.mineAlways()()
 	for _, o := range ops {
-		if h.reached(h.ends(o, operation.Completed), operation.Queued) {
-			queued++
-		}
+		h.ends(o, operation.Completed)
 	}
-	require.NotZero(t, queued, "no operation waited for a place")
 	require.Equal(t, "6", h.supply(token))
-}
-
-func (h *house) reached(o *operation.Operation, s operation.Status) bool {
-	for _, step := range o.History {
-		if step.Status == s {
-			return true
-		}
-	}
-	return false
 }
 
 // TestRestartAtEveryState stops the daemon as soon as an operation reaches a state, and starts it again.
