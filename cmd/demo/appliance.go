@@ -30,7 +30,11 @@ type appliance struct {
 func startAppliance(ctx context.Context, bin, dir string) (*appliance, error) {
 	a := &appliance{bin: bin, dir: dir, ended: make(chan error, 1)}
 	a.cmd = exec.Command(filepath.Join(bin, "mintwardend"), "dev", "--dir", dir,
-		"--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--log", "error")
+		"--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--log", "error", "--parent-pipe")
+	// Nobody writes to it. It closes with this process, however that ends, and the appliance with it.
+	if _, err := a.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
 	a.cmd.Stderr = os.Stderr
 	stdout, err := a.cmd.StdoutPipe()
 	if err != nil {

@@ -90,6 +90,7 @@ func checkCommand() *cobra.Command {
 func devCommand() *cobra.Command {
 	var o dev.Options
 	var level string
+	var pipe bool
 	c := &cobra.Command{
 		Use:     "dev",
 		Short:   "Run a whole appliance with a devnet, demo users and a SoftHSM2 token",
@@ -101,7 +102,11 @@ func devCommand() *cobra.Command {
 				return err
 			}
 			o.Version, o.Log, o.Level, o.Stdout, o.Stderr = version, log, level, c.OutOrStdout(), c.ErrOrStderr()
-			return dev.Run(c.Context(), o)
+			ctx := c.Context()
+			if pipe {
+				ctx = whileOpen(ctx, c.InOrStdin())
+			}
+			return dev.Run(ctx, o)
 		},
 	}
 	c.Flags().StringVar(&o.Dir, "dir", "", "directory to make or reopen (required)")
@@ -109,6 +114,7 @@ func devCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Monitor, "monitor", "127.0.0.1:9464", "address of /metrics, /healthz and /readyz")
 	c.Flags().StringVar(&o.RPC, "rpc", "127.0.0.1:8545", "address of the devnet's JSON-RPC")
 	c.Flags().DurationVar(&o.Period, "period", devnet.DefaultPeriod, "time between the devnet's blocks")
+	c.Flags().BoolVar(&pipe, "parent-pipe", false, "end when standard input closes")
 	c.Flags().StringVar(&level, "log", "error", "least level to log: debug, info, warn, error")
 	if err := c.MarkFlagRequired("dir"); err != nil {
 		panic(err) // the flag is defined three lines up
@@ -163,6 +169,10 @@ func runDevnet(ctx context.Context, cfg devnet.Config, stdout io.Writer) (err er
 	return nil
 }
 
+// stopPatience is longer than a drained stop takes, and short enough that
+// nobody wonders who is still there.
+const stopPatience = 45 * time.Second
+
 // whileOpen is done when r closes, which the kernel sees to when a parent dies.
 func whileOpen(ctx context.Context, r io.Reader) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
@@ -170,7 +180,7 @@ func whileOpen(ctx context.Context, r io.Reader) context.Context {
 		_, _ = io.Copy(io.Discard, r)
 		cancel()
 		// A stop that does not come to its end must not outlive the parent for long.
-		time.AfterFunc(15*time.Second, func() { os.Exit(1) })
+		time.AfterFunc(stopPatience, func() { os.Exit(1) })
 	}()
 	return ctx
 }
