@@ -12,6 +12,9 @@ export CGO_ENABLED := 1
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+# Processes are killed and clocks race here: what fails is run once more, and is named in the summary as a
+# failure of the first run. More than three failures are no accident, and are not run again.
+RERUN := --rerun-fails=1 --rerun-fails-max-failures=3
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so))
@@ -94,7 +97,7 @@ lint: ## golangci-lint, pinned
 
 .PHONY: test
 test: need-softhsm need-p11-kit need-etcdctl build fresh vet lint ## all that CI runs
-	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
+	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages ./... -- -race -timeout 20m
 
 .PHONY: test-long
 test-long: test ## the crash matrix, fuzzing and soak on top
