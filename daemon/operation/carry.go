@@ -186,7 +186,7 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operati
 	if err != nil {
 		return fmt.Errorf("operation: the intent of %s: %w", after.ID, err)
 	}
-	v := s.judge(i, after.IntentDigest, record.Decisions)
+	v := s.judge(i, after.IntentDigest)
 	s.metrics.judged("decision", v)
 	if !v.ApprovalsComplete() {
 		return nil

@@ -167,8 +167,7 @@ func ruleOf(text string) policy.RuleType {
 
 // complete reports whether no approval is missing, as far as the ledger was followed.
 func (s *Service) complete(o *Operation, i *policy.Intent) bool {
-	record, _ := s.registry.Fold().Operation(o.ID)
-	return s.judge(i, o.IntentDigest, record.Decisions).ApprovalsComplete()
+	return s.judge(i, o.IntentDigest).ApprovalsComplete()
 }
 
 // recheck approves an operation whose approvals became complete by something other than a decision: a

@@ -69,7 +69,7 @@ func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem 
 	if err != nil {
 		return nil, fmt.Errorf("operation: the intent of %s: %w", p.id, err)
 	}
-	verdict := s.judge(intent, policy.DigestOf(body), nil)
+	verdict := s.judge(intent, policy.DigestOf(body))
 	if v, denied := p.feeDenial(); denied && !outranksFee(verdict) {
 		verdict = v
 	}

@@ -126,14 +126,7 @@ func (v *View) PoliciesInScope(tokenID, performerVault, sourceVault string) []*p
 func (v *View) policies(take func(*policy.Policy) bool) []*policy.InForce {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	var taken []*policy.InForce
-	for _, line := range v.state.policies.all() {
-		if p := line.versions[len(line.versions)-1].inForce; take(p.Policy) {
-			taken = append(taken, p)
-		}
-	}
-	slices.SortFunc(taken, func(a, b *policy.InForce) int { return strings.Compare(a.Policy.ID, b.Policy.ID) })
-	return taken
+	return v.state.inForce(take)
 }
 
 // Binding is what a token id is. Its performers hold the wallets to which a role was granted since
@@ -272,14 +265,7 @@ func (v *View) Frozen(subject policy.Subject) bool {
 func (v *View) Suspended() []string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	var names []string
-	for subject, f := range v.state.frozen.all() {
-		if f.frozen && subject.Person != "" {
-			names = append(names, subject.Person)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return v.state.suspendedPersons()
 }
 
 // Charged is what was charged to a counter since the moment, whole buckets of 15 minutes, 2^256-1
