@@ -27,6 +27,9 @@ type Batch struct {
 	Time      time.Time     // of all of its records; whole seconds, UTC
 	Records   []Record      // at least one
 	Signature []byte        // Ed25519 over SigningInput
+
+	// encoded is the records' encodings where whoever made the batch had them already ([Stage.Batch]).
+	encoded []jsontext.Value
 }
 
 // wireBatch is what a batch is read into.
@@ -49,7 +52,7 @@ func (b *Batch) Encode() ([]byte, error) {
 	if len(b.Signature) != signatureSize {
 		return nil, fmt.Errorf("signature of %d bytes, want %d", len(b.Signature), signatureSize)
 	}
-	return b.encode(nil)
+	return b.encode()
 }
 
 // SigningInput is what the author signs: Tag, a newline, and the encoding without the member
@@ -57,7 +60,7 @@ func (b *Batch) Encode() ([]byte, error) {
 func (b *Batch) SigningInput() ([]byte, error) {
 	unsigned := *b
 	unsigned.Signature = nil
-	body, err := unsigned.encode(nil)
+	body, err := unsigned.encode()
 	if err != nil {
 		return nil, err
 	}
@@ -71,11 +74,11 @@ func signingInput(unsigned []byte) []byte {
 	return append(input, unsigned...)
 }
 
-// encode takes the records' encodings where the caller has them already, or nil.
-func (b *Batch) encode(records []jsontext.Value) ([]byte, error) {
+func (b *Batch) encode() ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
+	records := b.encoded
 	if records == nil {
 		records = make([]jsontext.Value, len(b.Records))
 		for i := range b.Records {
@@ -179,7 +182,8 @@ func parseBatch(value []byte) (*Batch, []byte, *Refusal) {
 	if err := json.Unmarshal(value, &w, json.RejectUnknownMembers(true)); err != nil {
 		return nil, nil, refuse(ReasonEncoding, "%w", err)
 	}
-	b := &Batch{w.Format, w.Instance, w.Epoch, w.Term, w.Sequence, w.Previous, w.Author, w.Time.UTC(), nil, w.Signature}
+	b := &Batch{Format: w.Format, Instance: w.Instance, Epoch: w.Epoch, Term: w.Term, Sequence: w.Sequence, Previous: w.Previous,
+		Author: w.Author, Time: w.Time.UTC(), Signature: w.Signature}
 	b.Records = make([]Record, len(w.Records))
 	for i := range w.Records {
 		r, err := w.Records[i].record()

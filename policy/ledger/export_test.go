@@ -5,20 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/mintwarden/mintwarden/policy"
 )
-
-// Adopt makes a stage's records part of its fold without reading them from bytes again: what Apply
-// must come to, too.
-func Adopt(s *Stage, b *Batch, value []byte) {
-	if r := s.state.close(b.Epoch, b.Instance); r != nil {
-		panic(r)
-	}
-	s.state.head.term = b.Term
-	s.state.head.digest = policy.DigestOf(value)
-	s.fold.commit(s.state)
-}
 
 // State is all of a fold in words, the same for the same state.
 func State(f *Fold) string {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json/jsontext"
 	"slices"
 	"time"
 
@@ -22,7 +23,8 @@ type Stage struct {
 	at      place
 	size    int // of the encoded batch, at most
 	records []Record
-	unfit   *Refusal // why nothing can follow the head as asked
+	encoded []jsontext.Value // of the records, in their order
+	unfit   *Refusal         // why nothing can follow the head as asked
 }
 
 // Stage begins the batch that the author (an appliance id) would write at now, cut to seconds. A
@@ -68,6 +70,7 @@ func (s *Stage) Add(records ...Record) error {
 		return refuse(ReasonStale, "the log is at batch %d, the stage began at %d", now, s.base).at(s.at.sequence, -1, "")
 	}
 	layer, size := s.state.on(), s.size
+	encoded := make([]jsontext.Value, 0, len(records))
 	for i := range records {
 		r := &records[i]
 		place := len(s.records) + i
@@ -81,6 +84,7 @@ func (s *Stage) Add(records ...Record) error {
 		if size += len(value) + 1; size > MaxBatch {
 			return refuse(ReasonFull, "a batch of %d bytes and more, at most %d", size, MaxBatch).at(s.at.sequence, place, r.Type())
 		}
+		encoded = append(encoded, value)
 	}
 	if d := layer.deploys; d != nil {
 		return refuse(ReasonConflict, "the deployment of contract %s is added without its binding", d.contract).
@@ -89,5 +93,15 @@ func (s *Stage) Add(records ...Record) error {
 	layer.sink()
 	s.size = size
 	s.records = append(s.records, records...)
+	s.encoded = append(s.encoded, encoded...)
 	return nil
+}
+
+// Batch is what the stage holds, as its author signs it: everything but the signature. Its records
+// are encoded already. Whoever changes its other members gets what [Fold.Take] refuses.
+func (s *Stage) Batch(term uint64) *Batch {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return &Batch{Format: Format, Instance: s.state.instance, Epoch: s.state.head.epoch, Term: term, Sequence: s.at.sequence,
+		Previous: s.state.previous, Author: s.at.author, Time: s.at.time, Records: s.Records(), encoded: slices.Clip(s.encoded)}
 }

@@ -123,11 +123,12 @@ func TestStageAndApplyAgree(t *testing.T) {
 				continue
 			}
 			taken += len(stage.Records())
-			b := author.batch(stage.Records()...)
+			b := author.signed(stage.Batch(author.term))
 			value := author.encode(b)
+			require.Equal(r, follower.encode(follower.batch(stage.Records()...)), value)
 			_, err := follower.fold.Apply(value)
 			require.NoError(r, err)
-			ledger.Adopt(stage, b, value)
+			require.NoError(r, author.fold.Take(stage, b, value))
 			require.Equal(r, ledger.State(author.fold), ledger.State(follower.fold))
 		}
 		r.Logf("taken %d, refused %d", taken, refusals)
