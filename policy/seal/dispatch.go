@@ -60,6 +60,9 @@ func decode[P any](frame []byte) (P, error) {
 	if err != nil {
 		return r.Params, Errorf(KindInvalid, "request: %v", err)
 	}
+	if bytes.Equal(again, frame) { // as our own client writes it
+		return r.Params, nil
+	}
 	have, want := jsontext.Value(bytes.Clone(frame)), jsontext.Value(again)
 	whole := jsontext.CanonicalizeRawInts(false) // as they are spelled, for 2^53 and more too
 	if err := errors.Join(have.Canonicalize(whole), want.Canonicalize(whole)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -389,9 +390,9 @@ func TestCallersAreKnown(t *testing.T) {
 	require.Contains(t, d.close(), "user id not allowed")
 }
 
-// TestLocalRootMaySealAndNoMore: root who is no caller seals and asks for the state; that is not a
-// way to have something signed, or to be told anything else.
-func TestLocalRootMaySealAndNoMore(t *testing.T) {
+// TestLocalRootMaySealAndSetUpAndNoMore: root who is no caller seals, asks for the state and hands in
+// what custodians signed to set the appliance up; that is not a way to have something signed.
+func TestLocalRootMaySealAndSetUpAndNoMore(t *testing.T) {
 	var sealedBy uint32 = 7
 	r := &room{seal: func(ctx context.Context, _ seal.SealRequest) (*seal.Status, error) {
 		sealedBy, _ = seal.Caller(ctx)
@@ -407,11 +408,12 @@ func TestLocalRootMaySealAndNoMore(t *testing.T) {
 	require.Zero(t, sealedBy)
 	raw := connect(t, d.path)
 	for _, op := range seal.Ops() {
-		if op == seal.OpSeal || op == seal.OpStatus {
+		raw.send(fmt.Sprintf(`{"id":1,"op":%q}`, op))
+		if slices.Contains([]seal.Op{seal.OpSeal, seal.OpStatus, seal.OpInit, seal.OpUnseal, seal.OpCharterApply, seal.OpJoin, seal.OpRecover}, op) {
+			require.NotContains(t, raw.read(), "root may", op)
 			continue
 		}
-		raw.send(fmt.Sprintf(`{"id":1,"op":%q}`, op))
-		require.Contains(t, raw.read(), "root may seal and ask for status", op)
+		require.Contains(t, raw.read(), "root may seal and set up", op)
 	}
 	require.NoError(t, c.Close())
 	require.NoError(t, raw.Close())

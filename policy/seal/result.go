@@ -19,7 +19,8 @@ type Status struct {
 	Term        uint64        `json:"term"`
 	Version     string        `json:"version"` // of the program
 	HSM         HSM           `json:"hsm"`
-	Unsealing   *Unsealing    `json:"unsealing,omitzero"` // while a quorum is being collected
+	Unsealing   *Unsealing    `json:"unsealing,omitzero"` // while it is sealed and its custody is known
+	Why         string        `json:"why,omitzero"`       // why it is sealed, or what keeps the token from being used
 }
 
 // HSM names the token.
@@ -28,11 +29,13 @@ type HSM struct {
 	Label  string `json:"label"`
 }
 
-// Unsealing says how far a quorum of custodians has come.
+// Unsealing says how far a quorum of custodians has come, and what the next share must be bound to.
 type Unsealing struct {
-	Nonce  string   `json:"nonce"` // what every share is bound to
-	Need   int      `json:"need"`
-	Shares []string `json:"shares"` // names of the custodians whose share was taken
+	Instance  string   `json:"instance"`  // the custody's, also before there is a charter
+	Nonce     []byte   `json:"nonce"`     // of this collection; a share for another is refused
+	Need      int      `json:"need"`      // shares in all
+	Shares    []string `json:"shares"`    // names of the custodians whose share was taken
+	UnsealKey []byte   `json:"unsealKey"` // what shares are encrypted to; once there is a charter, compare it with the charter's
 }
 
 // InitResult is what charter 1 says of an appliance. Asking again gives the same.

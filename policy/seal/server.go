@@ -23,7 +23,7 @@ import (
 
 // Options of Serve; the zero value of each member is its default.
 type Options struct {
-	Callers     []uint32      // user ids that are answered besides the process's own; root's seal and status always are
+	Callers     []uint32      // user ids that are answered besides the process's own; root always is, on what an appliance is set up with
 	InFlight    int           // requests of one connection under way at once, 64; one more is KindBusy
 	Connections int           // connections at once, 64; one more is closed
 	Memory      int64         // bytes of all requests under way, as framed, 64 MiB; one that does not fit is KindBusy
@@ -156,6 +156,11 @@ func (s *server) give(n int) { s.memory.Add(-int64(n)) }
 // who may end the process may as well end it in order.
 const root = 0
 
+// rootOps are what root is answered who is not listed: sealing, and what the commands use that run on
+// the appliance while no API can answer (mintwarden init, unseal, recover). But for sealing and the
+// keys' public halves they rest on what custodians signed.
+var rootOps = map[Op]bool{OpStatus: true, OpSeal: true, OpInit: true, OpUnseal: true, OpCharterApply: true, OpJoin: true, OpRecover: true}
+
 // talk reads one connection's requests until it ends, it breaks the framing, or ctx ends; then
 // waits for what is under way. work is the context of requests.
 func (s *server) talk(ctx, work context.Context, conn net.Conn) {
@@ -171,7 +176,7 @@ func (s *server) talk(ctx, work context.Context, conn net.Conn) {
 		log.Warn("seal caller turned away: user id not allowed", "uid", uid)
 		return
 	}
-	c := &connection{server: s, conn: conn, sealOnly: !listed, slots: make(chan struct{}, s.options.InFlight), underWay: map[uint64]bool{}}
+	c := &connection{server: s, conn: conn, rootOnly: !listed, slots: make(chan struct{}, s.options.InFlight), underWay: map[uint64]bool{}}
 	// A past deadline ends the read that waits for the next request, and no write.
 	stop := context.AfterFunc(ctx, func() { c.stopReading() })
 	defer stop()
@@ -198,7 +203,7 @@ func Caller(ctx context.Context) (uid uint32, ok bool) {
 type connection struct {
 	server   *server
 	conn     net.Conn
-	sealOnly bool // seal and status are answered, nothing else
+	rootOnly bool // rootOps are answered, nothing else
 	slots    chan struct{}
 	requests sync.WaitGroup
 	writing  sync.Mutex
@@ -298,8 +303,8 @@ func (c *connection) handle(ctx context.Context, op Op, body []byte) (result any
 	if !ok {
 		return nil, Errorf(KindInvalid, "request: unknown op %.40q", string(op))
 	}
-	if c.sealOnly && op != OpSeal && op != OpStatus {
-		return nil, Errorf(KindInvalid, "request: op %s: root may seal and ask for status; for the rest its user id must be listed in callers", op)
+	if c.rootOnly && !rootOps[op] {
+		return nil, Errorf(KindInvalid, "request: op %s: root may seal and set up; for the rest its user id must be listed in callers", op)
 	}
 	if len(body) > maxRequest {
 		return nil, Errorf(KindInvalid, "request: op %s: %d bytes, want at most %d", op, len(body), maxRequest)
