@@ -90,7 +90,7 @@ type Limits struct {
 
 // Flags are the charter's choices.
 type Flags struct {
-	SignedRequests        bool `json:"signedRequests"`        // requesters sign intents; no charter with it takes effect (CheckFirstCharter)
+	SignedRequests        bool `json:"signedRequests"`        // requesters sign their intents too
 	RequirePostQuantum    bool `json:"requirePostQuantum"`    // every person's and custodian's key is ML-DSA-65
 	HostKeyAccepted       bool `json:"hostKeyAccepted"`       // a credential that no TPM seals may unseal
 	SoftwareTokenAccepted bool `json:"softwareTokenAccepted"` // SoftHSM2 under a production charter
@@ -136,9 +136,15 @@ func (c *Charter) PersonByKey(keyid string) (*Person, PublicKey, bool) {
 
 // Signed is true where one of the keys that signed the decision is a key of its person now. An
 // approval counts only then; a rejection whatever became of its keys.
-func (c *Charter) Signed(d RecordedDecision) bool {
-	p, ok := c.Person(d.Person)
-	return ok && slices.ContainsFunc(p.Keys, func(k PublicKey) bool { return slices.Contains(d.Keys, k.KeyID()) })
+func (c *Charter) Signed(d RecordedDecision) bool { return c.owns(d.Person, d.Keys) }
+
+// Requested is true where one of the keys that signed the request is a key of its person now.
+func (c *Charter) Requested(r RecordedRequest) bool { return c.owns(r.Person, r.Keys) }
+
+// owns is true where one of the key ids is of a key that the charter gives to the person.
+func (c *Charter) owns(person string, keys []string) bool {
+	p, ok := c.Person(person)
+	return ok && slices.ContainsFunc(p.Keys, func(k PublicKey) bool { return slices.Contains(keys, k.KeyID()) })
 }
 
 // Custodian finds a custodian by name.

@@ -31,27 +31,44 @@ type Decision struct {
 }
 
 // ParseDecision reads a decision strictly, the intent inside too. Errors wrap ErrDocument.
-func ParseDecision(b []byte) (*Decision, error) { return parse[Decision]("decision", b) }
+func ParseDecision(b []byte) (*Decision, error) {
+	d, _, err := parseDecision(b)
+	return d, err
+}
+
+// parseDecision gives the intent too, which is most of a decision's reading.
+func parseDecision(b []byte) (*Decision, *Intent, error) {
+	var d Decision
+	if err := decodeStrict(b, MaxDocument, &d); err != nil {
+		return nil, nil, fmt.Errorf("decision: %w", err)
+	}
+	i, err := d.check()
+	if err != nil {
+		return nil, nil, refused("decision", err)
+	}
+	return &d, i, nil
+}
 
 // Encode checks the decision and gives its JSON. Errors wrap ErrDocument.
 func (d *Decision) Encode() ([]byte, error) { return encodeDocument(d) }
 
 // Check is nil if the decision and its intent are well-formed. Errors wrap ErrDocument.
 func (d *Decision) Check() error {
-	if err := d.check(); err != nil {
+	if _, err := d.check(); err != nil {
 		return refused("decision", err)
 	}
 	return nil
 }
 
-func (d *Decision) check() error {
+func (d *Decision) check() (*Intent, error) {
 	if !d.Decision.Valid() {
-		return fmt.Errorf("decision %.40q, want APPROVE or REJECT", d.Decision)
+		return nil, fmt.Errorf("decision %.40q, want APPROVE or REJECT", d.Decision)
 	}
-	if _, err := ParseIntent(d.Intent); err != nil {
-		return err
+	i, err := ParseIntent(d.Intent)
+	if err != nil {
+		return nil, err
 	}
-	return first(checkFormat(d.Format), CheckName(d.Approver), CheckText(d.Reason, maxReason), checkTime("decidedAt", d.DecidedAt))
+	return i, first(checkFormat(d.Format), CheckName(d.Approver), CheckText(d.Reason, maxReason), checkTime("decidedAt", d.DecidedAt))
 }
 
 // IntentDigest is the digest of the intent's exact bytes: what a decision counts for.
@@ -65,34 +82,4 @@ type RecordedDecision struct {
 	Keys     []string  // ids of the keys that signed, each the person's own when it was recorded
 	At       time.Time // of the batch that recorded it
 	Sequence uint64    // of that batch
-}
-
-// Request is the requester's own signature over an intent, in charters with signedRequests.
-type Request struct {
-	Format      int       `json:"format"`
-	Intent      []byte    `json:"intent"`
-	Requester   string    `json:"requester"`
-	RequestedAt time.Time `json:"requestedAt"`
-}
-
-// ParseRequest reads a request strictly, the intent inside too. Errors wrap ErrDocument.
-func ParseRequest(b []byte) (*Request, error) { return parse[Request]("request", b) }
-
-// Encode checks the request and gives its JSON. Errors wrap ErrDocument.
-func (r *Request) Encode() ([]byte, error) { return encodeDocument(r) }
-
-// Check is nil if the request and its intent are well-formed and name one requester. Errors wrap
-// ErrDocument.
-func (r *Request) Check() error {
-	i, err := ParseIntent(r.Intent)
-	if err != nil {
-		return refused("request", err)
-	}
-	if i.Requester != r.Requester {
-		return refused("request", fmt.Errorf("requester %.64q, the intent says %s", r.Requester, i.Requester))
-	}
-	if err := first(checkFormat(r.Format), checkTime("requestedAt", r.RequestedAt)); err != nil {
-		return refused("request", err)
-	}
-	return nil
 }

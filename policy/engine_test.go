@@ -217,7 +217,23 @@ func (e *engine) option(in *Input, key, value string) func() {
 			}
 		}
 	}
+	request := func(other bool) func() {
+		return func() {
+			for n, name := range strings.Split(value, ",") {
+				r := RecordedRequest{Person: name, Intent: in.IntentDigest, Keys: keysOf(e.charter, name), At: in.Now.Add(-time.Minute), Sequence: uint64(n + 1)}
+				if other {
+					r.Intent = DigestOf([]byte("another intent"))
+				}
+				in.Requests = append(in.Requests, r)
+			}
+		}
+	}
 	switch key {
+	case "rekeyed": // after what was signed before it in the line
+		return func() {
+			n := slices.IndexFunc(e.charter.Persons, func(p Person) bool { return p.Name == value })
+			e.charter.Persons[n].Keys = keys(e.t, value+"'s next")
+		}
 	case "amount":
 		a := amount(e.t, value)
 		if i.OperationType == OpDeployToken {
@@ -291,7 +307,9 @@ func (e *engine) option(in *Input, key, value string) func() {
 	case "frozen":
 		in.Frozen = true
 	case "signed":
-		in.Signed = true
+		return request(false)
+	case "signed-other":
+		return request(true)
 	case "suspended":
 		in.Suspended = strings.Split(value, ",")
 	case "token-policy":

@@ -150,7 +150,7 @@ func TestNeverFailOpen_AnIntentThatFitsNothingHereIsDeniedThoughApproved(t *test
 		"long expired":     func(in *Input) { in.Now = in.Intent.ExpiresAt.Add(1000 * time.Hour) },
 		"no time":          func(in *Input) { in.Now = time.Time{} },
 		"no digest":        func(in *Input) { in.IntentDigest = "" },
-		"not signed":       func(in *Input) { in.Charter.Flags.SignedRequests = true },
+		"nobody can sign":  func(in *Input) { in.Charter.Flags.SignedRequests = true },
 		"a nil policy":     func(in *Input) { in.Policies = []*InForce{nil} },
 		"unknown verb":     func(in *Input) { in.Decisions[0].Verb = "" },
 	} {

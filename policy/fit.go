@@ -42,9 +42,6 @@ func (j *judgement) misfits() []string {
 	case life > c.MaxIntentLifetime():
 		deny("the intent lives for %s, the charter allows %s", life, c.MaxIntentLifetime())
 	}
-	if c.Flags.SignedRequests && !j.Signed {
-		deny("the charter asks for the requester's signature, which is missing")
-	}
 	if j.Frozen {
 		deny("token %s is frozen", i.Token.ID)
 	}

@@ -26,6 +26,7 @@ func Judge(in Input) Verdict {
 	if b := in.Binding; b != nil && !slices.ContainsFunc(inForce, func(p *InForce) bool { return p.Policy.ID == b.PolicyID }) {
 		j.add(rankPolicy, RuleOutcome{Rule: ReasonPolicy, Outcome: Deny, Message: fmt.Sprintf("policy %s of token %s is not in force", b.PolicyID, b.TokenID)})
 	}
+	j.request()
 	for _, p := range j.policies {
 		for n := range p.Policy.Rules {
 			j.rule(p.Policy, &p.Policy.Rules[n])
@@ -206,18 +207,20 @@ func (j *judgement) verdict() Verdict {
 	return v
 }
 
-// ApprovalsComplete is true where no approval is missing: what is not allowed yet waits for a DELAY
-// only, or is denied for another reason.
+// ApprovalsComplete is true where no approval is missing, nor the requester's own signature: what is
+// not allowed yet waits for a DELAY only, or is denied for another reason.
 func (v Verdict) ApprovalsComplete() bool {
 	complete := false
 	for _, o := range v.Rules {
-		if o.Rule != RuleRequireApproval && o.Rule != RuleTokenRoleChange {
+		switch o.Rule {
+		case RuleRequireApproval, RuleTokenRoleChange, ReasonRequest:
+		default:
 			continue
 		}
 		if o.Outcome != Allow {
 			return false
 		}
-		complete = true
+		complete = complete || o.Rule != ReasonRequest
 	}
 	return complete
 }

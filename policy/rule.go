@@ -27,6 +27,8 @@ const (
 	ReasonIntent RuleType = "INTENT"
 	// ReasonPolicy: no policy in scope, or one that the intent names is not known.
 	ReasonPolicy RuleType = "POLICY"
+	// ReasonRequest: the requester's own signature, under a charter with signedRequests.
+	ReasonRequest RuleType = "SIGNED_REQUEST"
 )
 
 // Rule is one rule of a policy. Which fields it has is decided by its type, no others (spec/policy.md);

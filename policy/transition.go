@@ -1,14 +1,12 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
 
 // CheckFirstCharter takes charter 1: version 1, signed by every custodian that it names, each with
-// a key of his own, and asking for nothing that cannot be had (signedRequests). Errors wrap
-// ErrDocument or ErrEnvelope.
+// a key of his own. Errors wrap ErrDocument or ErrEnvelope.
 func CheckFirstCharter(e *Envelope) (*Charter, error) {
 	c, err := ParseCharter(e.Payload)
 	if err != nil {
@@ -16,9 +14,6 @@ func CheckFirstCharter(e *Envelope) (*Charter, error) {
 	}
 	if c.Version != 1 {
 		return nil, fmt.Errorf("%w: charter: version %d, the first is 1", ErrDocument, c.Version)
-	}
-	if err := c.checkEffect(); err != nil {
-		return nil, refused("charter", err)
 	}
 	signed, err := c.VerifyCustodians(DocCharter, e)
 	if err != nil {
@@ -34,8 +29,7 @@ func CheckFirstCharter(e *Envelope) (*Charter, error) {
 
 // CheckCharter takes the charter that replaces old, whose payload has the digest: next version,
 // same instance, environment and tenant, carrying the signatures of old's threshold and of nobody
-// who is not a custodian of old, and asking for nothing that cannot be had (signedRequests). Errors
-// wrap ErrDocument or ErrEnvelope.
+// who is not a custodian of old. Errors wrap ErrDocument or ErrEnvelope.
 func CheckCharter(old *Charter, digest Digest, e *Envelope) (*Charter, error) {
 	if _, err := old.VerifyThreshold(DocCharter, e); err != nil {
 		return nil, err
@@ -55,23 +49,11 @@ func CheckCharter(old *Charter, digest Digest, e *Envelope) (*Charter, error) {
 		err = fmt.Errorf("environment %s, which cannot change from %s", c.Environment, old.Environment)
 	case c.TenantID != old.TenantID:
 		err = fmt.Errorf("tenant %s, this is %s", c.TenantID, old.TenantID)
-	default:
-		err = c.checkEffect()
 	}
 	if err != nil {
 		return nil, refused("charter", err)
 	}
 	return c, nil
-}
-
-// checkEffect is nil if something can be done under the charter. The ledger has no record of a
-// requester's signature, so that under signedRequests every authorization would be denied: a charter
-// that asks for it stays a document that can be read, and takes effect nowhere.
-func (c *Charter) checkEffect() error {
-	if c.Flags.SignedRequests {
-		return errors.New("flag signedRequests: the ledger does not record signed requests, so nothing could be authorized; leave it false")
-	}
-	return nil
 }
 
 // VerifyCustodians checks an envelope of that kind of document and names the distinct custodians
@@ -128,18 +110,24 @@ func (c *Charter) verifyPerson(document string, e *Envelope) (string, error) {
 // as its approver. Whether the approver counts is Judge's question. Errors wrap ErrDocument or
 // ErrEnvelope.
 func (c *Charter) VerifyDecision(e *Envelope) (*Decision, error) {
+	d, _, err := c.OpenDecision(e)
+	return d, err
+}
+
+// OpenDecision is VerifyDecision, and the decision's intent, read.
+func (c *Charter) OpenDecision(e *Envelope) (*Decision, *Intent, error) {
 	signer, err := c.verifyPerson(DocDecision, e)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	d, err := ParseDecision(e.Payload)
+	d, i, err := parseDecision(e.Payload)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if d.Approver != signer {
-		return nil, fmt.Errorf("%w: the decision names %s, the signature is %s's", ErrEnvelope, d.Approver, signer)
+		return nil, nil, fmt.Errorf("%w: the decision names %s, the signature is %s's", ErrEnvelope, d.Approver, signer)
 	}
-	return d, nil
+	return d, i, nil
 }
 
 // VerifyRequest checks a request's envelope: signed by one person of the charter, the requester.

@@ -35,9 +35,9 @@ type Input struct {
 	Policies     []*InForce // in force now and in scope
 	Submitted    []*InForce // the versions that Intent.Policies names, where they are no longer in force
 	Decisions    []RecordedDecision
-	Suspended    []string // persons whose approvals do not count, whose rejects do
-	Signed       bool     // the requester's own signature over the intent was verified (signedRequests)
-	Frozen       bool     // the token is frozen by a custodian
+	Requests     []RecordedRequest // the requester's own signatures (signedRequests)
+	Suspended    []string          // persons whose approvals and requests do not count, whose rejects do
+	Frozen       bool              // the token is frozen by a custodian
 	Usage        Usage
 	Now          time.Time
 }
