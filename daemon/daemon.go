@@ -153,7 +153,7 @@ func (p *parts) openStore(ctx context.Context) error {
 		p.closers = append(p.closers, etcd.Close)
 		endpoints = []string{etcd.Endpoint()}
 	}
-	s, err := store.Open(ctx, store.Config{Endpoints: endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key,
+	s, err := store.Open(ctx, store.Config{Embedded: p.etcd, Endpoints: endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key,
 		ServerName: name, Tenant: p.cfg.Tenant, Owner: p.cfg.Appliance}, p.log, p.reg)
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)

@@ -9,9 +9,15 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
 )
 
-// BenchmarkCommit is one change with its audit entry, one after another and many at once.
+// BenchmarkCommit is one change with its audit entry, one after another and many at once, in the process of
+// etcd and over its socket.
 func BenchmarkCommit(b *testing.B) {
-	s := storetest.Open(b)
+	srv := storetest.Start(b)
+	b.Run("process", func(b *testing.B) { commits(b, srv.OpenConfig(srv.InProcess(store.UserServe))) })
+	b.Run("socket", func(b *testing.B) { commits(b, srv.Open(store.UserServe)) })
+}
+
+func commits(b *testing.B, s *store.Store) {
 	change := func(b *testing.B, key string) {
 		tx := s.Tx()
 		tx.Put(store.TokenPrefix+key, make([]byte, 500))

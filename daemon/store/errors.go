@@ -61,8 +61,14 @@ func wrap(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("store: %s: %w", what, err)
 }
 
+// raftStopped is what a server that is being stopped says of a write; etcd has no code for it.
+const raftStopped = "raft: stopped"
+
 func unavailable(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return true
+	}
+	if s, ok := status.FromError(err); ok && s.Message() == raftStopped {
 		return true
 	}
 	var e rpctypes.EtcdError

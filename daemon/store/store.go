@@ -34,6 +34,9 @@ import (
 
 // Config says where etcd is and who we are.
 type Config struct {
+	// Embedded is the etcd of this process, which is then called without a connection, as the user whose
+	// certificate CertFile is; nil: the one behind Endpoints.
+	Embedded  *Embedded
 	Endpoints []string // https://host:port, at least one
 	CAFile    string   // PEM; who may have signed the servers' certificates
 	CertFile  string   // PEM; our client certificate: its common name is our etcd user
@@ -69,7 +72,7 @@ type Store struct {
 // Open connects and makes sure that etcd answers. The error is ErrUnavailable when it does not within the
 // dial timeout.
 func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Store, error) {
-	if len(cfg.Endpoints) == 0 {
+	if len(cfg.Endpoints) == 0 && cfg.Embedded == nil {
 		return nil, errors.New("store: no endpoint")
 	}
 	if cfg.DialTimeout <= 0 {
@@ -81,11 +84,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	if cfg.Owner == "" {
 		cfg.Owner = NewID("proc_")
 	}
-	t, err := clientTLS(cfg.CAFile, cfg.CertFile, cfg.KeyFile, cfg.ServerName)
-	if err != nil {
-		return nil, err
-	}
-	c, err := newClient(cfg.Endpoints, t, cfg.DialTimeout, log)
+	c, err := connect(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +103,21 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	return s, nil
 }
 
+func connect(cfg Config, log *slog.Logger) (*clientv3.Client, error) {
+	if cfg.Embedded != nil {
+		certificate, err := leaf(cfg.CertFile, cfg.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		return inProcess(cfg.Embedded.etcd.Server, certificate), nil
+	}
+	t, err := clientTLS(cfg.CAFile, cfg.CertFile, cfg.KeyFile, cfg.ServerName)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(cfg.Endpoints, t, cfg.DialTimeout, log)
+}
+
 // Close gives up every fence and disconnects.
 func (s *Store) Close() error {
 	s.sessionMu.Lock()
@@ -112,7 +126,11 @@ func (s *Store) Close() error {
 		s.session = nil
 	}
 	s.sessionMu.Unlock()
-	return s.client.Close()
+	err := s.client.Close()
+	if s.cfg.Embedded != nil {
+		return nil // a client without a connection always says that it was cancelled
+	}
+	return err
 }
 
 // Tenant is the organization that the appliance serves.

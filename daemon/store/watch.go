@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -44,9 +45,11 @@ func (s *Store) Watch(ctx context.Context, prefix string, from int64) <-chan Cha
 				continue
 			default:
 				c.Revision = r.Header.Revision
+				c.Events = make([]Event, 0, len(r.Events))
 				for _, e := range r.Events {
+					// etcd's own memory, shared by all who watch, where it runs in this process.
 					c.Events = append(c.Events, Event{
-						KV:      KV{Key: string(e.Kv.Key), Value: e.Kv.Value, ModRevision: e.Kv.ModRevision},
+						KV:      KV{Key: string(e.Kv.Key), Value: bytes.Clone(e.Kv.Value), ModRevision: e.Kv.ModRevision},
 						Deleted: e.Type == clientv3.EventTypeDelete,
 					})
 				}

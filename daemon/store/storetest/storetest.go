@@ -80,10 +80,19 @@ func (s *Server) OpenConfig(cfg store.Config) *store.Store {
 	return st
 }
 
-// Open starts an etcd and connects to it as serve does.
+// InProcess is how this process itself asks the etcd in it, as user, without a connection. A server that
+// was restarted is another one: the store that it opens does not follow.
+func (s *Server) InProcess(user string) store.Config {
+	c := s.ClientConfig(user)
+	c.Embedded = s.Embedded
+	return c
+}
+
+// Open starts an etcd and uses it as serve does.
 func Open(tb testing.TB) *store.Store {
 	tb.Helper()
-	return Start(tb).Open(store.UserServe)
+	s := Start(tb)
+	return s.OpenConfig(s.InProcess(store.UserServe))
 }
 
 // Logger writes warnings and errors to the standard error, where a failing test shows them.
