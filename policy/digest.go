@@ -23,7 +23,9 @@ const NoDigest = Digest(digestPrefix + "0000000000000000000000000000000000000000
 // DigestOf is the digest of b.
 func DigestOf(b []byte) Digest {
 	sum := sha256.Sum256(b)
-	return Digest(digestPrefix + hex.EncodeToString(sum[:]))
+	var text [len(digestPrefix) + 2*sha256.Size]byte
+	hex.Encode(text[copy(text[:], digestPrefix):], sum[:])
+	return Digest(text[:])
 }
 
 // ParseDigest reads the text form. Errors wrap ErrDigest.

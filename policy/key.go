@@ -35,7 +35,14 @@ const maxSPKI = 2048
 
 // PublicKey is a verification key in its canonical SubjectPublicKeyInfo. Its JSON form is the
 // base64 of that. The zero value verifies nothing. Keys compare with ==.
-type PublicKey struct{ spki string }
+type PublicKey struct {
+	spki string
+	id   string // KeyID, which follows from spki: hashing 2 KB for each look at a key adds up
+}
+
+func publicKeyOf(spki []byte) PublicKey {
+	return PublicKey{string(spki), string(DigestOf(spki))}
+}
 
 // ParsePublicKey takes a DER SubjectPublicKeyInfo of one of the three kinds, in the encoding that
 // the standard library itself gives to that key. Errors wrap ErrKey.
@@ -51,7 +58,7 @@ func ParsePublicKey(spki []byte) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, err
 	}
-	if !bytes.Equal([]byte(k.spki), spki) {
+	if k.spki != string(spki) {
 		return PublicKey{}, fmt.Errorf("%w: not its canonical encoding", ErrKey)
 	}
 	return k, nil
@@ -67,7 +74,7 @@ func NewPublicKey(key any) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, fmt.Errorf("%w: %v", ErrKey, err)
 	}
-	return PublicKey{string(spki)}, nil
+	return publicKeyOf(spki), nil
 }
 
 // ParsePublicKeyPEM takes one PEM block "PUBLIC KEY". Errors wrap ErrKey.
@@ -95,16 +102,12 @@ func algorithmOf(key any) Algorithm {
 	return ""
 }
 
-// key is the standard library's form, nil for the zero value.
+// key is the standard library's form, nil for the zero value. It is shared and never changed.
 func (k PublicKey) key() any {
 	if k.spki == "" {
 		return nil
 	}
-	key, err := x509.ParsePKIXPublicKey([]byte(k.spki))
-	if err != nil {
-		return nil
-	}
-	return key
+	return parsedKeys.get(k.spki)
 }
 
 // IsZero is true of the zero value.
@@ -117,7 +120,12 @@ func (k PublicKey) Algorithm() Algorithm { return algorithmOf(k.key()) }
 func (k PublicKey) SPKI() []byte { return []byte(k.spki) }
 
 // KeyID is "sha256:" and the hex SHA-256 of the SubjectPublicKeyInfo: DSSE's keyid.
-func (k PublicKey) KeyID() string { return string(DigestOf([]byte(k.spki))) }
+func (k PublicKey) KeyID() string {
+	if k.id == "" {
+		return string(DigestOf(nil)) // the zero value's
+	}
+	return k.id
+}
 
 // PEM is the PEM block "PUBLIC KEY".
 func (k PublicKey) PEM() []byte {
