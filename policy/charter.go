@@ -204,6 +204,15 @@ func (c *Charter) Appliance(id string) (*Appliance, bool) {
 	return nil, false
 }
 
+// What holds where a charter does not say.
+const (
+	defaultIntentLifetime = 86400 // seconds: a working day and the night after
+	defaultOutstanding    = 16    // authorizations: fewer than a node queues of one sender (64)
+	defaultClockSkew      = 30    // seconds: far above what NTP leaves, far below what a window needs
+	defaultWalletsPerHour = 20
+	defaultWalletsTotal   = 1000
+)
+
 func orDefault(n, d uint64) uint64 {
 	if n == 0 {
 		return d
@@ -213,19 +222,25 @@ func orDefault(n, d uint64) uint64 {
 
 // MaxIntentLifetime is the longest from notBefore to expiresAt; 24 h by default.
 func (c *Charter) MaxIntentLifetime() time.Duration {
-	return time.Duration(orDefault(c.Limits.MaxIntentLifetime, 86400)) * time.Second
+	return time.Duration(orDefault(c.Limits.MaxIntentLifetime, defaultIntentLifetime)) * time.Second
 }
 
 // MaxOutstanding is how many authorizations of one wallet may wait for confirmation; 16 by default.
-func (c *Charter) MaxOutstanding() int { return int(orDefault(c.Limits.MaxOutstanding, 16)) }
+func (c *Charter) MaxOutstanding() int {
+	return int(orDefault(c.Limits.MaxOutstanding, defaultOutstanding))
+}
 
 // MaxClockSkew is how far a clock may be off; 30 s by default.
 func (c *Charter) MaxClockSkew() time.Duration {
-	return time.Duration(orDefault(c.Limits.MaxClockSkew, 30)) * time.Second
+	return time.Duration(orDefault(c.Limits.MaxClockSkew, defaultClockSkew)) * time.Second
 }
 
 // WalletsPerHour is how many wallets the seal makes in an hour; 20 by default.
-func (c *Charter) WalletsPerHour() int { return int(orDefault(c.Limits.WalletsPerHour, 20)) }
+func (c *Charter) WalletsPerHour() int {
+	return int(orDefault(c.Limits.WalletsPerHour, defaultWalletsPerHour))
+}
 
 // WalletsTotal is how many wallets the seal makes at all; 1,000 by default.
-func (c *Charter) WalletsTotal() int { return int(orDefault(c.Limits.WalletsTotal, 1000)) }
+func (c *Charter) WalletsTotal() int {
+	return int(orDefault(c.Limits.WalletsTotal, defaultWalletsTotal))
+}
