@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cloudflare/circl/sign/dilithium/mode3"
-	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
-
 	"github.com/mintwarden/mintwarden/chain/tx/evm"
 	"github.com/mintwarden/mintwarden/chain/tx/quantum"
 )
@@ -84,26 +81,4 @@ func (s Scheme) SignatureSize() int {
 		return evm.SignatureSize
 	}
 	return 0
-}
-
-// VerifySignature is true exactly if signature is scheme's over the 32 bytes of digest by
-// publicKey. A wrong length, an unknown scheme or, for secp256k1, a high s or a v that recovers
-// another key is false.
-func VerifySignature(scheme Scheme, publicKey []byte, digest Hash, signature []byte) bool {
-	if !scheme.Valid() || len(publicKey) != scheme.PublicKeySize() || len(signature) != scheme.SignatureSize() {
-		return false
-	}
-	switch scheme {
-	case Dilithium3:
-		var key mode3.PublicKey
-		key.Unpack((*[mode3.PublicKeySize]byte)(publicKey))
-		return mode3.Verify(&key, digest[:], signature)
-	case MLDSA65:
-		var key mldsa65.PublicKey
-		key.Unpack((*[mldsa65.PublicKeySize]byte)(publicKey))
-		return mldsa65.Verify(&key, digest[:], nil, signature)
-	case Secp256k1:
-		return evm.Verify(publicKey, digest, signature) == nil
-	}
-	return false
 }

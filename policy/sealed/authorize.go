@@ -28,8 +28,9 @@ type grant struct {
 func (r *room) Authorize(ctx context.Context, q seal.AuthorizeRequest) (_ *seal.AuthorizeResult, err error) {
 	defer r.count(seal.OpAuthorize, &err)
 	var g grant
+	w := read(q)
 	err = r.submit(ctx, func(rd *round) (err error) {
-		g, err = rd.authorize(q)
+		g, err = rd.authorize(w)
 		return err
 	})
 	if err != nil {
@@ -47,22 +48,37 @@ func (r *room) Authorize(ctx context.Context, q seal.AuthorizeRequest) (_ *seal.
 	return &seal.AuthorizeResult{Sequence: g.sequence, Authorization: authorization, RawTx: raw, TxHash: hash, Verdict: g.verdict}, nil
 }
 
+// wanted is a request for an authorization, read.
+type wanted struct {
+	seal.AuthorizeRequest
+	intent *policy.Intent
+	digest policy.Digest // of the intent's exact bytes
+	err    error         // why the intent cannot be read
+}
+
+// read does what needs no ledger where callers wait side by side, so that the
+// one goroutine that decides does not.
+func read(q seal.AuthorizeRequest) *wanted {
+	w := &wanted{AuthorizeRequest: q, digest: policy.DigestOf(q.Intent)}
+	w.intent, w.err = policy.ParseIntent(q.Intent)
+	return w
+}
+
 // authorize decides on one request. What it finds wrong leaves nothing staged.
-func (rd *round) authorize(q seal.AuthorizeRequest) (grant, error) {
+func (rd *round) authorize(q *wanted) (grant, error) {
 	if rd.charter() == nil {
 		return grant{}, errNoCharter
 	}
 	if err := rd.clocks.maySign(); err != nil {
 		return grant{}, err
 	}
-	i, err := policy.ParseIntent(q.Intent)
-	if err != nil {
-		return grant{}, err
+	if q.err != nil {
+		return grant{}, q.err
 	}
+	i, digest := q.intent, q.digest
 	if i.OperationID != q.OperationID {
 		return grant{}, seal.Errorf(seal.KindInvalid, "the intent is of operation %s, not %s", i.OperationID, q.OperationID)
 	}
-	digest := policy.DigestOf(q.Intent)
 	op, _ := rd.stage.Operation(i.OperationID)
 	switch {
 	case op.Authorized != nil && op.Authorized.Intent != digest:
@@ -265,7 +281,12 @@ func (r *room) sign(ctx context.Context, unsigned *tx.Unsigned, w ledger.Wallet)
 	if err != nil {
 		return nil, tx.Hash{}, hsmError(err)
 	}
-	if !tx.VerifySignature(w.Scheme, w.PublicKey, digest, signature) {
+	v, err := r.verifiers.of(w)
+	if err != nil {
+		return nil, tx.Hash{}, seal.Errorf(seal.KindStore, "wallet %s: %v", w.WalletID, err)
+	}
+	if !v.Verify(digest, signature) {
+		r.metrics.noticed(noticedSignature)
 		return nil, tx.Hash{}, seal.Errorf(seal.KindHSM, "the signature of wallet %s does not verify", w.WalletID)
 	}
 	raw, err = unsigned.Encode(w.PublicKey, signature)

@@ -329,8 +329,9 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 			jobs := h.jobs(n, 0)
 			first, _ := h.room.known().fold.Head()
 			d, t := each(b, clients, n, func(k int) error {
+				w := read(jobs[k].request)
 				return h.room.submit(b.Context(), func(rd *round) error {
-					_, err := rd.authorize(jobs[k].request)
+					_, err := rd.authorize(w)
 					return err
 				})
 			})

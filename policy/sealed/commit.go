@@ -2,7 +2,6 @@ package sealed
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"time"
@@ -112,6 +111,7 @@ func (r *room) begin(ctx context.Context) (*round, error) {
 	}
 	clocks, err := r.clocks.next(now, r.fold.LastTime(), r.skew())
 	if err != nil {
+		r.metrics.noticed(noticedClock)
 		return nil, seal.Errorf(seal.KindClock, "%v", err)
 	}
 	stage := r.fold.Stage(now.wall, r.appliance)
@@ -156,9 +156,14 @@ func (r *room) mayServe(ctx context.Context, c *policy.Charter) error {
 	if !ok {
 		return seal.Errorf(seal.KindInvalid, "appliance %s is not in the charter", r.appliance)
 	}
-	if key, err := r.ledgerKey(ctx); err != nil {
-		return err
-	} else if key != a.LedgerKey {
+	if r.key.IsZero() {
+		key, err := r.ledgerKey(ctx)
+		if err != nil {
+			return err
+		}
+		r.key = key
+	}
+	if r.key != a.LedgerKey {
 		return seal.Errorf(seal.KindInvalid, "the charter knows another ledger key of appliance %s than the token holds", r.appliance)
 	}
 	if c.Environment == policy.Production && r.pinFile {
@@ -201,7 +206,7 @@ func (r *room) author(ctx context.Context) error {
 // commit signs the round's records as one batch, offers it until etcd says yes
 // or no, and has fold and journal follow. errRefused: decide anew.
 func (r *room) commit(ctx context.Context, rd *round) error {
-	value, err := r.encode(ctx, rd)
+	batch, value, err := r.encode(ctx, rd)
 	if err != nil {
 		return err
 	}
@@ -214,47 +219,42 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 		return err
 	}
 	if out != committed {
+		r.metrics.noticed(noticedOvertaken)
+		r.log.Warn("the log has moved on, or the author key changed; deciding anew", "sequence", rd.sequence)
 		r.store.resign(r.tenure)
 		r.tenure = nil
 		r.publish(func(s *state) { s.ready, s.author = false, "" })
 		return errRefused
 	}
 	// A batch that we made and refuse ourselves is a fault of this program.
-	if _, err := r.fold.Apply(value); err != nil {
+	if err := r.fold.Take(rd.stage, batch, value); err != nil {
 		return &fatalError{fmt.Errorf("own batch %d: %w", rd.sequence, err)}
 	}
 	r.metrics.sequence.Set(float64(rd.sequence))
-	r.metrics.batch.Observe(float64(len(rd.stage.Records())))
+	r.metrics.batch.Observe(float64(len(batch.Records)))
 	// The very reading that begin checked: while etcd held the commit, the clock
 	// may have been set.
-	if custodianSpoke(rd.stage.Records()) {
+	if custodianSpoke(batch.Records) {
 		rd.clocks.unexplained = 0
 	}
 	return r.remember(rd.sequence, policy.DigestOf(value), rd.clocks)
 }
 
-func (r *room) encode(ctx context.Context, rd *round) ([]byte, error) {
-	_, head := r.fold.Head()
-	b := &ledger.Batch{Format: ledger.Format, Instance: rd.stage.Instance(), Epoch: r.fold.Epoch(), Term: r.term,
-		Sequence: rd.sequence, Previous: head, Author: r.appliance, Time: rd.now, Records: rd.stage.Records()}
+// encode has the token sign the round's batch. Package hsm verifies the signature
+// with the public key that the charter names, for begin compared the two.
+func (r *room) encode(ctx context.Context, rd *round) (*ledger.Batch, []byte, error) {
+	b := rd.stage.Batch(r.term)
 	input, err := b.SigningInput()
 	if err != nil {
-		return nil, err
-	}
-	key, err := r.ledgerKey(ctx)
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// gofail: var batchBeforeHSM struct{}
 	if b.Signature, err = r.token.SignEd25519(ctx, r.ledgerKeyID(), input); err != nil {
-		return nil, hsmError(err)
+		return nil, nil, hsmError(err)
 	}
 	// gofail: var batchAfterHSM struct{}
-	pub, err := ed25519Of(key)
-	if err != nil || !ed25519.Verify(pub, input, b.Signature) {
-		return nil, seal.Errorf(seal.KindHSM, "the token's signature of batch %d does not verify", rd.sequence)
-	}
-	return b.Encode()
+	value, err := b.Encode()
+	return b, value, err
 }
 
 // offer brings a batch to an outcome. While it is unknown nothing else is
@@ -274,6 +274,7 @@ func (r *room) offer(ctx context.Context, sequence uint64, value []byte) (outcom
 		if !unknown && certainly(err) {
 			return 0, seal.Errorf(seal.KindStore, "etcd refuses batch %d: %v", sequence, err)
 		}
+		r.metrics.noticed(noticedUnknown)
 		r.metrics.unknown.Inc()
 		r.log.Error("outcome of a commit is unknown; offering it again", "sequence", sequence, "error", err)
 		r.publish(func(s *state) { s.doubt = err })

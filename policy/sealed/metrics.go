@@ -20,7 +20,26 @@ type roomMetrics struct {
 	answers                         *prometheus.CounterVec
 	verdicts                        *prometheus.CounterVec
 	unknown                         prometheus.Counter
+	notices                         *prometheus.CounterVec
 }
+
+// notice is something that no honest store, token or clock does, or only in
+// trouble: it is in the log with its values, and counted here. The zero value is none.
+type notice string
+
+const (
+	noticedBehind     notice = "store_behind"        // the store lacks what the journal or the anchor saw there
+	noticedForked     notice = "store_forked"        // the store has another batch than they saw
+	noticedForged     notice = "store_refused"       // the store holds what no author of the charter wrote: edited, forged, holed
+	noticedOvertaken  notice = "commit_refused"      // our batch did not get in: another author, or a paused one that woke up
+	noticedUnknown    notice = "commit_unknown"      // etcd did not say whether a batch got in
+	noticedAnchor     notice = "anchor_conflict"     // the token's anchor was written by somebody else meanwhile
+	noticedAnchorBad  notice = "anchor_unreadable"   // what stands in the token under the anchor's name is no anchor
+	noticedMemory     notice = "memory_missing"      // there is no journal, and no join that stands in for it
+	noticedClock      notice = "clock_doubt"         // the clocks contradict each other, or the last batch
+	noticedSignature  notice = "signature_refused"   // the token gave a signature that does not verify
+	noticedSuspension notice = "appliance_suspended" // we are asked to decide while suspended
+)
 
 func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 	seconds := prometheus.ExponentialBuckets(0.0005, 2.5, 12)
@@ -45,14 +64,19 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 			Help: "Verdicts at signing, by outcome and the rule that gave the reason."}, []string{"outcome", "rule"}),
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_ledger_unknown_commits_total",
 			Help: "Commits whose outcome etcd did not tell at once."}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_noticed_total",
+			Help: "What an honest store, token or clock does not do, by what it was; the log has the values."}, []string{"what"}),
 	}
-	for _, c := range []prometheus.Collector{m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.answers, m.verdicts, m.unknown} {
+	for _, c := range []prometheus.Collector{m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.answers, m.verdicts, m.unknown, m.notices} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
+
+// noticed counts a notice.
+func (m *roomMetrics) noticed(what notice) { m.notices.WithLabelValues(string(what)).Inc() }
 
 func boolGauge(b bool) float64 {
 	if b {

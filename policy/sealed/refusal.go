@@ -1,10 +1,7 @@
 package sealed
 
 import (
-	"crypto/ed25519"
-	"crypto/x509"
 	"errors"
-	"fmt"
 
 	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/policy"
@@ -62,17 +59,4 @@ func hsmError(err error) error {
 		return seal.Errorf(seal.KindBusy, "%v", err)
 	}
 	return seal.Errorf(seal.KindHSM, "%v", err)
-}
-
-// ed25519Of is the key as the standard library has it.
-func ed25519Of(k policy.PublicKey) (ed25519.PublicKey, error) {
-	key, err := x509.ParsePKIXPublicKey(k.SPKI())
-	if err != nil {
-		return nil, err
-	}
-	pub, ok := key.(ed25519.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("%s is no Ed25519 key", k)
-	}
-	return pub, nil
 }

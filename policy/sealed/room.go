@@ -69,6 +69,7 @@ type room struct {
 	ended     chan struct{} // closes when nothing is decided any more
 	creating  chan struct{} // who fills it makes a wallet
 	places    places
+	verifiers verifiers
 
 	mu    sync.Mutex
 	state state // what handlers may know of run's situation
@@ -78,6 +79,7 @@ type room struct {
 	tenure *tenure
 	term   uint64 // of our batches in this tenure; 0 until the log was read in it
 	clocks baseline
+	key    policy.PublicKey // our ledger key, once the token was asked
 }
 
 // state is what handlers read; it is replaced, never changed.
