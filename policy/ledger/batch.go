@@ -64,14 +64,19 @@ func (b *Batch) SigningInput() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signingInput(body), nil
+	return signingInput(body, nil), nil
 }
 
-func signingInput(unsigned []byte) []byte {
-	input := make([]byte, 0, len(Tag)+1+len(unsigned))
+// signingInput is of a canonical encoding, from which it leaves out the member "signature" if there
+// is one. Records come before it, so the last place where it can stand is the right one.
+func signingInput(value, signature []byte) []byte {
+	member := signatureMember(signature)
+	at := bytes.LastIndex(value, member)
+	input := make([]byte, 0, len(Tag)+1+len(value)-len(member))
 	input = append(input, Tag...)
 	input = append(input, '\n')
-	return append(input, unsigned...)
+	input = append(input, value[:at]...)
+	return append(input, value[at+len(member):]...)
 }
 
 func (b *Batch) encode() ([]byte, error) {
@@ -178,6 +183,11 @@ func parseBatch(value []byte) (*Batch, []byte, *Refusal) {
 	if len(value) > MaxBatch {
 		return nil, nil, refuse(ReasonEncoding, "batch of %d bytes, at most %d", len(value), MaxBatch)
 	}
+	if b, ok := readBatch(value); ok {
+		if again, err := b.Encode(); err == nil && bytes.Equal(again, value) {
+			return b, signingInput(value, b.Signature), nil
+		}
+	}
 	var w wireBatch
 	if err := json.Unmarshal(value, &w, json.RejectUnknownMembers(true)); err != nil {
 		return nil, nil, refuse(ReasonEncoding, "%w", err)
@@ -201,7 +211,7 @@ func parseBatch(value []byte) (*Batch, []byte, *Refusal) {
 	if !bytes.Equal(again, value) {
 		return nil, nil, refuse(ReasonEncoding, "not the canonical encoding, first at byte %d", firstDifference(value, again))
 	}
-	return b, signingInput(withoutSignature(value, b.Signature)), nil
+	return b, signingInput(value, b.Signature), nil
 }
 
 func firstDifference(a, b []byte) int {
@@ -212,12 +222,4 @@ func firstDifference(a, b []byte) int {
 		}
 	}
 	return n
-}
-
-// withoutSignature cuts the member out of a canonical encoding. Records come before it, so the last
-// place where it can stand is the right one.
-func withoutSignature(value, signature []byte) []byte {
-	member := signatureMember(signature)
-	at := bytes.LastIndex(value, member)
-	return append(bytes.Clone(value[:at]), value[at+len(member):]...)
 }

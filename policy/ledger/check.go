@@ -18,7 +18,7 @@ func (r *Record) Type() Type {
 		kind Type
 	}{
 		{r.Charter != nil, TypeCharter}, {r.Policy != nil, TypePolicy}, {r.Binding != nil, TypeBinding},
-		{r.Decision != nil, TypeDecision}, {r.Freeze != nil, TypeFreeze}, {r.Join != nil, TypeJoin},
+		{r.Decision != nil, TypeDecision}, {r.Request != nil, TypeRequest}, {r.Freeze != nil, TypeFreeze}, {r.Join != nil, TypeJoin},
 		{r.Recover != nil, TypeRecover}, {r.DeployBinding != nil, TypeBinding}, {r.EventFreeze != nil, TypeFreeze},
 		{r.Wallet != nil, TypeWallet}, {r.Authorize != nil, TypeAuthorize}, {r.Bump != nil, TypeBump},
 		{r.Cancel != nil, TypeCancel}, {r.Settle != nil, TypeSettle}, {r.Checkpoint != nil, TypeCheckpoint},
@@ -46,6 +46,8 @@ func (r *Record) envelopeOf(t Type) **Enveloped {
 		return &r.Binding
 	case TypeDecision:
 		return &r.Decision
+	case TypeRequest:
+		return &r.Request
 	case TypeFreeze:
 		return &r.Freeze
 	case TypeJoin:

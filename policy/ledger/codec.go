@@ -11,8 +11,8 @@ import (
 	"github.com/mintwarden/mintwarden/policy"
 )
 
-// wireRecord is the JSON of every type of record, its members in the order of RFC 8785; each type
-// has some of them. A member too many or too few shows when the record is encoded again.
+// wireRecord is what the JSON of every type of record is read into; each type
+// has some of its members. A member too many or too few shows when the record is encoded again.
 type wireRecord struct {
 	Address        *tx.Address    `json:"address,omitzero"`
 	Binding        jsontext.Value `json:"binding,omitzero"`
@@ -55,19 +55,6 @@ type wireSignature struct {
 	Sig   []byte `json:"sig"`
 }
 
-// Encode gives the record's one spelling, as it stands in a batch. It fails where not exactly one
-// member is set or a field is out of its range.
-func (r *Record) Encode() ([]byte, error) {
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	w, err := r.wire()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(w)
-}
-
 // ParseRecord takes exactly what Encode gives.
 func ParseRecord(value []byte) (*Record, error) {
 	if len(value) > MaxBatch {
@@ -89,58 +76,6 @@ func ParseRecord(value []byte) (*Record, error) {
 		return nil, fmt.Errorf("not the canonical encoding, first at byte %d", firstDifference(value, again))
 	}
 	return &r, nil
-}
-
-// wire is of a record that check took.
-func (r *Record) wire() (*wireRecord, error) {
-	w := &wireRecord{Type: r.Type()}
-	switch {
-	case r.enveloped() != nil:
-		w.Envelope = toWire(r.enveloped())
-	case r.DeployBinding != nil:
-		value, err := r.DeployBinding.Encode()
-		if err != nil {
-			return nil, err
-		}
-		w.Binding = value
-		if err := w.Binding.Canonicalize(); err != nil {
-			return nil, err
-		}
-	case r.EventFreeze != nil:
-		w.TokenID, w.Event = &r.EventFreeze.TokenID, &r.EventFreeze.Event
-	case r.Wallet != nil:
-		d := r.Wallet
-		w.WalletID, w.VaultAccountID, w.Network, w.Scheme, w.PublicKey, w.Address =
-			&d.WalletID, &d.VaultAccountID, &d.Network, &d.Scheme, d.PublicKey, &d.Address
-	case r.Authorize != nil:
-		d := r.Authorize
-		w.OperationID, w.Intent, w.WalletID, w.Nonce, w.GasLimit, w.MaxFee, w.Tip, w.Tx, w.Expiry =
-			&d.OperationID, &d.Intent, &d.WalletID, &d.Nonce, &d.GasLimit, &d.MaxFee, &d.Tip, &d.Tx, &d.Expiry
-		w.Charges = d.Charges
-		if w.Charges == nil {
-			w.Charges = []Charge{}
-		}
-	case r.Bump != nil:
-		d := r.Bump
-		w.OperationID, w.Version, w.MaxFee, w.Tip, w.Tx = &d.OperationID, &d.Version, &d.MaxFee, &d.Tip, &d.Tx
-	case r.Cancel != nil:
-		w.OperationID, w.Reason = &r.Cancel.OperationID, &r.Cancel.Reason
-	case r.Settle != nil:
-		w.OperationID, w.TxHash = &r.Settle.OperationID, &r.Settle.TxHash
-	case r.Checkpoint != nil:
-		w.Size, w.Root = &r.Checkpoint.Size, &r.Checkpoint.Root
-	case r.Trim != nil:
-		w.FirstKept, w.Snapshot = &r.Trim.FirstKept, &r.Trim.Snapshot
-	}
-	return w, nil
-}
-
-func toWire(e *policy.Envelope) *wireEnvelope {
-	w := &wireEnvelope{e.Payload, e.PayloadType, make([]wireSignature, len(e.Signatures))}
-	for i, s := range e.Signatures {
-		w.Signatures[i] = wireSignature(s)
-	}
-	return w
 }
 
 // record reads the members that the type has.

@@ -7,23 +7,19 @@ import (
 // decision records what one person decided. Being of a group is not asked here: who counts is
 // judged when the operation is.
 func (s *state) decision(at place, e *Enveloped) *Refusal {
-	d, err := s.law.charter.VerifyDecision(e)
+	o, err := s.memo.open(s.law, e)
 	if err != nil {
 		return refuseDocument(err)
 	}
+	d, i := o.decision, o.intent
 	if s.isFrozen(policy.Subject{Person: d.Approver}) {
 		return refuse(ReasonFrozen, "person %s is suspended", d.Approver)
-	}
-	i, err := policy.ParseIntent(d.Intent)
-	if err != nil {
-		return refuse(ReasonDocument, "%w", err)
 	}
 	if r := s.here(i.Instance); r != nil {
 		return r
 	}
 	op := s.peek(i.OperationID)
-	payload := e.PayloadDigest()
-	if r := op.mayDecide(s.law.charter, d, payload); r != nil {
+	if r := op.mayDecide(s.law.charter, d, o.payload); r != nil {
 		return r
 	}
 	// A rejection counts by operation id whatever else its intent says; an approval is of this
@@ -43,10 +39,10 @@ func (s *state) decision(at place, e *Enveloped) *Refusal {
 	if r != nil {
 		return r
 	}
-	op.add(d, i)
-	op.Decisions = append(op.Decisions, policy.RecordedDecision{Person: d.Approver, Verb: d.Decision, Intent: d.IntentDigest(),
+	op.add(o)
+	op.Decisions = append(op.Decisions, policy.RecordedDecision{Person: d.Approver, Verb: d.Decision, Intent: o.digest,
 		Keys: e.KeyIDs(), At: at.time, Sequence: at.sequence})
-	op.Payloads = append(op.Payloads, payload)
+	op.Payloads = append(op.Payloads, o.payload)
 	if d.Decision == policy.Reject && s.law.grouped[d.Approver] {
 		op.Rejected = true
 	}
@@ -68,16 +64,14 @@ func (o *operation) mayDecide(c *policy.Charter, d *policy.Decision, payload pol
 }
 
 // add keeps the decision's intent once.
-func (o *operation) add(d *policy.Decision, i *policy.Intent) {
-	digest := d.IntentDigest()
-	if o.intent(digest) == nil {
-		o.intents = append(o.intents, signedIntent{digest, d.Intent, i})
-	}
+func (o *operation) add(decided *opened) {
+	d := decided.decision
+	o.keep(decided.digest, d.Intent, decided.intent)
 	if len(o.Decisions) == 0 {
-		o.Intent, o.IntentDigest = d.Intent, digest
+		o.Intent, o.IntentDigest = d.Intent, decided.digest
 	}
-	if d.Decision == policy.Approve && i.ExpiresAt.After(o.expires) {
-		o.expires = i.ExpiresAt
+	if ends := decided.intent.ExpiresAt; d.Decision == policy.Approve && ends.After(o.expires) {
+		o.expires = ends
 	}
 }
 

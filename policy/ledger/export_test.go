@@ -17,6 +17,10 @@ func State(f *Fold) string {
 func describe(b *strings.Builder, v reflect.Value, indent string) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
+		if v.Type() == reflect.TypeFor[*memo]() {
+			b.WriteString("what was verified lately\n")
+			return
+		}
 		if v.IsNil() {
 			b.WriteString("none\n")
 			return

@@ -64,6 +64,7 @@ func (s *state) batch(b *Batch, input []byte) *Refusal {
 		if r := s.signed(b, input); r != nil {
 			return r.at(b.Sequence, -1, "")
 		}
+		s.memo.ahead(s.law, b.Records)
 	}
 	at := place{sequence: b.Sequence, time: b.Time, author: b.Author}
 	for i := range b.Records {
@@ -168,6 +169,8 @@ func (s *state) record(at place, r *Record) *Refusal {
 		refusal = s.wallet(at, r.Wallet)
 	case r.Decision != nil:
 		refusal = s.decision(at, r.Decision)
+	case r.Request != nil:
+		refusal = s.request(at, r.Request)
 	case r.Authorize != nil:
 		refusal = s.authorize(at, r.Authorize)
 	case r.Bump != nil:

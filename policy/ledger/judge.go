@@ -42,7 +42,7 @@ func (s *state) input(i *policy.Intent, digest policy.Digest, now time.Time) pol
 	in.Policies = s.inScope(i)
 	in.Submitted = s.superseded(i, in.Policies)
 	if op, ok := s.operations.get(i.OperationID); ok {
-		in.Decisions = op.Decisions
+		in.Decisions, in.Requests = op.Decisions, op.Requests
 	}
 	in.Suspended = s.suspendedPersons()
 	return in

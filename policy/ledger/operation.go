@@ -19,13 +19,17 @@ type OperationRecord struct {
 	Decisions    []policy.RecordedDecision // in the order of the log
 	Payloads     []policy.Digest           // of the decisions' documents, in the same order
 	Rejected     bool                      // by somebody of a group: never authorized
-	Authorized   *Authorize
-	AuthorizedAt Moment
-	Bumps        []Bump // versions 2, 3, …
-	Cancelled    *Cancel
-	CancelledAt  Moment
-	Settled      *Settle
-	SettledAt    Moment
+	// Requests are the requester's own signatures, and whatever else persons signed as requesters of
+	// this operation, in the order of the log; RequestPayloads are their documents.
+	Requests        []policy.RecordedRequest
+	RequestPayloads []policy.Digest
+	Authorized      *Authorize
+	AuthorizedAt    Moment
+	Bumps           []Bump // versions 2, 3, …
+	Cancelled       *Cancel
+	CancelledAt     Moment
+	Settled         *Settle
+	SettledAt       Moment
 
 	intents []signedIntent
 }
@@ -36,8 +40,8 @@ type Moment struct {
 	Time     time.Time
 }
 
-// IntentBytes is the exact bytes of a recorded intent. ok is false if no recorded decision holds it
-// or the operation is over.
+// IntentBytes is the exact bytes of a recorded intent. ok is false if no recorded decision or request
+// holds it, or the operation is over.
 func (o *OperationRecord) IntentBytes(digest policy.Digest) (intent []byte, ok bool) {
 	for _, i := range o.intents {
 		if i.digest == digest {
@@ -80,11 +84,12 @@ type signedIntent struct {
 func (o *operation) clone() *operation {
 	c := *o
 	c.Decisions, c.Payloads = slices.Clip(o.Decisions), slices.Clip(o.Payloads)
+	c.Requests, c.RequestPayloads = slices.Clip(o.Requests), slices.Clip(o.RequestPayloads)
 	c.Bumps, c.intents = slices.Clip(o.Bumps), slices.Clip(o.intents)
 	return &c
 }
 
-// intent is a recorded intent, nil if no decision holds it.
+// intent is a recorded intent, nil if no decision or request holds it.
 func (o *operation) intent(digest policy.Digest) *policy.Intent {
 	for _, i := range o.intents {
 		if i.digest == digest {

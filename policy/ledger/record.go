@@ -17,6 +17,7 @@ const (
 	TypePolicy     Type = "policy"
 	TypeBinding    Type = "binding"
 	TypeDecision   Type = "decision"
+	TypeRequest    Type = "request"
 	TypeFreeze     Type = "freeze"
 	TypeJoin       Type = "join"
 	TypeRecover    Type = "recover"
@@ -38,6 +39,7 @@ type Record struct {
 	Policy   *Enveloped // custodians' threshold
 	Binding  *Enveloped // custodians' threshold
 	Decision *Enveloped // one person
+	Request  *Enveloped // the requester, in charters with signedRequests
 	Freeze   *Enveloped // one custodian to freeze, the threshold to unfreeze
 	Join     *Enveloped // custodians' threshold
 	Recover  *Enveloped // custodians' threshold

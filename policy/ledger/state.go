@@ -13,6 +13,7 @@ import (
 type state struct {
 	beneath *state
 	root    policy.Digest // of charter 1
+	memo    *memo         // of the fold and all that stands on it
 
 	head     head
 	law      *law
@@ -115,12 +116,12 @@ type deploy struct {
 }
 
 func newState(charter1 policy.Digest) *state {
-	return &state{root: charter1, head: head{digest: policy.NoDigest, epoch: FirstEpoch}}
+	return &state{root: charter1, memo: &memo{}, head: head{digest: policy.NoDigest, epoch: FirstEpoch}}
 }
 
 // on makes an empty layer on s.
 func (s *state) on() *state {
-	return &state{beneath: s, root: s.root, head: s.head, law: s.law, instance: s.instance, recovery: s.recovery,
+	return &state{beneath: s, root: s.root, memo: s.memo, head: s.head, law: s.law, instance: s.instance, recovery: s.recovery,
 		documents: s.documents.on(), charters: s.charters.on(), expelled: s.expelled.on(), policies: s.policies.on(),
 		bindings: s.bindings.on(), contracts: s.contracts.on(), wallets: s.wallets.on(), addresses: s.addresses.on(),
 		lanes: s.lanes.on(), operations: s.operations.on(), counters: s.counters.on(), fees: s.fees.on(),

@@ -57,5 +57,5 @@ func (f *Fold) takes(s *Stage, b *Batch, value []byte) *Refusal {
 	if !bytes.Equal(again, value) {
 		return refuse(ReasonEncoding, "the value is not the stage's batch, first at byte %d", firstDifference(value, again))
 	}
-	return s.state.signed(b, signingInput(withoutSignature(value, b.Signature)))
+	return s.state.signed(b, signingInput(value, b.Signature))
 }

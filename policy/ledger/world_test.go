@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -50,8 +51,8 @@ func ptr[T any](v T) *T { return &v }
 
 func seedOf(name string) [32]byte { return sha256.Sum256([]byte("key of " + name)) }
 
-// signer gives everybody the same key in every run: ann and custodian-1 sign with ECDSA, cat and
-// custodian-3 with ML-DSA-65, everybody else with Ed25519.
+// signer gives everybody the same key in every run: ann and custodian-1 sign with ECDSA, cat,
+// custodian-3 and whoever's pq with ML-DSA-65, everybody else with Ed25519.
 var signer = func() func(name string) *policy.Signer {
 	var known sync.Map
 	return func(name string) *policy.Signer {
@@ -61,10 +62,10 @@ var signer = func() func(name string) *policy.Signer {
 		seed := seedOf(name)
 		var key crypto.Signer
 		var err error
-		switch name {
-		case "ann", "custodian-1":
+		switch {
+		case name == "ann" || name == "custodian-1":
 			key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), seed[:])
-		case "cat", "custodian-3":
+		case name == "cat" || name == "custodian-3" || strings.HasSuffix(name, "'s pq"):
 			key, err = mldsa.NewPrivateKey(mldsa.MLDSA65(), seed[:])
 		default:
 			key = ed25519.NewKeyFromSeed(seed[:])
