@@ -65,6 +65,9 @@ func wrap(ctx context.Context, what string, err error) error {
 const raftStopped = "raft: stopped"
 
 func unavailable(err error) bool {
+	if err == nil {
+		return false
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return true
 	}

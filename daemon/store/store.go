@@ -59,6 +59,7 @@ type Store struct {
 	client  *clientv3.Client
 	log     *slog.Logger
 	metrics *metrics
+	group   group
 
 	leaseMu   sync.Mutex
 	idemLease clientv3.LeaseID
@@ -94,6 +95,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 		return nil, err
 	}
 	s := &Store{cfg: cfg, client: c, log: log, metrics: m}
+	s.group.s = s
 	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	if _, err := c.Get(dctx, LedgerCarried); err != nil {

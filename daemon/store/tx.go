@@ -110,7 +110,8 @@ func (t *Tx) Audit(d audit.Draft) string {
 func (t *Tx) Len() int { return len(t.ops) }
 
 // Commit writes everything, or nothing and says why: ErrIdempotencyLost, a *ConflictError (which is
-// ErrConflict), ErrTooLarge, ErrUnavailable (outcome unknown). The revision is etcd's for this change.
+// ErrConflict), ErrTooLarge, ErrUnavailable (outcome unknown). The revision is etcd's for this change, and
+// that of others that were written with it in one transaction.
 func (t *Tx) Commit(ctx context.Context) (int64, error) {
 	if t.err != nil {
 		return 0, t.err
@@ -125,22 +126,7 @@ func (t *Tx) Commit(ctx context.Context) (int64, error) {
 		}
 		t.ops[t.idemAt] = clientv3.OpPut(t.idemKey, string(t.idemVal), clientv3.WithLease(lease))
 	}
-	look := make([]clientv3.Op, 0, len(t.cmpKeys))
-	for _, k := range t.cmpKeys {
-		look = append(look, clientv3.OpGet(k, clientv3.WithKeysOnly()))
-	}
-	rctx, cancel := context.WithTimeout(ctx, t.s.cfg.RequestTimeout)
-	defer cancel()
-	done := t.s.metrics.start("txn")
-	r, err := t.s.client.Txn(rctx).If(t.cmps...).Then(t.ops...).Else(look...).Commit()
-	done(err)
-	if err != nil {
-		return 0, wrap(ctx, "commit", err)
-	}
-	if !r.Succeeded {
-		return 0, t.lost(r)
-	}
-	return r.Header.Revision, nil
+	return t.s.group.commit(ctx, t)
 }
 
 // lost finds the comparison that failed. The lost idempotency key comes first: its record is the answer,
