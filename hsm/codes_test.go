@@ -16,9 +16,18 @@ import (
 type use struct {
 	name  string
 	calls []string
-	makes bool // objects: a passing fault is tried again
+	how   again
 	run   func(n int) error
 }
+
+// again is what a use does by itself when it was refused.
+type again int
+
+const (
+	no    again = iota
+	makes       // objects: once more after a passing fault
+	reads       // objects: once more after whatever one that is being replaced may look like
+)
 
 // uses are what a token is used for. Whatever they need stands in it; n is
 // another number each time.
@@ -33,28 +42,36 @@ func uses(t *testing.T, tok *hsm.Token) []use {
 	_, err = tok.SignSeed(ctx, "wlt-codes", [32]byte{})
 	require.NoError(t, err)
 	require.NoError(t, tok.PutObject(ctx, "object-codes", []byte("value")))
+	require.NoError(t, tok.ReplaceObject(ctx, "replaced-codes", []byte("value")))
 	find := []string{"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal"}
 	return []use{
-		{"sign", []string{"C_GetAttributeValue", "C_SignInit", "C_Sign"}, false, func(int) error {
+		{"sign", []string{"C_GetAttributeValue", "C_SignInit", "C_Sign"}, no, func(int) error {
 			_, err := tok.SignEd25519(ctx, "ed-codes", []byte("m"))
 			return err
 		}},
-		{"sign with a seed", []string{"C_GetAttributeValue", "C_DecryptInit", "C_Decrypt"}, false, func(int) error {
+		{"sign with a seed", []string{"C_GetAttributeValue", "C_DecryptInit", "C_Decrypt"}, no, func(int) error {
 			_, err := tok.SignSeed(ctx, "wlt-codes", [32]byte{})
 			return err
 		}},
-		{"read", append([]string{"C_GetAttributeValue"}, find...), false, func(int) error {
+		{"read", []string{"C_GetAttributeValue"}, reads, func(int) error {
 			_, err := tok.Object(ctx, "object-codes")
 			return err
 		}},
-		{"wrap", []string{"C_GenerateRandom", "C_EncryptInit", "C_Encrypt"}, false, func(n int) error {
+		{"read all", append([]string{"C_GetAttributeValue"}, find...), reads, func(int) error {
+			_, err := tok.Objects(ctx, "object-codes")
+			return err
+		}},
+		{"wrap", []string{"C_GenerateRandom", "C_EncryptInit", "C_Encrypt"}, no, func(n int) error {
 			_, err := tok.CreateSeedKey(ctx, fmt.Sprint("wlt-codes-", n), hsm.Dilithium3, "aes-codes")
 			return err
 		}},
-		{"put", []string{"C_CreateObject"}, true, func(n int) error {
+		{"put", []string{"C_CreateObject"}, makes, func(n int) error {
 			return tok.PutObject(ctx, fmt.Sprint("object-codes-", n), []byte("value"))
 		}},
-		{"destroy", []string{"C_DestroyObject"}, true, func(n int) error {
+		{"replace", append([]string{"C_CreateObject", "C_DestroyObject"}, find...), makes, func(n int) error {
+			return tok.ReplaceObject(ctx, "replaced-codes", fmt.Append(nil, "value ", n))
+		}},
+		{"destroy", []string{"C_DestroyObject"}, makes, func(n int) error {
 			name := fmt.Sprint("destroy-codes-", n)
 			told, err := os.ReadFile(control)
 			require.NoError(t, err)
@@ -63,14 +80,14 @@ func uses(t *testing.T, tok *hsm.Token) []use {
 			tell(t, strings.TrimSpace(string(told)))
 			return tok.DestroyObject(ctx, name)
 		}},
-		{"make an AES key", []string{"C_GenerateKey"}, true, func(n int) error {
+		{"make an AES key", []string{"C_GenerateKey"}, makes, func(n int) error {
 			return tok.GenerateAESWrappingKey(ctx, "aes", fmt.Sprint("aes-codes-", n))
 		}},
-		{"make a pair", []string{"C_GenerateKeyPair"}, true, func(n int) error {
+		{"make a pair", []string{"C_GenerateKeyPair"}, makes, func(n int) error {
 			_, err := tok.GenerateEd25519(ctx, "ed", fmt.Sprint("ed-codes-", n))
 			return err
 		}},
-		{"find nothing", []string{"C_GetSessionInfo"}, false, func(int) error {
+		{"find nothing", []string{"C_GetSessionInfo"}, reads, func(int) error {
 			_, err := tok.Object(ctx, "nothing")
 			if isNotFound(err) {
 				return nil
@@ -111,7 +128,7 @@ func TestEveryCodeAtEveryCall(t *testing.T) {
 				switch {
 				case call == "C_Decrypt" && c.code == "0x05":
 					require.ErrorIs(t, err, hsm.ErrNotAuthentic, why)
-				case c.class == 0, c.class == hsm.ClassModule && u.makes, call == "C_GenerateKeyPair":
+				case c.class == 0, c.class == hsm.ClassModule && u.how == makes, u.how == reads, call == "C_GenerateKeyPair":
 					// A pair is tried with the curve's other name, too.
 					require.NoError(t, err, why)
 				default:
@@ -132,8 +149,7 @@ func doubt(t *testing.T, tok *hsm.Token) {
 	t.Helper()
 	tell(t, "C_FindObjectsInit 0x31")
 	_, err := tok.Object(t.Context(), "nothing")
-	var e *hsm.Error
-	require.ErrorAs(t, err, &e)
+	require.ErrorIs(t, err, hsm.ErrNotFound)
 	require.NoFileExists(t, control)
 }
 

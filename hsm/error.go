@@ -84,6 +84,9 @@ var (
 	ErrBroken = errors.New("hsm: the module must be started again")
 	// ErrNotFound: no object has that id.
 	ErrNotFound = errors.New("hsm: no such key")
+	// ErrSeveral: an id or a name that is to name one object names more. It is
+	// ErrMismatch, too.
+	ErrSeveral = errors.New("hsm: it names several objects")
 	// ErrNotAuthentic: a wrapped seed does not decrypt, or decrypts to another key.
 	ErrNotAuthentic = errors.New("hsm: wrapped seed is not authentic")
 	// ErrMismatch: an object under a known id is not the one that it was, or

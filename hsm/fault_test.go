@@ -119,7 +119,7 @@ func TestOpeningThatHangs(t *testing.T) {
 	for _, call := range []string{"C_Initialize", "C_GetSlotList", "C_OpenSession", "C_Login"} {
 		t.Run(call, func(t *testing.T) {
 			cfg := token.Config()
-			cfg.Module, cfg.CallTimeout = shim, 50*time.Millisecond
+			cfg.Module, cfg.OpenTimeout = shim, 50*time.Millisecond
 			require.NoError(t, os.RemoveAll(logins))
 			tell(t, call+" hang")
 			_, err := hsm.Open(t.Context(), cfg, []byte(userPIN), quiet, nil)
@@ -171,7 +171,7 @@ func TestLostLogin(t *testing.T) {
 		"sign, after the look":  {"C_SignInit logout", true, signed},
 		"sign, before the look": {"C_GetAttributeValue logout", true, signed},
 		"sessions closed":       {"C_SignInit closeall", false, signed},
-		"read":                  {"C_FindObjectsInit logout", false, func(ctx context.Context, tok *hsm.Token) error { _, err := tok.Object(ctx, "object-login"); return err }},
+		"read":                  {"C_GetAttributeValue logout", false, func(ctx context.Context, tok *hsm.Token) error { _, err := tok.Object(ctx, "object-login"); return err }},
 		"read nothing":          {"C_FindObjectsInit logout", false, func(ctx context.Context, tok *hsm.Token) error { _, err := tok.Object(ctx, "nothing"); return err }},
 		"make": {"C_FindObjectsInit logout", false, func(ctx context.Context, tok *hsm.Token) error {
 			_, err := tok.GenerateEd25519(ctx, "ed", "ed-new")
@@ -343,15 +343,16 @@ func TestDeviceGoneAndBack(t *testing.T) {
 // the same. A private half alone is nothing to touch.
 func TestHalfAPair(t *testing.T) {
 	tok, _ := open(t, nil)
-	halfPair(t, pkcs11.CKO_PUBLIC_KEY, "ed-half")
-	pub, err := tok.GenerateEd25519(t.Context(), "ed", "ed-half")
+	half, private := fresh("ed-half"), fresh("ed-private")
+	halfPair(t, pkcs11.CKO_PUBLIC_KEY, half)
+	pub, err := tok.GenerateEd25519(t.Context(), "ed", half)
 	require.NoError(t, err)
-	sig, err := tok.SignEd25519(t.Context(), "ed-half", []byte("m"))
+	sig, err := tok.SignEd25519(t.Context(), half, []byte("m"))
 	require.NoError(t, err)
 	require.True(t, ed25519.Verify(pub, []byte("m"), sig))
 
-	halfPair(t, pkcs11.CKO_PRIVATE_KEY, "ed-private")
-	_, err = tok.GenerateEd25519(t.Context(), "ed", "ed-private")
+	halfPair(t, pkcs11.CKO_PRIVATE_KEY, private)
+	_, err = tok.GenerateEd25519(t.Context(), "ed", private)
 	require.ErrorIs(t, err, hsm.ErrMismatch)
 }
 

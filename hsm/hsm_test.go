@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,10 @@ const userPIN = "1234-test"
 // setup makes one token for the process (SoftHSM2 reads its configuration
 // once) and a module in front of it that can be told to misbehave.
 var token *softhsm.Token
+
+// tokenOfParent names, in a test's child process, the parent's token.
+const tokenOfParent = "HSM_TEST_TOKEN"
+
 var control, logins, shim string
 
 func TestMain(m *testing.M) {
@@ -37,7 +42,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	token, err = softhsm.Create(context.Background(), dir, "unit", []byte("so-pin-1"), []byte(userPIN))
+	tokenDir := dir
+	if conf := os.Getenv(tokenOfParent); conf != "" {
+		tokenDir = filepath.Dir(conf)
+	}
+	token, err = softhsm.Create(context.Background(), tokenDir, "unit", []byte("so-pin-1"), []byte(userPIN))
 	if err != nil {
 		panic(err)
 	}
@@ -58,6 +67,7 @@ func TestMain(m *testing.M) {
 func open(t *testing.T, change func(*hsm.Config)) (*hsm.Token, *prometheus.Registry) {
 	t.Helper()
 	cfg := token.Config()
+	cfg.OpenTimeout = time.Minute // on a busy machine longer than what a test takes for stuck
 	if change != nil {
 		change(&cfg)
 	}
@@ -82,6 +92,12 @@ func read(t *testing.T, path string) []byte {
 }
 
 func isWrongPIN(err error) bool { return errors.Is(err, hsm.ErrWrongPIN) }
+
+var freshIDs atomic.Int64
+
+// fresh is an id that no test of this process, repeated or not, has used: the token
+// keeps what they made.
+func fresh(id string) string { return fmt.Sprint(id, "-", freshIDs.Add(1)) }
 
 func throughShim(c *hsm.Config) { c.Module = shim }
 

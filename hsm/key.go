@@ -376,28 +376,27 @@ func (t *Token) findAES(s *session, id string) (*key, error) {
 // findOne finds the one object that the template matches. Two are refused: an
 // id must not name two keys.
 func (t *Token) findOne(s *session, template ...*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
-	if err := t.p.FindObjectsInit(s.h, template); err != nil {
-		return 0, wrap("C_FindObjectsInit", err)
-	}
-	found, _, err := t.p.FindObjects(s.h, 2)
+	found, err := t.findAll(s, 1, template...)
 	if err != nil {
-		return 0, wrap("C_FindObjects", err)
+		return 0, err
 	}
-	if err := t.p.FindObjectsFinal(s.h); err != nil {
-		return 0, wrap("C_FindObjectsFinal", err)
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
+	if len(found) == 0 {
 		return 0, t.nothing(s)
 	}
-	return 0, clean(fmt.Errorf("%w: an id names %d objects", ErrMismatch, len(found)))
+	return found[0], nil
 }
 
-// nothing says why no object was found: without a login private objects are not
-// there, and no code says so.
+// nothing says why no object was found.
 func (t *Token) nothing(s *session) error {
+	if err := t.seesPrivate(s); err != nil {
+		return err
+	}
+	return clean(ErrNotFound)
+}
+
+// seesPrivate is nil if the session sees private objects: without a login they are
+// not there, and no code says so.
+func (t *Token) seesPrivate(s *session) error {
 	info, err := t.p.GetSessionInfo(s.h)
 	if err != nil {
 		return wrap("C_GetSessionInfo", err)
@@ -405,7 +404,7 @@ func (t *Token) nothing(s *session) error {
 	if info.State != pkcs11.CKS_RW_USER_FUNCTIONS {
 		return &Error{Call: "C_FindObjects", Code: pkcs11.CKR_USER_NOT_LOGGED_IN, Class: ClassLogin}
 	}
-	return clean(ErrNotFound)
+	return nil
 }
 
 func (t *Token) cached(id string) *key {

@@ -70,6 +70,8 @@ func errorLabel(err error) string {
 		return "busy"
 	case errors.Is(err, ErrStuck):
 		return "stuck"
+	case errors.Is(err, errUnsettled):
+		return "unsettled"
 	case errors.Is(err, ErrNotFound):
 		return "not_found"
 	case errors.Is(err, ErrMismatch), errors.Is(err, ErrNotAuthentic):

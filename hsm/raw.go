@@ -5,7 +5,7 @@ package hsm
 // functions of PKCS#11 2.40 in the order of the standard's pkcs11f.h.
 typedef unsigned long mw_ulong;
 struct mw_list { unsigned char major, minor; void *fn[68]; };
-enum { MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT_INIT = 33, MW_DECRYPT = 34, MW_SIGN_INIT = 42, MW_SIGN = 43, MW_RANDOM = 64 };
+enum { MW_INIT_TOKEN = 9, MW_INIT_PIN = 10, MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT_INIT = 33, MW_DECRYPT = 34, MW_SIGN_INIT = 42, MW_SIGN = 43, MW_RANDOM = 64 };
 
 struct mw_mechanism { mw_ulong number; void *param; mw_ulong size; };
 
@@ -19,8 +19,16 @@ struct mw_done { mw_ulong init, final, n; };
 // What the wrapper library holds of a module (its struct ctx).
 struct mw_ctx { void *handle; struct mw_list *list; };
 
-static mw_ulong mw_login(struct mw_list *l, mw_ulong s, unsigned char *pin, mw_ulong n) {
-	return ((mw_ulong (*)(mw_ulong, mw_ulong, unsigned char *, mw_ulong))l->fn[MW_LOGIN])(s, 1, pin, n);
+static mw_ulong mw_login(struct mw_list *l, mw_ulong s, mw_ulong who, unsigned char *pin, mw_ulong n) {
+	return ((mw_ulong (*)(mw_ulong, mw_ulong, unsigned char *, mw_ulong))l->fn[MW_LOGIN])(s, who, pin, n);
+}
+
+static mw_ulong mw_init_token(struct mw_list *l, mw_ulong slot, unsigned char *pin, mw_ulong n, unsigned char *label) {
+	return ((mw_ulong (*)(mw_ulong, unsigned char *, mw_ulong, unsigned char *))l->fn[MW_INIT_TOKEN])(slot, pin, n, label);
+}
+
+static mw_ulong mw_init_pin(struct mw_list *l, mw_ulong s, unsigned char *pin, mw_ulong n) {
+	return ((mw_ulong (*)(mw_ulong, unsigned char *, mw_ulong))l->fn[MW_INIT_PIN])(s, pin, n);
 }
 
 static mw_ulong mw_random(struct mw_list *l, mw_ulong s, unsigned char *out, mw_ulong n) {
@@ -93,9 +101,19 @@ func rawError(call string, rv C.mw_ulong) error {
 	return &Error{Call: call, Code: uint(rv), Class: classOf(uint(rv))}
 }
 
-// login logs the user in with the bytes of pin as they are.
-func (r *raw) login(s pkcs11.SessionHandle, pin []byte) error {
-	return rawError("C_Login", C.mw_login(r.list, C.mw_ulong(s), bytePtr(pin), C.mw_ulong(len(pin))))
+// login logs who (CKU_USER, CKU_SO) in with the bytes of pin as they are.
+func (r *raw) login(s pkcs11.SessionHandle, who uint, pin []byte) error {
+	return rawError("C_Login", C.mw_login(r.list, C.mw_ulong(s), C.mw_ulong(who), bytePtr(pin), C.mw_ulong(len(pin))))
+}
+
+// initToken makes the slot's token anew: whatever it held is gone.
+func (r *raw) initToken(slot uint, soPIN []byte, label [maxLabel]byte) error {
+	return rawError("C_InitToken", C.mw_init_token(r.list, C.mw_ulong(slot), bytePtr(soPIN), C.mw_ulong(len(soPIN)), bytePtr(label[:])))
+}
+
+// initPIN sets the user PIN of a token whose security officer is logged in.
+func (r *raw) initPIN(s pkcs11.SessionHandle, pin []byte) error {
+	return rawError("C_InitPIN", C.mw_init_pin(r.list, C.mw_ulong(s), bytePtr(pin), C.mw_ulong(len(pin))))
 }
 
 // random fills out from the token's generator.

@@ -28,6 +28,9 @@ type Config struct {
 	Wait time.Duration
 	// CallTimeout is after what time a call counts as stuck. 0 means 20 s.
 	CallTimeout time.Duration
+	// OpenTimeout bounds Open: a module may take longer to start than any call. 0
+	// means CallTimeout.
+	OpenTimeout time.Duration
 	// MaxStuck is how many stuck calls break the token. 0 means 4.
 	MaxStuck int
 }
@@ -58,6 +61,9 @@ func (c *Config) fill() error {
 	if c.CallTimeout == 0 {
 		c.CallTimeout = defaultCallTimeout
 	}
+	if c.OpenTimeout == 0 {
+		c.OpenTimeout = c.CallTimeout
+	}
 	if c.MaxStuck == 0 {
 		c.MaxStuck = defaultMaxStuck
 	}
@@ -70,7 +76,7 @@ type Token struct {
 	p       *pkcs11.Ctx
 	raw     *raw
 	slot    uint
-	serial  string
+	info    Info
 	log     *slog.Logger
 	metrics *metrics
 
@@ -97,16 +103,17 @@ type Token struct {
 	// that was given up, for any reason, and a call that was stuck.
 	epoch atomic.Uint64
 
-	cacheMu   sync.RWMutex
-	keys      map[string]*key
-	envelopes map[string]*envelope
+	cacheMu     sync.RWMutex
+	keys        map[string]*key
+	envelopes   map[string]*envelope
+	dataObjects map[string]pkcs11.ObjectHandle
 }
 
 // Open loads the module, finds the token by label and serial, and logs in with
 // pin, once. It wipes pin before it returns, also when it fails. A refused PIN
 // is ErrWrongPIN and must not be tried again.
 //
-// A module that does not answer within Config.CallTimeout, or before ctx ends,
+// A module that does not answer within Config.OpenTimeout, or before ctx ends,
 // keeps the goroutine and a locked copy of the PIN that are stuck in it; Open
 // returns ErrStuck or ctx's error, and only a new process can try again.
 func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg prometheus.Registerer) (*Token, error) {
@@ -129,7 +136,7 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 		permits: make(chan struct{}, cfg.Sessions),
 		closed:  make(chan struct{}), broken: make(chan struct{}),
 		objects: make(chan struct{}, 1),
-		keys:    map[string]*key{}, envelopes: map[string]*envelope{},
+		keys:    map[string]*key{}, envelopes: map[string]*envelope{}, dataObjects: map[string]pkcs11.ObjectHandle{},
 	}
 	t.doubt() // 0 is the epoch of a handle that was never read
 	own := memguard.NewBuffer(len(pin))
@@ -147,7 +154,7 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 			}
 		}
 	}()
-	limit := time.NewTimer(cfg.CallTimeout)
+	limit := time.NewTimer(cfg.OpenTimeout)
 	defer limit.Stop()
 	select {
 	case err := <-opened:
@@ -156,7 +163,7 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 		}
 		return t, nil
 	case <-limit.C:
-		return nil, fmt.Errorf("%w: not open after %s", ErrStuck, cfg.CallTimeout)
+		return nil, fmt.Errorf("%w: not open after %s", ErrStuck, cfg.OpenTimeout)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -183,16 +190,16 @@ func (t *Token) load(pin []byte) error {
 }
 
 func (t *Token) start(pin []byte) error {
-	slot, serial, err := t.find()
+	slot, info, err := t.find()
 	if err != nil {
 		return err
 	}
-	t.slot, t.serial = slot, serial
+	t.slot, t.info = slot, info
 	h, err := t.p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 	if err != nil {
 		return wrap("C_OpenSession", err)
 	}
-	if err := t.raw.login(h, pin); err != nil {
+	if err := t.raw.login(h, pkcs11.CKU_USER, pin); err != nil {
 		if classIn(err) == ClassOperator {
 			return errors.Join(ErrWrongPIN, err)
 		}
@@ -204,34 +211,42 @@ func (t *Token) start(pin []byte) error {
 }
 
 // find looks for the one token with the label (and serial, when given).
-func (t *Token) find() (slot uint, serial string, err error) {
+func (t *Token) find() (slot uint, is Info, err error) {
 	slots, err := t.p.GetSlotList(true)
 	if err != nil {
-		return 0, "", wrap("C_GetSlotList", err)
+		return 0, Info{}, wrap("C_GetSlotList", err)
 	}
 	found := 0
 	for _, s := range slots {
 		info, err := t.p.GetTokenInfo(s)
 		if err != nil {
-			return 0, "", wrap("C_GetTokenInfo", err)
+			return 0, Info{}, wrap("C_GetTokenInfo", err)
 		}
 		if info.Label != t.cfg.TokenLabel || t.cfg.TokenSerial != "" && info.SerialNumber != t.cfg.TokenSerial {
 			continue
 		}
-		slot, serial = s, info.SerialNumber
+		slot, is = s, infoOf(info)
 		found++
 	}
 	if found != 1 {
-		return 0, "", &TokenError{Label: t.cfg.TokenLabel, Serial: t.cfg.TokenSerial, Found: found, Slots: len(slots)}
+		return 0, Info{}, &TokenError{Label: t.cfg.TokenLabel, Serial: t.cfg.TokenSerial, Found: found, Slots: len(slots)}
 	}
-	return slot, serial, nil
+	library, err := t.p.GetInfo()
+	if err != nil {
+		return 0, Info{}, wrap("C_GetInfo", err)
+	}
+	is.Library, is.LibraryMaker = library.LibraryDescription, library.ManufacturerID
+	return slot, is, nil
 }
 
 // Label returns the token's label.
 func (t *Token) Label() string { return t.cfg.TokenLabel }
 
 // Serial returns the token's serial number as the token tells it.
-func (t *Token) Serial() string { return t.serial }
+func (t *Token) Serial() string { return t.info.Serial }
+
+// Info returns what the token and its library say of themselves.
+func (t *Token) Info() Info { return t.info }
 
 // Broken closes when the token can only be used again by a new process.
 func (t *Token) Broken() <-chan struct{} { return t.broken }

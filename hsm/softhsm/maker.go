@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 
-	"github.com/miekg/pkcs11"
+	"github.com/mintwarden/mintwarden/hsm"
 )
 
 // The maker is this very program, started again under a name of its own: it
@@ -58,65 +58,20 @@ func (t *Token) make(ctx context.Context, soPIN, userPIN []byte) error {
 }
 
 // makeHere makes the token in this process, which must not have the module in
-// use and ends soon: the wrapper library leaves copies of the PINs behind.
-func makeHere(module, label string, in io.Reader) (err error) {
-	var pins [2]string
+// use.
+func makeHere(module, label string, in io.Reader) error {
+	var pins [2][]byte
 	for i := range pins {
 		var head [2]byte
 		if _, err := io.ReadFull(in, head[:]); err != nil {
 			return fmt.Errorf("PIN not received: %w", err)
 		}
-		pin := make([]byte, binary.BigEndian.Uint16(head[:]))
-		if _, err := io.ReadFull(in, pin); err != nil {
+		pins[i] = make([]byte, binary.BigEndian.Uint16(head[:]))
+		defer clear(pins[i])
+		if _, err := io.ReadFull(in, pins[i]); err != nil {
 			return fmt.Errorf("PIN not received: %w", err)
 		}
-		pins[i] = string(pin)
 	}
-	if len(label) == 0 || len(label) > 32 {
-		return fmt.Errorf("label %q has %d bytes, want 1 to 32", label, len(label))
-	}
-	p := pkcs11.New(module)
-	if p == nil {
-		return fmt.Errorf("cannot load module %q", module)
-	}
-	if err := p.Initialize(); err != nil {
-		return fmt.Errorf("C_Initialize: %w", err)
-	}
-	defer func() { err = errors.Join(err, p.Finalize()) }()
-	slot, err := freeSlot(p)
-	if err != nil {
-		return err
-	}
-	if err := p.InitToken(slot, pins[0], label); err != nil {
-		return fmt.Errorf("C_InitToken: %w", err)
-	}
-	s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-	if err != nil {
-		return fmt.Errorf("C_OpenSession: %w", err)
-	}
-	if err := p.Login(s, pkcs11.CKU_SO, pins[0]); err != nil {
-		return fmt.Errorf("C_Login: %w", err)
-	}
-	if err := p.InitPIN(s, pins[1]); err != nil {
-		return fmt.Errorf("C_InitPIN: %w", err)
-	}
-	return nil
-}
-
-// freeSlot is the slot that SoftHSM2 always keeps for the next token.
-func freeSlot(p *pkcs11.Ctx) (uint, error) {
-	slots, err := p.GetSlotList(true)
-	if err != nil {
-		return 0, fmt.Errorf("C_GetSlotList: %w", err)
-	}
-	for _, s := range slots {
-		info, err := p.GetTokenInfo(s)
-		if err != nil {
-			return 0, fmt.Errorf("C_GetTokenInfo: %w", err)
-		}
-		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0 {
-			return s, nil
-		}
-	}
-	return 0, fmt.Errorf("none of %d slots is free", len(slots))
+	_, err := hsm.InitToken(context.Background(), module, label, pins[0], pins[1], slog.New(slog.DiscardHandler))
+	return err
 }

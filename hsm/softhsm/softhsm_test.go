@@ -47,8 +47,8 @@ func TestCreateAfterACrash(t *testing.T) {
 
 func TestCreateSaysWhy(t *testing.T) {
 	for name, c := range map[string]struct{ label, so, user, want string }{
-		"short PIN":    {"label", "so-pin-1", "1", "C_InitPIN"},
-		"short SO PIN": {"label", "1", "user-pin", "C_InitToken"},
+		"short PIN":    {"label", "so-pin-1", "1", "user PIN has 1 bytes"},
+		"short SO PIN": {"label", "1", "user-pin", "officer's PIN has 1 bytes"},
 		"long PIN":     {"label", "so-pin-1", strings.Repeat("long", 64), "256 bytes"},
 		"no label":     {"", "so-pin-1", "user-pin", "label"},
 		"long label":   {strings.Repeat("l", 33), "so-pin-1", "user-pin", "33 bytes"},

@@ -1,0 +1,205 @@
+package hsm_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/pkcs11"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/hsm"
+	"github.com/mintwarden/mintwarden/hsm/softhsm"
+)
+
+func TestReplaceObject(t *testing.T) {
+	tok, _ := open(t, nil)
+	ctx := t.Context()
+	_, err := tok.Objects(ctx, "replaced")
+	require.ErrorIs(t, err, hsm.ErrNotFound)
+	for _, value := range []string{"one", "two", "two", "three"} {
+		require.NoError(t, tok.ReplaceObject(ctx, "replaced", []byte(value)))
+		got, err := tok.Object(ctx, "replaced")
+		require.NoError(t, err)
+		require.Equal(t, value, string(got))
+		all, err := tok.Objects(ctx, "replaced")
+		require.NoError(t, err)
+		require.Equal(t, [][]byte{[]byte(value)}, all)
+	}
+	require.ErrorContains(t, tok.ReplaceObject(ctx, "replaced", nil), "0 bytes")
+	require.ErrorContains(t, tok.ReplaceObject(ctx, "replaced", make([]byte, 16<<10+1)), "16385 bytes")
+	require.NoError(t, tok.DestroyObject(ctx, "replaced"))
+	_, err = tok.Object(ctx, "replaced")
+	require.ErrorIs(t, err, hsm.ErrNotFound)
+}
+
+// A replacement that ended between its two halves leaves both: what reads one name
+// says so, and the next replacement leaves one.
+func TestAReplacementThatWasCutOff(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	ctx := t.Context()
+	require.NoError(t, tok.ReplaceObject(ctx, "cut", []byte("old")))
+	tell(t, "C_DestroyObject 0x70")
+	require.Error(t, tok.ReplaceObject(ctx, "cut", []byte("new")))
+	all, err := tok.Objects(ctx, "cut")
+	require.NoError(t, err)
+	require.ElementsMatch(t, [][]byte{[]byte("old"), []byte("new")}, all)
+
+	tok = reopen(t, tok) // with no handle kept
+	_, err = tok.Object(ctx, "cut")
+	require.ErrorIs(t, err, hsm.ErrSeveral)
+	require.ErrorIs(t, err, hsm.ErrMismatch)
+	require.NoError(t, tok.ReplaceObject(ctx, "cut", []byte("new")))
+	all, err = tok.Objects(ctx, "cut")
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("new")}, all)
+	tell(t, "C_DestroyObject 0x70")
+	require.Error(t, tok.ReplaceObject(ctx, "cut", []byte("newer")))
+	require.NoError(t, tok.DestroyObject(ctx, "cut"), "all of the name")
+	_, err = tok.Objects(ctx, "cut")
+	require.ErrorIs(t, err, hsm.ErrNotFound)
+}
+
+// Each code, once, at each call of a replacement, and whatever it was: either value
+// stands there, never none.
+func TestAReplacementLosesNothing(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	ctx := t.Context()
+	require.NoError(t, tok.ReplaceObject(ctx, "kept", []byte("0")))
+	n := 0
+	for _, call := range []string{"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_CreateObject", "C_GetAttributeValue", "C_DestroyObject"} {
+		for _, c := range codes {
+			n++
+			tell(t, call+" "+c.code)
+			_ = tok.ReplaceObject(ctx, "kept", fmt.Append(nil, n))
+			require.NoFileExists(t, control)
+			all, err := tok.Objects(ctx, "kept")
+			require.NoError(t, err)
+			for _, value := range all {
+				require.Contains(t, []string{fmt.Sprint(n - 1), fmt.Sprint(n)}, string(value), "%s %s", call, c.code)
+			}
+			require.NoError(t, tok.ReplaceObject(ctx, "kept", fmt.Append(nil, n)))
+			all, err = tok.Objects(ctx, "kept")
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+		}
+	}
+}
+
+// A read beside a replacement of the same process finds one or the other.
+func TestReadingBesideAReplacement(t *testing.T) {
+	tok, _ := open(t, nil)
+	ctx := t.Context()
+	require.NoError(t, tok.ReplaceObject(ctx, "beside", []byte("value 0")))
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if got, err := tok.Object(ctx, "beside"); err != nil || !bytes.HasPrefix(got, []byte("value")) {
+					t.Errorf("%q: %v", got, err)
+				}
+			}
+		})
+	}
+	for n := range 30 {
+		require.NoError(t, tok.ReplaceObject(ctx, "beside", fmt.Append(nil, "value ", n)))
+	}
+	close(done)
+	wg.Wait()
+}
+
+// Another process replaces the object whose handle this one keeps.
+func TestAnObjectThatAnotherProcessReplaced(t *testing.T) {
+	if os.Getenv("REPLACE_OBJECT") != "" {
+		tok, _ := open(t, nil)
+		require.NoError(t, tok.ReplaceObject(t.Context(), "foreign", []byte(os.Getenv("REPLACE_OBJECT"))))
+		return
+	}
+	tok, _ := open(t, nil)
+	require.NoError(t, tok.ReplaceObject(t.Context(), "foreign", []byte("ours")))
+	for _, value := range []string{"theirs", "theirs again"} {
+		_, err := tok.Object(t.Context(), "foreign")
+		require.NoError(t, err)
+		child := exec.Command(os.Args[0], "-test.run=^TestAnObjectThatAnotherProcessReplaced$")
+		child.Env = append(os.Environ(), "REPLACE_OBJECT="+value, tokenOfParent+"="+token.ConfPath)
+		out, err := child.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		got, err := tok.Object(t.Context(), "foreign")
+		require.NoError(t, err)
+		require.Equal(t, value, string(got))
+	}
+}
+
+// A kept number may name another object after a reconnect: what it names is read
+// with the value.
+func TestAnObjectsNumberThatNamesAnother(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	ctx := t.Context()
+	require.NoError(t, tok.GenerateAESWrappingKey(ctx, "aes", "aes-objects"))
+	for _, name := range []string{"number-a", "number-b"} {
+		require.NoError(t, tok.PutObject(ctx, name, []byte("value of "+name)))
+	}
+	for n := range 12 {
+		got, err := tok.Object(ctx, "number-a")
+		require.NoError(t, err)
+		require.Equal(t, "value of number-a", string(got))
+		tell(t, fmt.Sprint("C_GetAttributeValue shuffle ", n))
+	}
+}
+
+func TestInitToken(t *testing.T) {
+	dir := t.TempDir()
+	made, err := softhsm.Create(t.Context(), dir, "first", []byte("so-first"), []byte("pin-first"))
+	require.NoError(t, err)
+	t.Setenv(softhsm.EnvConf, made.ConfPath)
+	soPIN, userPIN := []byte("so-second"), []byte("pin-second")
+	quietly := slog.New(slog.DiscardHandler)
+	serial, err := hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quietly)
+	require.NoError(t, err)
+	require.Equal(t, "so-second pin-second", string(soPIN)+" "+string(userPIN), "the caller's to wipe")
+
+	var there *hsm.LabelError
+	_, err = hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quietly)
+	require.ErrorAs(t, err, &there)
+	require.Equal(t, serial, there.Serial)
+	tok, err := hsm.Open(t.Context(), hsm.Config{Module: made.ModulePath, TokenLabel: "second", TokenSerial: serial}, userPIN, quietly, nil)
+	require.NoError(t, err)
+	info := tok.Info()
+	require.Equal(t, hsm.Info{Label: "second", Serial: serial, Manufacturer: "SoftHSM project", Model: "SoftHSM v2",
+		Library: "Implementation of PKCS11", LibraryMaker: "SoftHSM"}, info)
+	require.True(t, info.Software())
+	require.False(t, hsm.Info{Manufacturer: "Thales", Model: "Luna K7"}.Software())
+	require.False(t, hsm.Info{Manufacturer: "IBM", Model: "EP11"}.Software())
+	_, err = hsm.InitToken(t.Context(), made.ModulePath, "third", soPIN, []byte("pin-third"), quietly)
+	var code *hsm.Error
+	require.ErrorAs(t, err, &code, "the module is in use")
+	require.Equal(t, uint(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED), code.Code)
+	require.NoError(t, tok.Close())
+
+	for name, c := range map[string]struct{ label, module, pin, want string }{
+		"label":     {strings.Repeat("l", 33), made.ModulePath, "pin-third", "33 bytes"},
+		"module":    {"third", filepath.Join(dir, "none.so"), "pin-third", "cannot load"},
+		"short PIN": {"third", made.ModulePath, "1", "user PIN has 1 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err = hsm.InitToken(t.Context(), c.module, c.label, []byte("so-third"), []byte(c.pin), quietly)
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "so-third")
+		})
+	}
+	tokens, err := os.ReadDir(filepath.Join(dir, "tokens"))
+	require.NoError(t, err)
+	require.Len(t, tokens, 2, "what is refused makes nothing")
+}

@@ -1,0 +1,109 @@
+package hsm
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/miekg/pkcs11"
+)
+
+// maxOfAName bounds how many objects of one name are looked at. A crash in the
+// middle of a replacement leaves one too many; so many mean that something else
+// is writing.
+const maxOfAName = 64
+
+// ReplaceObject makes value the one that stands under name, whatever stood there:
+// it creates the new object, reads it back, then destroys those that it had found
+// before. A crash between leaves both, which Objects shows and the next
+// replacement ends; at no moment is there none. Of two processes that replace at
+// the same time both objects stay. That the same bytes stand there already, alone,
+// is nothing to do.
+func (t *Token) ReplaceObject(ctx context.Context, name string, value []byte) error {
+	if err := checkID(name); err != nil {
+		return err
+	}
+	if err := checkValue(name, value); err != nil {
+		return err
+	}
+	value = bytes.Clone(value)
+	return t.change(ctx, "replace_object", func(s *session) error {
+		old, err := t.findAll(s, maxOfAName, objectTemplate(name)...)
+		if err != nil {
+			return fmt.Errorf("object %q: %w", name, err)
+		}
+		if len(old) == 0 {
+			if err := t.seesPrivate(s); err != nil {
+				return err
+			}
+		}
+		if len(old) == 1 {
+			if have, err := t.readHandle(s, old[0], name); err == nil && bytes.Equal(have, value) {
+				return nil
+			}
+		}
+		// Also when one of several holds the bytes: which of them another process
+		// is about to destroy cannot be known.
+		if err := t.createObject(s, name, value); err != nil {
+			return err
+		}
+		return t.destroyAll(s, old)
+	})
+}
+
+// Objects returns the values of all data objects of the name, in no order, or
+// ErrNotFound. It always searches, so it costs with what the token holds.
+func (t *Token) Objects(ctx context.Context, name string) ([][]byte, error) {
+	if err := checkID(name); err != nil {
+		return nil, err
+	}
+	var values [][]byte
+	err := t.look(ctx, "get_objects", func(s *session) error {
+		all, err := t.findAll(s, maxOfAName, objectTemplate(name)...)
+		if err == nil && len(all) == 0 {
+			err = t.nothing(s)
+		}
+		if err != nil {
+			return fmt.Errorf("object %q: %w", name, err)
+		}
+		found := make([][]byte, 0, len(all))
+		for _, h := range all {
+			value, err := t.readHandle(s, h, name)
+			if err != nil {
+				return fmt.Errorf("object %q: %w", name, err)
+			}
+			found = append(found, value)
+		}
+		values = found
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// findAll finds the objects that the template matches; more than most are refused.
+func (t *Token) findAll(s *session, most int, template ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
+	if err := t.p.FindObjectsInit(s.h, template); err != nil {
+		return nil, wrap("C_FindObjectsInit", err)
+	}
+	var all []pkcs11.ObjectHandle
+	for len(all) <= most {
+		found, _, err := t.p.FindObjects(s.h, most+1-len(all))
+		if err != nil {
+			return nil, wrap("C_FindObjects", err)
+		}
+		if len(found) == 0 {
+			break
+		}
+		all = append(all, found...)
+	}
+	if err := t.p.FindObjectsFinal(s.h); err != nil {
+		return nil, wrap("C_FindObjectsFinal", err)
+	}
+	if len(all) > most {
+		return nil, clean(fmt.Errorf("%w: %w: more than %d", ErrMismatch, ErrSeveral, most))
+	}
+	return all, nil
+}
