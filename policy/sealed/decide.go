@@ -9,16 +9,20 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-// Decide records one person's approval or rejection of an operation. The same
-// decision again gets its first answer; another one of that person is a
-// duplicate, save a rejection after an approval. The verdict is what the
-// policies say of the operation with it.
+// Decide records one person's approval or rejection of an operation, or the
+// requester's own signature over it (signedRequests). The same document again
+// gets its first answer; another one of that person is a duplicate, save a
+// rejection after an approval. The verdict is what the policies say of the
+// operation with it.
 func (r *room) Decide(ctx context.Context, e *policy.Envelope) (_ *seal.Recorded, err error) {
 	defer r.count(seal.OpDecide, &err)
 	var out seal.Recorded
 	err = r.submit(ctx, func(rd *round) error {
 		if rd.charter() == nil {
 			return errNoCharter
+		}
+		if e.PayloadType == policy.PayloadType(policy.DocRequest) {
+			return rd.request(e, &out)
 		}
 		d, err := rd.charter().VerifyDecision(e)
 		if err != nil {
@@ -42,6 +46,28 @@ func (r *room) Decide(ctx context.Context, e *policy.Envelope) (_ *seal.Recorded
 		return nil, err
 	}
 	return &out, nil
+}
+
+// request records the requester's own signature over an operation.
+func (rd *round) request(e *policy.Envelope, out *seal.Recorded) error {
+	d, err := rd.charter().VerifyRequest(e)
+	if err != nil {
+		return err
+	}
+	i, err := policy.ParseIntent(d.Intent)
+	if err != nil {
+		return err
+	}
+	sequence := rd.sequence
+	op, _ := rd.stage.Operation(i.OperationID)
+	if n := slices.Index(op.RequestPayloads, e.PayloadDigest()); n >= 0 {
+		sequence = op.Requests[n].Sequence
+	} else if err := rd.add(ledger.Record{Request: e}); err != nil {
+		return err
+	}
+	v := rd.judge(i, d.IntentDigest())
+	*out = seal.Recorded{Sequence: sequence, Verdict: &v}
+	return nil
 }
 
 // decided is where a decision's document was recorded.
