@@ -30,12 +30,16 @@ func TestATokenThatLiesAboutAttributesIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, hsm.ErrNotFound, "a refused key does not stay")
 }
 
+// hang is after what time a call counts as stuck where a test lets one hang: longer
+// than any that does not, also on a busy machine.
+const hang = 3 * time.Second
+
 // A call that hangs, as for 30 s: its caller is told, the pool of one grows a new
 // session, others go on, and when it comes back after all the token is whole.
 func TestACallThatHangs(t *testing.T) {
 	tok, reg := open(t, func(c *hsm.Config) {
 		c.Module, c.Sessions, c.MaxStuck = shim, 1, 3
-		c.CallTimeout, c.Wait = time.Second, time.Minute
+		c.CallTimeout, c.Wait = hang, time.Minute
 	})
 	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-stuck")
 	require.NoError(t, err)
@@ -74,7 +78,7 @@ func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
 func TestTooManyStuckCalls(t *testing.T) {
 	tok, _ := open(t, func(c *hsm.Config) {
 		c.Module, c.Sessions, c.MaxStuck = shim, 1, 2
-		c.CallTimeout, c.Wait = time.Second, time.Minute
+		c.CallTimeout, c.Wait = hang, time.Minute
 	})
 	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-stuck")
 	require.NoError(t, err)
@@ -99,7 +103,7 @@ func TestTooManyStuckCalls(t *testing.T) {
 
 // Making objects waits behind a stuck call that makes one, and only that does.
 func TestTheLockOfAStuckChange(t *testing.T) {
-	tok, _ := open(t, func(c *hsm.Config) { c.Module, c.CallTimeout, c.MaxStuck = shim, time.Second, 10 })
+	tok, _ := open(t, func(c *hsm.Config) { c.Module, c.CallTimeout, c.MaxStuck = shim, hang, 10 })
 	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-lock")
 	require.NoError(t, err)
 	tell(t, "C_CreateObject hang")

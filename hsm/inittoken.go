@@ -11,76 +11,107 @@ import (
 
 const maxLabel = 32 // bytes of a token's label
 
-// LabelError says that a token of the label exists, so none is made.
-type LabelError struct {
-	Label, Serial string
-}
+// ErrTokenExists: a token of the label exists and has a user PIN.
+var ErrTokenExists = errors.New("hsm: a token of that label exists")
 
-// Error names the token that there is.
-func (e *LabelError) Error() string {
-	return fmt.Sprintf("hsm: a token with label %q exists (serial %q)", e.Label, e.Serial)
+// FindToken looks for the token of the label without logging in: its serial number
+// and whether its user PIN was set. Two of the label are a *TokenError. Like
+// InitToken it needs the module for itself; when ctx ends first, a module that does
+// not answer keeps the goroutine that is stuck in it.
+func FindToken(ctx context.Context, module, label string) (serial string, userPIN, found bool, err error) {
+	var token *pkcs11.TokenInfo
+	err = withModule(ctx, module, func(p *pkcs11.Ctx, _ *raw) error {
+		_, have, _, err := slotsOf(p, label)
+		token = have
+		return err
+	})
+	if err != nil || token == nil {
+		return "", false, false, err
+	}
+	return token.SerialNumber, token.Flags&pkcs11.CKF_USER_PIN_INITIALIZED != 0, true, nil
 }
 
 // InitToken makes a token of the label in a slot whose token was never initialized
-// (C_InitToken), sets its user PIN (C_InitPIN), and returns its serial number. It
-// refuses a label that exists with *LabelError, and PINs of a length that the token
-// does not take before it changes anything. It neither copies nor wipes the PINs.
+// (C_InitToken), sets its user PIN (C_InitPIN), and returns its serial number. Of a
+// token of the label that has no user PIN, as a crash between the two leaves it, it
+// sets that; one that has is ErrTokenExists. PINs of a length that the token does
+// not take are refused before anything is changed. It neither copies nor wipes the
+// PINs.
 //
-// The module must not be in use by this process, and is not afterwards. When the
-// user PIN is refused the token stays, initialized, with the label and without one.
-// The C calls cannot be interrupted: when ctx ends before they do, its error is
-// returned and the token may still be made; the PINs must stay readable until the
-// process ends then.
+// The module must not be in use by this process, and is not afterwards. The C calls
+// cannot be interrupted: when ctx ends before they do, its error is returned, the
+// token may still be made, and the PINs must stay readable until the process ends.
 func InitToken(ctx context.Context, module, label string, soPIN, userPIN []byte, log *slog.Logger) (serial string, err error) {
 	if len(label) == 0 || len(label) > maxLabel {
 		return "", fmt.Errorf("hsm: token label %q has %d bytes, want 1 to %d", label, len(label), maxLabel)
 	}
-	if err := ctx.Err(); err != nil {
+	err = withModule(ctx, module, func(p *pkcs11.Ctx, r *raw) (err error) {
+		serial, err = initToken(p, r, label, soPIN, userPIN)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
-	type result struct {
-		serial string
-		err    error
+	log.Info("token made", "label", label, "serial", serial, "module", module)
+	return serial, nil
+}
+
+// withModule runs f between C_Initialize and C_Finalize, in a goroutine that the
+// caller leaves behind when ctx ends first.
+func withModule(ctx context.Context, module string, f func(*pkcs11.Ctx, *raw) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	done := make(chan result, 1)
+	done := make(chan error, 1)
 	go func() {
-		serial, err := initToken(module, label, soPIN, userPIN)
-		done <- result{serial, err}
+		done <- func() (err error) {
+			p := pkcs11.New(module)
+			if p == nil {
+				return fmt.Errorf("hsm: cannot load module %q", module)
+			}
+			r, err := rawOf(p)
+			if err != nil {
+				return err
+			}
+			if err := p.Initialize(); err != nil {
+				return wrap("C_Initialize", err)
+			}
+			defer func() { err = errors.Join(err, wrap("C_Finalize", p.Finalize())) }()
+			return f(p, r)
+		}()
 	}()
 	select {
-	case r := <-done:
-		if r.err == nil {
-			log.Info("token made", "label", label, "serial", r.serial, "module", module)
-		}
-		return r.serial, r.err
+	case err := <-done:
+		return err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return ctx.Err()
 	}
 }
 
-func initToken(module, label string, soPIN, userPIN []byte) (serial string, err error) {
-	p := pkcs11.New(module)
-	if p == nil {
-		return "", fmt.Errorf("hsm: cannot load module %q", module)
-	}
-	r, err := rawOf(p)
+func initToken(p *pkcs11.Ctx, r *raw, label string, soPIN, userPIN []byte) (serial string, err error) {
+	slot, have, slots, err := slotsOf(p, label)
 	if err != nil {
 		return "", err
 	}
-	if err := p.Initialize(); err != nil {
-		return "", wrap("C_Initialize", err)
+	if have == nil && slots.free == nil {
+		return "", fmt.Errorf("hsm: none of %d slots has a free token", slots.all)
 	}
-	defer func() { err = errors.Join(err, wrap("C_Finalize", p.Finalize())) }()
-	slot, err := freeSlot(p, module, label, soPIN, userPIN)
-	if err != nil {
+	if have == nil {
+		slot = *slots.free
+	} else if have.Flags&pkcs11.CKF_USER_PIN_INITIALIZED != 0 {
+		return "", fmt.Errorf("%w: %q, serial %q", ErrTokenExists, label, have.SerialNumber)
+	}
+	if err := checkPINs(p, slot, soPIN, userPIN); err != nil {
 		return "", err
 	}
-	var padded [maxLabel]byte
-	for i := copy(padded[:], label); i < maxLabel; i++ {
-		padded[i] = ' '
-	}
-	if err := r.initToken(slot, soPIN, padded); err != nil {
-		return "", err
+	if have == nil {
+		var padded [maxLabel]byte
+		for i := copy(padded[:], label); i < maxLabel; i++ {
+			padded[i] = ' '
+		}
+		if err := r.initToken(slot, soPIN, padded); err != nil {
+			return "", err
+		}
 	}
 	s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 	if err != nil {
@@ -102,36 +133,51 @@ func initToken(module, label string, soPIN, userPIN []byte) (serial string, err 
 	return info.SerialNumber, nil
 }
 
-// freeSlot is the first slot whose token was never initialized.
-func freeSlot(p *pkcs11.Ctx, module, label string, soPIN, userPIN []byte) (uint, error) {
+func checkPINs(p *pkcs11.Ctx, slot uint, soPIN, userPIN []byte) error {
+	info, err := p.GetTokenInfo(slot)
+	if err != nil {
+		return wrap("C_GetTokenInfo", err)
+	}
+	for _, pin := range []struct {
+		name  string
+		bytes int
+	}{{"security officer's PIN", len(soPIN)}, {"user PIN", len(userPIN)}} {
+		if n := uint(pin.bytes); n < max(info.MinPinLen, 1) || n > info.MaxPinLen {
+			return fmt.Errorf("hsm: %s has %d bytes, the token takes %d to %d", pin.name, n, info.MinPinLen, info.MaxPinLen)
+		}
+	}
+	return nil
+}
+
+// slotsFound is how many slots there are, and the first whose token was never
+// initialized, or nil.
+type slotsFound struct {
+	all  int
+	free *uint
+}
+
+// slotsOf looks for the one token of the label, nil if there is none.
+func slotsOf(p *pkcs11.Ctx, label string) (slot uint, have *pkcs11.TokenInfo, found slotsFound, err error) {
 	slots, err := p.GetSlotList(true)
 	if err != nil {
-		return 0, wrap("C_GetSlotList", err)
+		return 0, nil, found, wrap("C_GetSlotList", err)
 	}
-	free, found := uint(0), false
-	for _, s := range slots {
+	found.all = len(slots)
+	for i, s := range slots {
 		info, err := p.GetTokenInfo(s)
 		if err != nil {
-			return 0, wrap("C_GetTokenInfo", err)
+			return 0, nil, found, wrap("C_GetTokenInfo", err)
 		}
-		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 {
-			if info.Label == label {
-				return 0, &LabelError{Label: label, Serial: info.SerialNumber}
+		switch {
+		case info.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0:
+			if found.free == nil {
+				found.free = &slots[i]
 			}
-			continue
-		}
-		if found {
-			continue
-		}
-		free, found = s, true
-		for name, pin := range map[string][]byte{"security officer's PIN": soPIN, "user PIN": userPIN} {
-			if n := uint(len(pin)); n < max(info.MinPinLen, 1) || n > info.MaxPinLen {
-				return 0, fmt.Errorf("hsm: %s has %d bytes, the token takes %d to %d", name, n, info.MinPinLen, info.MaxPinLen)
-			}
+		case info.Label == label && have != nil:
+			return 0, nil, found, &TokenError{Label: label, Found: 2, Slots: len(slots)}
+		case info.Label == label:
+			slot, have = s, &info
 		}
 	}
-	if !found {
-		return 0, fmt.Errorf("hsm: none of %d slots of %q has a free token", len(slots), module)
-	}
-	return free, nil
+	return slot, have, found, nil
 }

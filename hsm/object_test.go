@@ -2,14 +2,15 @@ package hsm_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
@@ -37,6 +38,88 @@ func TestReplaceObject(t *testing.T) {
 	require.NoError(t, tok.DestroyObject(ctx, "replaced"))
 	_, err = tok.Object(ctx, "replaced")
 	require.ErrorIs(t, err, hsm.ErrNotFound)
+}
+
+// An exchange takes away what it names, and nothing that stands beside it.
+func TestExchangeObject(t *testing.T) {
+	tok, _ := open(t, nil)
+	ctx := t.Context()
+	name := fresh("exchanged")
+	stands := func(want ...string) {
+		t.Helper()
+		all, err := tok.Objects(ctx, name)
+		require.NoError(t, err)
+		var got []string
+		for _, v := range all {
+			got = append(got, string(v))
+		}
+		require.ElementsMatch(t, want, got)
+	}
+	same := func(value string) bool {
+		t.Helper()
+		same, err := tok.SameObject(ctx, name, []byte(value))
+		require.NoError(t, err)
+		return same
+	}
+	require.False(t, same("a"))
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("a")))
+	stands("a")
+	require.True(t, same("a"))
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("a"), []byte("a"), []byte("none")))
+	stands("a")
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("b"), []byte("a")))
+	stands("b")
+	require.False(t, same("a"))
+	require.True(t, same("b"))
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("c"), []byte("a")))
+	stands("b", "c")
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("d"), []byte("c")))
+	stands("b", "d")
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("d"), []byte("b")))
+	stands("d")
+	require.True(t, same("d"))
+}
+
+// A crash between C_InitToken and C_InitPIN leaves a token without a user PIN: the
+// next attempt ends it, with the same security officer's PIN only.
+func TestInitTokenAfterACrash(t *testing.T) {
+	made, err := softhsm.Create(t.Context(), t.TempDir(), "first", []byte("so-first"), []byte("pin-first"))
+	require.NoError(t, err)
+	t.Setenv(softhsm.EnvConf, made.ConfPath)
+	tell(t, "C_InitPIN 0x05")
+	soPIN, userPIN := []byte("so-second"), []byte("pin-second")
+	_, err = hsm.InitToken(t.Context(), shim, "second", soPIN, userPIN, quiet)
+	require.Error(t, err)
+	require.NoFileExists(t, control)
+	serial, userSet, found, err := hsm.FindToken(t.Context(), made.ModulePath, "second")
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, true}, []bool{userSet, found})
+
+	_, err = hsm.InitToken(t.Context(), made.ModulePath, "second", []byte("so-wrong"), userPIN, quiet)
+	require.Error(t, err)
+	again, err := hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quiet)
+	require.NoError(t, err)
+	require.Equal(t, serial, again)
+	tok, err := hsm.Open(t.Context(), hsm.Config{Module: made.ModulePath, TokenLabel: "second"}, []byte("pin-second"), quiet, nil)
+	require.NoError(t, err)
+	require.NoError(t, tok.Close())
+}
+
+// A module that hangs holds nobody who initializes.
+func TestInitTokenThatHangs(t *testing.T) {
+	made, err := softhsm.Create(t.Context(), t.TempDir(), "first", []byte("so-first"), []byte("pin-first"))
+	require.NoError(t, err)
+	t.Setenv(softhsm.EnvConf, made.ConfPath)
+	require.NoError(t, os.RemoveAll(logins))
+	tell(t, "C_GetSlotList hang")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, _, _, err = hsm.FindToken(ctx, shim, "first")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = hsm.InitToken(ctx, shim, "second", []byte("so-second"), []byte("pin-second"), quiet)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, os.Remove(control))
+	require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return string(b) == "F" }, time.Minute, time.Millisecond)
 }
 
 // A replacement that ended between its two halves leaves both: what reads one name
@@ -165,16 +248,20 @@ func TestInitToken(t *testing.T) {
 	require.NoError(t, err)
 	t.Setenv(softhsm.EnvConf, made.ConfPath)
 	soPIN, userPIN := []byte("so-second"), []byte("pin-second")
-	quietly := slog.New(slog.DiscardHandler)
-	serial, err := hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quietly)
+	serial, err := hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quiet)
 	require.NoError(t, err)
 	require.Equal(t, "so-second pin-second", string(soPIN)+" "+string(userPIN), "the caller's to wipe")
 
-	var there *hsm.LabelError
-	_, err = hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quietly)
-	require.ErrorAs(t, err, &there)
-	require.Equal(t, serial, there.Serial)
-	tok, err := hsm.Open(t.Context(), hsm.Config{Module: made.ModulePath, TokenLabel: "second", TokenSerial: serial}, userPIN, quietly, nil)
+	_, err = hsm.InitToken(t.Context(), made.ModulePath, "second", soPIN, userPIN, quiet)
+	require.ErrorIs(t, err, hsm.ErrTokenExists)
+	require.ErrorContains(t, err, serial)
+	had, userSet, found, err := hsm.FindToken(t.Context(), made.ModulePath, "second")
+	require.NoError(t, err)
+	require.Equal(t, []any{serial, true, true}, []any{had, userSet, found})
+	_, _, found, err = hsm.FindToken(t.Context(), made.ModulePath, "third")
+	require.NoError(t, err)
+	require.False(t, found)
+	tok, err := hsm.Open(t.Context(), hsm.Config{Module: made.ModulePath, TokenLabel: "second", TokenSerial: serial}, userPIN, quiet, nil)
 	require.NoError(t, err)
 	info := tok.Info()
 	require.Equal(t, hsm.Info{Label: "second", Serial: serial, Manufacturer: "SoftHSM project", Model: "SoftHSM v2",
@@ -182,7 +269,7 @@ func TestInitToken(t *testing.T) {
 	require.True(t, info.Software())
 	require.False(t, hsm.Info{Manufacturer: "Thales", Model: "Luna K7"}.Software())
 	require.False(t, hsm.Info{Manufacturer: "IBM", Model: "EP11"}.Software())
-	_, err = hsm.InitToken(t.Context(), made.ModulePath, "third", soPIN, []byte("pin-third"), quietly)
+	_, err = hsm.InitToken(t.Context(), made.ModulePath, "third", soPIN, []byte("pin-third"), quiet)
 	var code *hsm.Error
 	require.ErrorAs(t, err, &code, "the module is in use")
 	require.Equal(t, uint(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED), code.Code)
@@ -194,7 +281,7 @@ func TestInitToken(t *testing.T) {
 		"short PIN": {"third", made.ModulePath, "1", "user PIN has 1 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err = hsm.InitToken(t.Context(), c.module, c.label, []byte("so-third"), []byte(c.pin), quietly)
+			_, err = hsm.InitToken(t.Context(), c.module, c.label, []byte("so-third"), []byte(c.pin), quiet)
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "so-third")
 		})

@@ -3,6 +3,7 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/miekg/pkcs11"
@@ -49,6 +50,65 @@ func (t *Token) ReplaceObject(ctx context.Context, name string, value []byte) er
 		}
 		return t.destroyAll(s, old)
 	})
+}
+
+// ExchangeObject makes value stand under name in place of the objects whose values
+// are given as old: it creates the new one, reads it back, then destroys those.
+// Whatever else stands under the name stays, and so does the rest of what
+// ReplaceObject promises. Where value stands already it is not made again; without
+// old nothing is destroyed.
+func (t *Token) ExchangeObject(ctx context.Context, name string, value []byte, old ...[]byte) error {
+	if err := checkID(name); err != nil {
+		return err
+	}
+	if err := checkValue(name, value); err != nil {
+		return err
+	}
+	value = bytes.Clone(value)
+	gone := make(map[string]bool, len(old))
+	for _, o := range old {
+		gone[string(o)] = !bytes.Equal(o, value)
+	}
+	return t.change(ctx, "exchange_object", func(s *session) error {
+		all, err := t.findAll(s, maxOfAName, objectTemplate(name)...)
+		if err == nil && len(all) == 0 {
+			err = t.seesPrivate(s)
+		}
+		if err != nil {
+			return fmt.Errorf("object %q: %w", name, err)
+		}
+		var doomed []pkcs11.ObjectHandle
+		there := false
+		for _, h := range all {
+			have, err := t.readHandle(s, h, name)
+			switch {
+			case classIn(err) == ClassHandle: // another process destroyed it
+			case err != nil:
+				return fmt.Errorf("object %q: %w", name, err)
+			case gone[string(have)]:
+				doomed = append(doomed, h)
+			default:
+				there = there || bytes.Equal(have, value)
+			}
+		}
+		if !there {
+			if err := t.createObject(s, name, value); err != nil {
+				return err
+			}
+		}
+		return t.destroyAll(s, doomed)
+	})
+}
+
+// SameObject reports whether value, and no other object that a search finds,
+// stands under name. Like Object it costs one call while the object is the one that
+// was read last.
+func (t *Token) SameObject(ctx context.Context, name string, value []byte) (bool, error) {
+	have, err := t.Object(ctx, name)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrSeveral) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(have, value), err
 }
 
 // Objects returns the values of all data objects of the name, in no order, or

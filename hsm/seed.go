@@ -43,8 +43,14 @@ func (t *Token) CreateSeedKey(ctx context.Context, id string, scheme Scheme, wra
 	if err != nil {
 		return nil, err
 	}
-	// A key that does not come back from its envelope must never get a name.
-	if _, err := t.signWith(ctx, made, sha256.Sum256([]byte(id))); err != nil {
+	// A key that does not come back from its envelope, or does not sign, must never
+	// get a name.
+	digest := sha256.Sum256([]byte(id))
+	sig, err := t.signWith(ctx, made, digest)
+	if err == nil && !verify(scheme, made.PublicKey, digest[:], sig) {
+		err = fmt.Errorf("%w: its signature does not verify", ErrMismatch)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("hsm: new key %q: %w", id, err)
 	}
 	if err := t.PutObject(ctx, objectName(id), value); err != nil && !errors.Is(err, ErrMismatch) {
@@ -121,9 +127,11 @@ func (t *Token) SeedPublic(ctx context.Context, id string) ([]byte, Scheme, erro
 	return bytes.Clone(e.PublicKey), e.Scheme, nil
 }
 
-// SignSeed signs the digest with the wrapped key id. The signature is verified
-// with the stored public key before it is returned; a seed that derives another
-// public key is ErrNotAuthentic.
+// SignSeed signs the digest with the wrapped key id. A seed that derives another
+// public key than the stored one is ErrNotAuthentic. The signature is not verified
+// here, but must be before it leaves: by the caller, with the public key that the
+// caller knows for the wallet, which is worth more than the one that stands beside
+// the seed.
 func (t *Token) SignSeed(ctx context.Context, id string, digest [32]byte) ([]byte, error) {
 	e, err := t.envelope(ctx, id)
 	if err != nil {
@@ -151,9 +159,6 @@ func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]b
 			return clean(fmt.Errorf("%w: %q", ErrNotAuthentic, e.ID))
 		}
 		t.isAuthentic(e)
-		if !verify(e.Scheme, e.PublicKey, digest[:], out) {
-			return clean(fmt.Errorf("%w: signature of %q does not verify", ErrMismatch, e.ID))
-		}
 		sig = out
 		return nil
 	})

@@ -101,6 +101,8 @@ static int told(const char *name, ul session, ul *rv) {
 #define SECOND(name, index) static ul my_##name(ARGS) { HEAD(#name) b = inside(b); return CALL(index); }
 #define THIRD(name, index) static ul my_##name(ARGS) { HEAD(#name) c = inside(c); return CALL(index); }
 PLAIN(C_GetTokenInfo, 6)
+PLAIN(C_InitToken, 9)
+PLAIN(C_InitPIN, 10)
 PLAIN(C_CloseSession, 13)
 PLAIN(C_GetSessionInfo, 15)
 SECOND(C_DestroyObject, 22)
@@ -209,6 +211,7 @@ ul C_GetFunctionList(struct list **out) {
 		mine = *l;
 		void *at[68] = {
 			[0] = my_C_Initialize, [1] = my_C_Finalize, [4] = my_C_GetSlotList, [6] = my_C_GetTokenInfo,
+			[9] = my_C_InitToken, [10] = my_C_InitPIN,
 			[12] = my_C_OpenSession, [13] = my_C_CloseSession, [15] = my_C_GetSessionInfo, [18] = my_C_Login,
 			[20] = my_C_CreateObject, [22] = my_C_DestroyObject, [24] = my_C_GetAttributeValue,
 			[26] = my_C_FindObjectsInit, [27] = my_C_FindObjects, [28] = my_C_FindObjectsFinal,
