@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
@@ -70,6 +71,7 @@ func (c *Config) check() error {
 	f.address("monitor.listen", c.Monitor.Listen)
 	f.require("seal.socket", c.Seal.Socket)
 	c.Store.check(&f)
+	c.checkLink(&f)
 	c.checkNetworks(&f)
 	c.Operation.TTL = f.duration("operation.ttl", c.Operation.TTLText, time.Minute, 30*24*time.Hour)
 	c.Limits.check(&f)
@@ -118,6 +120,35 @@ func (s *Store) check(f *faults) {
 	host, _, err := net.SplitHostPort(e.Listen)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		f.add("store.embedded.listen", "%q is not on loopback; write for example \"127.0.0.1:2379\"", e.Listen)
+	}
+}
+
+func (c *Config) checkLink(f *faults) {
+	l := &c.Link
+	if !l.Configured() {
+		return
+	}
+	f.address("link.listen", l.Listen)
+	f.require("link.cert", l.Cert)
+	f.require("link.key", l.Key)
+	f.require("link.ca", l.CA)
+	if len(c.Store.Endpoints) == 0 {
+		f.add("link", "is set, but etcd is embedded here; appliances share a cluster, so name store.endpoints")
+	}
+	if len(l.Peers) == 0 {
+		f.add("link.peers", "no peer; name at least one other appliance, or leave the table out")
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.Peers)) {
+		key := "link.peers." + id
+		u, err := url.Parse(l.Peers[id])
+		switch {
+		case !nameShape.MatchString(id):
+			f.add(key, "%q: want an appliance's name in the charter", id)
+		case id == c.Appliance:
+			f.add(key, "is this appliance itself")
+		case err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+			f.add(key, "%q is not an https URL of host and port alone", l.Peers[id])
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 	Monitor   Monitor   `toml:"monitor"`
 	Seal      Seal      `toml:"seal"`
 	Store     Store     `toml:"store"`
+	Link      Link      `toml:"link,omitempty"`
 	Networks  []Network `toml:"networks"`
 	Operation Operation `toml:"operation,omitempty"`
 	Limits    Limits    `toml:"limits,omitempty"`
@@ -67,6 +68,24 @@ type Monitor struct {
 // Seal is where the sealed process listens.
 type Seal struct {
 	Socket string `toml:"socket"`
+}
+
+// Link is the way between appliances that share one store: what only the
+// ledger's author can record is passed on to it. All of it is set, or nothing:
+// an appliance that is alone has none.
+type Link struct {
+	Listen string `toml:"listen,omitempty"` // host:port of this appliance's end
+	// Cert and Key are this appliance's pair, for both directions; its common
+	// name is appliance:<its id in the charter>.
+	Cert  string            `toml:"cert,omitempty"`
+	Key   string            `toml:"key,omitempty"`
+	CA    string            `toml:"ca,omitempty"`    // PEM file of the root of all appliances' pairs
+	Peers map[string]string `toml:"peers,omitempty"` // https URL of each other appliance's end, by its id in the charter
+}
+
+// Configured tells whether this appliance has peers.
+func (l *Link) Configured() bool {
+	return l.Listen != "" || l.Cert != "" || l.Key != "" || l.CA != "" || len(l.Peers) > 0
 }
 
 // Store is etcd: a cluster where Endpoints are given, else one embedded here.
@@ -178,7 +197,7 @@ func (c *Config) Encode() ([]byte, error) { return toml.Marshal(c) }
 func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Bootstrap, &c.Seal.Socket, &c.Store.CA, &c.Store.Cert, &c.Store.Key,
 		&c.Store.Embedded.Dir, &c.Store.Embedded.ServerCert, &c.Store.Embedded.ServerKey,
-		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey}
+		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA}
 	for i := range c.API.Certificates {
 		paths = append(paths, &c.API.Certificates[i].Cert, &c.API.Certificates[i].Key)
 	}

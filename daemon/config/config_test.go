@@ -95,6 +95,59 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// linked is an appliance with a peer, over a store of their own.
+var linked = strings.Replace(whole[:strings.Index(whole, "[store.embedded]")], "[store]", "[store]\nendpoints = [\"https://etcd:2379\"]", 1) + `[link]
+listen = "10.0.0.1:8444"
+cert = "tls/link.crt"
+key = "tls/link.key"
+ca = "tls/link-ca.crt"
+[link.peers]
+"appliance-2" = "https://10.0.0.2:8444"
+` + whole[strings.Index(whole, "[[networks]]"):]
+
+func TestLink(t *testing.T) {
+	c, err := config.Parse([]byte(linked), "/srv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Link.Cert != "/srv/tls/link.crt" || c.Link.CA != "/srv/tls/link-ca.crt" || c.Link.Peers["appliance-2"] != "https://10.0.0.2:8444" || !c.Link.Configured() {
+		t.Errorf("link: %+v", c.Link)
+	}
+	text, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := config.Parse(text, "/srv"); err != nil || again.Link.Peers["appliance-2"] != c.Link.Peers["appliance-2"] {
+		t.Errorf("what Encode wrote is read back as %+v, %v", again, err)
+	}
+	if alone, err := config.Parse([]byte(whole), "/srv"); err != nil || alone.Link.Configured() {
+		t.Errorf("an appliance that is alone has a link: %v", err)
+	}
+	for _, f := range []struct{ name, old, new, want string }{
+		{"no listener", `listen = "10.0.0.1:8444"`, "", "link.listen"},
+		{"no pair", `cert = "tls/link.crt"`, "", "link.cert"},
+		{"no key", `key = "tls/link.key"`, "", "link.key"},
+		{"no root", `ca = "tls/link-ca.crt"`, "", "link.ca"},
+		{"no peer", `"appliance-2" = "https://10.0.0.2:8444"`, "", "link.peers"},
+		{"itself", `"appliance-2" = `, `"appliance-1" = `, "is this appliance itself"},
+		{"name", `"appliance-2" = `, `"Appliance 2" = `, "name in the charter"},
+		{"plain http", `"https://10.0.0.2:8444"`, `"http://10.0.0.2:8444"`, "link.peers.appliance-2"},
+		{"path", `"https://10.0.0.2:8444"`, `"https://10.0.0.2:8444/v1"`, "host and port alone"},
+		{"user", `"https://10.0.0.2:8444"`, `"https://me@10.0.0.2:8444"`, "host and port alone"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			text := strings.Replace(linked, f.old, f.new, 1)
+			if _, err := config.Parse([]byte(text), "/srv"); text == linked || err == nil || !strings.Contains(err.Error(), f.want) {
+				t.Fatalf("got %v, want it to name %q", err, f.want)
+			}
+		})
+	}
+	embedded := strings.Replace(whole, "[[networks]]", "[link]\nlisten = \"10.0.0.1:8444\"\n[[networks]]", 1)
+	if _, err := config.Parse([]byte(embedded), "/srv"); err == nil || !strings.Contains(err.Error(), "store.endpoints") {
+		t.Errorf("a link beside an embedded etcd: %v", err)
+	}
+}
+
 func TestEveryFaultAtOnce(t *testing.T) {
 	_, err := config.Parse([]byte(`tenant = ""`), "/srv")
 	if err == nil {
