@@ -66,7 +66,7 @@ func (j *judgement) add(rank int, o RuleOutcome) { j.outcomes = append(j.outcome
 
 // of begins the outcome of a rule that somebody wrote.
 func of(p *Policy, r *Rule) RuleOutcome {
-	return RuleOutcome{PolicyID: p.ID, PolicyVersion: p.Version, Rule: r.Type, Outcome: Deny}
+	return RuleOutcome{PolicyID: p.ID, PolicyVersion: p.Version, Rule: r.Type, Outcome: Deny, rule: r}
 }
 
 // submitted gives the versions that the intent names, and denies where one is not to be had.
@@ -182,9 +182,13 @@ func (j *judgement) rule(p *Policy, r *Rule) {
 func (j *judgement) verdict() Verdict {
 	// The order is total over what people see, so that no order of arguments shows.
 	slices.SortStableFunc(j.outcomes, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.PolicyID, b.PolicyID), cmp.Compare(a.PolicyVersion, b.PolicyVersion),
+		order := cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.PolicyID, b.PolicyID), cmp.Compare(a.PolicyVersion, b.PolicyVersion),
 			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Limit, b.Limit),
 			cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Have, b.Have), cmp.Compare(a.Need, b.Need))
+		if order == 0 && a.rule != b.rule && a.rule != nil && b.rule != nil {
+			return cmp.Compare(a.rule.raw(), b.rule.raw()) // two rules that say the same
+		}
+		return order
 	})
 	v := Verdict{Outcome: Allow, Rules: make([]RuleOutcome, len(j.outcomes))}
 	for n, o := range j.outcomes {

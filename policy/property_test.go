@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json/v2"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
@@ -175,7 +176,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	base := charter(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		in := drawInput(rt, t, base)
-		before := Judge(in)
+		before := shown(t, Judge(in))
 		shuffle := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
 		for _, p := range in.Policies {
 			shuffle.Shuffle(len(p.Policy.Rules), func(a, b int) { p.Policy.Rules[a], p.Policy.Rules[b] = p.Policy.Rules[b], p.Policy.Rules[a] })
@@ -185,8 +186,15 @@ func TestOrderDoesNotMatter(t *testing.T) {
 			in.Intent.Policies[a], in.Intent.Policies[b] = in.Intent.Policies[b], in.Intent.Policies[a]
 		})
 		shuffle.Shuffle(len(in.Decisions), func(a, b int) { in.Decisions[a], in.Decisions[b] = in.Decisions[b], in.Decisions[a] })
-		require.Equal(rt, before, Judge(in))
+		require.Equal(rt, before, shown(t, Judge(in)))
 	})
+}
+
+// shown is what a verdict shows.
+func shown(t testing.TB, v Verdict) string {
+	b, err := json.Marshal(v)
+	require.NoError(t, err)
+	return string(b)
 }
 
 // Another approval never makes a verdict stricter, a rejection never laxer.

@@ -62,4 +62,6 @@ type RuleOutcome struct {
 	Have          int      `json:"have,omitzero"` // distinct persons whose approvals count
 	Need          int      `json:"need,omitzero"` // 0 where the rule asks nobody
 	Message       string   `json:"message"`       // for people; what people wrote is escaped
+
+	rule *Rule // that said it; nil where no policy wrote it, or the verdict was not judged here
 }
