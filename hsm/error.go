@@ -135,6 +135,11 @@ func wrap(call string, err error) error {
 	return err
 }
 
+func isCode(err error, code uint) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == code
+}
+
 func classIn(err error) Class {
 	var e *Error
 	if errors.As(err, &e) {

@@ -17,7 +17,17 @@ const (
 	ckmEdwardsKeyPairGen = 0x1055 // CKM_EC_EDWARDS_KEY_PAIR_GEN
 	ckmEdDSA             = 0x1057 // CKM_EDDSA
 	ckkEdwards           = 0x40   // CKK_EC_EDWARDS
+	ckmMLDSA             = 0x1d   // CKM_ML_DSA
+	ckkMLDSA             = 0x4a   // CKK_ML_DSA
+
+	userContextSpecific = 2 // CKU_CONTEXT_SPECIFIC
+
+	p256PointSize        = 65   // bytes, uncompressed
+	mldsa65SignatureSize = 3309 // bytes (FIPS 204)
 )
+
+// p256Params is the DER of the OID of P-256, as CKA_EC_PARAMS.
+var p256Params = []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
 
 // Two encodings of "Ed25519" are in use: the curve's OID (RFC 8410), and the
 // name that PKCS#11 3.0 gives. Tokens take one or the other.
@@ -342,18 +352,37 @@ func (t *Token) findPair(s *session, id string) (*key, error) {
 	if err != nil {
 		return nil, wrap("C_GetAttributeValue", err)
 	}
-	point := got[0].Value
-	if len(point) != ed25519.PublicKeySize { // DER OCTET STRING, by the standard
-		var inner []byte
-		if rest, err := asn1.Unmarshal(point, &inner); err != nil || len(rest) != 0 || len(inner) != ed25519.PublicKeySize {
-			return nil, clean(fmt.Errorf("%w: public key %q is %d bytes of an unknown form", ErrMismatch, id, len(point)))
-		}
-		point = inner
+	point, err := edwardsPoint(got[0].Value)
+	if err != nil {
+		return nil, clean(fmt.Errorf("public key %q: %w", id, err))
 	}
 	if err := t.readBack(s, priv); err != nil {
 		return nil, err
 	}
-	return t.remember(id, &key{handle: priv, public: bytes.Clone(point)})
+	return t.remember(id, &key{handle: priv, public: point})
+}
+
+// edwardsPoint takes an Ed25519 key's CKA_EC_POINT: a DER OCTET STRING by the
+// standard, 32 plain bytes by some.
+func edwardsPoint(value []byte) (ed25519.PublicKey, error) {
+	point := octets(value, ed25519.PublicKeySize)
+	if len(point) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%w: a public key of %d bytes of an unknown form", ErrMismatch, len(value))
+	}
+	return bytes.Clone(point), nil
+}
+
+// octets takes the bytes out of a DER OCTET STRING; what has the size that they are
+// to have, or is none, is the bytes. A point may look like DER by chance.
+func octets(value []byte, size int) []byte {
+	var inner []byte
+	if len(value) == size {
+		return value
+	}
+	if rest, err := asn1.Unmarshal(value, &inner); err == nil && len(rest) == 0 {
+		return inner
+	}
+	return value
 }
 
 // findAES finds the AES key id; its check value stands for the key.

@@ -54,6 +54,17 @@ static struct mw_done mw_sign(struct mw_list *l, mw_ulong s, mw_ulong number, mw
 	return mw_both(l, MW_SIGN_INIT, MW_SIGN, s, &m, key, in, n, out, room);
 }
 
+// CK_SIGN_ADDITIONAL_CONTEXT of PKCS#11 3.2; hedge 0: as the token prefers.
+struct mw_context { mw_ulong hedge; unsigned char *context; mw_ulong n; };
+
+// with_context: the mechanism takes the parameter, also with an empty context.
+static mw_ulong mw_sign_init(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key,
+		int with_context, unsigned char *context, mw_ulong n) {
+	struct mw_context c = { 0, n ? context : 0, n };
+	struct mw_mechanism m = { number, with_context ? &c : 0, with_context ? sizeof c : 0 };
+	return ((mw_ulong (*)(mw_ulong, struct mw_mechanism *, mw_ulong))l->fn[MW_SIGN_INIT])(s, &m, key);
+}
+
 static struct mw_done mw_open_gcm(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key, unsigned char *iv, mw_ulong iv_size,
 		unsigned char *aad, mw_ulong aad_size, mw_ulong tag_bits, unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong room) {
 	struct mw_gcm g = { iv, iv_size, iv_size * 8, aad, aad_size, tag_bits };
@@ -137,6 +148,28 @@ func (r *raw) sign(s pkcs11.SessionHandle, mechanism uint, key pkcs11.ObjectHand
 	d := C.mw_sign(r.list, C.mw_ulong(s), C.mw_ulong(mechanism), C.mw_ulong(key),
 		bytePtr(msg), C.mw_ulong(len(msg)), bytePtr(out), C.mw_ulong(len(out)))
 	return bothDone(d, "C_SignInit", "C_Sign")
+}
+
+// signInit is C_SignInit; context, if there is one, is ML-DSA's (FIPS 204, at most
+// 255 bytes).
+func (r *raw) signInit(s pkcs11.SessionHandle, mechanism uint, key pkcs11.ObjectHandle, context *string) error {
+	with, text := C.int(0), []byte(nil)
+	if context != nil {
+		with, text = 1, []byte(*context)
+	}
+	return rawError("C_SignInit", C.mw_sign_init(r.list, C.mw_ulong(s), C.mw_ulong(mechanism), C.mw_ulong(key),
+		with, bytePtr(text), C.mw_ulong(len(text))))
+}
+
+// signFinal is the C_Sign that ends a signInit. It returns how many bytes of out it
+// wrote.
+func (r *raw) signFinal(s pkcs11.SessionHandle, msg, out []byte) (int, error) {
+	if len(msg) == 0 {
+		msg = []byte{0}[:0]
+	}
+	n := C.mw_ulong(len(out))
+	rv := C.mw_crypt(r.list, C.MW_SIGN, C.mw_ulong(s), bytePtr(msg), C.mw_ulong(len(msg)), bytePtr(out), &n)
+	return int(n), rawError("C_Sign", rv)
 }
 
 // openGCM is C_DecryptInit and C_Decrypt of AES-GCM. It returns how many bytes of

@@ -143,14 +143,19 @@ func (t *Token) Objects(ctx context.Context, name string) ([][]byte, error) {
 	return values, nil
 }
 
-// findAll finds the objects that the template matches; more than most are refused.
+// findAll is find of a session of the pool.
 func (t *Token) findAll(s *session, most int, template ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
-	if err := t.p.FindObjectsInit(s.h, template); err != nil {
+	return find(t.p, s.h, most, template...)
+}
+
+// find finds the objects that the template matches; more than most are refused.
+func find(p *pkcs11.Ctx, h pkcs11.SessionHandle, most int, template ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
+	if err := p.FindObjectsInit(h, template); err != nil {
 		return nil, wrap("C_FindObjectsInit", err)
 	}
 	var all []pkcs11.ObjectHandle
 	for len(all) <= most {
-		found, _, err := t.p.FindObjects(s.h, most+1-len(all))
+		found, _, err := p.FindObjects(h, most+1-len(all))
 		if err != nil {
 			return nil, wrap("C_FindObjects", err)
 		}
@@ -159,7 +164,7 @@ func (t *Token) findAll(s *session, most int, template ...*pkcs11.Attribute) ([]
 		}
 		all = append(all, found...)
 	}
-	if err := t.p.FindObjectsFinal(s.h); err != nil {
+	if err := p.FindObjectsFinal(h); err != nil {
 		return nil, wrap("C_FindObjectsFinal", err)
 	}
 	if len(all) > most {
