@@ -21,6 +21,23 @@ type Status struct {
 	HSM         HSM           `json:"hsm"`
 	Unsealing   *Unsealing    `json:"unsealing,omitzero"` // while it is sealed and its custody is known
 	Why         string        `json:"why,omitzero"`       // why it is sealed, or what keeps the token from being used
+	Doubt       *Doubt        `json:"doubt,omitzero"` // while the store is not what the seal goes by
+}
+
+// Doubt says why nothing is decided although there is a login, and what a join or recover document
+// has to name.
+type Doubt struct {
+	Reason string `json:"reason"`
+	Kind   string `json:"kind"`           // "behind", "forked", "stranger", or "store"
+	Known  *Point `json:"known,omitzero"` // the newest batch that this appliance's journal or its token's anchor saw
+	Store  Point  `json:"store"`          // the last batch of the store that verifies
+	Epoch  uint64 `json:"epoch"`          // in force there
+}
+
+// Point is a batch.
+type Point struct {
+	Sequence uint64        `json:"sequence"`
+	Head     policy.Digest `json:"head"`
 }
 
 // HSM names the token.

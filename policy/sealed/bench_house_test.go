@@ -43,6 +43,7 @@ type benchmark struct {
 func newBenchmark(b *testing.B, rules ...policy.Rule) *benchmark {
 	b.Helper()
 	h := &benchmark{b: b, store: syncedStore(b)}
+	forgetAnchor(b)
 	p := &people{}
 	for _, alg := range algorithms {
 		p.custodians, p.approvers = append(p.custodians, benchSigner(b, alg)), append(p.approvers, benchSigner(b, alg))

@@ -60,11 +60,24 @@ func answerAll(waiting []*proposal, err error) {
 // and commits it. Their answers count only if err is nil: some may rest on
 // records that others staged.
 func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answers []error, err error) {
-	rd, err := r.begin(ctx)
+	if waiting[0].enter != nil {
+		waiting = waiting[:1]
+	}
+	rd, err := r.begin(ctx, waiting[0])
 	if err != nil {
-		return 0, nil, err
+		if waiting[0].enter == nil {
+			return 0, nil, err
+		}
+		var fatal *fatalError
+		if errors.As(err, &fatal) {
+			return 0, nil, err
+		}
+		return 1, []error{r.refusal(err)}, nil // the others are none of its business
 	}
 	for _, p := range waiting {
+		if p.enter != nil && len(answers) > 0 {
+			break // it has a batch of its own
+		}
 		if err := p.ctx.Err(); err != nil {
 			answers = append(answers, err) // nobody waits any more
 			continue
@@ -84,24 +97,32 @@ func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answ
 			return 0, nil, err
 		}
 	}
+	if err := r.anchorStands(ctx); err != nil {
+		return 0, nil, err
+	}
 	return len(answers), answers, nil
 }
 
 // begin makes sure that we may decide: there is a login, the ledger is read and
 // ours to write, the clock is not in doubt.
-func (r *room) begin(ctx context.Context) (*round, error) {
+func (r *room) begin(ctx context.Context, p *proposal) (*round, error) {
 	if r.token == nil {
 		return nil, r.tokenError()
 	}
 	if err := r.root(); err != nil {
 		return nil, err
 	}
-	if err := r.author(ctx); err != nil {
+	if err := r.author(ctx, p); err != nil {
 		return nil, err
 	}
 	now, err := r.clock()
 	if err != nil {
 		return nil, &fatalError{err}
+	}
+	if r.anchors.due && r.known().ready {
+		if err := r.anchorHere(ctx, now); err != nil {
+			return nil, err
+		}
 	}
 	seq, _ := r.fold.Head()
 	if charter, _ := r.fold.Charter(); charter != nil {
@@ -172,34 +193,75 @@ func (r *room) mayServe(ctx context.Context, c *policy.Charter) error {
 	return nil
 }
 
-// author makes us the author, with everything read that others wrote before.
-func (r *room) author(ctx context.Context) error {
-	if r.tenure.held() && r.known().ready {
-		return nil
-	}
-	if !r.tenure.held() {
-		t, err := r.store.campaign(ctx, r.appliance)
-		var other *otherAuthorError
-		if errors.As(err, &other) {
-			r.publish(func(s *state) { s.author = other.appliance })
-			return &seal.Error{Kind: seal.KindNotAuthor, Appliance: other.appliance, Message: "another appliance writes the ledger"}
-		}
-		if err != nil {
-			return seal.Errorf(seal.KindStore, "author key: %v", err)
-		}
-		r.tenure, r.term = t, 0
-		r.publish(func(s *state) { s.author, s.ready = r.appliance, false })
+// author makes us the author, with everything read that others wrote before, and
+// the anchor saying so. The proposal, if there is one, may be one that a seal in
+// doubt decides.
+func (r *room) author(ctx context.Context, p *proposal) error {
+	if r.tenure.held() && r.term > 0 && r.known().ready {
+		return r.admits(ctx, p)
 	}
 	if err := r.follow(ctx); err != nil {
 		return err
 	}
-	if s := r.known(); !s.ready {
-		return seal.Errorf(seal.KindStore, "the ledger cannot be read: %v", s.doubt)
+	if err := r.admits(ctx, p); err != nil {
+		return err
 	}
-	if r.term == 0 {
-		r.term = r.fold.Term() + 1
-		r.log.Info("author of the ledger", "term", r.term)
+	if !r.tenure.held() {
+		if err := r.campaign(ctx); err != nil {
+			return err
+		}
+		// Until a moment ago others may have written.
+		if err := r.follow(ctx); err != nil {
+			return err
+		}
+		if err := r.admits(ctx, p); err != nil {
+			return err
+		}
 	}
+	if r.term > 0 {
+		return nil
+	}
+	term := r.fold.Term() + 1
+	if a := r.anchors.held; a != nil {
+		term = max(term, a.Term+1)
+	}
+	// Before batch 1 there is no instance that an anchor could name.
+	if headOf(r.fold) > 0 {
+		if err := r.anchorBefore(ctx, term); err != nil {
+			return err
+		}
+	}
+	r.term = term
+	r.log.Info("author of the ledger", "term", r.term)
+	return nil
+}
+
+// admits is nil if the ledger is read and believed, or the proposal is one that
+// puts an end to the doubt.
+func (r *room) admits(ctx context.Context, p *proposal) error {
+	s := r.known()
+	if p != nil && p.enter != nil {
+		return p.enter(ctx, s.doubt)
+	}
+	if !s.ready {
+		return seal.Errorf(seal.KindStore, "the ledger cannot be gone by: %v", s.doubt)
+	}
+	return nil
+}
+
+// campaign takes the author key.
+func (r *room) campaign(ctx context.Context) error {
+	t, err := r.store.campaign(ctx, r.appliance)
+	var other *otherAuthorError
+	if errors.As(err, &other) {
+		r.publish(func(s *state) { s.author = other.appliance })
+		return &seal.Error{Kind: seal.KindNotAuthor, Appliance: other.appliance, Message: "another appliance writes the ledger"}
+	}
+	if err != nil {
+		return seal.Errorf(seal.KindStore, "author key: %v", err)
+	}
+	r.tenure, r.term = t, 0
+	r.publish(func(s *state) { s.author = r.appliance })
 	return nil
 }
 
@@ -209,6 +271,13 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	batch, value, err := r.encode(ctx, rd)
 	if err != nil {
 		return err
+	}
+	if rd.sequence == ledger.FirstSequence {
+		first := r.journal.last
+		first.Offered = policy.DigestOf(value)
+		if err := r.mark(first); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
 	// gofail: var batchBeforeCommit struct{}
@@ -221,9 +290,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	if out != committed {
 		r.metrics.noticed(noticedOvertaken)
 		r.log.Warn("the log has moved on, or the author key changed; deciding anew", "sequence", rd.sequence)
-		r.store.resign(r.tenure)
-		r.tenure = nil
-		r.publish(func(s *state) { s.ready, s.author = false, "" })
+		r.depose()
 		return errRefused
 	}
 	// A batch that we made and refuse ourselves is a fault of this program.
@@ -237,7 +304,14 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	if custodianSpoke(batch.Records) {
 		rd.clocks.unexplained = 0
 	}
-	return r.remember(rd.sequence, policy.DigestOf(value), rd.clocks)
+	_, head := r.fold.Head()
+	if err := r.notes(batch, head); err != nil {
+		return &fatalError{err}
+	}
+	if err := r.remember(rd.sequence, head, rd.clocks); err != nil {
+		return err
+	}
+	return r.anchorAfter(ctx, rd, batch.Records)
 }
 
 // encode has the token sign the round's batch. Package hsm verifies the signature

@@ -1,8 +1,11 @@
 package sealed
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -155,6 +158,7 @@ func TestStoreThatIsBehindOrForked(t *testing.T) {
 	i, _, stop := inProcess(t, roomOptions{state: dir}, nil)
 	i.furnish()
 	require.NoError(t, stop())
+	older := olderJournal(t, dir)
 	s := openLog(t, house.store)
 	ctx := t.Context()
 	last, err := s.c.Get(ctx, ledger.LogPrefix, clientv3.WithLastKey()...)
@@ -181,9 +185,11 @@ func TestStoreThatIsBehindOrForked(t *testing.T) {
 		refused(t, "this appliance has seen")
 	})
 	t.Run("forked at the last batch", func(t *testing.T) {
-		// Another life of this appliance, without our journal, goes on from there:
-		// every link and signature of that history holds.
-		r := newTestRoom(t, i.digest, roomOptions{})
+		// Another life of this appliance, which crashed before it knew of the last
+		// batch, on a copy of the token that was made before, goes on from there: every
+		// link and signature of that history holds.
+		forgetAnchor(t)
+		r := newTestRoom(t, i.digest, roomOptions{state: older})
 		halt := start(t, r)
 		fork := &instance{t: t, door: r, people: i.people, charter: i.charter, digest: i.digest, wallet: i.wallet}
 		_, err := fork.door.Cancel(ctx, seal.CancelRequest{OperationID: newID("op"), Reason: "another history"})
@@ -201,6 +207,18 @@ func TestStoreThatIsBehindOrForked(t *testing.T) {
 		require.NoError(t, err)
 		refused(t, "refused")
 	})
+}
+
+// olderJournal is a state directory as it was one line of the journal earlier.
+func olderJournal(t *testing.T, state string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(state, "journal"))
+	require.NoError(t, err)
+	lines := bytes.SplitAfter(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+	require.Greater(t, len(lines), 1)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "journal"), bytes.Join(lines[:len(lines)-1], nil), 0o600))
+	return dir
 }
 
 func TestARestartGoesOnWhereItWas(t *testing.T) {

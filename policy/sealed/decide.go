@@ -17,6 +17,11 @@ import (
 func (r *room) Decide(ctx context.Context, e *policy.Envelope) (_ *seal.Recorded, err error) {
 	defer r.count(seal.OpDecide, &err)
 	var out seal.Recorded
+	if fold := r.known().fold; fold != nil && headOf(fold) > 0 {
+		// Where callers wait side by side; the one who decides finds it verified, if
+		// it holds, or asks again.
+		_, _, _ = fold.VerifyDecision(e)
+	}
 	err = r.submit(ctx, func(rd *round) error {
 		if rd.charter() == nil {
 			return errNoCharter
@@ -24,11 +29,7 @@ func (r *room) Decide(ctx context.Context, e *policy.Envelope) (_ *seal.Recorded
 		if e.PayloadType == policy.PayloadType(policy.DocRequest) {
 			return rd.request(e, &out)
 		}
-		d, err := rd.charter().VerifyDecision(e)
-		if err != nil {
-			return err
-		}
-		i, err := policy.ParseIntent(d.Intent)
+		d, i, err := rd.stage.VerifyDecision(e)
 		if err != nil {
 			return err
 		}

@@ -161,6 +161,20 @@ func emptyLog(t *testing.T) {
 	s := openLog(t, house.store)
 	_, err := s.c.Delete(t.Context(), "/seal/", clientv3.WithPrefix())
 	require.NoError(t, err)
+	forgetAnchor(t)
+}
+
+// forgetAnchor makes the token that all tests share one that no ledger was
+// written with.
+func forgetAnchor(t testing.TB) {
+	t.Helper()
+	for {
+		err := house.hsm.DestroyObject(t.Context(), anchorName)
+		if errors.Is(err, hsm.ErrNotFound) {
+			return
+		}
+		require.NoError(t, err)
+	}
 }
 
 func newID(prefix string) string { return prefix + "_" + ulid.Make().String() }

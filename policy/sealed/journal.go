@@ -26,6 +26,11 @@ type mark struct {
 	// has none: then it is the line's own.
 	Anchor      *markAnchor `json:"anchor,omitzero"`
 	Unexplained int64       `json:"unexplained,omitzero"` // nanoseconds; see baseline
+	// Epoch is the batch's; a line of an earlier build has none.
+	Epoch uint64 `json:"epoch,omitzero"`
+	// Offered is the batch 1 that this appliance signed, as long as nothing says
+	// that it got in: without it, a crash there would look like a lost memory.
+	Offered policy.Digest `json:"offered,omitzero"`
 }
 
 type markAnchor struct {
@@ -53,8 +58,10 @@ func (m mark) baseline() baseline {
 // check is nil if the mark is one that may stand behind last.
 func (m mark) check(last mark) error {
 	switch {
-	case m.Format != journalFormat || m.Sequence > 0 && !m.Head.Valid() || m.Sequence < last.Sequence:
-		return fmt.Errorf("format %d, sequence %d after %d, head %q", m.Format, m.Sequence, last.Sequence, m.Head)
+	case m.Format != journalFormat || m.Sequence > 0 && !m.Head.Valid() || m.Offered != "" && (m.Sequence > 0 || !m.Offered.Valid()):
+		return fmt.Errorf("format %d, sequence %d, head %q, offered %q", m.Format, m.Sequence, m.Head, m.Offered)
+	case m.Sequence < last.Sequence && m.Epoch <= last.Epoch:
+		return fmt.Errorf("sequence %d of epoch %d after %d of epoch %d: only a recover goes back", m.Sequence, m.Epoch, last.Sequence, last.Epoch)
 	case m.Unexplained < 0 || m.Anchor != nil && (m.Anchor.Boot < 0 || m.Anchor.Boot > m.Boot):
 		return fmt.Errorf("boot clock %d, anchor %+v, unexplained %d", m.Boot, m.Anchor, m.Unexplained)
 	}

@@ -3,11 +3,13 @@ package sealed
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -28,17 +30,17 @@ type roomMetrics struct {
 type notice string
 
 const (
-	noticedBehind     notice = "store_behind"        // the store lacks what the journal or the anchor saw there
-	noticedForked     notice = "store_forked"        // the store has another batch than they saw
-	noticedForged     notice = "store_refused"       // the store holds what no author of the charter wrote: edited, forged, holed
-	noticedOvertaken  notice = "commit_refused"      // our batch did not get in: another author, or a paused one that woke up
-	noticedUnknown    notice = "commit_unknown"      // etcd did not say whether a batch got in
-	noticedAnchor     notice = "anchor_conflict"     // the token's anchor was written by somebody else meanwhile
-	noticedAnchorBad  notice = "anchor_unreadable"   // what stands in the token under the anchor's name is no anchor
-	noticedMemory     notice = "memory_missing"      // there is no journal, and no join that stands in for it
-	noticedClock      notice = "clock_doubt"         // the clocks contradict each other, or the last batch
-	noticedSignature  notice = "signature_refused"   // the token gave a signature that does not verify
-	noticedSuspension notice = "appliance_suspended" // we are asked to decide while suspended
+	noticedBehind    notice = "store_behind"      // the store lacks what the journal or the anchor saw there
+	noticedForked    notice = "store_forked"      // the store has another batch than they saw
+	noticedForged    notice = "store_refused"     // the store holds what no author of the charter wrote: edited, forged, holed
+	noticedRewritten notice = "store_rewritten"   // the store lacks, or has otherwise, a batch that it gave us before
+	noticedOvertaken notice = "commit_refused"    // our batch did not get in: another author, or a paused one that woke up
+	noticedUnknown   notice = "commit_unknown"    // etcd did not say whether a batch got in
+	noticedAnchor    notice = "anchor_conflict"   // the token's anchor was written by somebody else meanwhile
+	noticedAnchorBad notice = "anchor_unreadable" // what stands in the token under the anchor's name is no anchor
+	noticedMemory    notice = "memory_missing"    // there is no journal, and no join that stands in for it
+	noticedClock     notice = "clock_doubt"       // the clocks contradict each other, or the last batch
+	noticedSignature notice = "signature_refused" // the token gave a signature that does not verify
 )
 
 func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
@@ -73,6 +75,34 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// doubted counts why the ledger, or the token's word on it, is not believed.
+// What is merely not reached is no notice.
+func (m *roomMetrics) doubted(err error) {
+	var behind *behindError
+	var forked *forkedError
+	var rewritten *rewrittenError
+	var refused *ledger.Refusal
+	var stranger *strangerError
+	var conflict *anchorConflict
+	var bad *anchorBad
+	switch {
+	case errors.As(err, &behind):
+		m.noticed(noticedBehind)
+	case errors.As(err, &forked):
+		m.noticed(noticedForked)
+	case errors.As(err, &rewritten):
+		m.noticed(noticedRewritten)
+	case errors.As(err, &stranger):
+		m.noticed(noticedMemory)
+	case errors.As(err, &conflict):
+		m.noticed(noticedAnchor)
+	case errors.As(err, &bad):
+		m.noticed(noticedAnchorBad)
+	case errors.As(err, &refused):
+		m.noticed(noticedForged)
+	}
 }
 
 // noticed counts a notice.

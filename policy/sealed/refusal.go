@@ -46,6 +46,11 @@ func (r *room) refusal(err error) error {
 	if errors.Is(err, policy.ErrDocument) || errors.Is(err, policy.ErrEnvelope) {
 		return seal.Errorf(seal.KindInvalid, "%v", err)
 	}
+	var conflict *anchorConflict
+	var bad *anchorBad
+	if errors.As(err, &conflict) || errors.As(err, &bad) {
+		return seal.Errorf(seal.KindStore, "%v", err)
+	}
 	r.log.Error("request failed", "error", err)
 	return seal.Errorf(seal.KindStore, "the ledger could not be written; the seal's log says more")
 }

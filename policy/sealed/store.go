@@ -238,16 +238,21 @@ const (
 	refused           // it is not, and never will be by this transaction
 )
 
-// commit offers value as batch sequence: one transaction, "the key is absent
-// and the author key is as it was". An error means that the outcome is unknown.
+// commit offers value as batch sequence: one transaction, "the key is absent, the
+// author key is as it was, and the batch before is there" (a store that lost it
+// would else get a hole). An error means that the outcome is unknown.
 // Offered again after that, a batch that got in the first time is committed.
 func (s *logStore) commit(ctx context.Context, sequence uint64, value []byte, t *tenure) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	key := ledger.Key(sequence)
+	conditions := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
+		clientv3.Compare(clientv3.ModRevision(ledger.AuthorKey), "=", t.revision)}
+	if sequence > ledger.FirstSequence {
+		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(ledger.Key(sequence-1)), ">", 0))
+	}
 	txn, err := s.c.Txn(ctx).
-		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
-			clientv3.Compare(clientv3.ModRevision(ledger.AuthorKey), "=", t.revision)).
+		If(conditions...).
 		Then(clientv3.OpPut(key, string(value))).
 		Else(clientv3.OpGet(key)).
 		Commit()
@@ -265,6 +270,7 @@ func (s *logStore) commit(ctx context.Context, sequence uint64, value []byte, t 
 		return committed, nil
 	}
 	// Another batch is there, or the author key changed: both are for good, so
-	// no copy of this transaction that is still under way can succeed.
+	// no copy of this transaction that is still under way can succeed. Where the
+	// batch before is missing, our author key goes now, which is for good, too.
 	return refused, nil
 }

@@ -1,0 +1,97 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// anchorHere writes the anchor for the head of our fold.
+func (r *room) anchorHere(ctx context.Context, now instant) error {
+	seq, head := r.fold.Head()
+	_, charter := r.fold.Charter()
+	next := &anchor{Format: anchorFormat, Instance: r.fold.Instance(), Author: r.appliance, Epoch: r.fold.Epoch(), Term: r.term,
+		Sequence: seq, Head: head, Charter: charter}
+	return r.anchored(r.anchors.write(ctx, next, now.boot))
+}
+
+// anchorBefore writes the anchor that must stand before we author in a new term.
+// Where a recover is about to be decided it names, still, what was lost: only the
+// recover's own batch gives that up.
+func (r *room) anchorBefore(ctx context.Context, term uint64) error {
+	now, err := r.clock()
+	if err != nil {
+		return &fatalError{err}
+	}
+	seq, head := r.fold.Head()
+	_, charter := r.fold.Charter()
+	next := &anchor{Format: anchorFormat, Instance: r.fold.Instance(), Author: r.appliance, Epoch: r.fold.Epoch(), Term: term,
+		Sequence: seq, Head: head, Charter: charter}
+	if known, ok := r.lost(); ok && !r.known().ready && isLost(r.known().doubt) {
+		next.Epoch, next.Sequence, next.Head = max(known.epoch, ledger.FirstEpoch), known.sequence, known.head
+		if a := r.anchors.held; a != nil {
+			next.Charter = a.Charter
+		}
+	}
+	return r.anchored(r.anchors.write(ctx, next, now.boot))
+}
+
+// anchorAfter renews the anchor behind a batch that changed what holds, or when
+// it is old.
+func (r *room) anchorAfter(ctx context.Context, rd *round, records []ledger.Record) error {
+	n := &r.anchors
+	if n.held != nil && !n.due && !changesLaw(records) && rd.clocks.last.boot-n.at < anchorEvery {
+		return nil
+	}
+	return r.anchorHere(ctx, rd.clocks.last)
+}
+
+// changesLaw is true of records after which an older history would hold something
+// else to be in force.
+func changesLaw(records []ledger.Record) bool {
+	return slices.ContainsFunc(records, func(r ledger.Record) bool {
+		return r.Charter != nil || r.Policy != nil || r.Binding != nil || r.DeployBinding != nil || r.Freeze != nil || r.EventFreeze != nil ||
+			r.Join != nil || r.Recover != nil || r.Trim != nil
+	})
+}
+
+// shared is true if another appliance of the charter reaches this token.
+func (r *room) shared() bool {
+	charter, _ := r.fold.Charter()
+	if charter == nil {
+		return false
+	}
+	me, ok := charter.Appliance(r.appliance)
+	if !ok {
+		return false
+	}
+	for _, a := range charter.Appliances {
+		if a.ID != me.ID && a.Token.Serial == me.Token.Serial {
+			return true
+		}
+	}
+	return false
+}
+
+// anchorStands is asked once a round, before any answer or signature leaves it,
+// where others share the token: of two seals that were shown two histories one
+// finds the other's term here, and signs nothing more.
+func (r *room) anchorStands(ctx context.Context) error {
+	if headOf(r.fold) == 0 || !r.shared() {
+		return nil
+	}
+	return r.anchored(r.anchors.stands(ctx))
+}
+
+// anchored gives the author key back if another seal took the anchor.
+func (r *room) anchored(err error) error {
+	var conflict *anchorConflict
+	if errors.As(err, &conflict) {
+		r.log.Error("another seal wrote the anchor; nothing is signed", "error", err)
+		r.metrics.doubted(err)
+		r.depose()
+	}
+	return err
+}
