@@ -28,11 +28,12 @@ type Config struct {
 	Callers  []uint32      `toml:"callers"` // user ids besides our own
 	// ParentPipe ends everything when standard input closes (dev: no process is
 	// left behind when the parent is killed).
-	ParentPipe bool        `toml:"parent_pipe"`
-	HSM        HSMConfig   `toml:"hsm"`
-	PIN        PINConfig   `toml:"pin"`
-	Log        LogConfig   `toml:"log"`
-	Store      StoreConfig `toml:"store"`
+	ParentPipe bool         `toml:"parent_pipe"`
+	HSM        HSMConfig    `toml:"hsm"`
+	PIN        PINConfig    `toml:"pin"`
+	Unseal     UnsealConfig `toml:"unseal"`
+	Log        LogConfig    `toml:"log"`
+	Store      StoreConfig  `toml:"store"`
 }
 
 // HSMConfig names the token.
@@ -67,9 +68,35 @@ var levels = map[string]slog.Level{
 	"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// PINConfig says where the PIN comes from. A file is for dev charters only.
+// PINConfig says where the PIN comes from; empty: from a quorum of custodians
+// alone, who can unseal whatever stands here.
 type PINConfig struct {
-	File string `toml:"file"`
+	File string `toml:"file"` // for dev charters only
+	// Credential is the path of a systemd credential as the service gets it,
+	// decrypted ($CREDENTIALS_DIRECTORY/…); CredentialSource that of the encrypted
+	// one, whose header tells whether a TPM sealed it. A production charter takes one
+	// under the host's key only where it says hostKeyAccepted.
+	Credential       string `toml:"credential"`
+	CredentialSource string `toml:"credential_source"`
+}
+
+// source is file, host (which the encrypted credential may better) or quorum.
+func (c PINConfig) source() pinSource {
+	switch {
+	case c.File != "":
+		return pinFile
+	case c.Credential != "":
+		return pinHost
+	}
+	return pinQuorum
+}
+
+// UnsealConfig says how the key is kept to which custodians encrypt shares.
+type UnsealConfig struct {
+	// KeyCredential is the path of a decrypted systemd credential of at least 32
+	// random bytes, under which the key in the state directory is encrypted; empty: it
+	// stands there as it is.
+	KeyCredential string `toml:"key_credential"`
 }
 
 // StoreConfig says how to reach etcd. The server's certificate is checked with
@@ -104,7 +131,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range []*string{&c.State, &c.Socket, &c.HSM.Module, &c.PIN.File, &c.Store.CA, &c.Store.Cert, &c.Store.Key} {
+	for _, p := range []*string{&c.State, &c.Socket, &c.HSM.Module, &c.PIN.File, &c.PIN.Credential, &c.PIN.CredentialSource, &c.Unseal.KeyCredential, &c.Store.CA, &c.Store.Cert, &c.Store.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -145,11 +172,17 @@ func (c *Config) check() error {
 	}
 	for _, f := range []struct{ name, value string }{
 		{"state", c.State}, {"socket", c.Socket}, {"hsm.module", c.HSM.Module}, {"hsm.token", c.HSM.Token},
-		{"pin.file", c.PIN.File}, {"store.ca", c.Store.CA}, {"store.cert", c.Store.Cert}, {"store.key", c.Store.Key},
+		{"store.ca", c.Store.CA}, {"store.cert", c.Store.Cert}, {"store.key", c.Store.Key},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s is missing", f.name)
 		}
+	}
+	if c.PIN.File != "" && c.PIN.Credential != "" {
+		return errors.New("pin.file and pin.credential: want one of them, or neither")
+	}
+	if (c.PIN.Credential == "") != (c.PIN.CredentialSource == "") {
+		return errors.New("pin.credential and pin.credential_source go together")
 	}
 	if c.HSM.Sessions < 0 || c.HSM.Sessions > 1024 {
 		return fmt.Errorf("hsm.sessions = %d, want 0 to 1024", c.HSM.Sessions)

@@ -51,6 +51,16 @@ func TestLoadConfig(t *testing.T) {
 	require.True(t, c.ParentPipe)
 }
 
+func TestWhereThePINComesFrom(t *testing.T) {
+	for lines, want := range map[string]pinSource{"": pinQuorum, "file = \"pin\"": pinFile,
+		"credential = \"/run/pin\"\ncredential_source = \"/etc/pin\"": pinHost} {
+		text := goodConfig[:strings.Index(goodConfig, "[pin]")] + "[pin]\n" + lines + "\n" + goodConfig[strings.Index(goodConfig, "[store]"):]
+		c, err := parseConfig([]byte(text))
+		require.NoError(t, err, lines)
+		require.Equal(t, want, c.PIN.source())
+	}
+}
+
 func TestLogLevels(t *testing.T) {
 	for name, want := range map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError} {
 		c, err := parseConfig([]byte(strings.Replace(goodConfig, "[pin]", "[log]\nlevel = \""+name+"\"\n[pin]", 1)))
@@ -78,6 +88,10 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 		"[pin]=>[log]\nlevel = \"loud\"\n[pin]":                      "loud",
 		"[pin]=>[log]\nlevel = \"INFO\"\n[pin]":                      "INFO",
 		"parent_pipe = true=>parent_pipe = true\nparent_pipe = true": "parent_pipe",
+		"[pin]=>[pin]\ncredential = \"c\"":                           "want one of them",
+		"[pin]=>[unseal]\nkey = \"c\"\n[pin]":                        "unseal.key",
+		"[pin]\nfile = =>[pin]\ncredential = ":                       "go together",
+		"[pin]\nfile = =>[pin]\ncredential_source = ":                "go together",
 	} {
 		old, fresh, _ := strings.Cut(change, "=>")
 		text := strings.Replace(goodConfig, old, fresh, 1)
@@ -100,7 +114,7 @@ func FuzzParseConfig(f *testing.F) {
 
 func TestPipeMessages(t *testing.T) {
 	var pipe bytes.Buffer
-	sent := hello{Config: "/etc/seal.toml", UnsealKey: []byte{1, 2}, PINFile: true, PINLength: 4}
+	sent := hello{Config: "/etc/seal.toml", UnsealKey: []byte{1, 2}, PIN: pinFile, PINLength: 4}
 	require.NoError(t, writeMessage(&pipe, sent))
 	pipe.WriteString("1234")
 	var got hello
@@ -124,8 +138,19 @@ func FuzzReadMessage(f *testing.F) {
 	}
 	f.Add(pipe.Bytes())
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	for _, v := range []any{asking{ID: 1, Word: wordShare, Custodian: "c", Nonce: []byte{1}, Share: []byte{2}}, answer{ID: 1, Progress: &progress{Need: 2}, Open: true}} {
+		var more bytes.Buffer
+		if err := writeMessage(&more, v); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(more.Bytes())
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var h hello
-		_ = readMessage(bytes.NewReader(b), &h) // must not panic, nor take more than maxWord
+		var q asking
+		var a answer
+		for _, v := range []any{&h, &q, &a} { // must not panic, nor take more than maxWord
+			_ = readMessage(bytes.NewReader(b), v)
+		}
 	})
 }

@@ -68,14 +68,8 @@ func (r *room) Freeze(ctx context.Context, q seal.FreezeRequest) (_ *seal.Record
 // document records an envelope whose document counts once. The same document
 // again gets the first answer.
 func (r *room) document(ctx context.Context, e *policy.Envelope, record ledger.Record, before func(*round) error) (*seal.Recorded, error) {
-	return r.entering(ctx, e, record, nil, before)
-}
-
-// entering is document for one that may put an end to a doubt.
-func (r *room) entering(ctx context.Context, e *policy.Envelope, record ledger.Record, enter func(context.Context, error) error,
-	before func(*round) error) (*seal.Recorded, error) {
 	var out seal.Recorded
-	decide := func(rd *round) error {
+	err := r.submit(ctx, func(rd *round) error {
 		if seq, ok := rd.stage.Recorded(e.PayloadDigest()); ok {
 			out = seal.Recorded{Sequence: seq}
 			return nil
@@ -93,16 +87,23 @@ func (r *room) entering(ctx context.Context, e *policy.Envelope, record ledger.R
 		}
 		out = seal.Recorded{Sequence: rd.sequence}
 		return nil
-	}
-	if err := r.wait(ctx, &proposal{ctx: ctx, decide: decide, enter: enter, done: make(chan error, 1)}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &out, nil
 }
 
-// Unseal is not known to this build: it unseals from the PIN file at start.
-func (r *room) Unseal(context.Context, *policy.Envelope) (*seal.Status, error) {
-	return nil, notYet(seal.OpUnseal)
+// Join, Recover and Checkpoint are of a later build.
+
+// Join is not known to this build.
+func (r *room) Join(context.Context, *policy.Envelope) (*seal.Recorded, error) {
+	return nil, notYet(seal.OpJoin)
+}
+
+// Recover is not known to this build.
+func (r *room) Recover(context.Context, *policy.Envelope) (*seal.Recorded, error) {
+	return nil, notYet(seal.OpRecover)
 }
 
 // Checkpoint is not known to this build.

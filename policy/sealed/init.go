@@ -3,6 +3,7 @@ package sealed
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -22,22 +23,14 @@ func (r *room) ledgerKey(ctx context.Context) (policy.PublicKey, error) {
 }
 
 // Init makes the keys of this appliance, those that are not there yet, and
-// returns what a charter has to say of it. Once a charter names this appliance it
-// makes nothing any more.
+// returns what charter 1 has to say of it. Once a charter is in force it makes
+// nothing any more.
 func (r *room) Init(ctx context.Context) (_ *seal.InitResult, err error) {
 	defer r.count(seal.OpInit, &err)
 	if r.token == nil {
 		return nil, r.tokenError()
 	}
-	fold := r.known().fold
-	if fold != nil && headOf(fold) > 0 && !named(fold, r.appliance) {
-		// An appliance that is to join makes a ledger key of its own; the keys that
-		// wallets are wrapped with it shares, or could sign for none of them.
-		if _, err := r.token.GenerateEd25519(ctx, r.ledgerKeyID(), r.ledgerKeyID()); err != nil {
-			return nil, hsmError(err)
-		}
-	}
-	if fold == nil || headOf(fold) == 0 {
+	if fold := r.known().fold; fold == nil || headOf(fold) == 0 {
 		if err := r.token.GenerateAESWrappingKey(ctx, wrappingKey, wrappingKey); err != nil {
 			return nil, hsmError(err)
 		}
@@ -48,15 +41,6 @@ func (r *room) Init(ctx context.Context) (_ *seal.InitResult, err error) {
 		}
 	}
 	return r.identity(ctx)
-}
-
-func named(f *ledger.Fold, appliance string) bool {
-	c, _ := f.Charter()
-	if c == nil {
-		return false
-	}
-	_, ok := c.Appliance(appliance)
-	return ok
 }
 
 // identity is what a charter must say of this appliance.
@@ -111,18 +95,22 @@ func headOf(f *ledger.Fold) uint64 {
 
 // Status answers whatever state the seal is in. A token that cannot be used has a
 // label and no serial; the log, and every request that needs it, says why.
-func (r *room) Status(context.Context) (*seal.Status, error) {
+func (r *room) Status(ctx context.Context) (*seal.Status, error) {
 	known := r.known()
 	s := &seal.Status{Sealed: r.sealed(), ApplianceID: r.appliance, Author: known.author, Version: r.version,
 		HSM: seal.HSM{Label: r.tokenLabel}, Head: policy.NoDigest}
 	if r.token != nil {
 		s.HSM.Serial = r.token.Serial()
 	}
+	if s.Sealed {
+		s.Why, s.Unsealing = r.unsealing(ctx)
+	} else if r.tokenFault != nil {
+		s.Why = fmt.Sprintf("the token cannot be used: %v", r.tokenFault)
+	}
 	if f := known.fold; f != nil {
 		s.Sequence, s.Head = f.Head()
 		s.Term, s.Instance = f.Term(), f.Instance()
 		s.Initialized = s.Sequence > 0
-		s.Doubt = known.doubtOf(f)
 	}
 	return s, nil
 }

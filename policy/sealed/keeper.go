@@ -17,6 +17,8 @@ import (
 
 	"github.com/awnumar/memguard"
 	"golang.org/x/sys/unix"
+
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // Exit codes of a worker that its keeper acts upon; any other means: again.
@@ -24,6 +26,7 @@ const (
 	exitPINRefused = 10 // the token refused the PIN: never try it again
 	exitSealed     = 11 // sealed on request: go on without a PIN
 	exitNoToken    = 12 // the token did not open; it was told for tokenRetry already
+	exitUnsealed   = 13 // a quorum is complete: the next worker has the PIN
 )
 
 const (
@@ -45,19 +48,16 @@ type keeper struct {
 	configPath string
 	cfg        *Config
 	log        *slog.Logger
-	unsealKey  []byte
+	unsealKey  []byte // public half
+	source     pinSource
 	pin        *memguard.LockedBuffer // nil: sealed
+	pinID      string                 // names the PIN, or where it is from, without saying anything of it
 	why        string                 // why it is sealed
-	pinFile    fileID
+	quorum     *collection
 	signals    chan os.Signal // SIGUSR1: seal
-	marking    sync.Mutex     // of the file that keeps it sealed
-}
 
-// fileID tells one state of the PIN file from the next, without its content.
-type fileID struct {
-	Inode uint64 `json:"inode"`
-	Size  int64  `json:"size"`
-	MTime int64  `json:"mtime"` // nanoseconds
+	marking sync.Mutex // of the file that keeps it sealed
+	told    bool       // a signal seals us: no quorum counts any more in this worker's life
 }
 
 // RunKeeper holds the PIN and keeps a worker running until ctx ends or, where
@@ -88,9 +88,12 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 		return err
 	}
 	defer unlock()
-	if k.unsealKey, err = loadUnsealKey(k.cfg.State); err != nil {
+	key := unsealKeyFile{k.cfg.State, k.cfg.Unseal.KeyCredential}
+	if k.unsealKey, err = key.public(); err != nil {
 		return err
 	}
+	k.quorum = &collection{state: k.cfg.State, appliance: k.cfg.Appliance, life: collectionLife, unsealKey: key.private, refused: k.refused}
+	defer k.quorum.reset()
 	if err := k.loadPIN(); err != nil {
 		return err
 	}
@@ -134,56 +137,6 @@ func lock(path string, how int) (unlock func(), err error) {
 	}
 }
 
-// loadPIN takes the PIN from its file into locked memory, unless this
-// appliance was sealed, or the token refused this very file's PIN before.
-func (k *keeper) loadPIN() error {
-	switch _, err := os.Stat(k.marker("sealed")); {
-	case err == nil:
-		k.why = "sealed on request"
-		return nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	f, err := os.Open(k.cfg.PIN.File)
-	if err != nil {
-		return fmt.Errorf("PIN file: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("PIN file: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("PIN file %s must be readable by its owner only", k.cfg.PIN.File)
-	}
-	k.pinFile = fileID{info.Sys().(*syscall.Stat_t).Ino, info.Size(), info.ModTime().UnixNano()}
-	if refused, err := os.ReadFile(k.marker("pin-refused")); err == nil && string(refused) == k.pinFile.String() {
-		k.why = "the token refused the PIN of this file before; it is not tried again until the file changes"
-		k.log.Error("sealed", "reason", k.why)
-		return nil
-	}
-	all := memguard.NewBuffer(maxPIN + 2)
-	defer all.Destroy()
-	n, err := io.ReadFull(f, all.Bytes())
-	if err == nil {
-		return fmt.Errorf("PIN file %s is longer than %d bytes", k.cfg.PIN.File, maxPIN)
-	}
-	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("PIN file: %w", err)
-	}
-	for n > 0 && (all.Bytes()[n-1] == '\n' || all.Bytes()[n-1] == '\r') {
-		n--
-	}
-	if n == 0 || n > maxPIN {
-		return fmt.Errorf("PIN file %s holds %d bytes, want 1 to %d", k.cfg.PIN.File, n, maxPIN)
-	}
-	k.pin = memguard.NewBuffer(n)
-	k.pin.Copy(all.Bytes()[:n])
-	return nil
-}
-
-func (f fileID) String() string { return fmt.Sprintf("%d %d %d", f.Inode, f.Size, f.MTime) }
-
 func (k *keeper) marker(name string) string { return filepath.Join(k.cfg.State, name) }
 
 // forget wipes the PIN.
@@ -211,13 +164,14 @@ func (k *keeper) keep(ctx context.Context) error {
 		case exitPINRefused:
 			k.forget("the token refused the PIN")
 			k.log.Error("sealed", "reason", k.why)
-			if f, err := writeDurably(k.marker("pin-refused"), []byte(k.pinFile.String())); err != nil {
-				return fmt.Errorf("cannot note that the PIN was refused: %w", err)
-			} else if err := f.Close(); err != nil {
+			if err := k.noteRefused(); err != nil {
 				return err
 			}
 		case exitSealed:
 			k.log.Warn("sealed", "reason", k.why)
+		case exitUnsealed:
+			k.log.Warn("unsealed by a quorum of custodians")
+			backoff = firstBackoff
 		case exitNoToken:
 			k.log.Warn("trying the token again")
 			backoff = firstBackoff
@@ -251,18 +205,38 @@ func (k *keeper) sealed(why string) {
 	k.log.Warn("sealed", "reason", why)
 }
 
-// mark makes sealing last over restarts.
+// mark makes sealing last over restarts, and forgets what shares there are.
 func (k *keeper) mark() error {
 	k.marking.Lock()
 	defer k.marking.Unlock()
+	k.quorum.reset()
 	f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
 	if err != nil {
 		// The PIN goes all the same; that it stays gone is not promised.
 		k.log.Error("sealing is not durable", "error", err)
 		return err
 	}
-	_ = f.Close()
-	return nil
+	return f.Close()
+}
+
+// unmark ends what mark did, on a quorum's word; false if a signal seals us.
+func (k *keeper) unmark() (bool, error) {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	if k.told {
+		return false, nil
+	}
+	if err := os.Remove(k.marker("sealed")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return true, syncDir(k.cfg.State)
+}
+
+// tell notes whether a signal seals us.
+func (k *keeper) tell(told bool) {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	k.told = told
 }
 
 // run starts a worker, hands it what it needs, serves its words, and returns
@@ -283,6 +257,7 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 		return -1, false, err
 	}
 	defer up.Close()
+	k.tell(false)
 	cmd := exec.Command(exe, "worker")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{fromKeeper, fromWorker} // 3 and 4 there
@@ -317,6 +292,7 @@ func (k *keeper) watch(ctx context.Context, worker *os.Process, ended <-chan str
 		return false
 	case <-k.signals:
 		told, limit = true, sealLimit
+		k.tell(true)
 		_ = k.mark() // first, for whatever comes after must find us sealed
 	case <-ctx.Done():
 	}
@@ -330,7 +306,7 @@ func (k *keeper) watch(ctx context.Context, worker *os.Process, ended <-chan str
 }
 
 func (k *keeper) greet(down *os.File) error {
-	h := hello{Config: k.configPath, UnsealKey: k.unsealKey, PINFile: true, Why: k.why}
+	h := hello{Config: k.configPath, UnsealKey: k.unsealKey, BareKey: k.cfg.Unseal.KeyCredential == "", PIN: k.source, Why: k.why}
 	if k.pin != nil {
 		h.PINLength = len(k.pin.Bytes())
 	}
@@ -347,21 +323,52 @@ func (k *keeper) greet(down *os.File) error {
 // hear does what the worker asks until its pipe closes.
 func (k *keeper) hear(up, down *os.File) {
 	for {
-		var w word
-		if err := readMessage(up, &w); err != nil {
+		var q asking
+		if err := readMessage(up, &q); err != nil {
 			return
 		}
-		if w != wordSeal {
-			k.log.Error("worker says what no worker says", "word", string(w))
+		a := answer{ID: q.ID}
+		var err error
+		switch q.Word {
+		case wordSeal:
+			err = k.mark()
+			k.forget("sealed on request")
+		case wordShare:
+			a.Open, err = k.share(q)
+		case wordLook:
+		default:
+			k.log.Error("worker says what no worker says", "word", string(q.Word))
 			return
 		}
-		err := k.mark()
-		k.forget("sealed on request")
 		if err == nil {
-			err = writeMessage(down, wordSealed)
+			a.Progress, err = k.quorum.look()
 		}
-		if err != nil {
+		a.Error = refusedBy(err)
+		if err := writeMessage(down, a); err != nil {
 			return
 		}
 	}
+}
+
+// share takes a custodian's share; open is true if it was the last that was
+// needed: then the PIN is here, and the next worker gets it.
+func (k *keeper) share(q asking) (open bool, err error) {
+	if k.pin != nil {
+		return false, seal.Errorf(seal.KindConflict, "this seal is not sealed")
+	}
+	pin, id, err := k.quorum.take(q)
+	if err != nil {
+		k.log.Warn("share refused", "custodian", q.Custodian, "error", err)
+		return false, err
+	}
+	k.log.Info("share taken", "custodian", q.Custodian)
+	if pin == nil {
+		return false, nil
+	}
+	if ok, err := k.unmark(); err != nil || !ok {
+		pin.Destroy()
+		return false, errors.Join(err, seal.Errorf(seal.KindSealed, "it was sealed meanwhile, or that it was not could not be made to last"))
+	}
+	k.pin, k.pinID, k.why = pin, id, ""
+	return true, nil
 }

@@ -8,25 +8,56 @@ import (
 	"io"
 
 	"github.com/awnumar/memguard"
+
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // hello is what the keeper tells a worker before anything else. The PIN's bytes
 // follow it, raw, so that they pass no encoder: PINLength of them.
 type hello struct {
-	Config    string `json:"config"`    // path of seal.toml
-	UnsealKey []byte `json:"unsealKey"` // public half
-	PINFile   bool   `json:"pinFile"`   // the PIN comes from a file, which production refuses
-	PINLength int    `json:"pinLength"` // 0: sealed
-	Why       string `json:"why"`       // why it is sealed
+	Config    string    `json:"config"`    // path of seal.toml
+	UnsealKey []byte    `json:"unsealKey"` // public half
+	BareKey   bool      `json:"bareKey"`   // its private half stands in the state directory as it is
+	PIN       pinSource `json:"pin"`       // where the PIN is from, or would be
+	PINLength int       `json:"pinLength"` // 0: sealed
+	Why       string    `json:"why"`       // why it is sealed
 }
 
 // word is what worker and keeper say to each other afterwards.
 type word string
 
 const (
-	wordSeal   word = "seal"   // worker: forget the PIN, stay sealed over restarts
-	wordSealed word = "sealed" // keeper: done, durably
+	wordSeal  word = "seal"  // worker: forget the PIN and what shares there are, stay sealed over restarts
+	wordShare word = "share" // worker: a custodian's share, still encrypted, whose signature was verified
+	wordLook  word = "look"  // worker: how far is the quorum?
 )
+
+// asking is a worker's question to its keeper; every one is answered, with its id.
+type asking struct {
+	ID        uint64 `json:"id"`
+	Word      word   `json:"word"`
+	Custodian string `json:"custodian,omitzero"` // with a share
+	Instance  string `json:"instance,omitzero"`
+	Nonce     []byte `json:"nonce,omitzero"`
+	Share     []byte `json:"share,omitzero"` // HPKE ciphertext
+}
+
+// answer is the keeper's.
+type answer struct {
+	ID       uint64      `json:"id"`
+	Error    *seal.Error `json:"error,omitzero"`
+	Progress *progress   `json:"progress,omitzero"` // nil where there is no custody
+	Open     bool        `json:"open,omitzero"`     // the quorum is complete: the worker ends, and the next one has the PIN
+}
+
+// progress is how far a quorum has come.
+type progress struct {
+	Instance string   `json:"instance"`
+	Nonce    []byte   `json:"nonce"`
+	Need     int      `json:"need"`
+	Shares   []string `json:"shares"`       // custodians
+	Why      string   `json:"why,omitzero"` // why shares are not taken
+}
 
 const (
 	maxWord = 64 << 10 // bytes of a message on the pipes

@@ -83,8 +83,12 @@ type process struct {
 	t      *testing.T
 	dir    string
 	token  *softhsm.Token
-	module string   // empty: the token's own
-	hsm    string   // more lines of [hsm]
+	module string // empty: the token's own
+	hsm    string // more lines of [hsm]
+	pin    string // the lines of [pin]; empty: the file, "-": none
+	label  string // of the token; empty: its own
+	head   string // more lines at the top
+	store  *StoreConfig
 	env    []string // more of the environment
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
@@ -119,25 +123,43 @@ func (p *process) configure(charter1 policy.Digest) {
 	if p.module == "" {
 		p.module = p.token.ModulePath
 	}
+	pin, store := p.pin, house.store
+	switch pin {
+	case "":
+		pin = `file = "pin"`
+	case "-":
+		pin = ""
+	}
+	if p.label == "" {
+		p.label = "process"
+	}
+	if p.store != nil {
+		store = *p.store
+	}
 	text := fmt.Sprintf(`appliance = %q
 charter1 = %q
 state = "state"
 socket = "seal.sock"
 parent_pipe = true
+%s
 [hsm]
 module = %q
-token = "process"
+token = %q
 sessions = 4
 %s
 [pin]
-file = "pin"
+%s
 [store]
 endpoints = [%q]
 ca = %q
 cert = %q
 key = %q
 server_name = %q
-`, testAppliance, charter1, p.module, p.hsm, house.store.Endpoints[0], house.store.CA, house.store.Cert, house.store.Key, house.store.ServerName)
+[store.sockets]
+`, testAppliance, charter1, p.head, p.module, p.label, p.hsm, pin, store.Endpoints[0], store.CA, store.Cert, store.Key, store.ServerName)
+	for endpoint, socket := range store.Sockets {
+		text += fmt.Sprintf("%q = %q\n", endpoint, socket)
+	}
 	require.NoError(p.t, os.WriteFile(filepath.Join(p.dir, "seal.toml"), []byte(text), 0o600))
 }
 

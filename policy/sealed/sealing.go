@@ -17,10 +17,10 @@ func (r *room) Seal(ctx context.Context, q seal.SealRequest) (_ *seal.Status, er
 	if err := r.maySeal(ctx, q); err != nil {
 		return nil, err
 	}
-	if !r.sealed() {
-		if err := r.seal(ctx); err != nil {
-			return nil, seal.Errorf(seal.KindStore, "sealing is in doubt: %v", err)
-		}
+	// A sealed one forgets what shares were collected, and stays sealed whatever
+	// its configuration would unseal it by at the next start.
+	if err := r.seal(ctx); err != nil {
+		return nil, seal.Errorf(seal.KindStore, "sealing is in doubt: %v", err)
 	}
 	s, err := r.Status(ctx)
 	if err == nil {

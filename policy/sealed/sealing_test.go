@@ -140,7 +140,6 @@ func TestNotInThisBuild(t *testing.T) {
 	ask := map[string]func() error{
 		"join":       func() error { _, err := r.Join(t.Context(), i.first); return err },
 		"recover":    func() error { _, err := r.Recover(t.Context(), i.first); return err },
-		"unseal":     func() error { _, err := r.Unseal(t.Context(), i.first); return err },
 		"checkpoint": func() error { _, err := r.Checkpoint(t.Context(), seal.CheckpointRequest{}); return err },
 	}
 	for name, f := range ask {

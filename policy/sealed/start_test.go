@@ -1,7 +1,9 @@
 package sealed
 
 import (
+	"bytes"
 	"context"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -53,23 +55,64 @@ func TestPINFiles(t *testing.T) {
 	}
 }
 
+// The unseal key is made once and found again; with a credential it stands in the
+// state directory under that alone.
 func TestUnsealKeyIsMadeOnce(t *testing.T) {
-	dir := t.TempDir()
-	first, err := loadUnsealKey(dir)
-	require.NoError(t, err)
-	again, err := loadUnsealKey(dir)
-	require.NoError(t, err)
-	require.Equal(t, first, again)
-	path := filepath.Join(dir, "unseal.key")
-	require.NoError(t, os.Chmod(path, 0o640))
-	_, err = loadUnsealKey(dir)
-	require.ErrorContains(t, err, "owner only")
-	require.NoError(t, os.Chmod(path, 0o600))
-	require.NoError(t, os.WriteFile(path, []byte("short"), 0o600))
-	_, err = loadUnsealKey(dir)
-	require.ErrorContains(t, err, "not an unseal key")
-	_, err = loadUnsealKey(filepath.Join(dir, "none"))
+	wrap := filepath.Join(t.TempDir(), "wrap")
+	require.NoError(t, os.WriteFile(wrap, bytes.Repeat([]byte("w"), 32), 0o600))
+	for name, u := range map[string]unsealKeyFile{"bare": {}, "under a credential": {wrap: wrap}} {
+		t.Run(name, func(t *testing.T) {
+			u.state = t.TempDir()
+			_, err := u.private()
+			require.ErrorIs(t, err, fs.ErrNotExist)
+			first, err := u.public()
+			require.NoError(t, err)
+			again, err := u.public()
+			require.NoError(t, err)
+			require.Equal(t, first, again)
+			key, err := u.private()
+			require.NoError(t, err)
+			raw, err := key.Bytes()
+			require.NoError(t, err)
+			text, err := os.ReadFile(u.path())
+			require.NoError(t, err)
+			require.Equal(t, u.wrap == "", bytes.Contains(text, raw))
+			require.NoError(t, os.Chmod(u.path(), 0o640))
+			_, err = u.public()
+			require.ErrorContains(t, err, "owner only")
+			require.NoError(t, os.Chmod(u.path(), 0o600))
+			for _, bad := range []string{"short", strings.Repeat("long", 30), ""} {
+				require.NoError(t, os.WriteFile(u.path(), []byte(bad), 0o600))
+				_, err = u.public()
+				require.ErrorContains(t, err, u.path())
+			}
+		})
+	}
+	_, err := unsealKeyFile{state: filepath.Join(t.TempDir(), "none")}.public()
 	require.Error(t, err)
+}
+
+func TestAnUnsealKeysCredentialThatDoesNotDo(t *testing.T) {
+	dir := t.TempDir()
+	wrap := filepath.Join(dir, "wrap")
+	u := unsealKeyFile{state: dir, wrap: wrap}
+	_, err := u.public()
+	require.ErrorContains(t, err, "credential")
+	require.NoError(t, os.WriteFile(wrap, []byte("a password"), 0o600))
+	_, err = u.public()
+	require.ErrorContains(t, err, "holds 10 bytes, want at least 32")
+	require.NoError(t, os.WriteFile(wrap, bytes.Repeat([]byte("1"), 32), 0o600))
+	_, err = u.public()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(wrap, bytes.Repeat([]byte("2"), 32), 0o600))
+	_, err = u.public()
+	require.ErrorContains(t, err, "does not decrypt")
+
+	bare := unsealKeyFile{state: t.TempDir()}
+	_, err = bare.public()
+	require.NoError(t, err)
+	_, err = unsealKeyFile{bare.state, wrap}.public()
+	require.ErrorContains(t, err, "unencrypted", "nothing is left beside the new one")
 }
 
 // What cannot be started says why, and leaves no worker behind.

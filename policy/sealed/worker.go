@@ -32,13 +32,12 @@ const orphanLimit = 3 * time.Second
 
 // worker is one life of the process that holds the HSM login.
 type worker struct {
-	log      *slog.Logger
-	level    *slog.LevelVar
-	version  string
-	hello    hello
-	cfg      *Config
-	up       *os.File
-	answered chan struct{} // the keeper forgot the PIN, durably
+	log     *slog.Logger
+	level   *slog.LevelVar
+	version string
+	hello   hello
+	cfg     *Config
+	pipe    keeperPipe
 
 	stopOnce sync.Once
 	stop     context.CancelFunc
@@ -56,7 +55,7 @@ func RunWorker(version string, log *slog.Logger, level *slog.LevelVar) int {
 	signal.Ignore(syscall.SIGUSR1) // it is for the keeper, who ends us in order
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	w := &worker{log: log, level: level, version: version, up: os.NewFile(fdUp, "to keeper"), answered: make(chan struct{}, 1), stop: stop}
+	w := &worker{log: log, level: level, version: version, pipe: keeperPipe{up: os.NewFile(fdUp, "to keeper")}, stop: stop}
 	if err := w.run(ctx, os.NewFile(fdDown, "from keeper")); err != nil {
 		log.Error("worker ends", "error", err)
 		if w.code == 0 {
@@ -109,7 +108,7 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	defer func() { _ = j.close() }() // every mark was synced
 	r, err := newRoom(roomConfig{
 		version: w.version, appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
-		pinFile: w.hello.PINFile, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token, tokenFault: fault,
+		pinFile: w.hello.PIN == pinFile, custody: custody{keeper: w, state: w.cfg.State, source: w.hello.PIN, bareKey: w.hello.BareKey}, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token, tokenFault: fault,
 		token: token, store: store, journal: j, clock: systemClock, log: w.log, registry: reg, seal: w.seal,
 	})
 	if err != nil {
@@ -268,30 +267,7 @@ func listen(path string, others bool) (net.Listener, error) {
 // listen hears the keeper. When the pipe closes the keeper is gone, and so are
 // we, within orphanLimit whatever hangs.
 func (w *worker) listen(down *os.File) {
-	for {
-		var said word
-		if err := readMessage(down, &said); err != nil {
-			w.end(1)
-			time.AfterFunc(orphanLimit, func() { os.Exit(1) })
-			return
-		}
-		if said == wordSealed {
-			w.answered <- struct{}{}
-		}
-	}
-}
-
-// seal asks the keeper to forget the PIN for good, and ends this process once
-// it has: what the vendor's library holds goes with it.
-func (w *worker) seal(ctx context.Context) error {
-	if err := writeMessage(w.up, wordSeal); err != nil {
-		return fmt.Errorf("keeper: %w", err)
-	}
-	select {
-	case <-w.answered:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	w.end(exitSealed)
-	return nil
+	_ = w.pipe.hear(down)
+	w.end(1)
+	time.AfterFunc(orphanLimit, func() { os.Exit(1) })
 }

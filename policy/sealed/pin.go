@@ -1,0 +1,169 @@
+package sealed
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"unicode"
+
+	"github.com/awnumar/memguard"
+)
+
+// pinSource is where a PIN comes from; the zero value is nowhere.
+type pinSource string
+
+const (
+	pinQuorum     pinSource = "quorum"        // of custodians only
+	pinFile       pinSource = "file"          // dev charters
+	pinTPM        pinSource = "tpm"           // a systemd credential that a TPM sealed
+	pinHost       pinSource = "host"          // a systemd credential under the host's key, or one of a kind not known here
+	maxCredential           = 1<<20 + 128<<10 // bytes; systemd's own limit of an encrypted one
+)
+
+// systemd begins an encrypted credential with 16 bytes that say what its key is
+// of (its src/shared/creds-util.h, CRED_AES256_GCM_BY_…). These are the kinds in
+// which a TPM takes part; what is not among them counts as the host's key alone.
+var tpmCredentials = map[string]bool{
+	"0c7cc07b117645919c4b0bea08bc20fe": true, // TPM2_HMAC
+	"faf7eb9341e3412ca1a436f95a29362f": true, // TPM2_HMAC_WITH_PK
+	"93a894094874449090caf2fc93cab553": true, // HOST_AND_TPM2_HMAC
+	"ef4ac13679a9480ea7db68897f9f165d": true, // HOST_AND_TPM2_HMAC_SCOPED
+	"af4950a849134eb1a73846304ff30c05": true, // HOST_AND_TPM2_HMAC_WITH_PK
+	"adbc4ca3efb64201ba881b6f2e4095ea": true, // HOST_AND_TPM2_HMAC_WITH_PK_SCOPED
+}
+
+// credentialKind reads of an encrypted credential what sealed it, and gives the
+// id of these very bytes.
+func credentialKind(path string) (pinSource, string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", "", fmt.Errorf("encrypted credential: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 4*maxCredential/3))
+	if err != nil {
+		return "", "", fmt.Errorf("encrypted credential: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	id := "credential " + hex.EncodeToString(sum[:])
+	plain := make([]byte, 0, len(text))
+	for _, b := range text {
+		if !unicode.IsSpace(rune(b)) {
+			plain = append(plain, b)
+		}
+	}
+	raw, err := base64.StdEncoding.DecodeString(string(plain))
+	if err != nil || len(raw) < 16 {
+		return "", "", fmt.Errorf("%s is no encrypted systemd credential", path)
+	}
+	if tpmCredentials[hex.EncodeToString(raw[:16])] {
+		return pinTPM, id, nil
+	}
+	return pinHost, id, nil
+}
+
+// loadPIN takes the PIN from its file or credential into locked memory, unless
+// this appliance was sealed, or the token refused this very PIN before.
+func (k *keeper) loadPIN() error {
+	k.source = k.cfg.PIN.source()
+	if k.source == pinHost {
+		var err error
+		if k.source, k.pinID, err = credentialKind(k.cfg.PIN.CredentialSource); err != nil {
+			return err
+		}
+	}
+	switch _, err := os.Stat(k.marker("sealed")); {
+	case err == nil:
+		k.why = "sealed on request"
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	switch k.source {
+	case pinQuorum:
+		k.why = whyQuorum
+		return nil
+	case pinFile:
+		return k.readPIN("PIN file", k.cfg.PIN.File)
+	}
+	return k.readPIN("PIN credential", k.cfg.PIN.Credential)
+}
+
+const whyQuorum = "a quorum of custodians has to unseal"
+
+func (k *keeper) readPIN(what, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	// systemd gives a credential to the service's user by an ACL, whose mask looks
+	// like the group's rights.
+	others := os.FileMode(0o007)
+	if k.source == pinFile {
+		others = 0o077
+	}
+	if info.Mode().Perm()&others != 0 {
+		return fmt.Errorf("%s %s must be readable by its owner only", what, path)
+	}
+	if k.source == pinFile {
+		k.pinID = fileID{info.Sys().(*syscall.Stat_t).Ino, info.Size(), info.ModTime().UnixNano()}.String()
+	}
+	if k.refused(k.pinID) {
+		k.why = "the token refused the PIN of this file before; it is not tried again until the file changes"
+		k.log.Error("sealed", "reason", k.why)
+		return nil
+	}
+	all := memguard.NewBuffer(maxPIN + 2)
+	defer all.Destroy()
+	n, err := io.ReadFull(f, all.Bytes())
+	if err == nil {
+		return fmt.Errorf("%s %s is longer than %d bytes", what, path, maxPIN)
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	for n > 0 && (all.Bytes()[n-1] == '\n' || all.Bytes()[n-1] == '\r') {
+		n--
+	}
+	if n == 0 || n > maxPIN {
+		return fmt.Errorf("%s %s holds %d bytes, want 1 to %d", what, path, n, maxPIN)
+	}
+	k.pin = memguard.NewBuffer(n)
+	k.pin.Copy(all.Bytes()[:n])
+	return nil
+}
+
+// fileID tells one state of the PIN file from the next, without its content.
+type fileID struct {
+	Inode uint64
+	Size  int64
+	MTime int64 // nanoseconds
+}
+
+func (f fileID) String() string { return fmt.Sprintf("%d %d %d", f.Inode, f.Size, f.MTime) }
+
+// refused is true of the PIN that the token refused: it is tried once.
+func (k *keeper) refused(id string) bool {
+	text, err := os.ReadFile(k.marker("pin-refused"))
+	return err == nil && string(text) == id
+}
+
+// noteRefused makes it last that the token refused the PIN.
+func (k *keeper) noteRefused() error {
+	f, err := writeDurably(k.marker("pin-refused"), []byte(k.pinID))
+	if err != nil {
+		return fmt.Errorf("cannot note that the PIN was refused: %w", err)
+	}
+	return f.Close()
+}
