@@ -68,8 +68,14 @@ func (r *room) Freeze(ctx context.Context, q seal.FreezeRequest) (_ *seal.Record
 // document records an envelope whose document counts once. The same document
 // again gets the first answer.
 func (r *room) document(ctx context.Context, e *policy.Envelope, record ledger.Record, before func(*round) error) (*seal.Recorded, error) {
+	return r.entering(ctx, e, record, nil, before)
+}
+
+// entering is document for one that may put an end to a doubt.
+func (r *room) entering(ctx context.Context, e *policy.Envelope, record ledger.Record, enter func(context.Context, error) error,
+	before func(*round) error) (*seal.Recorded, error) {
 	var out seal.Recorded
-	err := r.submit(ctx, func(rd *round) error {
+	decide := func(rd *round) error {
 		if seq, ok := rd.stage.Recorded(e.PayloadDigest()); ok {
 			out = seal.Recorded{Sequence: seq}
 			return nil
@@ -87,23 +93,11 @@ func (r *room) document(ctx context.Context, e *policy.Envelope, record ledger.R
 		}
 		out = seal.Recorded{Sequence: rd.sequence}
 		return nil
-	})
-	if err != nil {
+	}
+	if err := r.wait(ctx, &proposal{ctx: ctx, decide: decide, enter: enter, done: make(chan error, 1)}); err != nil {
 		return nil, err
 	}
 	return &out, nil
-}
-
-// Join, Recover and Checkpoint are of a later build.
-
-// Join is not known to this build.
-func (r *room) Join(context.Context, *policy.Envelope) (*seal.Recorded, error) {
-	return nil, notYet(seal.OpJoin)
-}
-
-// Recover is not known to this build.
-func (r *room) Recover(context.Context, *policy.Envelope) (*seal.Recorded, error) {
-	return nil, notYet(seal.OpRecover)
 }
 
 // Checkpoint is not known to this build.

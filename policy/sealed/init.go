@@ -23,14 +23,22 @@ func (r *room) ledgerKey(ctx context.Context) (policy.PublicKey, error) {
 }
 
 // Init makes the keys of this appliance, those that are not there yet, and
-// returns what charter 1 has to say of it. Once a charter is in force it makes
-// nothing any more.
+// returns what a charter has to say of it. Once a charter names this appliance it
+// makes nothing any more.
 func (r *room) Init(ctx context.Context) (_ *seal.InitResult, err error) {
 	defer r.count(seal.OpInit, &err)
 	if r.token == nil {
 		return nil, r.tokenError()
 	}
-	if fold := r.known().fold; fold == nil || headOf(fold) == 0 {
+	fold := r.known().fold
+	if fold != nil && headOf(fold) > 0 && !named(fold, r.appliance) {
+		// An appliance that is to join makes a ledger key of its own; the keys that
+		// wallets are wrapped with it shares, or could sign for none of them.
+		if _, err := r.token.GenerateEd25519(ctx, r.ledgerKeyID(), r.ledgerKeyID()); err != nil {
+			return nil, hsmError(err)
+		}
+	}
+	if fold == nil || headOf(fold) == 0 {
 		if err := r.token.GenerateAESWrappingKey(ctx, wrappingKey, wrappingKey); err != nil {
 			return nil, hsmError(err)
 		}
@@ -41,6 +49,15 @@ func (r *room) Init(ctx context.Context) (_ *seal.InitResult, err error) {
 		}
 	}
 	return r.identity(ctx)
+}
+
+func named(f *ledger.Fold, appliance string) bool {
+	c, _ := f.Charter()
+	if c == nil {
+		return false
+	}
+	_, ok := c.Appliance(appliance)
+	return ok
 }
 
 // identity is what a charter must say of this appliance.
@@ -111,6 +128,7 @@ func (r *room) Status(ctx context.Context) (*seal.Status, error) {
 		s.Sequence, s.Head = f.Head()
 		s.Term, s.Instance = f.Term(), f.Instance()
 		s.Initialized = s.Sequence > 0
+		s.Doubt = known.doubtOf(f)
 	}
 	return s, nil
 }

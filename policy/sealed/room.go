@@ -81,6 +81,11 @@ type room struct {
 	term   uint64 // of our batches in this tenure; 0 until the log was read in it
 	clocks baseline
 	key    policy.PublicKey // our ledger key, once the token was asked
+
+	anchors    anchoring
+	trail      *trail
+	surrenders []surrender // of the recover records that the fold went through
+	reread     pause       // between attempts to read a store that is in doubt from its beginning
 }
 
 // state is what handlers read; it is replaced, never changed.
@@ -89,6 +94,7 @@ type state struct {
 	author string       // who holds the author key, as far as we know
 	ready  bool         // the log was read to its end and extends the journal
 	doubt  error        // why not
+	known  point        // the newest batch that journal or anchor saw, while doubt is of that
 }
 
 // proposal is one request that wants something decided.
@@ -97,7 +103,11 @@ type proposal struct {
 	// decide runs in run's goroutine, again if a round has to be repeated: it must
 	// only read the stage, add to it, and set results of its own.
 	decide func(*round) error
-	done   chan error
+	// enter is set where the proposal is one that a seal in doubt may decide: it is
+	// asked, with the doubt or nil, before we become author for it. Such a proposal
+	// has a batch of its own.
+	enter func(context.Context, error) error
+	done  chan error
 }
 
 // round is what is decided together.
@@ -119,7 +129,10 @@ func newRoom(cfg roomConfig) (*room, error) {
 		return nil, err
 	}
 	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), creating: make(chan struct{}, 1),
-		clocks: cfg.journal.last.baseline()}
+		clocks: cfg.journal.last.baseline(), trail: newTrail()}
+	if cfg.token != nil {
+		r.anchors.token = cfg.token
+	}
 	if cfg.charter1 != "" {
 		r.adopt(cfg.charter1)
 	}
@@ -130,7 +143,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 
 // adopt starts a fold rooted in charter 1's digest.
 func (r *room) adopt(charter1 policy.Digest) {
-	r.fold = ledger.NewFold(charter1)
+	r.fold, r.trail, r.surrenders = ledger.NewFold(charter1), newTrail(), nil
 	r.publish(func(s *state) { *s = state{fold: r.fold, doubt: errors.New("the ledger is being read")} })
 }
 
@@ -171,10 +184,8 @@ func (r *room) run(ctx context.Context) error {
 					return err
 				}
 			}
-			if r.known().ready {
-				if err := r.tend(); err != nil {
-					return err
-				}
+			if err := r.watchOver(ctx); err != nil {
+				return err
 			}
 		case p := <-r.proposals:
 			if err := r.decideAll(ctx, r.gather(p)); err != nil {
@@ -200,7 +211,10 @@ func (r *room) gather(p *proposal) []*proposal {
 // submit has decide run and returns once what it recorded is committed and in
 // the journal, or why it is not.
 func (r *room) submit(ctx context.Context, decide func(*round) error) error {
-	p := &proposal{ctx: ctx, decide: decide, done: make(chan error, 1)}
+	return r.wait(ctx, &proposal{ctx: ctx, decide: decide, done: make(chan error, 1)})
+}
+
+func (r *room) wait(ctx context.Context, p *proposal) error {
 	select {
 	case r.proposals <- p:
 	default:
@@ -231,9 +245,10 @@ func (r *room) follow(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		if was := r.known().doubt; was == nil || was.Error() != err.Error() {
 			r.log.Error("ledger in doubt; nothing is decided", "error", err)
+			r.metrics.doubted(err)
 		}
 	}
-	r.publish(func(s *state) { s.ready, s.doubt = err == nil, err })
+	r.doubts(err)
 	if err == nil && !r.tenure.held() {
 		if holder, err := r.store.holder(ctx); err == nil {
 			r.publish(func(s *state) { s.author = holder })
@@ -247,54 +262,100 @@ type fatalError struct{ error }
 
 func (e *fatalError) Unwrap() error { return e.error }
 
-// behindError says that the store lacks what this appliance has seen there.
-type behindError struct{ store, ours uint64 }
-
-func (e *behindError) Error() string {
-	return fmt.Sprintf("the store ends at batch %d, this appliance has seen %d there (a restored or wrong store; see mintwarden recover)", e.store, e.ours)
+// rewrittenError says that the store no longer holds the batch that was its end
+// when we read it.
+type rewrittenError struct {
+	sequence uint64
+	head     policy.Digest
 }
 
-// forkedError says that the store holds another history than was seen there.
-type forkedError struct {
-	sequence     uint64
-	store, known policy.Digest
+func (e *rewrittenError) Error() string {
+	return fmt.Sprintf("the store no longer has batch %d as it was read, %s", e.sequence, e.head)
 }
 
-func (e *forkedError) Error() string {
-	return fmt.Sprintf("the store's batch %d is %s, this appliance has seen %s there", e.sequence, e.store, e.known)
-}
-
-// catchUp applies what is new, compares with the journal on the way, and makes
-// the journal say where we are before it returns.
+// catchUp applies what is new, and is nil if what the store holds then is the
+// ledger: it extends the journal and the token's anchor, and this appliance may
+// go by it. It makes the journal say where we are before it returns.
 func (r *room) catchUp(ctx context.Context) error {
-	seq, _ := r.fold.Head()
-	err := r.store.after(ctx, seq, r.apply)
-	if err != nil {
+	if r.reread.over(r.known().doubt) {
+		r.adopt(r.charter1)
+	}
+	if err := r.look(ctx); err != nil {
 		return err
 	}
+	if err := r.readOn(ctx); err != nil {
+		return err
+	}
+	for _, w := range r.witnesses() {
+		if err := r.extends(ctx, w); err != nil {
+			return err
+		}
+	}
 	seq, head := r.fold.Head()
-	if known := r.journal.last; seq < known.Sequence {
-		return &behindError{seq, known.Sequence}
-	} else if seq == known.Sequence {
-		return nil
+	if a := r.anchors.held; a != nil && a.Instance != r.fold.Instance() {
+		return &anchorBad{fmt.Errorf("it is of instance %s, the ledger of %s", a.Instance, r.fold.Instance())}
+	}
+	if err := r.remembers(ctx); err != nil {
+		return err
+	}
+	last := r.journal.last
+	if r.token == nil || seq == last.Sequence && head == last.Head {
+		return nil // without a login the anchor was not asked, so nothing is believed yet
 	}
 	// What others wrote says nothing of our clock: the baseline stays.
 	return r.remember(seq, head, r.clocks)
 }
 
-// apply takes one value of the log, unless it is another than the journal knows
-// at its place: then the fold must not have it either.
+// look reads the anchor, and has the trail keep what the store must extend.
+func (r *room) look(ctx context.Context) error {
+	if r.token != nil {
+		if err := r.anchors.look(ctx); err != nil {
+			return err
+		}
+	}
+	r.trail.pin(ledger.FirstSequence)
+	for _, w := range r.witnesses() {
+		r.trail.pin(w.sequence)
+	}
+	return nil
+}
+
+// readOn applies what the store has behind our head, if it still has our head.
+func (r *room) readOn(ctx context.Context) error {
+	seq, head := r.fold.Head()
+	if seq == 0 {
+		return r.store.after(ctx, 0, r.apply)
+	}
+	found := false
+	err := r.store.after(ctx, seq-1, func(value []byte) error {
+		if found {
+			return r.apply(value)
+		}
+		if policy.DigestOf(value) != head {
+			return &rewrittenError{seq, head}
+		}
+		found = true
+		return nil
+	})
+	if err == nil && !found {
+		return &rewrittenError{seq, head}
+	}
+	return err
+}
+
+// apply takes one value of the log. Whether it is the history that we know is
+// asked when all of it was read: only then is it known what was given up.
 func (r *room) apply(value []byte) error {
 	seq, _ := r.fold.Head()
-	known := r.journal.last
-	if seq+1 == known.Sequence && policy.DigestOf(value) != known.Head {
-		return &forkedError{seq + 1, policy.DigestOf(value), known.Head}
-	}
 	batch, err := r.fold.Apply(value)
 	if err != nil {
 		return err
 	}
-	if seq+1 > known.Sequence && batch.Author == r.appliance && custodianSpoke(batch.Records) {
+	_, head := r.fold.Head()
+	if err := r.notes(batch, head); err != nil {
+		return err
+	}
+	if seq+1 > r.journal.last.Sequence && batch.Author == r.appliance && custodianSpoke(batch.Records) {
 		r.clocks.unexplained = 0 // an earlier life wrote it, and died before its journal said so
 	}
 	r.metrics.sequence.Set(float64(seq + 1))
@@ -334,13 +395,27 @@ func (r *room) tend() error {
 
 // remember writes the head, and clocks that were found good, to the journal.
 func (r *room) remember(seq uint64, head policy.Digest, clocks baseline) error {
+	m := newMark(seq, head, clocks)
+	if seq > 0 {
+		m.Epoch = r.fold.Epoch()
+	} else {
+		m.Offered = r.journal.last.Offered
+	}
+	err := r.mark(m)
+	if err == nil {
+		r.clocks = clocks
+	}
+	return err
+}
+
+// mark makes a line of the journal last.
+func (r *room) mark(m mark) error {
 	start := time.Now()
-	err := r.journal.write(newMark(seq, head, clocks))
+	err := r.journal.write(m)
 	r.metrics.journal.Observe(time.Since(start).Seconds())
 	if err != nil {
 		return &fatalError{fmt.Errorf("journal: %w", err)}
 	}
-	r.clocks = clocks
 	return nil
 }
 
