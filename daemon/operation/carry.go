@@ -29,7 +29,10 @@ func (s *Service) carry(ctx context.Context, b *ledger.Batch) error {
 	byOperation := map[string][]carried{}
 	for i := range b.Records {
 		r := &b.Records[i]
-		id, err := operationOf(r)
+		if changesRules(r) {
+			s.rules.Add(1)
+		}
+		id, err := s.operationOf(r)
 		if err != nil {
 			return fmt.Errorf("operation: batch %d, record %d: %w", b.Sequence, i, err)
 		}
@@ -52,15 +55,17 @@ func (s *Service) carry(ctx context.Context, b *ledger.Batch) error {
 	return g.Wait()
 }
 
+// changesRules reports whether approvals that were too few may be enough after a record, or the other way
+// round.
+func changesRules(r *ledger.Record) bool {
+	return r.Decision == nil && r.Authorize == nil && r.Cancel == nil && r.Settle == nil && r.Wallet == nil
+}
+
 // operationOf is the operation that a record tells of; empty for records of other things.
-func operationOf(r *ledger.Record) (string, error) {
+func (s *Service) operationOf(r *ledger.Record) (string, error) {
 	switch {
 	case r.Decision != nil:
-		d, err := policy.ParseDecision(r.Decision.Payload)
-		if err != nil {
-			return "", err
-		}
-		i, err := policy.ParseIntent(d.Intent)
+		_, i, err := s.papers.decision(r.Decision)
 		if err != nil {
 			return "", err
 		}
@@ -102,9 +107,16 @@ func (s *Service) carryRecord(ctx context.Context, id string, c carried) error {
 		if err := s.stageRecord(ctx, t, &after, c); err != nil {
 			return err
 		}
+		asking := before.Status != PendingSignature && after.Status == PendingSignature
+		if asking {
+			pendBefore()
+		}
 		// gofail: var carryBeforeCommit struct{}
 		if err := s.commit(ctx, t, &after, e.rev, before); !lostRace(err) {
 			// gofail: var carryAfterCommit struct{}
+			if asking {
+				pendAfter()
+			}
 			return err
 		}
 		known = false
@@ -143,7 +155,7 @@ func (c carried) sealed(d audit.Draft) audit.Draft {
 // stageDecision writes a person's decision beside those before, and the state that it leads to.
 func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operation, c carried) error {
 	e := c.record.Decision
-	d, err := policy.ParseDecision(e.Payload)
+	d, i, err := s.papers.decision(e)
 	if err != nil {
 		return err
 	}
@@ -182,10 +194,6 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operati
 	if d.IntentDigest() != after.IntentDigest {
 		return nil // approved is something else under this operation's id; it counts for nothing
 	}
-	i, err := policy.ParseIntent(d.Intent)
-	if err != nil {
-		return fmt.Errorf("operation: the intent of %s: %w", after.ID, err)
-	}
 	v := s.judge(i, after.IntentDigest)
 	s.metrics.judged("decision", v)
 	if !v.ApprovalsComplete() {
@@ -195,6 +203,11 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operati
 		return err
 	}
 	t.Audit(c.sealed(after.draft(registry.SystemActor(), Approved.action(), map[string]any{"approvedBy": after.ApprovedBy()})))
+	// Nothing stands between an approved operation and the question to the seal: the lane asks it next.
+	if err := after.move(PendingSignature, s.now()); err != nil {
+		return err
+	}
+	t.Audit(after.draft(registry.SystemActor(), PendingSignature.action(), nil))
 	return nil
 }
 

@@ -276,12 +276,7 @@ func (s *Service) checkReplaces(ctx context.Context, p *plan) error {
 // checkPending: one key's operations must not flood those who approve.
 func (s *Service) checkPending(a registry.Actor) error {
 	n := 0
-	s.index.each(func(o *Operation, _ int64) bool {
-		if o.Status == PendingAuthorization && o.CredentialID == a.CredentialID {
-			n++
-		}
-		return true
-	})
+	s.index.ask(func(t *tally) { n = t.pending[a.CredentialID] })
 	if n < s.maxPending {
 		return nil
 	}

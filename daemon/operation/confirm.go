@@ -29,19 +29,21 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 		return err
 	}
 	switch {
+	case st.Mined && st.Final && o.Status == Broadcasting:
+		return l.final(ctx, fence, c, o, st)
 	case st.Mined && o.Status == Broadcasting:
-		// gofail: var confirmBeforeCommit struct{}
+		confirmBefore()
 		if o, err = l.mined(ctx, fence, o, st); err != nil {
 			return err
 		}
-		// gofail: var confirmAfterCommit struct{}
+		confirmAfter()
 	case st.Mined && o.BlockNumber != st.BlockNumber:
 		if o, err = l.moved(ctx, fence, o, st); err != nil {
 			return err
 		}
 	case !st.Mined && o.Status == Confirming:
 		l.markSent(o.ID, false)
-		_, err = l.transition(ctx, fence, o.ID, Broadcasting, []Status{Confirming}, map[string]any{"reason": "a reorg took its block away", "blockNumber": o.BlockNumber},
+		_, err = l.walk(ctx, fence, o.ID, []Status{Confirming}, []leg{{Broadcasting, map[string]any{"reason": "a reorg took its block away", "blockNumber": o.BlockNumber}}},
 			func(o *Operation, _ *store.Tx) error {
 				o.BlockNumber, o.Confirmations = 0, 0
 				return nil
@@ -57,6 +59,15 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 	return nil
 }
 
+// The points before and after the commit that makes an operation CONFIRMING, alone or together with its end.
+func confirmBefore() {
+	// gofail: var confirmBeforeCommit struct{}
+}
+
+func confirmAfter() {
+	// gofail: var confirmAfterCommit struct{}
+}
+
 func (l *lane) lookedAt(id string, head chain.Head) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,11 +75,15 @@ func (l *lane) lookedAt(id string, head chain.Head) {
 }
 
 func (l *lane) mined(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus) (*Operation, error) {
-	return l.transition(ctx, fence, o.ID, Confirming, []Status{Broadcasting}, map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String()},
+	return l.walk(ctx, fence, o.ID, []Status{Broadcasting}, []leg{confirming(st)},
 		func(o *Operation, _ *store.Tx) error {
 			o.BlockNumber, o.Confirmations, o.Attention = st.BlockNumber, st.Confirmations, ""
 			return nil
 		})
+}
+
+func confirming(st chain.TxStatus) leg {
+	return leg{Confirming, map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String()}}
 }
 
 // moved notes that a reorg put the transaction into another block.
@@ -106,25 +121,30 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 		reason := fmt.Sprintf("%s: another transaction holds nonce %d of %s", nonceStolen, o.Nonce, o.Performer)
 		l.s.log.Error("a wallet's nonce was used by somebody else", "operation", o.ID, "wallet", o.WalletID, "nonce", o.Nonce)
 		l.s.metrics.alarms.WithLabelValues(nonceStolen).Inc()
-		return l.fail(ctx, fence, o, Broadcasting, reason)
+		return l.fail(ctx, fence, o, []Status{Broadcasting}, nil, reason)
 	}
 	l.lookedAt(o.ID, head)
 	return nil
 }
 
-// final ends an operation by its receipt at depth, with what that means for the token.
+// final ends an operation by its receipt at depth, with what that means for the token. One that was final
+// when it was first seen in a block goes through CONFIRMING in the same transaction.
 func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, st chain.TxStatus) error {
 	if !st.Success {
-		return l.fail(ctx, fence, o, Confirming, st.RevertReason)
+		return l.fail(ctx, fence, o, []Status{Broadcasting, Confirming}, []leg{confirming(st)}, st.RevertReason)
 	}
 	if o.Type == policy.OpDeployToken {
 		if err := l.checkDeployed(ctx, fence, c, o); err != nil {
 			return err
 		}
 	}
+	if o.Status == Broadcasting {
+		confirmBefore()
+		defer confirmAfter()
+	}
 	// gofail: var completeBeforeCommit struct{}
-	_, err := l.transition(ctx, fence, o.ID, Completed, []Status{Confirming},
-		map[string]any{"transactionHash": o.TransactionHash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed},
+	_, err := l.walk(ctx, fence, o.ID, []Status{Broadcasting, Confirming}, []leg{confirming(st), {Completed, map[string]any{
+		"transactionHash": o.TransactionHash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed}}},
 		func(o *Operation, t *store.Tx) error {
 			o.BlockNumber, o.Confirmations, o.FailureReason, o.Attention = st.BlockNumber, st.Confirmations, "", ""
 			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool { return completed(token, o, l.s) })
@@ -150,9 +170,10 @@ func completed(token *registry.Token, o *Operation, s *Service) bool {
 	return true
 }
 
-// fail ends an operation on the chain's word.
-func (l *lane) fail(ctx context.Context, fence *store.Fence, o *Operation, from Status, reason string) error {
-	_, err := l.transition(ctx, fence, o.ID, Failed, []Status{from}, map[string]any{"reason": reason, "transactionHash": o.TransactionHash.String()},
+// fail ends an operation on the chain's word, over the states that lead there.
+func (l *lane) fail(ctx context.Context, fence *store.Fence, o *Operation, from []Status, over []leg, reason string) error {
+	end := leg{Failed, map[string]any{"reason": reason, "transactionHash": o.TransactionHash.String()}}
+	_, err := l.walk(ctx, fence, o.ID, from, append(over, end),
 		func(o *Operation, t *store.Tx) error {
 			o.FailureReason, o.Attention = reason, ""
 			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool {
@@ -184,11 +205,7 @@ func (s *Service) stageToken(ctx context.Context, t *store.Tx, o *Operation, cha
 // checkDeployed compares the code on the chain with the template's, its immutables at the intended values.
 // Code that differs can only be a node's lie: the operation stays, for a person to look at.
 func (l *lane) checkDeployed(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation) error {
-	body, _, ok, err := l.s.store.Get(ctx, store.OpIntent(o.ID))
-	if err != nil || !ok {
-		return fmt.Errorf("operation: the intent of %s: %w", o.ID, err)
-	}
-	i, err := policy.ParseIntent(body)
+	_, i, err := l.s.intentOf(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -62,10 +62,11 @@ func (s *Service) checkDecision(a registry.Actor, o *Operation, verb policy.Verb
 		return registry.Refuse(registry.ApprovalInvalid, format, args...)
 	}
 	charter, _ := s.registry.Fold().Charter()
-	d, err := charter.VerifyDecision(e)
+	d, i, err := charter.OpenDecision(e)
 	if err != nil {
 		return nil, invalid("%s", err)
 	}
+	s.papers.keepDecision(e.PayloadDigest(), d, i)
 	person, known := charter.PersonByUser(a.UserID)
 	switch {
 	case !known || person.Name != d.Approver:

@@ -210,20 +210,10 @@ func (s *Service) checkSupply(p *plan, f *facts) error {
 	if p.request.Type != policy.OpMint || limit.Is0() {
 		return nil
 	}
-	var pending policy.Amount
-	s.index.each(func(o *Operation, _ int64) bool {
-		unmined := o.Status == Signed || o.Status == Broadcasting || (o.Authorized && o.Status.beforeSignature())
-		own := o.Status.beforeSignature() && o.RequestedBy == p.requester
-		if o.Type == policy.OpMint && o.TokenID == p.token.ID && o.Amount != nil && (unmined || own) {
-			pending, _ = pending.Add(*o.Amount)
-		}
-		return true
-	})
-	sum, fits := f.supply.Add(pending)
-	if fits {
-		sum, fits = sum.Add(p.amount)
-	}
-	if fits && sum.Cmp(limit) <= 0 {
+	var pending *big.Int
+	s.index.ask(func(t *tally) { pending = t.unminted(p.token.ID, p.requester) })
+	sum := new(big.Int).Add(f.supply.Big(), pending)
+	if sum.Add(sum, p.amount.Big()).Cmp(limit.Big()) <= 0 {
 		return nil
 	}
 	return &registry.Refusal{Type: registry.SupplyExceeded,

@@ -31,9 +31,12 @@ type index struct {
 	rows    []row                       // oldest first: the ids' order
 	open    map[string]entry            // not closed, by id
 	wallets map[string]map[string]entry // the same, by wallet and id
+	on      map[string]map[string]bool  // ids of those whose signed bytes are not final, by wallet
+	tally   *tally
+	recent  *recent
 	loaded  chan struct{}
 	once    sync.Once
-	changed chan struct{} // closed and replaced at every change of an open operation
+	changed chan struct{} // closed and replaced when signed bytes are on their way on one more network
 	hooks   []func(*Operation)
 }
 
@@ -54,7 +57,8 @@ type row struct {
 }
 
 func newIndex(s *store.Store, log *slog.Logger) *index {
-	return &index{store: s, log: log, seed: maphash.MakeSeed(), open: map[string]entry{}, wallets: map[string]map[string]entry{}, loaded: make(chan struct{}), changed: make(chan struct{})}
+	return &index{store: s, log: log, seed: maphash.MakeSeed(), open: map[string]entry{}, wallets: map[string]map[string]entry{},
+		on: map[string]map[string]bool{}, tally: newTally(), recent: newRecent(), loaded: make(chan struct{}), changed: make(chan struct{})}
 }
 
 func (x *index) hash(s string) uint64 { return maphash.String(x.seed, s) }
@@ -62,10 +66,16 @@ func (x *index) hash(s string) uint64 { return maphash.String(x.seed, s) }
 func (x *index) row(s summary, rev int64) row {
 	return row{
 		id: s.ID, rev: rev, token: x.hash(s.TokenID), requester: x.hash(s.RequestedBy),
-		kind:   uint8(slices.Index(policy.OperationTypes(), s.Type)),
-		status: uint8(slices.Index(Statuses(), s.Status)),
+		kind:   uint8(slices.Index(operationTypes, s.Type)),
+		status: uint8(slices.Index(statuses, s.Status)),
 	}
 }
+
+// operationTypes and statuses are in the order in which rows count them.
+var (
+	operationTypes = policy.OperationTypes()
+	statuses       = Statuses()
+)
 
 // put takes in a state that was committed at rev. Older news than what is known is passed over.
 func (x *index) put(o *Operation, rev int64) {
@@ -74,17 +84,11 @@ func (x *index) put(o *Operation, rev int64) {
 		x.mu.Unlock()
 		return
 	}
-	if o.closed() {
-		x.forget(o.ID)
-	} else {
-		x.open[o.ID] = entry{o, rev}
-		if x.wallets[o.WalletID] == nil {
-			x.wallets[o.WalletID] = map[string]entry{}
-		}
-		x.wallets[o.WalletID][o.ID] = entry{o, rev}
+	x.forget(o.ID)
+	x.recent.put(o, rev)
+	if !o.closed() {
+		x.keep(o, rev)
 	}
-	close(x.changed)
-	x.changed = make(chan struct{})
 	hooks := x.hooks
 	x.mu.Unlock()
 	for _, h := range hooks {
@@ -92,12 +96,56 @@ func (x *index) put(o *Operation, rev int64) {
 	}
 }
 
-// forget takes a closed operation out of the open ones; the caller holds the lock.
-func (x *index) forget(id string) {
-	if e, ok := x.open[id]; ok {
-		delete(x.open, id)
-		delete(x.wallets[e.op.WalletID], id)
+// keep puts an operation among the open ones; the caller holds the lock.
+func (x *index) keep(o *Operation, rev int64) {
+	x.open[o.ID] = entry{o, rev}
+	if x.wallets[o.WalletID] == nil {
+		x.wallets[o.WalletID] = map[string]entry{}
 	}
+	x.wallets[o.WalletID][o.ID] = entry{o, rev}
+	if o.Status.released() {
+		if x.on[o.WalletID] == nil {
+			x.on[o.WalletID] = map[string]bool{}
+		}
+		x.on[o.WalletID][o.ID] = true
+		if x.tally.released[o.Network] == 0 {
+			close(x.changed)
+			x.changed = make(chan struct{})
+		}
+	}
+	x.tally.add(o)
+}
+
+// forget takes an operation out of the open ones; the caller holds the lock.
+func (x *index) forget(id string) {
+	e, ok := x.open[id]
+	if !ok {
+		return
+	}
+	x.tally.remove(e.op)
+	delete(x.open, id)
+	if delete(x.wallets[e.op.WalletID], id); len(x.wallets[e.op.WalletID]) == 0 {
+		delete(x.wallets, e.op.WalletID)
+	}
+	if delete(x.on[e.op.WalletID], id); len(x.on[e.op.WalletID]) == 0 {
+		delete(x.on, e.op.WalletID)
+	}
+}
+
+// knows reports whether what was committed at rev is known of an operation, or newer.
+func (x *index) knows(id string, rev int64) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if n := len(x.rows); n == 0 || x.rows[n-1].id < id {
+		return false
+	}
+	i, known := x.at(id)
+	return known && x.rows[i].rev >= rev
+}
+
+// at is where an operation's row is or belongs; the caller holds the lock.
+func (x *index) at(id string) (int, bool) {
+	return slices.BinarySearchFunc(x.rows, id, func(r row, id string) int { return strings.Compare(r.id, id) })
 }
 
 // list keeps the rows and reports whether this was news; the caller holds the lock. Most operations that
@@ -109,7 +157,7 @@ func (x *index) list(s summary, rev int64) bool {
 		x.rows = append(x.rows, r)
 		return true
 	}
-	i, known := slices.BinarySearchFunc(x.rows, s.ID, func(r row, id string) int { return strings.Compare(r.id, id) })
+	i, known := x.at(s.ID)
 	switch {
 	case !known:
 		x.rows = slices.Insert(x.rows, i, r)
@@ -136,27 +184,42 @@ func (x *index) get(id string) (entry, bool) {
 	return e, ok
 }
 
-// each calls f with the open operations, in no order, until f returns false.
-func (x *index) each(f func(*Operation, int64) bool) {
+// lanes are the wallets that have open operations, in no order.
+func (x *index) lanes() []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, e := range x.open {
-		if !f(e.op, e.rev) {
-			return
-		}
-	}
+	return slices.Collect(maps.Keys(x.wallets))
 }
 
-// lane is the open operations of a wallet, oldest first.
-func (x *index) lane(walletID string) []entry {
+// lane is the ids of a wallet's open operations, in no order.
+func (x *index) lane(walletID string) []string {
 	x.mu.RLock()
-	out := slices.Collect(maps.Values(x.wallets[walletID]))
-	x.mu.RUnlock()
-	slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.op.ID, b.op.ID) })
-	return out
+	defer x.mu.RUnlock()
+	return slices.Collect(maps.Keys(x.wallets[walletID]))
 }
 
-// await blocks until f holds of the operation's state as it is known here, or ctx ends.
+// idle reports whether a wallet has no open operation.
+func (x *index) idle(walletID string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.wallets[walletID]) == 0
+}
+
+// onTheirWay is the ids of a wallet's operations whose signed bytes are not final, in no order.
+func (x *index) onTheirWay(walletID string) []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.Collect(maps.Keys(x.on[walletID]))
+}
+
+// ask calls f with what is counted of the open operations; f keeps nothing of it.
+func (x *index) ask(f func(*tally)) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	f(x.tally)
+}
+
+// await blocks until f holds, which may become true when signed bytes are on their way, or ctx ends.
 func (x *index) await(ctx context.Context, f func() bool) error {
 	for {
 		x.mu.RLock()
@@ -243,7 +306,9 @@ func (x *index) follow(ctx context.Context) error {
 	x.once.Do(func() { close(x.loaded) })
 	for c := range x.store.Watch(ctx, store.OperationPrefix, from) {
 		for _, e := range c.Events {
-			if !e.Deleted && strings.HasSuffix(e.Key, "/state") {
+			id, state := strings.CutSuffix(strings.TrimPrefix(e.Key, store.OperationPrefix), "/state")
+			// What this process wrote it took in when it wrote it.
+			if !e.Deleted && state && !x.knows(id, e.ModRevision) {
 				if err := x.take(e.KV); err != nil {
 					return err
 				}

@@ -29,6 +29,7 @@ var errLaneLost = errors.New("operation: lane lost")
 
 // lane is one wallet's operations on their way, while this process holds its fence. Steps of different
 // operations run side by side; each operation has one step at a time, and sending is one step of the lane.
+// What is looked at is what changed, what a new block may have changed, and once a tick everything.
 type lane struct {
 	s      *Service
 	w      *worker
@@ -36,13 +37,21 @@ type lane struct {
 	woken  chan struct{}
 
 	mu      sync.Mutex
-	busy    map[string]bool    // a step of this key runs: an operation's id, or sending
-	retry   map[string]attempt // failed steps
-	looked  map[string]tx.Hash // the head at which an operation's confirmation was last looked at
-	asked   map[string]uint64  // operations of which the seal recorded something, and in which batch
-	sent    map[string]bool    // operations whose bytes a node took in this run
-	sendTop uint64             // nonces below it were sent or are on the chain
-	sendSet bool               // sendTop is known
+	due     agenda              // operations to look at
+	blocks  bool                // a new head: look at what is on its way
+	busy    map[string]bool     // a step of this key runs: an operation's id, or sending
+	retry   map[string]attempt  // failed steps
+	looked  map[string]tx.Hash  // the head at which an operation's confirmation was last looked at
+	asked   map[string]uint64   // operations of which the seal recorded something, and in which batch
+	checked map[string]standing // operations that wait for approvals, and by what they were last found to
+	queued  map[string]bool     // operations that wait for a place
+	unsent  map[string]bool     // operations whose bytes no node took in this run yet
+	sent    map[string]bool     // and those whose a node took
+	tosend  bool                // there is news for the sending step
+	sendTop uint64              // nonces below it were sent or are on the chain
+	sendSet bool                // sendTop is known
+	topAt   time.Time           // when the chain was last asked for it
+	turnTop uint64              // nonces below it are BROADCASTING, or about to be, once sendTop is known
 }
 
 // attempt says when a failed step may run again. It is about the status in which the step failed: an
@@ -57,10 +66,28 @@ type attempt struct {
 const sending = "send"
 
 func newLane(w *worker, wallet string) *lane {
-	return &lane{s: w.s, w: w, wallet: wallet, woken: make(chan struct{}, 1)}
+	l := &lane{s: w.s, w: w, wallet: wallet, woken: make(chan struct{}, 1)}
+	l.reset()
+	return l
 }
 
-// poke has the lane look at its operations.
+// reset forgets everything: it may be old by the time the fence is held again.
+func (l *lane) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due, l.blocks, l.tosend, l.sendSet, l.turnTop = newAgenda(), false, false, false, 0
+	l.busy, l.retry, l.looked, l.asked = map[string]bool{}, map[string]attempt{}, map[string]tx.Hash{}, map[string]uint64{}
+	l.checked, l.queued, l.unsent, l.sent = map[string]standing{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+}
+
+// note changes what the lane knows.
+func (l *lane) note(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+// poke has the lane look at its agenda.
 func (l *lane) poke() {
 	select {
 	case l.woken <- struct{}{}:
@@ -68,28 +95,42 @@ func (l *lane) poke() {
 	}
 }
 
+// look has the lane look at an operation.
+func (l *lane) look(id string) {
+	l.note(func() { l.due.add(id) })
+	l.poke()
+}
+
+// lookAtBlocks has the lane look at every operation whose bytes are on their way.
+func (l *lane) lookAtBlocks() {
+	l.note(func() { l.blocks = true })
+	l.poke()
+}
+
 // work runs steps until the lane is idle (nil), lost, or ctx ends.
 func (l *lane) work(ctx context.Context, fence *store.Fence) error {
-	l.busy, l.retry, l.looked, l.sent = map[string]bool{}, map[string]attempt{}, map[string]tx.Hash{}, map[string]bool{}
-	l.asked, l.sendSet = map[string]uint64{}, false
+	l.reset()
 	ctx, cancel := context.WithCancel(ctx)
 	var steps sync.WaitGroup
 	defer steps.Wait()
 	defer cancel()
 	idle := time.Time{}
+	tick := time.NewTicker(laneTick)
+	defer tick.Stop()
+	l.lookAtAll()
 	for {
-		ops := l.s.index.lane(l.wallet)
-		if len(ops) > 0 {
+		if !l.s.index.idle(l.wallet) {
 			idle = time.Time{}
 		} else if idle.IsZero() {
 			idle = time.Now()
 		} else if time.Since(idle) > laneIdle {
 			return nil
 		}
-		l.start(ctx, &steps, fence, ops)
+		l.start(ctx, &steps, fence)
 		select {
 		case <-l.woken:
-		case <-time.After(laneTick):
+		case <-tick.C:
+			l.lookAtAll()
 		case <-fence.Lost():
 			return errLaneLost
 		case <-ctx.Done():
@@ -98,36 +139,89 @@ func (l *lane) work(ctx context.Context, fence *store.Fence) error {
 	}
 }
 
-// start starts every step that is due.
-func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fence, ops []entry) {
-	l.prune(ops)
-	send := false
-	for _, e := range ops {
-		send = send || e.op.Status == Signed || (e.op.Status == Broadcasting && !l.wasSent(e.op.ID))
-		if step := l.next(e); step != nil {
-			l.launch(ctx, steps, e.op.ID, e.op.Status, func(ctx context.Context) error { return step(ctx, fence, e) })
+// lookAtAll puts every open operation on the agenda: for expiries, and whatever did not wake us.
+func (l *lane) lookAtAll() {
+	ids := l.s.index.lane(l.wallet)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		l.due.add(id)
+	}
+	l.tosend = true
+}
+
+// start starts every step that is due, the oldest operations first.
+func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fence) {
+	l.mu.Lock()
+	blocks := l.blocks
+	l.blocks = false
+	l.mu.Unlock()
+	if blocks {
+		for _, id := range l.s.index.onTheirWay(l.wallet) {
+			l.note(func() { l.due.add(id) })
 		}
 	}
-	if send {
-		l.launch(ctx, steps, sending, "", func(ctx context.Context) error { return l.send(ctx, fence) })
+	for {
+		id, ok := l.take()
+		if !ok {
+			break
+		}
+		e, open := l.s.index.get(id)
+		if !open {
+			l.forget(id)
+			continue
+		}
+		l.sort(e.op)
+		if step := l.next(e); step != nil {
+			l.launch(ctx, steps, id, e.op.Status, func(ctx context.Context) error { return step(ctx, fence, e) })
+		}
+	}
+	l.mu.Lock()
+	send := l.tosend && len(l.unsent) > 0
+	l.mu.Unlock()
+	if send && l.launch(ctx, steps, sending, "", func(ctx context.Context) error { return l.send(ctx, fence) }) {
+		l.note(func() { l.tosend = false })
 	}
 }
 
-// prune forgets what was noted of operations that are closed since.
-func (l *lane) prune(ops []entry) {
+// sort notes what an operation waits for.
+func (l *lane) sort(o *Operation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.looked)+len(l.asked)+len(l.sent)+len(l.retry) < 8*(len(ops)+laneTasks) {
-		return
+	if delete(l.queued, o.ID); o.Status == Queued {
+		l.queued[o.ID] = true
 	}
-	open := map[string]bool{sending: true}
-	for _, e := range ops {
-		open[e.op.ID] = true
+	if (o.Status == Signed || o.Status == Broadcasting) && !l.sent[o.ID] && !l.unsent[o.ID] {
+		l.unsent[o.ID], l.tosend = true, true
 	}
-	maps.DeleteFunc(l.looked, func(id string, _ tx.Hash) bool { return !open[id] })
-	maps.DeleteFunc(l.asked, func(id string, _ uint64) bool { return !open[id] })
-	maps.DeleteFunc(l.sent, func(id string, _ bool) bool { return !open[id] })
-	maps.DeleteFunc(l.retry, func(id string, _ attempt) bool { return !open[id] })
+}
+
+// take is the next operation on the agenda, while there is room for a step.
+func (l *lane) take() (string, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.busy) >= laneTasks {
+		return "", false
+	}
+	return l.due.take()
+}
+
+// forget drops what was noted of an operation that is closed. Its place is free for one that waits.
+func (l *lane) forget(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.looked, id)
+	delete(l.asked, id)
+	delete(l.checked, id)
+	delete(l.queued, id)
+	delete(l.unsent, id)
+	delete(l.sent, id)
+	if !l.busy[id] {
+		delete(l.retry, id)
+	}
+	for waits := range l.queued {
+		l.due.add(waits)
+	}
 }
 
 // step is one thing to do for one operation.
@@ -165,7 +259,7 @@ func (l *lane) next(e entry) step {
 		if expired {
 			return l.expire
 		}
-		if now.Sub(o.since()) > laneTick {
+		if now.Sub(o.since()) > laneTick && l.unjudged(o) {
 			return l.recheck
 		}
 	case Approved, PendingSignature:
@@ -189,6 +283,14 @@ func (l *lane) next(e entry) step {
 	return nil
 }
 
+// unjudged reports whether the approvals of an operation may be other than when they were last judged.
+func (l *lane) unjudged(o *Operation) bool {
+	by := l.s.standing(o)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.checked[o.ID] != by
+}
+
 // hasPlace reports whether the wallet may have one more unconfirmed authorization.
 func (l *lane) hasPlace() bool {
 	fold := l.s.registry.Fold()
@@ -197,13 +299,13 @@ func (l *lane) hasPlace() bool {
 }
 
 // launch runs f in a goroutine of its own, unless a step of that key runs, or failed a moment ago in the
-// same status.
-func (l *lane) launch(ctx context.Context, steps *sync.WaitGroup, key string, status Status, f func(context.Context) error) {
+// same status; it reports whether it did.
+func (l *lane) launch(ctx context.Context, steps *sync.WaitGroup, key string, status Status, f func(context.Context) error) bool {
 	l.mu.Lock()
 	again, failed := l.retry[key]
-	if l.busy[key] || len(l.busy) >= laneTasks || (failed && again.status == status && time.Now().Before(again.at)) {
+	if l.busy[key] || (failed && again.status == status && time.Now().Before(again.at)) {
 		l.mu.Unlock()
-		return
+		return false
 	}
 	l.busy[key] = true
 	l.mu.Unlock()
@@ -218,16 +320,17 @@ func (l *lane) launch(ctx context.Context, steps *sync.WaitGroup, key string, st
 		}
 		l.done(ctx, key, status, err)
 	})
+	return true
 }
 
-// done ends a step; a failed one is tried again later, later each time.
+// done ends a step and has its operation looked at again; a failed one is tried again later, later each time.
 func (l *lane) done(ctx context.Context, key string, status Status, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.busy, key)
 	if err == nil || ctx.Err() != nil {
 		delete(l.retry, key)
-		l.poke()
+		l.again(key)
 		return
 	}
 	var last time.Duration
@@ -240,13 +343,18 @@ func (l *lane) done(ctx context.Context, key string, status Status, err error) {
 	if (last == 0 || last < mostRetry && pause == mostRetry) && !errors.Is(err, errNothingNew) {
 		l.s.log.Warn("lane: a step is tried again", "wallet", l.wallet, "operation", key, "error", err, "pause", pause)
 	}
-	time.AfterFunc(pause, l.poke)
+	l.again(key) // at once, if it is in another status by now
+	time.AfterFunc(pause, func() { l.note(func() { l.again(key) }) })
 }
 
-func (l *lane) wasSent(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.sent[id]
+// again has a key looked at once more; the caller holds the lock.
+func (l *lane) again(key string) {
+	if key == sending {
+		l.tosend = l.tosend || l.retry[sending].pause > 0
+	} else {
+		l.due.add(key)
+	}
+	l.poke()
 }
 
 // change makes a change of an operation in one transaction under the fence. f gets a copy of the operation
@@ -300,25 +408,34 @@ func (s *Service) loadState(ctx context.Context, id string) (entry, error) {
 	return entry{o, rev}, nil
 }
 
-// transition is the change from one of the states in from to another.
-func (l *lane) transition(ctx context.Context, fence *store.Fence, id string, to Status, from []Status, metadata map[string]any, more func(*Operation, *store.Tx) error) (*Operation, error) {
+// leg is one transition, and what its audit entry tells beside it.
+type leg struct {
+	to       Status
+	metadata map[string]any
+}
+
+// walk takes an operation, if it is in one of the states in from, over legs to the last one's state, all in
+// one transaction in which each leg has its own audit entry and place in the history; legs up to the state
+// in which it is are behind it.
+func (l *lane) walk(ctx context.Context, fence *store.Fence, id string, from []Status, legs []leg, more func(*Operation, *store.Tx) error) (*Operation, error) {
 	return l.change(ctx, fence, id, func(o *Operation, t *store.Tx) (bool, error) {
 		if !slices.Contains(from, o.Status) {
 			return false, nil
 		}
-		if err := o.move(to, l.s.now()); err != nil {
-			return false, err
+		ahead := legs[1+slices.IndexFunc(legs, func(g leg) bool { return g.to == o.Status }):]
+		for _, g := range ahead {
+			if err := o.move(g.to, l.s.now()); err != nil {
+				return false, err
+			}
 		}
 		if more != nil {
 			if err := more(o, t); err != nil {
 				return false, err
 			}
 		}
-		meta := map[string]any{}
-		for k, v := range metadata {
-			meta[k] = v
+		for _, g := range ahead {
+			t.Audit(o.draft(registry.SystemActor(), g.to.action(), maps.Clone(g.metadata)))
 		}
-		t.Audit(o.draft(registry.SystemActor(), to.action(), meta))
 		return true, nil
 	})
 }

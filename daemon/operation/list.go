@@ -39,7 +39,8 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 		return nil, 0, unknown(id)
 	}
 	prefix := strings.TrimSuffix(store.OpState(id), "state")
-	p, err := s.store.List(ctx, prefix, store.ListOptions{})
+	// Signed transactions come last, and nobody reads them here.
+	p, err := s.store.List(ctx, prefix, store.ListOptions{Until: store.OpTxs(id)})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -88,7 +89,7 @@ func unknown(id string) error {
 	return registry.Refuse(registry.TxNotFound, "there is no operation %q; GET /v1/token-operations lists them", id)
 }
 
-// List is the operations that f admits, newest first: at most limit (≤ 200) after offset of them, or after
+// List is the operations that f admits, as this process knows them, newest first: at most limit (≤ 200) after offset of them, or after
 // the cursor of an earlier page (offset then counts from there). total is how many there are in all; next is
 // empty on the last page. Intents and the reasons of decisions are left out. ErrCursor, or the store's errors.
 func (s *Service) List(ctx context.Context, f Filter, limit, offset int, cursor string) (ops []*Operation, total int, next string, err error) {
@@ -104,26 +105,40 @@ func (s *Service) List(ctx context.Context, f Filter, limit, offset int, cursor 
 		ids = ids[:limit]
 		next = ids[limit-1]
 	}
-	ops = make([]*Operation, 0, len(ids))
-	for chunk := range slices.Chunk(ids, store.MaxTxOps) {
+	if ops, err = s.states(ctx, ids); err != nil {
+		return nil, 0, "", err
+	}
+	for _, o := range ops {
+		s.countConfirmations(o)
+	}
+	return ops, total, next, nil
+}
+
+// states are the operations with these ids, as far as they are known here and from the store otherwise.
+func (s *Service) states(ctx context.Context, ids []string) ([]*Operation, error) {
+	ops := s.index.states(ids)
+	var unknown []int
+	for i, o := range ops {
+		if o == nil {
+			unknown = append(unknown, i)
+		}
+	}
+	for chunk := range slices.Chunk(unknown, store.MaxTxOps) {
 		keys := make([]string, len(chunk))
-		for i, id := range chunk {
-			keys[i] = store.OpState(id)
+		for n, i := range chunk {
+			keys[n] = store.OpState(ids[i])
 		}
 		kvs, _, err := s.store.GetMany(ctx, keys...)
 		if err != nil {
-			return nil, 0, "", err
+			return nil, err
 		}
-		for _, kv := range kvs {
-			o, err := decode(kv.Value)
-			if err != nil {
-				return nil, 0, "", fmt.Errorf("%s: %w", kv.Key, err)
+		for n, i := range chunk {
+			if ops[i], err = decode(kvs[n].Value); err != nil {
+				return nil, fmt.Errorf("%s: %w", keys[n], err)
 			}
-			s.countConfirmations(o)
-			ops = append(ops, o)
 		}
 	}
-	return ops, total, next, nil
+	return ops, nil
 }
 
 // awaiting tells whether an open operation waits for the person.
@@ -141,7 +156,7 @@ func (x *index) find(f Filter, awaits func(*Operation) bool, after string, skip,
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	token, requester := x.hash(f.TokenID), x.hash(f.RequestedBy)
-	kind, status := slices.Index(policy.OperationTypes(), f.Type), slices.Index(Statuses(), f.Status)
+	kind, status := slices.Index(operationTypes, f.Type), slices.Index(statuses, f.Status)
 	for _, r := range slices.Backward(x.rows) {
 		if (f.TokenID != "" && r.token != token) || (f.RequestedBy != "" && r.requester != requester) ||
 			(f.Type != "" && int(r.kind) != kind) || (f.Status != "" && int(r.status) != status) {

@@ -79,16 +79,11 @@ var openDesc = prometheus.NewDesc("mintwarden_open_operations", "Operations that
 func (c *openCollector) Describe(ch chan<- *prometheus.Desc) { ch <- openDesc }
 
 func (c *openCollector) Collect(ch chan<- prometheus.Metric) {
-	n := map[Status]int{}
-	c.x.each(func(o *Operation, _ int64) bool {
-		if !o.Status.Terminal() {
-			n[o.Status]++
-		}
-		return true
-	})
-	for _, s := range Statuses() {
+	var n [len(tally{}.status)]int
+	c.x.ask(func(t *tally) { n = t.status })
+	for i, s := range statuses {
 		if !s.Terminal() && s != Submitted {
-			ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n[s]), string(s))
+			ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n[i]), string(s))
 		}
 	}
 }

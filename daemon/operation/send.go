@@ -6,85 +6,154 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
+// topAge is how long the chain's word on how far a wallet's nonces are used up is good, while a gap waits.
+const topAge = time.Second
+
 // send hands the lane's signed transactions to the chain, in nonce order and without gaps: what was signed
 // last run, too. One send runs at a time.
 func (l *lane) send(ctx context.Context, fence *store.Fence) error {
-	var due []*Operation
-	for _, e := range l.s.index.lane(l.wallet) {
-		if e.op.Status == Signed || (e.op.Status == Broadcasting && !l.wasSent(e.op.ID)) {
-			due = append(due, e.op)
-		}
-	}
+	due := l.unsentNow()
 	if len(due) == 0 {
 		return nil
 	}
-	slices.SortFunc(due, func(a, b *Operation) int { return cmp.Compare(a.Nonce, b.Nonce) })
 	c, ok := l.s.chains[due[0].Network]
 	if !ok {
 		return fmt.Errorf("operation: network %s of wallet %s is not configured", due[0].Network, l.wallet)
 	}
-	if !l.sendSet {
-		top, err := c.NonceAt(ctx, due[0].Performer, nil)
-		if err != nil {
-			return err
-		}
-		l.sendTop, l.sendSet = top, true
-	}
-	for _, o := range due {
-		if o.Nonce > l.sendTop {
-			// A lower nonce is authorized and not signed yet; its turn comes first, and it will wake us.
-			return l.refreshTop(ctx, c, o)
-		}
-		if err := l.sendOne(ctx, fence, c, o); err != nil {
-			return err
-		}
-		l.sendTop = max(l.sendTop, o.Nonce+1)
-	}
-	return nil
-}
-
-// refreshTop looks whether the chain has moved past what was sent here: by transactions of another process
-// before this one took the lane over.
-func (l *lane) refreshTop(ctx context.Context, c *chain.Client, o *Operation) error {
-	top, err := c.NonceAt(ctx, o.Performer, nil)
+	top, err := l.top(ctx, c, due[0])
 	if err != nil {
 		return err
 	}
-	if top > l.sendTop {
-		l.sendTop = top
-		l.poke()
+	ready := slices.IndexFunc(due, func(o *Operation) bool {
+		next := o.Nonce <= top
+		top = max(top, o.Nonce+1)
+		return !next
+	})
+	if ready < 0 {
+		ready = len(due)
+	}
+	if ready == 0 {
+		// A lower nonce is authorized and not signed yet; its turn comes first, and it will wake us.
 		return nil
 	}
-	return errNothingNew
+	due = due[:ready]
+	if err := l.broadcasting(ctx, fence, due); err != nil {
+		return err
+	}
+	return l.sendAll(ctx, fence, c, due)
+}
+
+// unsentNow is the operations whose bytes are to be sent, by nonce.
+func (l *lane) unsentNow() []*Operation {
+	l.mu.Lock()
+	ids := slices.Collect(maps.Keys(l.unsent))
+	l.mu.Unlock()
+	var due []*Operation
+	for _, id := range ids {
+		e, open := l.s.index.get(id)
+		if open && (e.op.Status == Signed || e.op.Status == Broadcasting) {
+			due = append(due, e.op)
+			continue
+		}
+		l.note(func() { delete(l.unsent, id) })
+	}
+	slices.SortFunc(due, func(a, b *Operation) int { return cmp.Compare(a.Nonce, b.Nonce) })
+	return due
+}
+
+// top is the first nonce that was neither sent nor is on the chain. While the next one waits for a lower one
+// it asks the chain again now and then: another process may have sent it before this one took the lane over.
+func (l *lane) top(ctx context.Context, c *chain.Client, first *Operation) (uint64, error) {
+	l.mu.Lock()
+	top, known := l.sendTop, l.sendSet && (first.Nonce <= l.sendTop || time.Since(l.topAt) < topAge)
+	l.mu.Unlock()
+	if known {
+		return top, nil
+	}
+	at, err := c.NonceAt(ctx, first.Performer, nil)
+	if err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sendTop, l.sendSet, l.topAt = max(at, l.sendTop), true, time.Now()
+	l.turnTop = max(l.turnTop, l.sendTop)
+	return l.sendTop, nil
+}
+
+// turn reports whether the bytes with a nonce are the next ones to be sent, and takes it that they will be.
+func (l *lane) turn(nonce uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.sendSet || nonce > l.turnTop {
+		return false
+	}
+	l.turnTop = max(l.turnTop, nonce+1)
+	return true
+}
+
+// broadcasting writes that the bytes of these operations may be known from now on.
+func (l *lane) broadcasting(ctx context.Context, fence *store.Fence, due []*Operation) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, o := range due {
+		if o.Status == Broadcasting {
+			continue
+		}
+		g.Go(func() error {
+			broadcastBefore()
+			_, err := l.walk(ctx, fence, o.ID, []Status{Signed}, []leg{{Broadcasting, nil}}, nil)
+			broadcastAfter()
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// The points before and after the commit that makes an operation BROADCASTING, alone or together with SIGNED.
+func broadcastBefore() {
+	// gofail: var broadcastBeforeCommit struct{}
+}
+
+func broadcastAfter() {
+	// gofail: var broadcastAfterCommit struct{}
+}
+
+// sendAll reads the bytes of operations back from the store and sends them, in order.
+func (l *lane) sendAll(ctx context.Context, fence *store.Fence, c *chain.Client, due []*Operation) error {
+	raws, err := l.s.signedBytes(ctx, due)
+	if err != nil {
+		return err
+	}
+	for n, o := range due {
+		if err := l.sendOne(ctx, fence, c, o, raws[n]); err != nil {
+			return err
+		}
+		l.note(func() {
+			l.sendTop = max(l.sendTop, o.Nonce+1)
+			l.turnTop = max(l.turnTop, l.sendTop)
+		})
+	}
+	return nil
 }
 
 // errNothingNew ends a step that has to wait for something; it is tried again, and not worth a log line.
 var errNothingNew = errors.New("operation: nothing new")
 
-// sendOne writes that the bytes may be known from now on, reads them back, and sends them.
-func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation) error {
-	// gofail: var broadcastBeforeCommit struct{}
-	o, err := l.transition(ctx, fence, o.ID, Broadcasting, []Status{Signed}, nil, nil)
-	// gofail: var broadcastAfterCommit struct{}
-	if err != nil {
-		return err
-	}
-	if o.Status != Broadcasting {
-		return nil
-	}
-	raw, err := l.s.signedBytes(ctx, o)
-	if err != nil {
-		return err
-	}
+// sendOne sends bytes that were read back from the store.
+func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, raw []byte) error {
 	// gofail: var sendBefore struct{}
-	err = c.Send(ctx, raw)
+	err := c.Send(ctx, raw)
 	// gofail: var sendAfter struct{}
 	var rejected *chain.RejectedError
 	switch {
@@ -108,24 +177,50 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 	return err
 }
 
+// markSent notes whether a node has an operation's bytes.
 func (l *lane) markSent(id string, sent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if sent {
 		l.sent[id] = true
+		delete(l.unsent, id)
 		return
 	}
 	delete(l.sent, id)
+	l.due.add(id)
+	l.poke()
 }
 
-// signedBytes are the operation's transaction as the store holds it.
-func (s *Service) signedBytes(ctx context.Context, o *Operation) ([]byte, error) {
-	v, _, ok, err := s.store.Get(ctx, store.OpTx(o.ID, 1))
-	if err != nil || !ok {
-		return nil, errors.Join(err, missing(ok, "the signed transaction of "+o.ID))
+// signedBytes are the operations' transactions as the store holds them.
+func (s *Service) signedBytes(ctx context.Context, ops []*Operation) ([][]byte, error) {
+	raws := make([][]byte, 0, len(ops))
+	for chunk := range slices.Chunk(ops, store.MaxTxOps) {
+		keys := make([]string, len(chunk))
+		for n, o := range chunk {
+			keys[n] = store.OpTx(o.ID, 1)
+		}
+		kvs, _, err := s.store.GetMany(ctx, keys...)
+		if err != nil {
+			return nil, err
+		}
+		for n, o := range chunk {
+			raw, err := signedIn(o, kvs[n])
+			if err != nil {
+				return nil, err
+			}
+			raws = append(raws, raw)
+		}
+	}
+	return raws, nil
+}
+
+// signedIn is an operation's transaction in what was read of it.
+func signedIn(o *Operation, kv store.KV) ([]byte, error) {
+	if kv.ModRevision == 0 {
+		return nil, missing(false, "the signed transaction of "+o.ID)
 	}
 	var t storedTx
-	if err := json.Unmarshal(v, &t, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(kv.Value, &t, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("operation: signed transaction of %s: %w", o.ID, err)
 	}
 	if h := tx.HashOf(t.Raw); h != t.Hash || o.TransactionHash == nil || h != *o.TransactionHash {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,7 +59,9 @@ type Service struct {
 	metrics    *metrics
 	index      *index
 	heads      *heads
-	askers     sync.Map // asker → registry.Actor: who caused a record of the ledger that is on its way
+	papers     *papers
+	rules      atomic.Uint64 // counts what the ledger recorded of charter, policies and freezes
+	askers     sync.Map      // asker → registry.Actor: who caused a record of the ledger that is on its way
 }
 
 // New makes the service and registers it with the registry's follower, so it must be called before that
@@ -70,6 +73,7 @@ func New(d Deps) (*Service, error) {
 	s := &Service{
 		store: d.Store, registry: d.Registry, seal: d.Seal, chains: d.Chains, log: d.Log, ttl: d.TTL,
 		maxPending: d.MaxPending, now: d.Now, index: newIndex(d.Store, d.Log), heads: newHeads(d.Chains, d.Log),
+		papers: newPapers(),
 	}
 	if s.ttl <= 0 {
 		s.ttl = DefaultTTL

@@ -37,22 +37,18 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 	}
 	if o.Status == Approved {
 		var err error
-		// gofail: var pendBeforeCommit struct{}
-		if o, err = l.transition(ctx, fence, o.ID, PendingSignature, []Status{Approved}, nil, nil); err != nil {
+		pendBefore()
+		if o, err = l.walk(ctx, fence, o.ID, []Status{Approved}, []leg{{PendingSignature, nil}}, nil); err != nil {
 			return err
 		}
-		// gofail: var pendAfterCommit struct{}
+		pendAfter()
 		if o.Status != PendingSignature {
 			return nil
 		}
 	}
-	body, _, ok, err := l.s.store.Get(ctx, store.OpIntent(o.ID))
-	if err != nil || !ok {
-		return errors.Join(err, missing(ok, "the intent of "+o.ID))
-	}
-	i, err := policy.ParseIntent(body)
+	body, i, err := l.s.intentOf(ctx, o)
 	if err != nil {
-		return fmt.Errorf("operation: stored intent of %s: %w", o.ID, err)
+		return err
 	}
 	r := seal.AuthorizeRequest{OperationID: o.ID, Intent: body}
 	if a, ok := l.s.authorization(o.ID); ok {
@@ -72,6 +68,16 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 		l.s.metrics.judged("signing", *result.Verdict)
 	}
 	return l.keep(ctx, fence, o, i, result)
+}
+
+// The points before and after the commit that makes an operation PENDING_SIGNATURE, alone or with what led
+// there.
+func pendBefore() {
+	// gofail: var pendBeforeCommit struct{}
+}
+
+func pendAfter() {
+	// gofail: var pendAfterCommit struct{}
 }
 
 func missing(ok bool, what string) error {
@@ -109,14 +115,19 @@ func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *po
 	if err != nil {
 		return err
 	}
+	legs := []leg{{Signed, map[string]any{"transactionHash": r.TxHash.String(), "nonce": signed.Nonce, "ledgerSequence": r.Sequence}}}
+	if l.turn(signed.Nonce) {
+		// Nothing stands between these bytes and the chain but to read them back: sending does that next.
+		legs = append(legs, leg{Broadcasting, nil})
+		broadcastBefore()
+		defer broadcastAfter()
+	}
 	// gofail: var keepBeforeCommit struct{}
-	_, err = l.transition(ctx, fence, o.ID, Signed, unsignedStates,
-		map[string]any{"transactionHash": r.TxHash.String(), "nonce": signed.Nonce, "ledgerSequence": r.Sequence},
-		func(o *Operation, t *store.Tx) error {
-			t.PutIfAbsent(store.OpTx(o.ID, 1), b)
-			o.TransactionHash, o.Nonce, o.Attention = &r.TxHash, signed.Nonce, ""
-			return nil
-		})
+	_, err = l.walk(ctx, fence, o.ID, unsignedStates, legs, func(o *Operation, t *store.Tx) error {
+		t.PutIfAbsent(store.OpTx(o.ID, 1), b)
+		o.TransactionHash, o.Nonce, o.Attention = &r.TxHash, signed.Nonce, ""
+		return nil
+	})
 	// gofail: var keepAfterCommit struct{}
 	return err
 }
@@ -140,13 +151,13 @@ func (l *lane) notAuthorized(ctx context.Context, fence *store.Fence, o *Operati
 		if o.Status == Queued {
 			return errNothingNew
 		}
-		_, err := l.transition(ctx, fence, o.ID, Queued, []Status{PendingSignature}, map[string]any{"reason": message(cause)}, nil)
+		_, err := l.walk(ctx, fence, o.ID, []Status{PendingSignature}, []leg{{Queued, map[string]any{"reason": message(cause)}}}, nil)
 		return err
 	case seal.KindWait:
 		if l.s.complete(o, i) {
 			return cause // a delay runs
 		}
-		_, err := l.transition(ctx, fence, o.ID, PendingAuthorization, unsignedStates, map[string]any{"reason": message(cause)}, nil)
+		_, err := l.walk(ctx, fence, o.ID, unsignedStates, []leg{{PendingAuthorization, map[string]any{"reason": message(cause)}}}, nil)
 		return err
 	}
 	return cause // sealed, clock, store, hsm, busy, or excluded by what is being carried in
@@ -173,19 +184,28 @@ func (s *Service) complete(o *Operation, i *policy.Intent) bool {
 // recheck approves an operation whose approvals became complete by something other than a decision: a
 // changed policy, a changed charter, a decision that came while the seal was asked.
 func (l *lane) recheck(ctx context.Context, fence *store.Fence, e entry) error {
-	body, _, ok, err := l.s.store.Get(ctx, store.OpIntent(e.op.ID))
-	if err != nil || !ok {
-		return errors.Join(err, missing(ok, "the intent of "+e.op.ID))
-	}
-	i, err := policy.ParseIntent(body)
+	by := l.s.standing(e.op)
+	_, i, err := l.s.intentOf(ctx, e.op)
 	if err != nil {
-		return fmt.Errorf("operation: stored intent of %s: %w", e.op.ID, err)
+		return err
 	}
 	if !l.s.complete(e.op, i) {
-		return errNothingNew
+		l.note(func() { l.checked[e.op.ID] = by })
+		return nil
 	}
-	_, err = l.transition(ctx, fence, e.op.ID, Approved, []Status{PendingAuthorization}, nil, nil)
+	_, err = l.walk(ctx, fence, e.op.ID, []Status{PendingAuthorization}, []leg{{Approved, nil}}, nil)
 	return err
+}
+
+// standing is what an operation's approvals were judged by.
+type standing struct {
+	rules     uint64 // Service.rules
+	approvals int
+	since     time.Time
+}
+
+func (s *Service) standing(o *Operation) standing {
+	return standing{s.rules.Load(), len(o.Approvals), o.since()}
 }
 
 // expire ends an operation whose time is over, if the seal has not authorized it.

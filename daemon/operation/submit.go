@@ -100,7 +100,9 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	o.SourceVault = s.sourceVault(o.Network, p.source())
 	now := s.now()
 	o.CreatedAt = moment(now)
-	if twin := s.twin(o); twin != "" {
+	twin := ""
+	s.index.ask(func(t *tally) { twin = t.twin(o) })
+	if twin != "" {
 		o.Attention = fmt.Sprintf("equal in type, token, amount and recipient to operation %s, which is still open", twin)
 	}
 	next := PendingAuthorization
@@ -132,6 +134,7 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 		return nil, err
 	}
 	// gofail: var submitAfterCommit struct{}
+	s.papers.keepIntent(o.IntentDigest, body, intent)
 	return o, nil
 }
 
@@ -163,21 +166,6 @@ func (s *Service) denied(ctx context.Context, a registry.Actor, p *plan, v polic
 		return err
 	}
 	return &registry.Refusal{Type: registry.PolicyDenied, Message: message, Details: details}
-}
-
-// twin is an open operation that asks for the same, or empty.
-func (s *Service) twin(o *Operation) (id string) {
-	same := func(a, b any) bool { return a == b }
-	s.index.each(func(other *Operation, _ int64) bool {
-		if other.Type == o.Type && other.TokenID == o.TokenID && !other.Status.Terminal() &&
-			same(of(other.Amount), of(o.Amount)) && same(of(other.Recipient), of(o.Recipient)) &&
-			same(of(other.From), of(o.From)) && same(of(other.Subject), of(o.Subject)) && other.Role == o.Role &&
-			other.ID > id {
-			id = other.ID
-		}
-		return true
-	})
-	return id
 }
 
 // of is what p points to, or the zero value.

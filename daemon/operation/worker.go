@@ -39,7 +39,7 @@ func (s *Service) RunWorker(ctx context.Context) error {
 	w := &worker{s: s, tasks: make(chan struct{}, workerTasks), lanes: map[string]*lane{}}
 	defer w.work.Wait()
 	// Hooks cannot be taken back; this one does nothing once ctx has ended.
-	s.index.onChange(func(o *Operation) { w.wake(ctx, o.WalletID) })
+	s.index.onChange(func(o *Operation) { w.wake(ctx, o.WalletID, o.ID) })
 	for network := range s.chains {
 		w.work.Go(func() {
 			s.heads.watch(ctx, network,
@@ -49,10 +49,8 @@ func (s *Service) RunWorker(ctx context.Context) error {
 				func() { w.wakeNetwork(network) })
 		})
 	}
-	var wallets []string
-	s.index.each(func(o *Operation, _ int64) bool { wallets = append(wallets, o.WalletID); return true })
-	for _, id := range wallets {
-		w.wake(ctx, id)
+	for _, id := range s.index.lanes() {
+		w.wake(ctx, id, "")
 	}
 	<-ctx.Done()
 	return nil
@@ -67,15 +65,12 @@ func ignoreEnd(ctx context.Context, err error) error {
 
 // onTheirWay reports whether a signed transaction of the network is not final yet.
 func (s *Service) onTheirWay(network string) (found bool) {
-	s.index.each(func(o *Operation, _ int64) bool {
-		found = o.Network == network && o.Status.released()
-		return !found
-	})
+	s.index.ask(func(t *tally) { found = t.released[network] > 0 })
 	return found
 }
 
-// wake has a wallet's lane look at its operations; a lane that does not run is started.
-func (w *worker) wake(ctx context.Context, walletID string) {
+// wake has a wallet's lane look at an operation; a lane that does not run is started, and looks at all.
+func (w *worker) wake(ctx context.Context, walletID, id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if ctx.Err() != nil {
@@ -87,14 +82,16 @@ func (w *worker) wake(ctx context.Context, walletID string) {
 		w.lanes[walletID] = l
 		w.work.Go(func() { l.run(ctx) })
 	}
-	l.poke()
+	if id != "" {
+		l.look(id)
+	}
 }
 
 func (w *worker) wakeNetwork(network string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range w.lanes {
-		l.poke()
+		l.lookAtBlocks()
 	}
 }
 
@@ -102,7 +99,7 @@ func (w *worker) wakeNetwork(network string) {
 func (w *worker) ended(l *lane) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.s.index.lane(l.wallet)) > 0 {
+	if !w.s.index.idle(l.wallet) {
 		return false
 	}
 	delete(w.lanes, l.wallet)

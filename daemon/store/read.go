@@ -65,6 +65,7 @@ func (s *Store) GetMany(ctx context.Context, keys ...string) ([]KV, int64, error
 // ListOptions says which part of a prefix to read.
 type ListOptions struct {
 	After      string // only keys that follow this one in the listing's order; empty: from its start
+	Until      string // only keys below this one; empty: all. Not together with Descending
 	Limit      int    // at most so many; 0: 500
 	Descending bool   // from the last key to the first
 	KeysOnly   bool   // without values
@@ -84,6 +85,9 @@ func (s *Store) List(ctx context.Context, prefix string, o ListOptions) (Page, e
 		o.Limit = pageSize
 	}
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	if o.Until != "" {
+		to = o.Until
+	}
 	order := clientv3.SortAscend
 	if o.Descending {
 		order = clientv3.SortDescend
