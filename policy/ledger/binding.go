@@ -15,7 +15,7 @@ func (s *state) binding(at place, e *Enveloped) *Refusal {
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
-	if r := s.bind(at, b, e.PayloadDigest(), true); r != nil {
+	if r := s.bind(at, b, e, e.PayloadDigest()); r != nil {
 		return r
 	}
 	s.documents.put(e.PayloadDigest(), at.sequence)
@@ -50,15 +50,15 @@ func (s *state) deployBinding(at place, b *policy.Binding) *Refusal {
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
-	if r := s.bind(at, b, policy.DigestOf(document), false); r != nil {
+	if r := s.bind(at, b, nil, policy.DigestOf(document)); r != nil {
 		return r
 	}
 	s.deploys = nil
 	return nil
 }
 
-// bind records a binding; used is true of one that no deployment may replace.
-func (s *state) bind(at place, b *policy.Binding, digest policy.Digest, used bool) *Refusal {
+// bind records a binding; one that custodians signed is used, so that no deployment may replace it.
+func (s *state) bind(at place, b *policy.Binding, e *Enveloped, digest policy.Digest) *Refusal {
 	if r := s.here(b.Instance); r != nil {
 		return r
 	}
@@ -88,7 +88,7 @@ func (s *state) bind(at place, b *policy.Binding, digest policy.Digest, used boo
 		s.contracts.put(contract{line.document.ChainID, line.document.ContractAddress}, "")
 	}
 	s.contracts.put(where, b.TokenID)
-	s.bindings.put(b.TokenID, &bindingLine{document: b, digest: digest, sequence: at.sequence, view: b, used: used})
+	s.bindings.put(b.TokenID, &bindingLine{document: b, envelope: e, digest: digest, sequence: at.sequence, view: b, used: e != nil})
 	return nil
 }
 

@@ -27,7 +27,7 @@ func (s *state) charter(at place, e *Enveloped) *Refusal {
 	if err != nil {
 		return refuseDocument(err)
 	}
-	l, err := newLaw(next, digest, at.sequence)
+	l, err := newLaw(next, e, at.sequence)
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
@@ -35,13 +35,14 @@ func (s *state) charter(at place, e *Enveloped) *Refusal {
 		return r
 	}
 	s.law, s.instance = l, next.Instance
+	s.chain = append(s.chain[:len(s.chain):len(s.chain)], l)
 	s.documents.put(digest, at.sequence)
 	s.charters.put(digest, at.sequence)
 	return nil
 }
 
-func newLaw(c *policy.Charter, digest policy.Digest, sequence uint64) (*law, error) {
-	l := &law{charter: c, digest: digest, sequence: sequence, grouped: map[string]bool{}, authors: map[string]ed25519.PublicKey{}}
+func newLaw(c *policy.Charter, e *Enveloped, sequence uint64) (*law, error) {
+	l := &law{charter: c, envelope: e, digest: e.PayloadDigest(), sequence: sequence, grouped: map[string]bool{}, authors: map[string]ed25519.PublicKey{}}
 	for _, members := range c.Groups {
 		for _, person := range members {
 			l.grouped[person] = true

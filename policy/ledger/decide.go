@@ -39,10 +39,7 @@ func (s *state) decision(at place, e *Enveloped) *Refusal {
 	if r != nil {
 		return r
 	}
-	op.add(o)
-	op.Decisions = append(op.Decisions, policy.RecordedDecision{Person: d.Approver, Verb: d.Decision, Intent: o.digest,
-		Keys: e.KeyIDs(), At: at.time, Sequence: at.sequence})
-	op.Payloads = append(op.Payloads, o.payload)
+	op.decide(o, e, at)
 	if d.Decision == policy.Reject && s.law.grouped[d.Approver] {
 		op.Rejected = true
 	}
@@ -63,8 +60,8 @@ func (o *operation) mayDecide(c *policy.Charter, d *policy.Decision, payload pol
 	return o.undecided()
 }
 
-// add keeps the decision's intent once.
-func (o *operation) add(decided *opened) {
+// decide adds a decision to the operation.
+func (o *operation) decide(decided *opened, e *Enveloped, at place) {
 	d := decided.decision
 	o.keep(decided.digest, d.Intent, decided.intent)
 	if len(o.Decisions) == 0 {
@@ -73,6 +70,10 @@ func (o *operation) add(decided *opened) {
 	if ends := decided.intent.ExpiresAt; d.Decision == policy.Approve && ends.After(o.expires) {
 		o.expires = ends
 	}
+	o.Decisions = append(o.Decisions, policy.RecordedDecision{Person: d.Approver, Verb: d.Decision, Intent: decided.digest,
+		Keys: e.KeyIDs(), At: at.time, Sequence: at.sequence})
+	o.Payloads = append(o.Payloads, decided.payload)
+	o.decided = append(o.decided, e)
 }
 
 // current is nil if the intent was made under this charter or one before it, in this epoch.

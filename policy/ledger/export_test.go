@@ -17,6 +17,10 @@ func State(f *Fold) string {
 func describe(b *strings.Builder, v reflect.Value, indent string) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
+		if v.Type() == reflect.TypeFor[*memory]() {
+			describe(b, v.Elem().FieldByName("pending"), indent)
+			return
+		}
 		if v.Type() == reflect.TypeFor[*memo]() {
 			b.WriteString("what was verified lately\n")
 			return
@@ -67,5 +71,5 @@ func Held(f *Fold) (operations, buckets, versions, looks int) {
 	for _, p := range f.state.policies.own {
 		versions += len(p.versions)
 	}
-	return len(f.state.operations.own), buckets, versions, len(f.memory.operations)
+	return len(f.state.operations.own), buckets, versions, len(f.state.memory.operations)
 }

@@ -12,7 +12,6 @@ import (
 // on beside Apply and see the state before or after a batch, never between.
 type Fold struct {
 	View
-	memory memory
 	// applying keeps batches one after the other. Checking one takes long beside making it true, so
 	// readers are kept out of the latter only.
 	applying sync.Mutex
@@ -27,7 +26,10 @@ func NewFold(charter1 policy.Digest) *Fold {
 
 // Apply takes the next batch's bytes: checks link, signature, envelopes and every record's rule,
 // and makes them true. On error, a *Refusal, the fold is as it was.
-func (f *Fold) Apply(value []byte) (*Batch, error) {
+func (f *Fold) Apply(value []byte) (*Batch, error) { return f.apply(value, nil) }
+
+// apply is Apply with a watcher, nil or called with what is true before each record.
+func (f *Fold) apply(value []byte, watch watcher) (*Batch, error) {
 	batch, input, r := parseBatch(value)
 	if r != nil {
 		return nil, r
@@ -35,7 +37,7 @@ func (f *Fold) Apply(value []byte) (*Batch, error) {
 	f.applying.Lock()
 	defer f.applying.Unlock()
 	layer := f.state.on()
-	if r := layer.batch(batch, input); r != nil {
+	if r := layer.batch(batch, input, watch); r != nil {
 		return nil, r
 	}
 	layer.head.digest = policy.DigestOf(value)
@@ -47,15 +49,16 @@ func (f *Fold) Apply(value []byte) (*Batch, error) {
 func (f *Fold) commit(layer *state) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	layer.previous = "" // nobody asks for it between batches
 	touched := layer.touched()
 	layer.sink()
-	f.memory.sweep(f.state, touched)
+	f.state.memory.sweep(f.state, touched)
 }
 
 // batch walks a batch: its header, its signature over input, its records. The first batch brings
 // the charter that names its author's key, so there the signature comes last; till then it is
 // believed as far as its own bytes match the root.
-func (s *state) batch(b *Batch, input []byte) *Refusal {
+func (s *state) batch(b *Batch, input []byte, watch watcher) *Refusal {
 	if r := s.link(head{b.Sequence, "", b.Epoch, b.Term, b.Author, b.Time}, b.Instance, b.Previous); r != nil {
 		return r.at(b.Sequence, -1, "")
 	}
@@ -68,6 +71,9 @@ func (s *state) batch(b *Batch, input []byte) *Refusal {
 	}
 	at := place{sequence: b.Sequence, time: b.Time, author: b.Author}
 	for i := range b.Records {
+		if watch != nil {
+			watch(s, at, &b.Records[i])
+		}
 		if r := s.record(at, &b.Records[i]); r != nil {
 			return r.at(b.Sequence, i, b.Records[i].Type())
 		}

@@ -20,7 +20,7 @@ import (
 // not settled stays for ever: its transaction may still be mined.
 //
 // Usage goes by buckets, 49 h after each; a superseded policy version when no intent that names it
-// can live any more. Charters' digests, documents' digests, bindings, wallets, lanes and expelled
+// can live any more and the newest one's signatures do not rest on it. Charters' digests, documents' digests, bindings, wallets, lanes and expelled
 // keys stay: people make those, one signature at a time.
 
 // horizon is how far from an operation's submission anything can still be recorded of it.
@@ -53,7 +53,20 @@ func (s *state) endOf(op *operation) time.Time {
 // memory is when to look at what again.
 type memory struct {
 	operations looks
-	bucket     int64 // in which usage and policies were last swept
+	pending    map[string]time.Time // the look that is in operations, by operation id: one at most
+	bucket     int64                // in which usage and policies were last swept
+}
+
+// watch has an operation looked at, unless it will be already.
+func (m *memory) watch(at time.Time, id string) {
+	if _, ok := m.pending[id]; ok {
+		return
+	}
+	if m.pending == nil {
+		m.pending = map[string]time.Time{}
+	}
+	m.pending[id] = at
+	heap.Push(&m.operations, look{at, id})
 }
 
 // look is an operation to look at once its time has come.
@@ -89,19 +102,20 @@ func (m *memory) sweep(s *state, touched []string) {
 	for _, id := range touched {
 		// Waiting for its settlement, an operation is looked at when that comes.
 		if op := s.operations.own[id]; op.Authorized == nil || op.Settled != nil {
-			heap.Push(&m.operations, look{s.endOf(op), id})
+			m.watch(s.endOf(op), id)
 		}
 	}
 	now := s.head.time
 	for len(m.operations) > 0 && m.operations[0].at.Before(now) {
 		next := heap.Pop(&m.operations).(look)
+		delete(m.pending, next.id)
 		op, ok := s.operations.own[next.id]
 		if !ok || op.Authorized != nil && op.Settled == nil {
 			continue
 		}
 		// Its end may have moved: a later approval, a longer lifetime in a new charter.
 		if end := s.endOf(op); !end.Before(now) {
-			heap.Push(&m.operations, look{end, next.id})
+			m.watch(end, next.id)
 			continue
 		}
 		delete(s.operations.own, next.id)
@@ -137,7 +151,7 @@ func (s *state) sweepUsage(now time.Time) {
 func (s *state) sweepPolicies(now time.Time) {
 	for id, line := range s.policies.own {
 		n := 0
-		for n < len(line.versions)-1 && now.Sub(line.versions[n].superseded) > s.horizon() {
+		for n < line.basis() && now.Sub(line.versions[n].superseded) > s.horizon() {
 			n++
 		}
 		if n > 0 {

@@ -47,9 +47,16 @@ func succeeds(what string, current uint64, digest policy.Digest, version uint64,
 	return nil
 }
 
-// policy puts the next version of a policy in force.
+// policy puts the next version of a policy in force: one that the threshold signed, or one that one
+// custodian signed and that only tightens the version in force.
 func (s *state) policy(at place, e *Enveloped) *Refusal {
-	if r := s.threshold(policy.DocPolicy, e); r != nil {
+	r := s.threshold(policy.DocPolicy, e)
+	alone := false
+	if r != nil && r.Reason == ReasonEnvelope {
+		_, err := s.law.charter.VerifyCustodians(policy.DocPolicy, e)
+		alone = err == nil
+	}
+	if r != nil && !alone {
 		return r
 	}
 	p, err := policy.ParsePolicy(e.Payload)
@@ -63,7 +70,7 @@ func (s *state) policy(at place, e *Enveloped) *Refusal {
 	var replaced policy.Digest
 	line, known := s.policies.get(p.ID)
 	if known {
-		newest := line.versions[len(line.versions)-1].inForce
+		newest := line.newest().inForce
 		current, replaced = newest.Policy.Version, newest.Digest
 	}
 	if r := s.here(p.Instance); r != nil {
@@ -72,16 +79,30 @@ func (s *state) policy(at place, e *Enveloped) *Refusal {
 	if r := succeeds("policy "+p.ID, current, replaced, p.Version, p.Replaces); r != nil {
 		return r
 	}
+	if alone && (!known || policy.Compare(line.newest().inForce.Policy, p) != policy.Tighter) {
+		return r // what is more than a tightening needs the threshold
+	}
 	next := &policyLine{}
 	if known {
 		next.versions = slices.Clone(line.versions)
 		next.versions[len(next.versions)-1].superseded = at.time
 	}
 	digest := e.PayloadDigest()
-	next.versions = append(next.versions, policyVersion{inForce: &policy.InForce{Policy: p, Digest: digest}, sequence: at.sequence})
+	next.versions = append(next.versions, policyVersion{inForce: &policy.InForce{Policy: p, Digest: digest}, envelope: e, alone: alone, sequence: at.sequence})
 	s.policies.put(p.ID, next)
 	s.documents.put(digest, at.sequence)
 	return nil
+}
+
+func (l *policyLine) newest() *policyVersion { return &l.versions[len(l.versions)-1] }
+
+// basis is where the version stands on whose signatures the newest one rests.
+func (l *policyLine) basis() int {
+	n := len(l.versions) - 1
+	for n > 0 && l.versions[n].alone {
+		n--
+	}
+	return n
 }
 
 // freeze stops or lets go. A document counts only if it was made after what is recorded of its
@@ -163,16 +184,5 @@ func (s *state) checkpointed(c *Checkpoint) *Refusal {
 		}
 	}
 	s.checkpoint = c
-	return nil
-}
-
-func (s *state) trimmed(at place, t *Trim) *Refusal {
-	if t.FirstKept > at.sequence {
-		return refuse(ReasonConflict, "first kept is %d, which is not written yet", t.FirstKept)
-	}
-	if s.trim != nil && t.FirstKept <= s.trim.FirstKept {
-		return refuse(ReasonConflict, "first kept is %d, it was %d before", t.FirstKept, s.trim.FirstKept)
-	}
-	s.trim = t
 	return nil
 }

@@ -288,22 +288,15 @@ func TestFreeze(t *testing.T) {
 	w.refused(ledger.ReasonUnknown, "is not bound", ledger.Record{EventFreeze: &ledger.EventFreeze{TokenID: id("token", 9), Event: "seen"}})
 }
 
-func TestCheckpointsAndTrims(t *testing.T) {
+func TestCheckpoints(t *testing.T) {
 	w := genesis(t)
 	root := func(s string) policy.Digest { return policy.DigestOf([]byte(s)) }
 	checkpoint := func(size uint64, r string) ledger.Record {
 		return ledger.Record{Checkpoint: &ledger.Checkpoint{Size: size, Root: root(r)}}
-	}
-	trim := func(kept uint64) ledger.Record {
-		return ledger.Record{Trim: &ledger.Trim{FirstKept: kept, Snapshot: root("snapshot")}}
 	}
 	w.commit(checkpoint(5, "a"), checkpoint(7, "b"))
 	w.refused(ledger.ReasonConflict, "6 leaves, the last one has 7", checkpoint(6, "c"))
 	w.refused(ledger.ReasonConflict, "two roots of 7 leaves", checkpoint(7, "c"))
 	w.refused(ledger.ReasonDuplicate, "7 leaves is recorded", checkpoint(7, "b"))
 	require.Equal(t, uint64(7), w.fold.LastCheckpoint().Size)
-	w.commit(trim(2))
-	w.refused(ledger.ReasonConflict, "it was 2 before", trim(2))
-	w.refused(ledger.ReasonConflict, "not written yet", trim(5))
-	require.Equal(t, uint64(2), w.fold.LastTrim().FirstKept)
 }

@@ -29,6 +29,8 @@ type opened struct {
 type memo struct {
 	mu          sync.Mutex
 	young, aged map[memoKey]*opened
+
+	head, snapshot policy.Digest // the snapshot that was made or read last, and the head that it is of
 }
 
 type memoKey struct {

@@ -73,6 +73,8 @@ func (o *OperationRecord) Version() uint64 {
 type operation struct {
 	OperationRecord
 	expires time.Time // the latest expiry of its intents and authorization
+	// As long as the operation is open: the envelopes of Decisions and Requests, in their order.
+	decided, requested []*Enveloped
 }
 
 type signedIntent struct {
@@ -86,6 +88,7 @@ func (o *operation) clone() *operation {
 	c.Decisions, c.Payloads = slices.Clip(o.Decisions), slices.Clip(o.Payloads)
 	c.Requests, c.RequestPayloads = slices.Clip(o.Requests), slices.Clip(o.RequestPayloads)
 	c.Bumps, c.intents = slices.Clip(o.Bumps), slices.Clip(o.intents)
+	c.decided, c.requested = slices.Clip(o.decided), slices.Clip(o.requested)
 	return &c
 }
 
@@ -100,7 +103,7 @@ func (o *operation) intent(digest policy.Digest) *policy.Intent {
 }
 
 // over lets go of what only an open operation needs.
-func (o *operation) over() { o.Intent, o.intents = nil, nil }
+func (o *operation) over() { o.Intent, o.intents, o.decided, o.requested = nil, nil, nil, nil }
 
 // open is the operation for changing, made if there is none. A new one whose id is not above what
 // the fold let go of is refused, for it may be one of those; so is one of the future, which would

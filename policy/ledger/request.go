@@ -1,6 +1,9 @@
 package ledger
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -41,13 +44,20 @@ func (s *state) request(at place, e *Enveloped) *Refusal {
 	if r != nil {
 		return r
 	}
-	op.keep(d.IntentDigest(), d.Intent, i)
-	if i.ExpiresAt.After(op.expires) {
-		op.expires = i.ExpiresAt
-	}
-	op.Requests = append(op.Requests, policy.RecordedRequest{Person: d.Requester, Intent: d.IntentDigest(), Keys: e.KeyIDs(), At: at.time, Sequence: at.sequence})
-	op.RequestPayloads = append(op.RequestPayloads, payload)
+	op.request(d, i, e, at)
 	return nil
+}
+
+// request adds a request to the operation.
+func (o *operation) request(d *policy.Request, i *policy.Intent, e *Enveloped, at place) {
+	digest := d.IntentDigest()
+	o.keep(digest, d.Intent, i)
+	if i.ExpiresAt.After(o.expires) {
+		o.expires = i.ExpiresAt
+	}
+	o.Requests = append(o.Requests, policy.RecordedRequest{Person: d.Requester, Intent: digest, Keys: e.KeyIDs(), At: at.time, Sequence: at.sequence})
+	o.RequestPayloads = append(o.RequestPayloads, e.PayloadDigest())
+	o.requested = append(o.requested, e)
 }
 
 // mayRequest is nil if the person may still sign the operation's request.
@@ -63,9 +73,12 @@ func (o *operation) mayRequest(c *policy.Charter, person string, payload policy.
 	return o.undecided()
 }
 
-// keep holds on to an intent that somebody signed, once.
+// keep holds on to an intent that somebody signed, once, in the order of digests.
 func (o *operation) keep(digest policy.Digest, bytes []byte, i *policy.Intent) {
-	if o.intent(digest) == nil {
-		o.intents = append(o.intents, signedIntent{digest, bytes, i})
+	at, found := slices.BinarySearchFunc(o.intents, digest, func(have signedIntent, want policy.Digest) int {
+		return cmp.Compare(have.digest, want)
+	})
+	if !found {
+		o.intents = slices.Insert(slices.Clip(o.intents), at, signedIntent{digest, bytes, i})
 	}
 }

@@ -14,9 +14,11 @@ type state struct {
 	beneath *state
 	root    policy.Digest // of charter 1
 	memo    *memo         // of the fold and all that stands on it
+	memory  *memory       // of the fold
 
 	head     head
 	law      *law
+	chain    []*law // every charter since the first, the last one in force
 	instance string
 	recovery *recovery
 
@@ -59,24 +61,31 @@ type head struct {
 // law is a charter in force and what follows from it; it is replaced whole.
 type law struct {
 	charter  *policy.Charter
+	envelope *Enveloped
 	digest   policy.Digest
 	sequence uint64
 	grouped  map[string]bool              // persons who are of a group
 	authors  map[string]ed25519.PublicKey // by appliance id
 }
 
+// policyLine is a policy's versions, ascending. Superseded ones go once no intent can name them, but
+// for those on which the signatures of the version in force rest: from the last one that the
+// threshold signed.
 type policyLine struct {
-	versions []policyVersion // ascending; superseded ones go once no intent can name them
+	versions []policyVersion
 }
 
 type policyVersion struct {
 	inForce    *policy.InForce
+	envelope   *Enveloped
+	alone      bool // fewer custodians than the threshold signed it: it tightens the version before
 	sequence   uint64
 	superseded time.Time // zero for the last one
 }
 
 type bindingLine struct {
 	document *policy.Binding
+	envelope *Enveloped    // nil for a deployment's
 	digest   policy.Digest // of the document's bytes
 	sequence uint64
 	view     *policy.Binding // the document and the performers that grants added
@@ -116,12 +125,12 @@ type deploy struct {
 }
 
 func newState(charter1 policy.Digest) *state {
-	return &state{root: charter1, memo: &memo{}, head: head{digest: policy.NoDigest, epoch: FirstEpoch}}
+	return &state{root: charter1, memo: &memo{}, memory: &memory{}, head: head{digest: policy.NoDigest, epoch: FirstEpoch}}
 }
 
 // on makes an empty layer on s.
 func (s *state) on() *state {
-	return &state{beneath: s, root: s.root, memo: s.memo, head: s.head, law: s.law, instance: s.instance, recovery: s.recovery,
+	return &state{beneath: s, root: s.root, memo: s.memo, memory: s.memory, head: s.head, law: s.law, chain: s.chain, instance: s.instance, recovery: s.recovery,
 		documents: s.documents.on(), charters: s.charters.on(), expelled: s.expelled.on(), policies: s.policies.on(),
 		bindings: s.bindings.on(), contracts: s.contracts.on(), wallets: s.wallets.on(), addresses: s.addresses.on(),
 		lanes: s.lanes.on(), operations: s.operations.on(), counters: s.counters.on(), fees: s.fees.on(),
@@ -132,7 +141,7 @@ func (s *state) on() *state {
 // sink moves what the layer holds into the state beneath.
 func (s *state) sink() {
 	b := s.beneath
-	b.head, b.law, b.instance, b.recovery = s.head, s.law, s.instance, s.recovery
+	b.head, b.law, b.chain, b.instance, b.recovery = s.head, s.law, s.chain, s.instance, s.recovery
 	b.births, b.born, b.checkpoint, b.trim = s.births, s.born, s.checkpoint, s.trim
 	b.previous, b.last, b.deploys = s.previous, s.last, s.deploys
 	s.documents.sink()

@@ -1,0 +1,282 @@
+package ledger
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// An archive is where batches go that a trim lets go of: a directory of files, each of batches that
+// follow one another. A file's name is the sequence of its first batch in 20 digits and ".batches";
+// it begins with archiveMagic; then comes, for each batch, its length in 4 bytes, big-endian, its
+// SHA-256, and its bytes. Files only grow. A batch counts once its SHA-256 is right, so that what a
+// crash left half written at the end of the last file is cut off when the archive is opened: the
+// store has it still, for nothing is deleted there before Append returned.
+//
+// The archive keeps bytes; whether they are a ledger says the fold, which reads them from batch 1.
+
+// archiveMagic begins every file.
+const archiveMagic = "mintwarden/archive/v1\n"
+
+// archiveFile is how large a file may grow before the next one is begun, in bytes.
+const archiveFile = 256 << 20
+
+const archiveSuffix = ".batches"
+
+// entryHead is the length and the SHA-256 in front of a batch.
+const entryHead = 4 + sha256.Size
+
+// ArchiveError names where an archive is not what was written.
+type ArchiveError struct {
+	File     string
+	Sequence uint64 // of the batch; 0 if it is the file itself
+	Err      error
+}
+
+func (e *ArchiveError) Error() string {
+	return fmt.Sprintf("archive %s at batch %d: %v", e.File, e.Sequence, e.Err)
+}
+
+func (e *ArchiveError) Unwrap() error { return e.Err }
+
+// Archive appends to and reads one archive. One goroutine appends at a time; the caller keeps other
+// processes from appending.
+type Archive struct {
+	dir  string
+	last uint64   // the newest batch; 0 if there is none
+	file *os.File // that grows; nil until something is appended
+	size int64
+}
+
+// OpenArchive opens the archive in a directory, which is made if it is not there (0700). It reads the
+// last file whole and cuts off what was not written to its end.
+func OpenArchive(dir string) (*Archive, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	a := &Archive{dir: dir}
+	firsts, err := a.files()
+	if err != nil || len(firsts) == 0 {
+		return a, err
+	}
+	first := firsts[len(firsts)-1]
+	name := a.name(first)
+	a.last = first - 1
+	a.size = 0
+	for value, err := range readArchive(name, first) {
+		var torn *tornError
+		if errors.As(err, &torn) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.last++
+		a.size += entryHead + int64(len(value))
+	}
+	if a.size > 0 {
+		a.size += int64(len(archiveMagic))
+	}
+	if a.file, err = os.OpenFile(name, os.O_RDWR, 0o600); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(a.file.Truncate(a.size), a.file.Sync()); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+// Close lets go of the file. What was appended is on the disk already.
+func (a *Archive) Close() error {
+	if a.file == nil {
+		return nil
+	}
+	err := a.file.Close()
+	a.file = nil
+	return err
+}
+
+// Last is the sequence of the newest batch, 0 if there is none.
+func (a *Archive) Last() uint64 { return a.last }
+
+// Append writes batches that follow the last one, the first of which has the given sequence, and
+// returns once they are on the disk. After an error the archive is to be opened again.
+func (a *Archive) Append(first uint64, values ...[]byte) error {
+	if first != a.last+1 {
+		return &ArchiveError{a.dir, first, fmt.Errorf("the next one is %d", a.last+1)}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	if err := a.grow(); err != nil {
+		return err
+	}
+	var b []byte
+	for _, value := range values {
+		if len(value) == 0 || len(value) > MaxBatch {
+			return &ArchiveError{a.dir, first, fmt.Errorf("a batch of %d bytes, want 1 to %d", len(value), MaxBatch)}
+		}
+		sum := sha256.Sum256(value)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+		b = append(append(b, sum[:]...), value...)
+	}
+	if _, err := a.file.WriteAt(b, a.size); err != nil {
+		return err
+	}
+	if err := a.file.Sync(); err != nil {
+		return err
+	}
+	a.size += int64(len(b))
+	a.last += uint64(len(values))
+	return nil
+}
+
+// grow makes sure that there is a file to append to.
+func (a *Archive) grow() error {
+	if a.file != nil && a.size > 0 && a.size < archiveFile {
+		return nil
+	}
+	if err := a.Close(); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(a.name(a.last+1), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt([]byte(archiveMagic), 0); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	a.file, a.size = f, int64(len(archiveMagic))
+	// The file's name must be there as surely as what it holds.
+	dir, err := os.Open(a.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (a *Archive) name(first uint64) string {
+	return filepath.Join(a.dir, fmt.Sprintf("%020d%s", first, archiveSuffix))
+}
+
+// files is the first sequences of the archive's files, ascending.
+func (a *Archive) files() ([]uint64, error) {
+	entries, err := os.ReadDir(a.dir)
+	if err != nil {
+		return nil, err
+	}
+	var firsts []uint64
+	for _, e := range entries {
+		digits, ok := strings.CutSuffix(e.Name(), archiveSuffix)
+		if !ok {
+			continue
+		}
+		first, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil || first == 0 || a.name(first) != filepath.Join(a.dir, e.Name()) {
+			return nil, &ArchiveError{File: e.Name(), Err: errors.New("no archive's name")}
+		}
+		firsts = append(firsts, first)
+	}
+	slices.Sort(firsts)
+	return firsts, nil
+}
+
+// Batches is every batch from the first on, each as long as its SHA-256 is right and none is missing.
+// An error comes with a nil value and ends it.
+func (a *Archive) Batches() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		firsts, err := a.files()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		next := FirstSequence
+		for _, first := range firsts {
+			if first != next {
+				yield(nil, &ArchiveError{a.name(first), next, errors.New("missing")})
+				return
+			}
+			for value, err := range readArchive(a.name(first), first) {
+				if !yield(value, err) || err != nil {
+					return
+				}
+				next++
+			}
+		}
+		if next != a.last+1 {
+			yield(nil, &ArchiveError{a.dir, next, fmt.Errorf("missing; the last one is %d", a.last)})
+		}
+	}
+}
+
+// tornError says that a file ends within an entry.
+type tornError struct{ error }
+
+func (e *tornError) Unwrap() error { return e.error }
+
+// readArchive reads one file.
+func readArchive(name string, first uint64) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		sequence := uint64(0)
+		bad := func(err error) { yield(nil, &ArchiveError{name, sequence, err}) }
+		f, err := os.Open(name)
+		if err != nil {
+			bad(err)
+			return
+		}
+		defer func() { _ = f.Close() }()
+		b := bufio.NewReaderSize(f, 1<<20)
+		magic := make([]byte, len(archiveMagic))
+		if _, err := io.ReadFull(b, magic); err != nil {
+			bad(torn(err))
+			return
+		}
+		if string(magic) != archiveMagic {
+			bad(fmt.Errorf("it begins with %q", magic))
+			return
+		}
+		for sequence = first; ; sequence++ {
+			var head [entryHead]byte
+			if _, err := io.ReadFull(b, head[:]); errors.Is(err, io.EOF) {
+				return
+			} else if err != nil {
+				bad(torn(err))
+				return
+			}
+			size := binary.BigEndian.Uint32(head[:4])
+			if size == 0 || size > MaxBatch {
+				bad(fmt.Errorf("a batch of %d bytes, want 1 to %d", size, MaxBatch))
+				return
+			}
+			value := make([]byte, size)
+			if _, err := io.ReadFull(b, value); err != nil {
+				bad(torn(err))
+				return
+			}
+			if sha256.Sum256(value) != [sha256.Size]byte(head[4:]) {
+				bad(errors.New("its SHA-256 is another"))
+				return
+			}
+			if !yield(value, nil) {
+				return
+			}
+		}
+	}
+}
+
+// torn marks an end of the file where more was to come.
+func torn(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &tornError{io.ErrUnexpectedEOF}
+	}
+	return err
+}
