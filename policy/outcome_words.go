@@ -46,7 +46,7 @@ func (o RuleOutcome) sentence(i *Intent, now time.Time, g Glossary) string {
 	}
 	ask := r.Words(i.Token.Symbol, i.Token.Decimals)
 	if !r.about(i.OperationType) && !r.implied(i.OperationType) {
-		return fmt.Sprintf("%s, %s: it is not about %s", where, ask, Printable(string(i.OperationType)))
+		return fmt.Sprintf("%s, %s: it is not about %s", where, ask, operationWords(i.OperationType))
 	}
 	switch r.Type {
 	case RuleMaxFee:
@@ -55,6 +55,13 @@ func (o RuleOutcome) sentence(i *Intent, now time.Time, g Glossary) string {
 		found = o.amounts(i, r, now, found)
 	}
 	return fmt.Sprintf("%s, %s: %s", where, ask, found)
+}
+
+func operationWords(op OperationType) string {
+	if op == "" {
+		return "what is not known here"
+	}
+	return Printable(string(op))
 }
 
 // name is what the outcome's policy is called, its id where the reader does not have it.
@@ -107,13 +114,13 @@ func (o RuleOutcome) amounts(i *Intent, r *Rule, now time.Time, otherwise string
 		in(requested), in(sum), is, in(limit))
 }
 
-// Summary is what the verdict comes to, in a word for people: “allowed”, “denied”, “waits”.
+// Summary is what the verdict comes to, in a word for people: “allowed”, “denied”, “not allowed yet”.
 func (v Verdict) Summary() string {
 	switch v.Outcome {
 	case Allow:
 		return "allowed"
 	case Wait:
-		return "waits"
+		return "not allowed yet"
 	}
 	return "denied"
 }
