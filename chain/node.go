@@ -24,6 +24,7 @@ const (
 type node struct {
 	host    string // for people: the URL's host and port alone
 	client  *rpc.Client
+	asking  *asking
 	http    *http.Client
 	timeout time.Duration // of one question
 
@@ -62,7 +63,7 @@ func newNode(ctx context.Context, raw string, timeout time.Duration) (*node, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: RPC node %s: %s", ErrNetwork, u.Host, plain(err))
 	}
-	return &node{host: u.Host, client: client, http: h, timeout: timeout}, nil
+	return &node{host: u.Host, client: client, asking: &asking{client: client}, http: h, timeout: timeout}, nil
 }
 
 func (n *node) close() {
@@ -110,7 +111,7 @@ func (s session) ask(result any, method string, args ...any) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 	defer cancel()
 	start := time.Now()
-	err := s.client.CallContext(ctx, result, method, args...)
+	err := s.asking.ask(ctx, result, method, args)
 	s.m.asked(method, start, err)
 	if err == nil {
 		return nil
