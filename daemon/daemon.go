@@ -62,6 +62,7 @@ type Options struct {
 // Run starts the appliance's API and workers and serves until ctx is done or
 // a part fails. It returns nil after a drained stop.
 func Run(ctx context.Context, cfg *config.Config, o Options) error {
+	tuneMemory()
 	p, err := open(ctx, cfg, o)
 	if err != nil {
 		return err
