@@ -15,3 +15,6 @@ func ShareText(t testing.TB, s Share, change func(raw []byte)) []byte {
 	change(b.Bytes())
 	return Share{b}.Encode()
 }
+
+// ParseMadeHere reads the list's text.
+var ParseMadeHere = parseMadeHere

@@ -127,7 +127,7 @@ func (h *benchmark) newRoom(charter1 policy.Digest, state string) *room {
 	j, err := openJournal(state)
 	h.must(err)
 	r, err := newRoom(roomConfig{appliance: testAppliance, charter1: charter1, unsealKey: []byte("unseal"), tokenLabel: "unit",
-		pinFile: true, token: house.hsm, store: h.store, journal: j, clock: systemClock,
+		token: house.hsm, store: h.store, journal: j, clock: systemClock,
 		log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
 	h.must(err)
 	return r

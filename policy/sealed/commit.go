@@ -187,8 +187,8 @@ func (r *room) mayServe(ctx context.Context, c *policy.Charter) error {
 	if r.key != a.LedgerKey {
 		return seal.Errorf(seal.KindInvalid, "the charter knows another ledger key of appliance %s than the token holds", r.appliance)
 	}
-	if c.Environment == policy.Production && r.pinFile {
-		return seal.Errorf(seal.KindSealed, "a production charter does not take a PIN file")
+	if err := r.production(c); err != nil {
+		return seal.Errorf(seal.KindSealed, "%v", err)
 	}
 	return nil
 }

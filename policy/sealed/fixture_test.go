@@ -118,9 +118,11 @@ type instance struct {
 
 // roomOptions are what tests change of a room.
 type roomOptions struct {
-	state string // directory; empty: a fresh one
-	store *logStore
-	clock clockSource
+	state     string // directory; empty: a fresh one
+	store     *logStore
+	clock     clockSource
+	appliance string    // empty: testAppliance
+	source    pinSource // where the PIN is said to come from
 }
 
 func newTestRoom(t *testing.T, charter1 policy.Digest, o roomOptions) *room {
@@ -134,10 +136,13 @@ func newTestRoom(t *testing.T, charter1 policy.Digest, o roomOptions) *room {
 	if o.clock == nil {
 		o.clock = systemClock
 	}
+	if o.appliance == "" {
+		o.appliance = testAppliance
+	}
 	j, err := openJournal(o.state)
 	require.NoError(t, err)
-	r, err := newRoom(roomConfig{appliance: testAppliance, charter1: charter1, unsealKey: []byte("unseal"), tokenLabel: "unit",
-		pinFile: true, token: house.hsm, store: o.store, journal: j, clock: o.clock,
+	r, err := newRoom(roomConfig{appliance: o.appliance, charter1: charter1, unsealKey: []byte("unseal"), tokenLabel: "unit",
+		custody: custody{state: o.state, source: o.source}, token: house.hsm, store: o.store, journal: j, clock: o.clock,
 		log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
 	require.NoError(t, err)
 	return r

@@ -99,8 +99,8 @@ func (r *room) ours(ctx context.Context, c *policy.Charter) error {
 			return seal.Errorf(seal.KindInvalid, "the charter says another %s of appliance %s than init does", f.what, r.appliance)
 		}
 	}
-	if c.Environment == policy.Production && r.pinFile {
-		return seal.Errorf(seal.KindInvalid, "a production charter does not take a PIN file")
+	if err := r.production(c); err != nil {
+		return seal.Errorf(seal.KindInvalid, "%v", err)
 	}
 	return nil
 }

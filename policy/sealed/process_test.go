@@ -101,6 +101,7 @@ type line struct {
 	Process string `json:"process"`
 	PID     int    `json:"pid"`
 	Reason  string `json:"reason"`
+	Error   string `json:"error"`
 }
 
 // newProcess prepares a directory with a token, a PIN file and a seal.toml.
@@ -135,6 +136,13 @@ func (p *process) configure(charter1 policy.Digest) {
 	}
 	if p.store != nil {
 		store = *p.store
+	}
+	appliance, lease := testAppliance, ""
+	if p.appliance != "" {
+		appliance = p.appliance
+	}
+	if p.lease != "" {
+		lease = fmt.Sprintf("lease = %q", p.lease)
 	}
 	text := fmt.Sprintf(`appliance = %q
 charter1 = %q

@@ -45,7 +45,6 @@ type roomConfig struct {
 	appliance  string
 	charter1   policy.Digest // empty before the first start's end
 	configPath string        // read again for charter1 by charter.apply
-	pinFile    bool
 	custody    custody
 	sealedWhy  string // for the status log, when token is nil
 	unsealKey  []byte

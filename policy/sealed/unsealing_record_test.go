@@ -4,6 +4,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"io"
 	"net"
 	"path/filepath"
@@ -121,6 +122,13 @@ func rawShare(t *testing.T, text []byte) []byte {
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(plain)
 	require.NoError(t, err)
 	return raw[1:33]
+}
+
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	raw, err := hex.DecodeString(text)
+	require.NoError(t, err)
+	return raw
 }
 
 // base64Inside is the part of a secret's base64 that does not depend on what

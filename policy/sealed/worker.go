@@ -108,7 +108,7 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	defer func() { _ = j.close() }() // every mark was synced
 	r, err := newRoom(roomConfig{
 		version: w.version, appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
-		pinFile: w.hello.PIN == pinFile, custody: custody{keeper: w, state: w.cfg.State, source: w.hello.PIN, bareKey: w.hello.BareKey}, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token, tokenFault: fault,
+		custody: custody{keeper: w, state: w.cfg.State, source: w.hello.PIN, bareKey: w.hello.BareKey}, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token, tokenFault: fault,
 		token: token, store: store, journal: j, clock: systemClock, log: w.log, registry: reg, seal: w.seal,
 	})
 	if err != nil {
