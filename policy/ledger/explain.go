@@ -257,23 +257,16 @@ func (x *explainer) judge(s *state, digest policy.Digest, at time.Time) {
 		in := s.partly(x.e.Authorized, at)
 		v := aboutPeopleAndAmounts(policy.Judge(in))
 		x.e.Verdict, x.e.Partial, x.e.partial = &v, true, *in.Intent
-		x.noteGlossary(s, in)
+		x.e.glossary = s.glossary(in)
 		return
 	}
 	in := s.input(i, digest, at)
 	v := policy.Judge(in)
 	x.e.Verdict = &v
-	x.noteGlossary(s, in)
+	x.e.glossary = s.glossary(in)
 	for n := range x.e.People {
 		p := &x.e.People[n]
 		p.Counts, p.Why = counts(in, p)
-	}
-}
-
-func (x *explainer) noteGlossary(s *state, in policy.Input) {
-	x.e.glossary = policy.Glossary{Policies: append(append([]*policy.InForce{}, in.Policies...), in.Submitted...)}
-	if network, ok := s.law.charter.Network(in.Intent.Network); ok {
-		x.e.glossary.Currency = network.Currency
 	}
 }
 
