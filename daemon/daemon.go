@@ -53,6 +53,9 @@ type Options struct {
 	Log     *slog.Logger
 	// Registry takes every room's metrics and is shown at /metrics; nil for a new one.
 	Registry *prometheus.Registry
+	// Etcd is the server behind the config's endpoint, if the caller of Run started it in this process, as dev
+	// does: it is asked without a connection. Nil otherwise; the caller stops it.
+	Etcd *store.Embedded
 	// OnWallet hears of every wallet that becomes active; dev funds it there. May be nil.
 	OnWallet func(context.Context, *registry.Wallet) error
 	// Ready is called once, when both listeners serve, with their addresses. May be nil.
@@ -141,7 +144,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 }
 
 func (p *parts) openStore(ctx context.Context) error {
-	c := p.cfg.Store
+	c, embedded := p.cfg.Store, p.o.Etcd
 	endpoints, name := c.Endpoints, c.ServerName
 	if len(endpoints) == 0 {
 		e := c.Embedded
@@ -150,11 +153,11 @@ func (p *parts) openStore(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("daemon: %w", err)
 		}
-		p.etcd = etcd
+		p.etcd, embedded = etcd, etcd
 		p.closers = append(p.closers, etcd.Close)
 		endpoints = []string{etcd.Endpoint()}
 	}
-	s, err := store.Open(ctx, store.Config{Embedded: p.etcd, Endpoints: endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key,
+	s, err := store.Open(ctx, store.Config{Embedded: embedded, Endpoints: endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key,
 		ServerName: name, Tenant: p.cfg.Tenant, Owner: p.cfg.Appliance}, p.log, p.reg)
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)

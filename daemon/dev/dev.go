@@ -310,6 +310,7 @@ func (a *appliance) serve(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- daemon.Run(ctx, a.config, daemon.Options{Version: a.o.Version, Log: a.log, Registry: a.metrics,
+			Etcd:     a.etcd,
 			OnWallet: a.fund,
 			Ready:    func(api, _ net.Addr) { serving <- api }})
 	}()
