@@ -28,12 +28,14 @@ type Config struct {
 	Callers  []uint32      `toml:"callers"` // user ids besides our own
 	// ParentPipe ends everything when standard input closes (dev: no process is
 	// left behind when the parent is killed).
-	ParentPipe bool         `toml:"parent_pipe"`
-	HSM        HSMConfig    `toml:"hsm"`
-	PIN        PINConfig    `toml:"pin"`
-	Unseal     UnsealConfig `toml:"unseal"`
-	Log        LogConfig    `toml:"log"`
-	Store      StoreConfig  `toml:"store"`
+	ParentPipe bool          `toml:"parent_pipe"`
+	HSM        HSMConfig     `toml:"hsm"`
+	PIN        PINConfig     `toml:"pin"`
+	Unseal     UnsealConfig  `toml:"unseal"`
+	Sandbox    SandboxConfig `toml:"sandbox"`
+	Log        LogConfig     `toml:"log"`
+	Store      StoreConfig   `toml:"store"`
+	Ledger     LedgerConfig  `toml:"ledger"`
 }
 
 // HSMConfig names the token.
@@ -109,6 +111,9 @@ type StoreConfig struct {
 	Key        string            `toml:"key"`
 	ServerName string            `toml:"server_name"`
 	Sockets    map[string]string `toml:"sockets"` // endpoint to the Unix socket that forwards to it
+	// Lease is how long an author that is silent keeps others out, as "10s", which
+	// it is if empty. Liveness only.
+	Lease Duration `toml:"lease"`
 }
 
 // maxCallTimeout bounds hsm.call_timeout: while a call hangs nothing is decided.
@@ -134,6 +139,13 @@ func LoadConfig(path string) (*Config, error) {
 	for _, p := range []*string{&c.State, &c.Socket, &c.HSM.Module, &c.PIN.File, &c.PIN.Credential, &c.PIN.CredentialSource, &c.Unseal.KeyCredential, &c.Store.CA, &c.Store.Cert, &c.Store.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
+		}
+	}
+	for _, paths := range [][]string{c.Sandbox.Read, c.Sandbox.Write} {
+		for i, p := range paths {
+			if !filepath.IsAbs(p) {
+				paths[i] = filepath.Join(dir, p)
+			}
 		}
 	}
 	for endpoint, p := range c.Store.Sockets {
@@ -204,5 +216,5 @@ func (c *Config) check() error {
 			return fmt.Errorf("store.sockets names %q, which is no endpoint", endpoint)
 		}
 	}
-	return nil
+	return errors.Join(c.Store.checkLease(), c.Ledger.check())
 }

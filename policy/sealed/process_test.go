@@ -89,6 +89,8 @@ type process struct {
 	label  string // of the token; empty: its own
 	head   string // more lines at the top
 	store  *StoreConfig
+	lease  string   // of [store]; empty: the default
+	id     string   // of the appliance; empty: testAppliance
 	env    []string // more of the environment
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
@@ -138,8 +140,8 @@ func (p *process) configure(charter1 policy.Digest) {
 		store = *p.store
 	}
 	appliance, lease := testAppliance, ""
-	if p.appliance != "" {
-		appliance = p.appliance
+	if p.id != "" {
+		appliance = p.id
 	}
 	if p.lease != "" {
 		lease = fmt.Sprintf("lease = %q", p.lease)
@@ -163,8 +165,9 @@ ca = %q
 cert = %q
 key = %q
 server_name = %q
+%s
 [store.sockets]
-`, testAppliance, charter1, p.head, p.module, p.label, p.hsm, pin, store.Endpoints[0], store.CA, store.Cert, store.Key, store.ServerName)
+`, appliance, charter1, p.head, p.module, p.label, p.hsm, pin, store.Endpoints[0], store.CA, store.Cert, store.Key, store.ServerName, lease)
 	for endpoint, socket := range store.Sockets {
 		text += fmt.Sprintf("%q = %q\n", endpoint, socket)
 	}

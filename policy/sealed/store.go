@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,15 +24,18 @@ const (
 	// storeTimeout bounds one exchange with etcd; a leader election takes about
 	// a second.
 	storeTimeout = 5 * time.Second
-	// authorTTL is how long an author that is silent keeps others out, in
-	// seconds. Liveness only: what it writes is compared with the key's revision.
-	authorTTL = 10
+	// authorLease is how long an author that is silent keeps others out. Liveness
+	// only: what it writes is compared with the key's revision.
+	authorLease = 10 * time.Second
 	// logPage is how many batches are read at once (at most 1 MiB each).
 	logPage = 32
 )
 
 // logStore is the ledger's place in etcd. It believes nothing that it reads.
-type logStore struct{ c *clientv3.Client }
+type logStore struct {
+	c     *clientv3.Client
+	lease time.Duration // the author key's
+}
 
 func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 	ca, err := os.ReadFile(cfg.CA)
@@ -73,7 +77,7 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logStore{c}, nil
+	return &logStore{c, cmp.Or(time.Duration(cfg.Lease), authorLease)}, nil
 }
 
 // tls is how etcd's server is known and we to it. The client library has the
@@ -183,7 +187,7 @@ func (s *logStore) campaign(ctx context.Context, appliance string) (*tenure, err
 	}
 	try, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	lease, err := s.c.Grant(try, authorTTL)
+	lease, err := s.c.Grant(try, int64(s.lease/time.Second))
 	if err != nil {
 		return nil, err
 	}
