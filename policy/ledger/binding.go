@@ -63,12 +63,11 @@ func (s *state) bind(at place, b *policy.Binding, e *Enveloped, digest policy.Di
 		return r
 	}
 	line, known := s.bindings.get(b.TokenID)
-	var current uint64
-	var replaced policy.Digest
+	var recorded []version
 	if known {
-		current, replaced = line.document.Version, line.digest
+		recorded = []version{{line.document.Version, line.digest, line.sequence}}
 	}
-	if r := succeeds("binding of token "+b.TokenID, current, replaced, b.Version, b.Replaces); r != nil {
+	if r := succeeds("binding of token "+b.TokenID, recorded, b.Version, b.Replaces); r != nil {
 		return r
 	}
 	network, ok := s.law.charter.Network(b.Network)

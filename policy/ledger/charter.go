@@ -3,6 +3,7 @@ package ledger
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -25,6 +26,9 @@ func (s *state) charter(at place, e *Enveloped) *Refusal {
 		next, err = policy.CheckFirstCharter(e)
 	}
 	if err != nil {
+		if r := s.sibling(e); r != nil && !errors.Is(err, policy.ErrEnvelope) {
+			return r
+		}
 		return refuseDocument(err)
 	}
 	l, err := newLaw(next, e, at.sequence)
@@ -38,6 +42,20 @@ func (s *state) charter(at place, e *Enveloped) *Refusal {
 	s.chain = append(s.chain[:len(s.chain):len(s.chain)], l)
 	s.documents.put(digest, at.sequence)
 	s.charters.put(digest, at.sequence)
+	return nil
+}
+
+// sibling is not nil of a charter that would replace one which another charter replaced already.
+func (s *state) sibling(e *Enveloped) *Refusal {
+	c, err := policy.ParseCharter(e.Payload)
+	if err != nil || c.Replaces == nil {
+		return nil
+	}
+	for _, l := range s.chain {
+		if l.charter.Replaces != nil && *l.charter.Replaces == *c.Replaces {
+			return refuse(ReasonConflict, "charter %s was replaced by %s, recorded in batch %d", *c.Replaces, l.digest, l.sequence)
+		}
+	}
 	return nil
 }
 

@@ -59,7 +59,7 @@ func (f *Fold) commit(layer *state) {
 // the charter that names its author's key, so there the signature comes last; till then it is
 // believed as far as its own bytes match the root.
 func (s *state) batch(b *Batch, input []byte, watch watcher) *Refusal {
-	if r := s.link(head{b.Sequence, "", b.Epoch, b.Term, b.Author, b.Time}, b.Instance, b.Previous); r != nil {
+	if r := s.link(head{b.Sequence, "", b.Epoch, b.Term, b.Author, b.Time, b.Format}, b.Instance, b.Previous); r != nil {
 		return r.at(b.Sequence, -1, "")
 	}
 	first := s.law == nil
@@ -101,6 +101,8 @@ func (s *state) link(next head, instance string, previous policy.Digest) *Refusa
 		return refuse(ReasonLink, "instance %s, want %s", instance, s.instance)
 	case next.time.Before(h.time):
 		return refuse(ReasonLink, "time %s is before the last batch's, %s", stamp(next.time), stamp(h.time))
+	case next.rules < h.rules:
+		return refuse(ReasonLink, "format %d, the last batch has %d", next.rules, h.rules)
 	case next.term < h.term:
 		return refuse(ReasonLink, "term %d, the last batch has %d", next.term, h.term)
 	case next.author != h.author && next.term == h.term:

@@ -3,6 +3,8 @@ package ledger_test
 import (
 	"bytes"
 	"encoding/json/jsontext"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -96,5 +98,60 @@ func FuzzParseRecover(f *testing.F) {
 		}
 		_, err = d.Encode()
 		require.NoError(t, err)
+	})
+}
+
+// FuzzRestore offers a snapshot's lines under a signature that holds: what is taken makes the same
+// snapshot again.
+func FuzzRestore(f *testing.F) {
+	w := eventful(f)
+	body, err := w.fold.Snapshot()
+	require.NoError(f, err)
+	f.Add(body)
+	first, err := begun(f).fold.Snapshot()
+	require.NoError(f, err)
+	f.Add(first)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		w := &world{t: t, root: w.root, author: w.author}
+		restored, err := ledger.RestoreFold(w.vouched(body, w.author), w.root)
+		if err != nil {
+			return
+		}
+		again, err := restored.Snapshot()
+		require.NoError(t, err)
+		require.Equal(t, string(body), string(again))
+	})
+}
+
+// FuzzArchive opens an archive whose one file holds anything.
+func FuzzArchive(f *testing.F) {
+	w := genesis(f)
+	seed := f.TempDir()
+	a, err := ledger.OpenArchive(seed)
+	require.NoError(f, err)
+	require.NoError(f, a.Append(1, w.values...))
+	require.NoError(f, a.Close())
+	name := "00000000000000000001.batches"
+	file, err := os.ReadFile(filepath.Join(seed, name))
+	require.NoError(f, err)
+	f.Add(file)
+	f.Add(file[:len(file)-1])
+	f.Fuzz(func(t *testing.T, file []byte) {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), file, 0o600))
+		a, err := ledger.OpenArchive(dir)
+		if err != nil {
+			return
+		}
+		defer func() { require.NoError(t, a.Close()) }()
+		read := uint64(0)
+		for _, err := range a.Batches() {
+			if err != nil {
+				require.Zero(t, a.Last()) // a file that was cut before its first batch
+				return
+			}
+			read++
+		}
+		require.Equal(t, a.Last(), read)
 	})
 }

@@ -34,8 +34,25 @@ func (s *state) here(instance string) *Refusal {
 	return nil
 }
 
-// succeeds is nil if version and replaces follow what is recorded: current is 0 where nothing is.
-func succeeds(what string, current uint64, digest policy.Digest, version uint64, replaces *policy.Digest) *Refusal {
+// version is one that was recorded.
+type version struct {
+	number   uint64
+	digest   policy.Digest
+	sequence uint64
+}
+
+// succeeds is nil if version and replaces follow what is recorded, ascending, none where nothing is.
+// Of two that would replace the same, the first one recorded did; the other is told which.
+func succeeds(what string, recorded []version, version uint64, replaces *policy.Digest) *Refusal {
+	current, digest := uint64(0), policy.Digest("")
+	if n := len(recorded); n > 0 {
+		current, digest = recorded[n-1].number, recorded[n-1].digest
+	}
+	for _, r := range recorded {
+		if r.number == version {
+			return refuse(ReasonConflict, "%s has version %d, want %d: version %d is %s, recorded in batch %d", what, version, current+1, version, r.digest, r.sequence)
+		}
+	}
 	switch {
 	case version != current+1:
 		return refuse(ReasonConflict, "%s has version %d, want %d", what, version, current+1)
@@ -66,17 +83,11 @@ func (s *state) policy(at place, e *Enveloped) *Refusal {
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
-	var current uint64
-	var replaced policy.Digest
 	line, known := s.policies.get(p.ID)
-	if known {
-		newest := line.newest().inForce
-		current, replaced = newest.Policy.Version, newest.Digest
-	}
 	if r := s.here(p.Instance); r != nil {
 		return r
 	}
-	if r := succeeds("policy "+p.ID, current, replaced, p.Version, p.Replaces); r != nil {
+	if r := succeeds("policy "+p.ID, line.recorded(), p.Version, p.Replaces); r != nil {
 		return r
 	}
 	if alone && (!known || policy.Compare(line.newest().inForce.Policy, p) != policy.Tighter) {
@@ -92,6 +103,17 @@ func (s *state) policy(at place, e *Enveloped) *Refusal {
 	s.policies.put(p.ID, next)
 	s.documents.put(digest, at.sequence)
 	return nil
+}
+
+// recorded is the versions of a policy, none of a nil line.
+func (l *policyLine) recorded() (all []version) {
+	if l == nil {
+		return nil
+	}
+	for _, v := range l.versions {
+		all = append(all, version{v.inForce.Policy.Version, v.inForce.Digest, v.sequence})
+	}
+	return all
 }
 
 func (l *policyLine) newest() *policyVersion { return &l.versions[len(l.versions)-1] }

@@ -131,6 +131,8 @@ func (s *state) recover(at place, e *Enveloped) *Refusal {
 		return refuse(ReasonConflict, "a recover is the first record of its batch")
 	case d.Epoch != s.head.epoch+1:
 		return refuse(ReasonDocument, "recover into epoch %d, want %d", d.Epoch, s.head.epoch+1)
+	case d.Lost == d.Accepted:
+		return refuse(ReasonDocument, "recover loses what it accepts, batch %d: there is nothing to recover", d.Lost.Sequence)
 	case d.Accepted.Sequence != at.sequence-1 || d.Accepted.Head != s.previous:
 		return refuse(ReasonDocument, "recover accepts batch %d, %s; the log ends with %d, %s", d.Accepted.Sequence, d.Accepted.Head, at.sequence-1, s.previous)
 	}

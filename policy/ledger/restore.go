@@ -172,11 +172,11 @@ func (r *restoring) head() {
 		r.err = fmt.Errorf("a snapshot of format %d of the ledger that begins with charter %.80q; want format %d and %s", h.Format, string(h.Charter1), snapshotFormat, s.root)
 		return
 	}
-	if h.Sequence == 0 || h.Sequence > MaxInteger || h.Epoch == 0 || h.Term == 0 || !h.Head.Valid() || h.Born < 0 {
+	if h.Sequence == 0 || h.Sequence > MaxInteger || h.Epoch == 0 || h.Term == 0 || h.Rules < 1 || h.Rules > Format || !h.Head.Valid() || h.Born < 0 {
 		r.err = fmt.Errorf("a snapshot of batch %d, %.80q, epoch %d, term %d", h.Sequence, string(h.Head), h.Epoch, h.Term)
 		return
 	}
-	s.head = head{h.Sequence, h.Head, h.Epoch, h.Term, h.Author, h.Time.UTC()}
+	s.head = head{h.Sequence, h.Head, h.Epoch, h.Term, h.Author, h.Time.UTC(), h.Rules}
 	s.instance, s.births, s.born, s.forgotten = h.Instance, h.Births, h.Born, h.Forgotten
 	for i := range s.births {
 		s.births[i] = s.births[i].UTC()

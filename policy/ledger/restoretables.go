@@ -97,8 +97,7 @@ func (r *restoring) policy(l *snapPolicy) error {
 			return fmt.Errorf("policy %s: %w", l.ID, err)
 		}
 		if i > 0 {
-			before := line.newest().inForce
-			if refusal := succeeds("policy "+l.ID, before.Policy.Version, before.Digest, p.Version, p.Replaces); refusal != nil {
+			if refusal := succeeds("policy "+l.ID, line.recorded(), p.Version, p.Replaces); refusal != nil {
 				return refusal
 			}
 		}

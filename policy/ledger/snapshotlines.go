@@ -24,6 +24,7 @@ type snapHead struct {
 	Head       policy.Digest  `json:"head"`
 	Instance   string         `json:"instance"`
 	Recovery   *snapRecovery  `json:"recovery,omitzero"`
+	Rules      int            `json:"rules"` // the newest batch's format
 	Sequence   uint64         `json:"sequence"`
 	Term       uint64         `json:"term"`
 	Time       time.Time      `json:"time"`
@@ -175,7 +176,7 @@ func wireOf(e *Enveloped) *wireEnvelope {
 
 func (s *state) snapHead() *snapHead {
 	h := &snapHead{Author: s.head.author, Births: s.births, Born: s.born, Charter1: s.root, Epoch: s.head.epoch, Forgotten: s.forgotten,
-		Format: snapshotFormat, Head: s.head.digest, Instance: s.instance, Sequence: s.head.sequence, Term: s.head.term, Time: s.head.time}
+		Format: snapshotFormat, Head: s.head.digest, Instance: s.instance, Rules: s.head.rules, Sequence: s.head.sequence, Term: s.head.term, Time: s.head.time}
 	if c := s.checkpoint; c != nil {
 		h.Checkpoint, _ = (&Record{Checkpoint: c}).append(nil) // digests and numbers always encode
 	}

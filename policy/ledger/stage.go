@@ -34,7 +34,7 @@ func (f *Fold) Stage(now time.Time, author string) *Stage {
 	defer f.mu.RUnlock()
 	layer := f.state.on()
 	h := layer.head
-	next := head{sequence: h.sequence + 1, term: h.term, author: author, time: policy.Seconds(now)}
+	next := head{sequence: h.sequence + 1, term: h.term, author: author, time: policy.Seconds(now), rules: Format}
 	if author != h.author {
 		next.term++ // the take-over's; the batch's own header says by how much
 	}

@@ -56,6 +56,7 @@ type head struct {
 	term     uint64
 	author   string
 	time     time.Time
+	rules    int // the newest batch's format (rules.go)
 }
 
 // law is a charter in force and what follows from it; it is replaced whole.
