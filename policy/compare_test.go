@@ -106,3 +106,114 @@ func TestTighterNeverAllowsMore(t *testing.T) {
 	})
 	require.NotZero(t, tighter)
 }
+
+// soundRules are well-formed rules of a policy that a custodian may tighten.
+func soundRules(rt *rapid.T) []Rule {
+	rules := []Rule{{Type: RuleRequireApproval, MinApprovers: rapid.Uint32Range(1, 2).Draw(rt, "approvers"), ApproverGroup: "approvers"}}
+	amount := func(name string) *Amount { return ptr(AmountOf(rapid.Uint64Range(0, 15).Draw(rt, name))) }
+	for range rapid.IntRange(0, 4).Draw(rt, "more rules") {
+		switch rapid.IntRange(0, 8).Draw(rt, "rule") {
+		case 0:
+			rules = append(rules, Rule{Type: RuleMaxAmount, Amount: amount("amount"), Operations: drawOperations(rt, true)})
+		case 1:
+			rules = append(rules, Rule{Type: RuleDailyLimit, Amount: amount("amount"), Operations: drawOperations(rt, true)})
+		case 2:
+			rules = append(rules, Rule{Type: RuleTokenMintLimit, PerOperation: amount("each"), PerDay: amount("day")})
+		case 3:
+			rules = append(rules, Rule{Type: RuleWhitelistAddress, Addresses: []tx.Address{account("alice"), account("bert"), account("treasury"), account("mallory")}})
+		case 4:
+			rules = append(rules, Rule{Type: RuleBlacklistAddress, Addresses: []tx.Address{account("eve")}})
+		case 5:
+			rules = append(rules, Rule{Type: RuleMaxFee, Amount: ptr(AmountOf(rapid.Uint64Range(1, 4).Draw(rt, "fee")))})
+		case 6:
+			rules = append(rules, Rule{Type: RuleDelay, Seconds: rapid.Uint64Range(1, 90).Draw(rt, "seconds")})
+		case 7:
+			rules = append(rules, Rule{Type: RuleRequireApproval, Quorum: &Quorum{Any: []*Quorum{{Group: "approvers", Min: 1}, {Group: "compliance", Min: 1}}}})
+		case 8:
+			rules = append(rules, Rule{Type: RuleRequireApproval, MinApprovers: 1, ApproverGroup: "traders", AboveAmount: amount("above"), Operations: []OperationType{OpMint, OpBurn}},
+				Rule{Type: RuleDailyLimit, Amount: amount("day")})
+		}
+	}
+	return rules
+}
+
+// step does one thing that spec/policy.md leaves to one custodian. done is false where the rule has
+// nothing of the kind.
+func step(rt *rapid.T, p *Policy) (done bool) {
+	less := func(a **Amount) bool {
+		if *a == nil || (*a).Is0() {
+			return false
+		}
+		n := (*a).Big().Uint64()
+		*a = ptr(AmountOf(rapid.Uint64Range(0, n-1).Draw(rt, "lowered")))
+		return true
+	}
+	r := &p.Rules[rapid.IntRange(0, len(p.Rules)-1).Draw(rt, "of rule")]
+	switch rapid.IntRange(0, 7).Draw(rt, "step") {
+	case 0:
+		return less(&r.Amount)
+	case 1:
+		return less(&r.PerOperation)
+	case 2:
+		return less(&r.PerDay)
+	case 3:
+		return less(&r.AboveAmount)
+	case 4:
+		if r.MinApprovers > 0 {
+			r.MinApprovers++
+		}
+		return r.MinApprovers > 0
+	case 5:
+		if r.Type == RuleWhitelistAddress && len(r.Addresses) > 1 {
+			n := rapid.IntRange(0, len(r.Addresses)-1).Draw(rt, "taken off")
+			r.Addresses = slices.Delete(slices.Clone(r.Addresses), n, n+1)
+			return true
+		}
+		if r.Type == RuleBlacklistAddress && !slices.Contains(r.Addresses, account("alice")) {
+			r.Addresses = append(slices.Clone(r.Addresses), account("alice"))
+			return true
+		}
+		return false
+	case 6:
+		p.Rules = append(p.Rules, Rule{Type: RuleMaxAmount, Amount: ptr(AmountOf(rapid.Uint64Range(0, 15).Draw(rt, "new limit")))})
+	case 7:
+		p.Rules = append(p.Rules, Rule{Type: RuleRequireApproval, MinApprovers: 1, ApproverGroup: "compliance"})
+	}
+	return true
+}
+
+// Each step that one custodian may take is TIGHTER, its reverse is LOOSER, and no operation is allowed
+// by the policy after it that was not allowed before.
+func TestTheStepsOfOneCustodianNeverAllowMore(t *testing.T) {
+	base := charter(t)
+	stricter := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		in := drawInput(rt, t, base)
+		in.Policies = in.Policies[:1]
+		old := policyOf(soundRules(rt)...)
+		in.Policies[0].Policy = old
+		in.Intent.Policies = []PolicyRef{in.Policies[0].Ref()}
+		before := Judge(in)
+		now := *old
+		now.Rules = slices.Clone(old.Rules)
+		steps := 0
+		for range rapid.IntRange(1, 3).Draw(rt, "steps") {
+			if step(rt, &now) {
+				steps++
+			}
+		}
+		if steps == 0 {
+			return
+		}
+		require.Equal(rt, Tighter, Compare(old, &now))
+		require.Equal(rt, Looser, Compare(&now, old))
+		in.Policies[0].Policy = &now
+		in.Intent.Policies = []PolicyRef{in.Policies[0].Ref()}
+		after := Judge(in)
+		require.GreaterOrEqual(rt, strictness(after.Outcome), strictness(before.Outcome))
+		if strictness(after.Outcome) > strictness(before.Outcome) {
+			stricter++
+		}
+	})
+	require.NotZero(t, stricter, "or it said nothing")
+}

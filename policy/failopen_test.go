@@ -186,3 +186,15 @@ type usage func(OperationType, time.Time) Amount
 func (u usage) Charged(_ uint64, _ tx.Address, op OperationType, since time.Time) Amount {
 	return u(op, since)
 }
+
+func TestNeverFailOpen_AnUnknownFieldInAnythingSignedIsRefused(t *testing.T) {
+	for name, d := range documents(t) {
+		b := mustEncode(t, d.doc)
+		_, err := d.parse(b)
+		require.NoError(t, err, name)
+		for _, more := range []string{`"x":1,`, `"Format":1,`, `"format ":1,`} {
+			_, err = d.parse(append([]byte("{"+more), b[1:]...))
+			require.ErrorIs(t, err, ErrDocument, "%s with %s", name, more)
+		}
+	}
+}

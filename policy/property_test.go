@@ -247,6 +247,58 @@ func TestLimitsHoldAtTheirEdges(t *testing.T) {
 	}
 }
 
+// requests are judged one after the other, each charged if it is allowed, as the seal does it.
+func total(in Input, amounts []uint64, ops []OperationType) (charged uint64, refused []uint64) {
+	used := map[OperationType]uint64{}
+	in.Usage = usage(func(op OperationType, _ time.Time) Amount { return AmountOf(used[op]) })
+	for n, a := range amounts {
+		i := *in.Intent
+		i.OperationType, i.Params.Amount = ops[n], ptr(AmountOf(a))
+		if ops[n] == OpBurn {
+			i.Params.Source, i.Params.Recipient = i.Params.Recipient, nil
+		}
+		one := in
+		one.Intent = &i
+		if Judge(one).Outcome == Allow {
+			used[ops[n]] += a
+			charged += a
+		} else {
+			refused = append(refused, a)
+		}
+	}
+	return charged, refused
+}
+
+// Whatever order requests come in: the day's sum never passes its limit, nothing is refused that had
+// room at the end, and equal requests come to the same sum.
+func TestTheOrderOfRequestsNeverChangesWhatIsAllowedInTotal(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		limit := rapid.Uint64Range(0, 40).Draw(rt, "limit")
+		in := approved(t, twoOf("approvers"), Rule{Type: RuleDailyLimit, Amount: ptr(AmountOf(limit)), Operations: []OperationType{OpMint, OpBurn}})
+		equal := rapid.Bool().Draw(rt, "equal")
+		amounts := rapid.SliceOfN(rapid.Uint64Range(1, 12), 1, 12).Draw(rt, "amounts")
+		ops := make([]OperationType, len(amounts))
+		for n := range amounts {
+			ops[n] = rapid.SampledFrom([]OperationType{OpMint, OpBurn}).Draw(rt, "operation")
+			if equal {
+				amounts[n] = amounts[0]
+			}
+		}
+		first, refused := total(in, amounts, ops)
+		require.LessOrEqual(rt, first, limit)
+		for _, a := range refused {
+			require.Greater(rt, first+a, limit)
+		}
+		shuffle := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
+		shuffle.Shuffle(len(amounts), func(a, b int) { amounts[a], amounts[b], ops[a], ops[b] = amounts[b], amounts[a], ops[b], ops[a] })
+		second, _ := total(in, amounts, ops)
+		require.LessOrEqual(rt, second, limit)
+		if equal {
+			require.Equal(rt, first, second)
+		}
+	})
+}
+
 // The window and the beginning of the day agree, minute by minute over ten zones, with what the
 // standard library's zone data say of each minute's wall clock.
 func TestWindowsAndDaysMinuteByMinute(t *testing.T) {
@@ -274,15 +326,25 @@ func TestWindowsAndDaysMinuteByMinute(t *testing.T) {
 				if _, ok := starts[date]; !ok {
 					starts[date] = now
 				}
-				if now.Before(from) || (now.Minute()%15 != 0 && now.Minute()%7 != 0) {
+				if now.Before(from) {
 					continue
 				}
-				rules[1].Days, rules[1].Timezone, rules[2].Timezone = days[local.Weekday():local.Weekday()+1], name, name
 				in.Intent.NotBefore, in.Intent.ExpiresAt, in.Now = now, now.Add(time.Hour), now
-				// The rule's only day is today, so what lies after midnight is yesterday's tail.
-				inside := local.Hour() >= 22
-				require.Equal(t, inside, Judge(in).Outcome == Allow, "%s %s", name, local)
-				require.True(t, starts[date].Equal(since), "%s: the day of %s begins at %s, not %s", name, local, starts[date], since)
+				rules[1].Timezone, rules[2].Timezone = name, name
+				today, yesterday := int(local.Weekday()), int(local.Weekday()+6)%7
+				// A window that is only today's: what lies after midnight is yesterday's tail.
+				rules[1].Days = days[today : today+1]
+				if inside := local.Hour() >= 22; inside != (Judge(in).Outcome == Allow) {
+					t.Fatalf("%s %s: the window of today", name, local)
+				}
+				// And one that is only yesterday's: just that tail is inside.
+				rules[1].Days = days[yesterday : yesterday+1]
+				if inside := local.Hour()*60+local.Minute() < 90; inside != (Judge(in).Outcome == Allow) {
+					t.Fatalf("%s %s: the window of yesterday", name, local)
+				}
+				if !starts[date].Equal(since) {
+					t.Fatalf("%s: the day of %s begins at %s, not %s", name, local, starts[date], since)
+				}
 			}
 		}
 	}

@@ -1,0 +1,132 @@
+package policy_test
+
+import (
+	"math/bits"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	. "github.com/mintwarden/mintwarden/policy"
+)
+
+// drawTree is a well-formed quorum tree of at most that depth.
+func drawTree(t *rapid.T, depth int) *Quorum {
+	kind := 0
+	if depth > 1 {
+		kind = rapid.IntRange(0, 3).Draw(t, "kind")
+	}
+	if kind == 0 {
+		return &Quorum{Group: rapid.SampledFrom([]string{"approvers", "traders", "compliance"}).Draw(t, "group"), Min: rapid.Uint32Range(1, 3).Draw(t, "min")}
+	}
+	var branches []*Quorum
+	for range rapid.IntRange(1, 3).Draw(t, "branches") {
+		branches = append(branches, drawTree(t, depth-1))
+	}
+	switch kind {
+	case 1:
+		return &Quorum{All: branches}
+	case 2:
+		return &Quorum{Any: branches}
+	}
+	return &Quorum{KOf: &KOf{K: rapid.Uint32Range(1, uint32(len(branches))).Draw(t, "k"), Of: branches}}
+}
+
+// seatings are all sets of persons, as bits of the list, that fill the tree, each person in one seat,
+// found by trying everything.
+func seatings(q *Quorum, persons []string, groups map[string][]string) map[uint]bool {
+	out := map[uint]bool{}
+	disjoint := func(some, more map[uint]bool) map[uint]bool {
+		both := map[uint]bool{}
+		for a := range some {
+			for b := range more {
+				if a&b == 0 {
+					both[a|b] = true
+				}
+			}
+		}
+		return both
+	}
+	switch {
+	case q.Group != "":
+		var members uint
+		for n, p := range persons {
+			if slices.Contains(groups[q.Group], p) {
+				members |= 1 << n
+			}
+		}
+		for mask := uint(0); mask < 1<<len(persons); mask++ {
+			if mask&^members == 0 && bits.OnesCount(mask) == int(q.Min) {
+				out[mask] = true
+			}
+		}
+	case q.Any != nil:
+		for _, b := range q.Any {
+			for mask := range seatings(b, persons, groups) {
+				out[mask] = true
+			}
+		}
+	default:
+		branches, k := q.All, len(q.All)
+		if q.KOf != nil {
+			branches, k = q.KOf.Of, int(q.KOf.K)
+		}
+		for choice := uint(0); choice < 1<<len(branches); choice++ {
+			if bits.OnesCount(choice) != k {
+				continue
+			}
+			all := map[uint]bool{0: true}
+			for n, b := range branches {
+				if choice&(1<<n) != 0 {
+					all = disjoint(all, seatings(b, persons, groups))
+				}
+			}
+			for mask := range all {
+				out[mask] = true
+			}
+		}
+	}
+	return out
+}
+
+// A tree of any shape holds exactly if its seats can be filled by distinct persons, waits exactly if
+// all who may approve could fill them, and is denied otherwise.
+func TestAQuorumTreeHoldsExactlyIfDistinctPersonsFillIt(t *testing.T) {
+	base := charter(t)
+	groups := map[string][]string{"approvers": {"ann", "bob", "cat"}, "traders": {"ann", "bob", "eve"}, "compliance": {"bob", "dan"}}
+	base.Groups = groups
+	everybody := []string{"ann", "bob", "cat", "dan", "eve"}
+	seen := map[Outcome]int{}
+	rapid.Check(t, func(rt *rapid.T) {
+		tree := drawTree(rt, 4)
+		rule := Rule{Type: RuleRequireApproval, Quorum: tree}
+		if rule.Check() != nil {
+			rt.Skip("too many ways to hold")
+		}
+		in := approved(t, rule)
+		in.Charter = base
+		in.Intent.Requester = rapid.SampledFrom([]string{"oscar", "ann", "bob"}).Draw(rt, "requester")
+		may := slices.DeleteFunc(slices.Clone(everybody), func(p string) bool { return p == in.Intent.Requester })
+		in.Decisions = nil
+		var approvers []string
+		for _, p := range everybody {
+			if !rapid.Bool().Draw(rt, p) {
+				continue
+			}
+			in.Decisions = append(in.Decisions, RecordedDecision{Person: p, Verb: Approve, Intent: in.IntentDigest, Keys: keysOf(base, p), At: noon, Sequence: 2})
+			if p != in.Intent.Requester {
+				approvers = append(approvers, p)
+			}
+		}
+		want := Deny
+		if len(seatings(tree, approvers, groups)) > 0 {
+			want = Allow
+		} else if len(seatings(tree, may, groups)) > 0 {
+			want = Wait
+		}
+		seen[want]++
+		require.Equal(rt, want, Judge(in).Outcome, "%s approved by %v", tree, approvers)
+	})
+	require.Len(t, seen, 3)
+}
