@@ -93,6 +93,9 @@ func read(t *testing.T, path string) []byte {
 
 func isWrongPIN(err error) bool { return errors.Is(err, hsm.ErrWrongPIN) }
 
+// long says that tests may take minutes.
+func long() bool { return os.Getenv("MINTWARDEN_LONG") == "1" }
+
 var freshIDs atomic.Int64
 
 // fresh is an id that no test of this process, repeated or not, has used: the token

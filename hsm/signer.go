@@ -28,7 +28,7 @@ type Signer struct {
 	module *module
 	public crypto.PublicKey
 
-	slot   uint
+	slot uint
 
 	mu     sync.Mutex
 	h      pkcs11.SessionHandle

@@ -3,6 +3,7 @@
 //
 //	<code>        return the code, once; with "keep" while the file stands
 //	hang          hold the call until the file is gone
+//	30s           hold the first such call for that long
 //	lie           report CKA_EXTRACTABLE as true (C_GetAttributeValue)
 //	abort, segv   crash the process, once
 //	logout        log out behind the caller's back first, once
@@ -30,6 +31,7 @@ typedef ul (*call8)(ul, ul, ul, ul, ul, ul, ul, ul);
 static struct list real, mine;
 static volatile int dead; // the device was gone in this initialization
 static ul slot;
+static int slow; // calls that were told to take 30 s
 
 // Objects by the number that callers have, which starts at 1.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -77,6 +79,10 @@ static int told(const char *name, ul session, ul *rv) {
 	if (!strcmp(what, "lie")) return LIE;
 	if (!strcmp(what, "hang")) {
 		while (access(path, F_OK) == 0) usleep(2000);
+		return FORWARD;
+	}
+	if (!strcmp(what, "30s")) {
+		if (__sync_add_and_fetch(&slow, 1) == 1) sleep(30);
 		return FORWARD;
 	}
 	if (strcmp(arg, "keep") && unlink(path)) return FORWARD; // another thread was first
