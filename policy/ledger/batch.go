@@ -188,6 +188,11 @@ func parseBatch(value []byte) (*Batch, []byte, *Refusal) {
 			return b, signingInput(value, b.Signature), nil
 		}
 	}
+	return parseGenerally(value)
+}
+
+// parseGenerally is parseBatch by the general decoder, which says what is wrong.
+func parseGenerally(value []byte) (*Batch, []byte, *Refusal) {
 	var w wireBatch
 	if err := json.Unmarshal(value, &w, json.RejectUnknownMembers(true)); err != nil {
 		return nil, nil, refuse(ReasonEncoding, "%w", err)

@@ -43,6 +43,26 @@ func freezeOf(s policy.Subject, frozen bool, at time.Time) *policy.Freeze {
 	return &policy.Freeze{Format: 1, Instance: "dev-1", Subject: s, Frozen: frozen, CreatedAt: at}
 }
 
+// TestTheFastReaderReadsAsTheGeneralOne: what happens all day is read fast, and both give the same.
+func TestTheFastReaderReadsAsTheGeneralOne(t *testing.T) {
+	w := eventful(t)
+	all, err := everything(t).Encode()
+	require.NoError(t, err)
+	for n, value := range append(w.values, all) {
+		require.True(t, ledger.ReadsFast(value), "batch %d", n+1)
+		fast, err := ledger.ParseBatch(value)
+		require.NoError(t, err)
+		generally, err := ledger.ParseGenerally(value)
+		require.NoError(t, err)
+		require.Equal(t, generally, fast)
+	}
+	quoted := w.batch(ledger.Record{Cancel: &ledger.Cancel{OperationID: w.op(), Reason: `said "no"`}})
+	value := w.encode(quoted)
+	require.False(t, ledger.ReadsFast(value), "escapes are the general decoder's")
+	_, err = ledger.ParseBatch(value)
+	require.NoError(t, err)
+}
+
 // TestBatchEncoding holds the bytes of a batch to a file: others' tests and later versions read it.
 func TestBatchEncoding(t *testing.T) {
 	b := everything(t)

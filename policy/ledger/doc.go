@@ -16,19 +16,30 @@
 //
 // An author decides against a [Stage], which is the fold plus records that are not committed yet.
 // Apply is a stage that was filled from bytes: both walk the same code, so an author and those who
-// follow it cannot disagree on what a batch does.
+// follow it cannot disagree on what a batch does. What the author staged and committed is true by
+// [Fold.Take], which holds the committed bytes against the stage's own and verifies nothing twice.
 //
 // Memory grows with what is open, bound and in the last 49 hours, never with history; forget.go
 // says what is let go and when.
 //
+// # Snapshots and trims
+//
+// [Fold.Snapshot] is all of a fold in bytes, [RestoreFold] the way back: from the first charter's
+// digest alone it follows the charters, the author's signature, and what people signed. A log that
+// was trimmed is read from there. A trim names the snapshot of everything before it, and whoever
+// follows the log holds that against his own fold. What goes from the store stays in an [Archive];
+// [Whole] reads both, from the first batch on.
+//
 // # What it does not
 //
-// It reads no clock, no store and no key: time comes with each batch, the caller signs. It does not
-// judge policies; that is [policy.Judge], over the usage and decisions that this package keeps. It
-// does not know that a chain is the newest one: anchor and journal do (package sealed).
+// It reads no clock, no store and no key: time comes with each batch, the caller signs; of files it
+// knows the archive's. It does not judge policies; that is [policy.Judge], over the usage and
+// decisions that this package keeps. It does not know that a chain is the newest one: anchor and
+// journal do (package sealed).
 //
 // # Signing input
 //
 // The Ed25519 signature is over the bytes of [Tag], one newline (0x0a), then the RFC 8785 encoding
-// of the batch without its member "signature". [Batch.SigningInput] is the definition.
+// of the batch without its member "signature". [Batch.SigningInput] is the definition. A snapshot's
+// is [SnapshotInput].
 package ledger

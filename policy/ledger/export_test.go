@@ -7,6 +7,21 @@ import (
 	"strings"
 )
 
+// ParseGenerally is ParseBatch without the fast reader.
+func ParseGenerally(value []byte) (*Batch, error) {
+	b, _, r := parseGenerally(value)
+	if r != nil {
+		return nil, r
+	}
+	return b, nil
+}
+
+// ReadsFast is true of what the fast reader takes.
+func ReadsFast(value []byte) bool {
+	_, ok := readBatch(value)
+	return ok
+}
+
 // State is all of a fold in words, the same for the same state.
 func State(f *Fold) string {
 	var b strings.Builder

@@ -24,9 +24,12 @@ func FuzzParseBatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		b, err := ledger.ParseBatch(value)
+		generally, why := ledger.ParseGenerally(value)
+		require.Equal(t, why, err)
 		if err != nil {
 			return
 		}
+		require.Equal(t, generally, b)
 		again, err := b.Encode()
 		require.NoError(t, err)
 		require.Equal(t, string(value), string(again))

@@ -28,7 +28,8 @@ import (
 // snapshotFormat is the version of the snapshot format that this package reads and writes.
 const snapshotFormat = 1
 
-// MaxSnapshot is the largest snapshot that is read, in bytes: some 400,000 operations of one day.
+// MaxSnapshot is the largest snapshot that is read, in bytes: some 500,000 operations that are open or over for less
+// than maxIntentLifetime.
 const MaxSnapshot = 512 << 20
 
 // maxLine bounds one line of a snapshot: whatever stands in one came from a batch.
