@@ -83,6 +83,9 @@ func (s *Service) followLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.startFromSnapshot(ctx, done); err != nil {
+		return err
+	}
 	at, err := s.catchUp(ctx, done)
 	if err != nil {
 		return err

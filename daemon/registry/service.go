@@ -67,7 +67,8 @@ type Service struct {
 	carriers []func(context.Context, *ledger.Batch) error
 	progress progress
 
-	trimmed uint64 // the first sequence kept, by the latest trim record; the follower's alone
+	root    policy.Digest // charter 1's: what snapshots are verified from
+	trimmed uint64        // the first sequence kept, by the latest trim record; the follower's alone
 
 	greeter *greeter
 }
@@ -102,6 +103,7 @@ func New(d Deps) (*Service, error) {
 		return nil, fmt.Errorf("registry: metrics: %w", err)
 	}
 	s.metrics = m
+	s.root = d.Charter1
 	s.progress.init()
 	s.OnBatch(s.carry)
 	return s, nil
