@@ -92,6 +92,9 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	if k.unsealKey, err = key.public(); err != nil {
 		return err
 	}
+	if err := keeperFence(k.cfg, path, os.Getenv).close(log); err != nil {
+		return err
+	}
 	k.quorum = &collection{state: k.cfg.State, appliance: k.cfg.Appliance, life: collectionLife, unsealKey: key.private, refused: k.refused}
 	defer k.quorum.reset()
 	if err := k.loadPIN(); err != nil {
@@ -242,10 +245,6 @@ func (k *keeper) tell(told bool) {
 // run starts a worker, hands it what it needs, serves its words, and returns
 // how it ended; told is true if that was because a signal seals us.
 func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return -1, false, err
-	}
 	fromKeeper, down, err := os.Pipe()
 	if err != nil {
 		return -1, false, err
@@ -258,7 +257,8 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 	}
 	defer up.Close()
 	k.tell(false)
-	cmd := exec.Command(exe, "worker")
+	cmd := exec.Command(self, "worker")
+	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{fromKeeper, fromWorker} // 3 and 4 there
 	err = cmd.Start()

@@ -89,6 +89,9 @@ type process struct {
 	label  string // of the token; empty: its own
 	head   string // more lines at the top
 	store  *StoreConfig
+	alone  bool     // in a network of its own
+	uid    int      // whose process it is; 0: our own
+	exe    string   // empty: program's
 	lease  string   // of [store]; empty: the default
 	id     string   // of the appliance; empty: testAppliance
 	env    []string // more of the environment
@@ -146,6 +149,10 @@ func (p *process) configure(charter1 policy.Digest) {
 	if p.lease != "" {
 		lease = fmt.Sprintf("lease = %q", p.lease)
 	}
+	head := p.head
+	if testing.CoverMode() != "" { // its counters are written when it ends
+		head += fmt.Sprintf("\n[sandbox]\nwrite = [%q]", flag.Lookup("test.gocoverdir").Value.String())
+	}
 	text := fmt.Sprintf(`appliance = %q
 charter1 = %q
 state = "state"
@@ -197,8 +204,12 @@ func (p *process) launch() {
 	p.t.Helper()
 	exe, err := program()
 	require.NoError(p.t, err)
+	if p.exe != "" {
+		exe = p.exe
+	}
 	p.cmd = exec.Command(exe, "--config", filepath.Join(p.dir, "seal.toml"))
 	p.cmd.Env = programEnv(p.token, p.env...)
+	p.cmd.SysProcAttr = p.attributes()
 	p.stdin, err = p.cmd.StdinPipe()
 	require.NoError(p.t, err)
 	r, w, err := os.Pipe() // ours, so that Wait does not wait for the worker's end of it
@@ -225,6 +236,22 @@ func (p *process) launch() {
 		_ = cmd.Wait()
 		p.gone()
 	})
+}
+
+// attributes are those of a process that is not like ours.
+func (p *process) attributes() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{}
+	if p.uid != 0 {
+		a.Credential = &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.uid)}
+	}
+	if p.alone {
+		a.Cloneflags = syscall.CLONE_NEWNET
+		if me := os.Geteuid(); me != 0 {
+			a.Cloneflags |= syscall.CLONE_NEWUSER
+			a.UidMappings = []syscall.SysProcIDMap{{ContainerID: me, HostID: me, Size: 1}}
+		}
+	}
+	return a
 }
 
 // await reads the log up to a message.

@@ -84,6 +84,11 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 		return err
 	}
 	w.level.Set(levels[w.cfg.Log.Level])
+	fence := workerFence(w.cfg, os.Getenv)
+	fence.read = append(fence.read, filepath.Dir(w.hello.Config))
+	if err := fence.close(w.log); err != nil {
+		return err
+	}
 	// A worker whose keeper was killed may still be ending: journal and socket
 	// are its own until it has.
 	unlock, err := lock(filepath.Join(w.cfg.State, "worker.lock"), 0)
