@@ -43,9 +43,23 @@ type route struct {
 	bodyRequired bool
 }
 
-// writes tells whether the route changes something, and so is refused while the
-// seal is sealed.
+// writes tells whether the route changes something, or may: nothing but GET is
+// answered while the seal is sealed, save unsealing.
 func (r *route) writes() bool { return r.method != http.MethodGet }
+
+// The routes of the door itself: they need the seal's custodians, not its
+// ledger, so a ledger that does not verify stops neither.
+const (
+	routeUnseal = "unsealSeal"
+	routeSeal   = "sealSeal"
+)
+
+// whileSealed tells whether the route is the one write that a sealed appliance
+// takes.
+func (r *route) whileSealed() bool { return r.id == routeUnseal }
+
+// stopsOrUnseals tells whether the route seals or unseals.
+func (r *route) stopsOrUnseals() bool { return r.id == routeUnseal || r.id == routeSeal }
 
 // token tells whether the route is a token call, whose bad amounts and
 // addresses have codes of their own.

@@ -1,7 +1,11 @@
 package api
 
 import (
+	"context"
 	"encoding/json/jsontext"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
 )
@@ -20,4 +24,16 @@ func envelopeOf(r *request) ([]byte, error) {
 		return nil, fault(registry.MissingField, "envelope is missing: sign the document with your own key, as `mintwarden approve` does")
 	}
 	return b.Envelope, nil
+}
+
+// signed hands a caller's signed document on to what records it and answers
+// with what that gives.
+func signed[T, M any](s *Server, c *gin.Context, form func(T) (M, error), take func(context.Context, registry.Actor, []byte) (T, error)) {
+	r := requestOf(c)
+	envelope, err := envelopeOf(r)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	change(s, c, http.StatusOK, form, recorded(s, func(ctx context.Context) (T, error) { return take(ctx, r.actor(), envelope) }))
 }

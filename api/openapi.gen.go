@@ -31,15 +31,39 @@ func (e ApprovalDecision) Valid() bool {
 	}
 }
 
+// Defines values for Change.
+const (
+	ChangeLOOSER  Change = "LOOSER"
+	ChangeTIGHTER Change = "TIGHTER"
+)
+
+// Valid indicates whether the value is a known member of the Change enum.
+func (e Change) Valid() bool {
+	switch e {
+	case ChangeLOOSER:
+		return true
+	case ChangeTIGHTER:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CharterStatus.
 const (
-	CharterStatusACTIVE CharterStatus = "ACTIVE"
+	CharterStatusACTIVE               CharterStatus = "ACTIVE"
+	CharterStatusPENDINGAUTHORIZATION CharterStatus = "PENDING_AUTHORIZATION"
+	CharterStatusSUPERSEDED           CharterStatus = "SUPERSEDED"
 )
 
 // Valid indicates whether the value is a known member of the CharterStatus enum.
 func (e CharterStatus) Valid() bool {
 	switch e {
 	case CharterStatusACTIVE:
+		return true
+	case CharterStatusPENDINGAUTHORIZATION:
+		return true
+	case CharterStatusSUPERSEDED:
 		return true
 	default:
 		return false
@@ -196,6 +220,51 @@ func (e OperationType) Valid() bool {
 	case OperationTypeUNFREEZE:
 		return true
 	case OperationTypeUNPAUSE:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OtherwiseRecorded.
+const (
+	OtherwiseRecordedAUTHORIZED OtherwiseRecorded = "AUTHORIZED"
+	OtherwiseRecordedCANCELLED  OtherwiseRecorded = "CANCELLED"
+	OtherwiseRecordedPENDING    OtherwiseRecorded = "PENDING"
+	OtherwiseRecordedREJECTED   OtherwiseRecorded = "REJECTED"
+)
+
+// Valid indicates whether the value is a known member of the OtherwiseRecorded enum.
+func (e OtherwiseRecorded) Valid() bool {
+	switch e {
+	case OtherwiseRecordedAUTHORIZED:
+		return true
+	case OtherwiseRecordedCANCELLED:
+		return true
+	case OtherwiseRecordedPENDING:
+		return true
+	case OtherwiseRecordedREJECTED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Outcome.
+const (
+	OutcomeALLOW Outcome = "ALLOW"
+	OutcomeDENY  Outcome = "DENY"
+	OutcomeWAIT  Outcome = "WAIT"
+)
+
+// Valid indicates whether the value is a known member of the Outcome enum.
+func (e Outcome) Valid() bool {
+	switch e {
+	case OutcomeALLOW:
+		return true
+	case OutcomeDENY:
+		return true
+	case OutcomeWAIT:
 		return true
 	default:
 		return false
@@ -772,8 +841,21 @@ type CancelRequest struct {
 // Example: ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
 type CertificateFingerprints = []string
 
-// Charter The charter in force.
+// Change What a proposal does to what is allowed. One custodian may make it TIGHTER; whatever else is LOOSER and takes the threshold.
+//
+// Example: LOOSER
+type Change string
+
+// Charter One version of the charter. Custodians sign the exact bytes that `document` holds in base64.
 type Charter struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt *Timestamp `json:"createdAt,omitempty"`
+
+	// Difference What a proposal changes of the version in force, in words, one change an item.
+	Difference *Difference `json:"difference,omitempty"`
+
 	// Document Base64 of the exact bytes that were signed.
 	//
 	// Example: eyJmb3JtYXQiOjF9
@@ -784,7 +866,15 @@ type Charter struct {
 	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 	DocumentDigest Digest `json:"documentDigest"`
 
-	// RequiredSignatures How many custodians must sign the next version.
+	// Proposals Charters that wait for signatures, newest first.
+	Proposals *[]Charter `json:"proposals,omitempty"`
+
+	// ProposedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	ProposedBy *UserName `json:"proposedBy,omitempty"`
+
+	// RequiredSignatures How many custodians of the charter in force must sign a proposal.
 	//
 	// Example: 2
 	RequiredSignatures int `json:"requiredSignatures"`
@@ -792,10 +882,15 @@ type Charter struct {
 	// SignedBy The custodians who signed.
 	SignedBy []UserName `json:"signedBy"`
 
-	// Status A charter in force is ACTIVE.
+	// Status The charter in force is ACTIVE. A proposal is PENDING_AUTHORIZATION until the custodians' threshold signed it.
 	//
 	// Example: ACTIVE
 	Status CharterStatus `json:"status"`
+
+	// SupersededBy SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	SupersededBy *Digest `json:"supersededBy,omitempty"`
 
 	// Version Versions count from 1.
 	//
@@ -803,10 +898,23 @@ type Charter struct {
 	Version Version `json:"version"`
 }
 
-// CharterStatus A charter in force is ACTIVE.
+// CharterStatus The charter in force is ACTIVE. A proposal is PENDING_AUTHORIZATION until the custodians' threshold signed it.
 //
 // Example: ACTIVE
 type CharterStatus string
+
+// CharterWrite The charter that is to follow the one in force.
+type CharterWrite struct {
+	// Document Base64 of the exact bytes to sign, a charter document of at most 64 KiB.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Document []byte `json:"document"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
 
 // Cidrs The networks that may use the key; empty, any.
 //
@@ -1129,6 +1237,9 @@ type Deployment struct {
 	TransactionHash *string `json:"transactionHash"`
 }
 
+// Difference What a proposal changes of the version in force, in words, one change an item.
+type Difference = []string
+
 // Digest SHA-256 of exact bytes.
 //
 // Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
@@ -1212,6 +1323,34 @@ type ErrorEnvelope struct {
 //
 // Example: MEDIUM
 type FeeStrategy string
+
+// Frozen Whether the ledger holds a token, a person or an appliance frozen. Exactly one of the three is named.
+type Frozen struct {
+	// ApplianceID An appliance's id in the charter.
+	//
+	// Example: appliance-1
+	ApplianceID *string `json:"applianceId,omitempty"`
+
+	// Frozen Whether it is stopped.
+	//
+	// Example: true
+	Frozen bool `json:"frozen"`
+
+	// Person A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	Person *UserName `json:"person,omitempty"`
+
+	// Sequence The ledger's batch that says so.
+	//
+	// Example: 42
+	Sequence int64 `json:"sequence"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *TokenID `json:"tokenId,omitempty"`
+}
 
 // GroupName A group of the charter.
 //
@@ -1644,6 +1783,62 @@ type OperationSummary struct {
 // Example: MINT
 type OperationType string
 
+// Otherwise An operation that would have been decided otherwise.
+type Otherwise struct {
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At Timestamp `json:"at"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Recorded What the ledger says became of it.
+	//
+	// Example: AUTHORIZED
+	Recorded OtherwiseRecorded `json:"recorded"`
+
+	// Rule What one rule says of an operation.
+	Rule RuleOutcome `json:"rule"`
+
+	// Sequence The ledger's batch at which it would have been otherwise.
+	//
+	// Example: 42
+	Sequence int64 `json:"sequence"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *TokenID `json:"tokenId,omitempty"`
+
+	// Words The difference in words.
+	//
+	// Example: it was authorized, and would have been denied: 1000 is above the limit of 500
+	Words string `json:"words"`
+
+	// Would What a rule, or all of them, say of an operation.
+	//
+	// Example: DENY
+	Would Outcome `json:"would"`
+}
+
+// OtherwiseRecorded What the ledger says became of it.
+//
+// Example: AUTHORIZED
+type OtherwiseRecorded string
+
+// Outcome What a rule, or all of them, say of an operation.
+//
+// Example: DENY
+type Outcome string
+
 // Pagination Where a page stands in its list.
 type Pagination struct {
 	// Limit How many items a page holds.
@@ -1729,10 +1924,18 @@ type Permissions = []string
 
 // Policy One version of a policy. Custodians sign the exact bytes that `document` holds in base64.
 type Policy struct {
+	// Change What a proposal does to what is allowed. One custodian may make it TIGHTER; whatever else is LOOSER and takes the threshold.
+	//
+	// Example: LOOSER
+	Change *Change `json:"change,omitempty"`
+
 	// CreatedAt RFC 3339, UTC, whole seconds.
 	//
 	// Example: 2026-04-27T10:14:00Z
 	CreatedAt Timestamp `json:"createdAt"`
+
+	// Difference What a proposal changes of the version in force, in words, one change an item.
+	Difference *Difference `json:"difference,omitempty"`
 
 	// Document Base64 of the exact bytes to sign.
 	//
@@ -1757,7 +1960,10 @@ type Policy struct {
 	// Proposals Versions of this policy that wait for signatures.
 	Proposals *[]Policy `json:"proposals,omitempty"`
 
-	// RequiredSignatures How many custodians must sign.
+	// Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
+
+	// RequiredSignatures How many custodians must sign; one is enough for a change that is TIGHTER.
 	//
 	// Example: 2
 	RequiredSignatures int `json:"requiredSignatures"`
@@ -2008,6 +2214,42 @@ type QuorumKOf struct {
 // Example: [{"group":"approvers","min":2}]
 type QuorumList = []Quorum
 
+// Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
+type Rehearsal struct {
+	// Complete Whether the ledger was replayed to its end.
+	//
+	// Example: true
+	Complete bool `json:"complete"`
+
+	// Judged How many operations were judged.
+	//
+	// Example: 120
+	Judged int `json:"judged"`
+
+	// More How many more there are.
+	//
+	// Example: 0
+	More int `json:"more"`
+
+	// Otherwise The operations that would have been decided otherwise, in the order in which they ended.
+	Otherwise []Otherwise `json:"otherwise"`
+
+	// Reason Why it is not complete, and what to do.
+	//
+	// Example: the ledger is being replayed; ask again
+	Reason *string `json:"reason,omitempty"`
+
+	// Since RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	Since Timestamp `json:"since"`
+
+	// Until RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	Until *Timestamp `json:"until,omitempty"`
+}
+
 // RequestID A request's id, 1 to 128 visible ASCII characters.
 //
 // Example: req_01JS0Z4M9GQ3V1T7T2B5C8D0EF
@@ -2107,6 +2349,64 @@ type RoleHolders struct {
 	Role Role `json:"role"`
 }
 
+// RuleOutcome What one rule says of an operation.
+type RuleOutcome struct {
+	// Group Whose approvals count.
+	//
+	// Example: approvers
+	Group *string `json:"group,omitempty"`
+
+	// Have How many approvals count now.
+	//
+	// Example: 1
+	Have *int `json:"have,omitempty"`
+
+	// Limit What the rule allows.
+	//
+	// Example: 500
+	Limit *string `json:"limit,omitempty"`
+
+	// Message The outcome in words.
+	//
+	// Example: 1000 is above the limit of 500
+	Message string `json:"message"`
+
+	// Need How many are asked for.
+	//
+	// Example: 2
+	Need *int `json:"need,omitempty"`
+
+	// Outcome What a rule, or all of them, say of an operation.
+	//
+	// Example: DENY
+	Outcome Outcome `json:"outcome"`
+
+	// PolicyID The policy whose rule it is; absent for what no policy wrote.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	PolicyID *string `json:"policyId,omitempty"`
+
+	// PolicyVersion Versions count from 1.
+	//
+	// Example: 1
+	PolicyVersion *Version `json:"policyVersion,omitempty"`
+
+	// Requested What the operation asks for.
+	//
+	// Example: 1000
+	Requested *string `json:"requested,omitempty"`
+
+	// Rule The rule's type, or what stands in its place where no rule of a policy speaks.
+	//
+	// Example: MAX_AMOUNT
+	Rule string `json:"rule"`
+
+	// Used What of it is used up.
+	//
+	// Example: 0
+	Used *string `json:"used,omitempty"`
+}
+
 // Scheme How a wallet signs. It defaults to the network's own.
 //
 // Example: dilithium3
@@ -2155,10 +2455,18 @@ type Seal struct {
 	// Example: 1
 	Term *int64 `json:"term,omitempty"`
 
+	// Unsealing How far a quorum of custodians has come to unseal; there while the seal is sealed.
+	Unsealing *Unsealing `json:"unsealing,omitempty"`
+
 	// Version The seal's build.
 	//
 	// Example: v0.1.0
 	Version *string `json:"version,omitempty"`
+
+	// Why Why it is sealed, where the seal says so.
+	//
+	// Example: a custodian sealed it
+	Why *string `json:"why,omitempty"`
 }
 
 // SealHsm The token that the seal uses.
@@ -2172,6 +2480,103 @@ type SealHsm struct {
 	//
 	// Example: 2ad6f3b1c0d4e5f6
 	Serial string `json:"serial"`
+}
+
+// Simulation What the policies would say.
+type Simulation struct {
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At Timestamp `json:"at"`
+
+	// Outcome What a rule, or all of them, say of an operation.
+	//
+	// Example: DENY
+	Outcome Outcome `json:"outcome"`
+
+	// Rules Every rule that speaks about the operation, in the order in which they are reported.
+	Rules []RuleOutcome `json:"rules"`
+}
+
+// SimulationRequest An operation that nobody asked for.
+//
+// Example: {"amount":"1000","approvers":["approver-1","approver-2"],"operationType":"MINT","tokenId":"token_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+type SimulationRequest struct {
+	// Amount A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Amount *Amount `json:"amount,omitempty"`
+
+	// Approvers Who is taken to have approved.
+	Approvers *[]UserName `json:"approvers,omitempty"`
+
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At *Timestamp `json:"at,omitempty"`
+
+	// FeeCap A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	FeeCap *Amount `json:"feeCap,omitempty"`
+
+	// From Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	From *Party `json:"from,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Proposal SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	Proposal *Digest `json:"proposal,omitempty"`
+
+	// Recipient Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Recipient *Party `json:"recipient,omitempty"`
+
+	// Rejecters Who is taken to have rejected.
+	Rejecters *[]UserName `json:"rejecters,omitempty"`
+
+	// Requester A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	Requester *UserName `json:"requester,omitempty"`
+
+	// Role A role on a token's contract. A template says which it has.
+	//
+	// Example: MINTER
+	Role *Role `json:"role,omitempty"`
+
+	// Signed Whether the requester is taken to have signed it, for charters with `signedRequests`.
+	//
+	// Example: false
+	Signed *bool `json:"signed,omitempty"`
+
+	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Subject *Party `json:"subject,omitempty"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *TokenID `json:"tokenId,omitempty"`
 }
 
 // Standard A token standard. Only `QRC-20` is deployed here; any other is 422/1700.
@@ -2679,6 +3084,27 @@ type TokenUpdate struct {
 // Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type TransactionRequestID = string
 
+// Unsealing How far a quorum of custodians has come to unseal; there while the seal is sealed.
+type Unsealing struct {
+	// Need How many shares unseal.
+	//
+	// Example: 2
+	Need int `json:"need"`
+
+	// Nonce Base64 of what every share is bound to. It is drawn anew after every outcome.
+	//
+	// Example: q83vEjRWeJq83vEjRWeJqw==
+	Nonce []byte `json:"nonce"`
+
+	// Shares The custodians whose share the seal has.
+	Shares []UserName `json:"shares"`
+
+	// UnsealKey Base64 of the key that shares are encrypted to, by the seal's own word. A custodian takes it from the charter, whose signatures he verified; this one is for the first ceremony, before there is a charter.
+	//
+	// Example: AAEC
+	UnsealKey *[]byte `json:"unsealKey,omitempty"`
+}
+
 // User A user.
 type User struct {
 	// CreatedAt RFC 3339, UTC, whole seconds.
@@ -3101,6 +3527,18 @@ type ListAuditEntriesParams struct {
 	RequestID *AuditRequestID `form:"request_id,omitempty" json:"request_id,omitempty"`
 }
 
+// ProposeCharterParams defines parameters for ProposeCharter.
+type ProposeCharterParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SignCharterParams defines parameters for SignCharter.
+type SignCharterParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListCredentialsParams defines parameters for ListCredentials.
 type ListCredentialsParams struct {
 	// Limit How many items a page holds.
@@ -3167,6 +3605,30 @@ type SignPolicyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SimulatePolicyParams defines parameters for SimulatePolicy.
+type SimulatePolicyParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// FreezeParams defines parameters for Freeze.
+type FreezeParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SealSealParams defines parameters for SealSeal.
+type SealSealParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnsealSealParams defines parameters for UnsealSeal.
+type UnsealSealParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListTokenOperationsParams defines parameters for ListTokenOperations.
 type ListTokenOperationsParams struct {
 	// Limit How many items a page holds.
@@ -3208,6 +3670,12 @@ type CancelTokenOperationParams struct {
 
 // RejectTokenOperationParams defines parameters for RejectTokenOperation.
 type RejectTokenOperationParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SignTokenOperationRequestParams defines parameters for SignTokenOperationRequest.
+type SignTokenOperationRequestParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3329,6 +3797,12 @@ type CreateWalletParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ProposeCharterJSONRequestBody defines body for ProposeCharter for application/json ContentType.
+type ProposeCharterJSONRequestBody = CharterWrite
+
+// SignCharterJSONRequestBody defines body for SignCharter for application/json ContentType.
+type SignCharterJSONRequestBody = EnvelopeRequest
+
 // CreateCredentialJSONRequestBody defines body for CreateCredential for application/json ContentType.
 type CreateCredentialJSONRequestBody = CredentialCreate
 
@@ -3341,6 +3815,18 @@ type ProposePolicyVersionJSONRequestBody = PolicyWrite
 // SignPolicyJSONRequestBody defines body for SignPolicy for application/json ContentType.
 type SignPolicyJSONRequestBody = EnvelopeRequest
 
+// SimulatePolicyJSONRequestBody defines body for SimulatePolicy for application/json ContentType.
+type SimulatePolicyJSONRequestBody = SimulationRequest
+
+// FreezeJSONRequestBody defines body for Freeze for application/json ContentType.
+type FreezeJSONRequestBody = EnvelopeRequest
+
+// SealSealJSONRequestBody defines body for SealSeal for application/json ContentType.
+type SealSealJSONRequestBody = EnvelopeRequest
+
+// UnsealSealJSONRequestBody defines body for UnsealSeal for application/json ContentType.
+type UnsealSealJSONRequestBody = EnvelopeRequest
+
 // ApproveTokenOperationJSONRequestBody defines body for ApproveTokenOperation for application/json ContentType.
 type ApproveTokenOperationJSONRequestBody = EnvelopeRequest
 
@@ -3349,6 +3835,9 @@ type CancelTokenOperationJSONRequestBody = CancelRequest
 
 // RejectTokenOperationJSONRequestBody defines body for RejectTokenOperation for application/json ContentType.
 type RejectTokenOperationJSONRequestBody = EnvelopeRequest
+
+// SignTokenOperationRequestJSONRequestBody defines body for SignTokenOperationRequest for application/json ContentType.
+type SignTokenOperationRequestJSONRequestBody = EnvelopeRequest
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate
@@ -3487,6 +3976,12 @@ type ServerInterface interface {
 	// GetCharter Read the charter
 	// (GET /v1/charter)
 	GetCharter(c *gin.Context)
+	// ProposeCharter Propose a charter
+	// (PUT /v1/charter)
+	ProposeCharter(c *gin.Context, params ProposeCharterParams)
+	// SignCharter Sign a charter proposal
+	// (POST /v1/charter/sign)
+	SignCharter(c *gin.Context, params SignCharterParams)
 	// ListCredentials List API keys
 	// (GET /v1/credentials)
 	ListCredentials(c *gin.Context, params ListCredentialsParams)
@@ -3520,9 +4015,21 @@ type ServerInterface interface {
 	// SignPolicy Sign a policy proposal
 	// (POST /v1/policies/{policyId}/sign)
 	SignPolicy(c *gin.Context, policyID PolicyID, params SignPolicyParams)
+	// SimulatePolicy Ask what the policies would say
+	// (POST /v1/policies/{policyId}/simulate)
+	SimulatePolicy(c *gin.Context, policyID PolicyID, params SimulatePolicyParams)
 	// GetSeal Read the seal's state
 	// (GET /v1/seal)
 	GetSeal(c *gin.Context)
+	// Freeze Freeze or let go
+	// (POST /v1/seal/freeze)
+	Freeze(c *gin.Context, params FreezeParams)
+	// SealSeal Seal the appliance
+	// (POST /v1/seal/seal)
+	SealSeal(c *gin.Context, params SealSealParams)
+	// UnsealSeal Hand in one custodian's share
+	// (POST /v1/seal/unseal)
+	UnsealSeal(c *gin.Context, params UnsealSealParams)
 	// ListTokenOperations List operations
 	// (GET /v1/token-operations)
 	ListTokenOperations(c *gin.Context, params ListTokenOperationsParams)
@@ -3538,6 +4045,9 @@ type ServerInterface interface {
 	// RejectTokenOperation Reject an operation
 	// (POST /v1/token-operations/{operationId}/reject)
 	RejectTokenOperation(c *gin.Context, operationID OperationID, params RejectTokenOperationParams)
+	// SignTokenOperationRequest Sign the request of an operation
+	// (POST /v1/token-operations/{operationId}/request)
+	SignTokenOperationRequest(c *gin.Context, operationID OperationID, params SignTokenOperationRequestParams)
 	// ListTokenTemplates List the token templates
 	// (GET /v1/token-templates)
 	ListTokenTemplates(c *gin.Context, params ListTokenTemplatesParams)
@@ -3744,6 +4254,86 @@ func (siw *ServerInterfaceWrapper) GetCharter(c *gin.Context) {
 	}
 
 	siw.Handler.GetCharter(c)
+}
+
+// ProposeCharter operation middleware
+func (siw *ServerInterfaceWrapper) ProposeCharter(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ProposeCharterParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ProposeCharter(c, params)
+}
+
+// SignCharter operation middleware
+func (siw *ServerInterfaceWrapper) SignCharter(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SignCharterParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SignCharter(c, params)
 }
 
 // ListCredentials operation middleware
@@ -4173,6 +4763,55 @@ func (siw *ServerInterfaceWrapper) SignPolicy(c *gin.Context) {
 	siw.Handler.SignPolicy(c, policyID, params)
 }
 
+// SimulatePolicy operation middleware
+func (siw *ServerInterfaceWrapper) SimulatePolicy(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "policyId" -------------
+	var policyID PolicyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "policyId", c.Param("policyId"), &policyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policyId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SimulatePolicyParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SimulatePolicy(c, policyID, params)
+}
+
 // GetSeal operation middleware
 func (siw *ServerInterfaceWrapper) GetSeal(c *gin.Context) {
 
@@ -4184,6 +4823,126 @@ func (siw *ServerInterfaceWrapper) GetSeal(c *gin.Context) {
 	}
 
 	siw.Handler.GetSeal(c)
+}
+
+// Freeze operation middleware
+func (siw *ServerInterfaceWrapper) Freeze(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FreezeParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.Freeze(c, params)
+}
+
+// SealSeal operation middleware
+func (siw *ServerInterfaceWrapper) SealSeal(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SealSealParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SealSeal(c, params)
+}
+
+// UnsealSeal operation middleware
+func (siw *ServerInterfaceWrapper) UnsealSeal(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnsealSealParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UnsealSeal(c, params)
 }
 
 // ListTokenOperations operation middleware
@@ -4439,6 +5198,55 @@ func (siw *ServerInterfaceWrapper) RejectTokenOperation(c *gin.Context) {
 	}
 
 	siw.Handler.RejectTokenOperation(c, operationID, params)
+}
+
+// SignTokenOperationRequest operation middleware
+func (siw *ServerInterfaceWrapper) SignTokenOperationRequest(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "operationId" -------------
+	var operationID OperationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "operationId", c.Param("operationId"), &operationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operationId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SignTokenOperationRequestParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SignTokenOperationRequest(c, operationID, params)
 }
 
 // ListTokenTemplates operation middleware
@@ -5397,6 +6205,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/balances/:address", wrapper.GetTokenBalance)
 	router.GET(options.BaseURL+"/v1/token-operations", wrapper.ListTokenOperations)
 	router.GET(options.BaseURL+"/v1/token-operations/:operationId", wrapper.GetTokenOperation)
+	router.POST(options.BaseURL+"/v1/token-operations/:operationId/request", wrapper.SignTokenOperationRequest)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/approve", wrapper.ApproveTokenOperation)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/reject", wrapper.RejectTokenOperation)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/cancel", wrapper.CancelTokenOperation)
@@ -5413,9 +6222,15 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/policies/:policyId", wrapper.GetPolicy)
 	router.PUT(options.BaseURL+"/v1/policies/:policyId", wrapper.ProposePolicyVersion)
 	router.POST(options.BaseURL+"/v1/policies/:policyId/sign", wrapper.SignPolicy)
+	router.POST(options.BaseURL+"/v1/policies/:policyId/simulate", wrapper.SimulatePolicy)
 	router.GET(options.BaseURL+"/v1/charter", wrapper.GetCharter)
+	router.PUT(options.BaseURL+"/v1/charter", wrapper.ProposeCharter)
+	router.POST(options.BaseURL+"/v1/charter/sign", wrapper.SignCharter)
 	router.GET(options.BaseURL+"/v1/ledger", wrapper.GetLedger)
 	router.GET(options.BaseURL+"/v1/seal", wrapper.GetSeal)
+	router.POST(options.BaseURL+"/v1/seal/unseal", wrapper.UnsealSeal)
+	router.POST(options.BaseURL+"/v1/seal/seal", wrapper.SealSeal)
+	router.POST(options.BaseURL+"/v1/seal/freeze", wrapper.Freeze)
 	router.GET(options.BaseURL+"/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/v1/users", wrapper.CreateUser)
 	router.GET(options.BaseURL+"/v1/users/:userId", wrapper.GetUser)

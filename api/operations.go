@@ -92,16 +92,17 @@ func (s *Server) RejectTokenOperation(c *gin.Context, operationID OperationID, _
 	s.decide(c, operationID, policy.Reject)
 }
 
+// SignTokenOperationRequest answers POST /v1/token-operations/{operationId}/request.
+func (s *Server) SignTokenOperationRequest(c *gin.Context, operationID OperationID, _ SignTokenOperationRequestParams) {
+	signed(s, c, sure(operationForm), func(ctx context.Context, a registry.Actor, envelope []byte) (*operation.Operation, error) {
+		return s.operations.SignRequest(ctx, a, operationID, envelope)
+	})
+}
+
 func (s *Server) decide(c *gin.Context, operationID string, verb policy.Verb) {
-	r := requestOf(c)
-	envelope, err := envelopeOf(r)
-	if err != nil {
-		s.refuse(c, err)
-		return
-	}
-	change(s, c, http.StatusOK, sure(operationForm), recorded(s, func(ctx context.Context) (*operation.Operation, error) {
-		return s.operations.Decide(ctx, r.actor(), operationID, verb, envelope)
-	}))
+	signed(s, c, sure(operationForm), func(ctx context.Context, a registry.Actor, envelope []byte) (*operation.Operation, error) {
+		return s.operations.Decide(ctx, a, operationID, verb, envelope)
+	})
 }
 
 // CancelTokenOperation answers POST /v1/token-operations/{operationId}/cancel.

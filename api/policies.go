@@ -25,6 +25,10 @@ func policyForm(p *registry.Policy) (Policy, error) {
 		SupersededBy: maybe(string(p.SupersededBy)), Rules: rules, Document: p.Document, DocumentDigest: string(p.DocumentDigest),
 		RequiredSignatures: p.RequiredSignatures, SignedBy: p.SignedBy, CreatedAt: second(p.CreatedAt),
 	}
+	if p.Change != "" {
+		change := Change(p.Change)
+		f.Change, f.Difference = &change, words(p.Difference)
+	}
 	if len(p.Proposals) > 0 {
 		proposals, err := tried(p.Proposals, policyForm)
 		if err != nil {
@@ -111,15 +115,9 @@ func (s *Server) WithdrawPolicy(c *gin.Context, policyID PolicyID, _ WithdrawPol
 
 // SignPolicy answers POST /v1/policies/{policyId}/sign.
 func (s *Server) SignPolicy(c *gin.Context, policyID PolicyID, _ SignPolicyParams) {
-	r := requestOf(c)
-	envelope, err := envelopeOf(r)
-	if err != nil {
-		s.refuse(c, err)
-		return
-	}
-	change(s, c, http.StatusOK, policyForm, recorded(s, func(ctx context.Context) (*registry.Policy, error) {
-		return s.registry.SignPolicy(ctx, r.actor(), policyID, envelope)
-	}))
+	signed(s, c, policyForm, func(ctx context.Context, a registry.Actor, envelope []byte) (*registry.Policy, error) {
+		return s.registry.SignPolicy(ctx, a, policyID, envelope)
+	})
 }
 
 // ListPolicies answers GET /v1/policies.
@@ -150,5 +148,6 @@ func (s *Server) GetPolicy(c *gin.Context, policyID PolicyID) {
 		s.refuse(c, err)
 		return
 	}
+	s.rehearse(c.Request.Context(), p, &f)
 	s.answer(c, f)
 }

@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +30,9 @@ type room struct {
 	mu      sync.Mutex
 	fold    *ledger.Fold
 	sealed  bool
-	refusal error // what every call answers, if not nil
+	nonce   []byte   // while sealed: what shares are bound to
+	shares  []string // while sealed: whose shares are there
+	refusal error    // what every call answers, if not nil
 	panics  bool
 	wallets map[string]*seal.WalletResult
 	applied map[policy.Digest]uint64
@@ -84,10 +88,67 @@ func (r *room) Status(context.Context) (*seal.Status, error) {
 		return nil, r.refusal
 	}
 	head, digest := r.fold.Head()
-	return &seal.Status{
+	return r.status(head, digest), nil
+}
+
+func (r *room) status(head uint64, digest policy.Digest) *seal.Status {
+	st := &seal.Status{
 		Sealed: r.sealed, Initialized: true, Instance: "test-1", ApplianceID: "appliance-1", Sequence: head, Head: digest, Author: "appliance-1", Term: 1,
 		Version: "test", HSM: seal.HSM{Serial: "0123", Label: "test"},
-	}, nil
+	}
+	if r.sealed {
+		st.Unsealing = &seal.Unsealing{Nonce: r.nonce, Need: 2, Shares: slices.Clone(r.shares), UnsealKey: []byte{1}}
+	}
+	return st
+}
+
+// Unseal counts shares; what is in them is the keeper's business, which this
+// room has not.
+func (r *room) Unseal(_ context.Context, e *policy.Envelope) (*seal.Status, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	if !r.sealed {
+		return nil, seal.Errorf(seal.KindConflict, "it is not sealed")
+	}
+	c, _ := r.fold.Charter()
+	who, err := c.VerifyCustodians(policy.DocUnseal, e)
+	if err != nil {
+		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	d, err := policy.ParseUnseal(e.Payload)
+	if err != nil {
+		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	switch {
+	case !bytes.Equal(d.Nonce, r.nonce):
+		return nil, seal.Errorf(seal.KindInvalid, "the share of %s is stale", who[0])
+	case slices.Contains(r.shares, who[0]):
+		return nil, seal.Errorf(seal.KindDuplicate, "the share of %s is there already", who[0])
+	}
+	if r.shares = append(r.shares, who[0]); len(r.shares) == 2 {
+		r.sealed, r.shares = false, nil
+	}
+	return r.status(r.fold.Head()), nil
+}
+
+func (r *room) Seal(_ context.Context, e *policy.Envelope) (*seal.Status, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	d, err := policy.ParseSeal(e.Payload)
+	if err != nil {
+		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	if d.ApplianceID != "appliance-1" {
+		return nil, seal.Errorf(seal.KindInvalid, "the document seals appliance %s", d.ApplianceID)
+	}
+	r.sealed, r.nonce = true, []byte("sixteen bytes or more")
+	return r.status(r.fold.Head()), nil
 }
 
 func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*seal.WalletResult, error) {
@@ -136,6 +197,14 @@ func (r *room) once(e *policy.Envelope, record ledger.Record) (*seal.Recorded, e
 
 func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
 	return r.once(e, ledger.Record{Policy: e})
+}
+
+func (r *room) CharterApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Charter: e})
+}
+
+func (r *room) Freeze(_ context.Context, q seal.FreezeRequest) (*seal.Recorded, error) {
+	return r.once(q.Envelope, ledger.Record{Freeze: q.Envelope})
 }
 
 func (r *room) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {

@@ -226,9 +226,11 @@ func (s *Server) check(c *gin.Context) {
 		return
 	}
 	err := s.once(c, r, func() {
-		if err := s.unsealed(c.Request.Context()); err != nil {
-			s.refuse(c, err)
-			return
+		if !r.route.whileSealed() {
+			if err := s.unsealed(c.Request.Context()); err != nil {
+				s.refuse(c, err)
+				return
+			}
 		}
 		c.Next()
 	})
@@ -330,7 +332,7 @@ func (s *Server) checkShape(c *gin.Context, r *request, body []byte) error {
 // true before.
 func (s *Server) ready(r *route) error {
 	err := s.registry.Ready()
-	if err == nil || errors.Is(err, registry.ErrLedger) && !r.writes() || len(r.permissions) == 0 {
+	if err == nil || errors.Is(err, registry.ErrLedger) && (!r.writes() || r.stopsOrUnseals()) || len(r.permissions) == 0 {
 		return nil
 	}
 	return fault(storeUnavailable, "the ledger is not followed now: %v", err).after(comeBack)

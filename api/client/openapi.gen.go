@@ -35,15 +35,39 @@ func (e ApprovalDecision) Valid() bool {
 	}
 }
 
+// Defines values for Change.
+const (
+	ChangeLOOSER  Change = "LOOSER"
+	ChangeTIGHTER Change = "TIGHTER"
+)
+
+// Valid indicates whether the value is a known member of the Change enum.
+func (e Change) Valid() bool {
+	switch e {
+	case ChangeLOOSER:
+		return true
+	case ChangeTIGHTER:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CharterStatus.
 const (
-	CharterStatusACTIVE CharterStatus = "ACTIVE"
+	CharterStatusACTIVE               CharterStatus = "ACTIVE"
+	CharterStatusPENDINGAUTHORIZATION CharterStatus = "PENDING_AUTHORIZATION"
+	CharterStatusSUPERSEDED           CharterStatus = "SUPERSEDED"
 )
 
 // Valid indicates whether the value is a known member of the CharterStatus enum.
 func (e CharterStatus) Valid() bool {
 	switch e {
 	case CharterStatusACTIVE:
+		return true
+	case CharterStatusPENDINGAUTHORIZATION:
+		return true
+	case CharterStatusSUPERSEDED:
 		return true
 	default:
 		return false
@@ -200,6 +224,51 @@ func (e OperationType) Valid() bool {
 	case OperationTypeUNFREEZE:
 		return true
 	case OperationTypeUNPAUSE:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OtherwiseRecorded.
+const (
+	OtherwiseRecordedAUTHORIZED OtherwiseRecorded = "AUTHORIZED"
+	OtherwiseRecordedCANCELLED  OtherwiseRecorded = "CANCELLED"
+	OtherwiseRecordedPENDING    OtherwiseRecorded = "PENDING"
+	OtherwiseRecordedREJECTED   OtherwiseRecorded = "REJECTED"
+)
+
+// Valid indicates whether the value is a known member of the OtherwiseRecorded enum.
+func (e OtherwiseRecorded) Valid() bool {
+	switch e {
+	case OtherwiseRecordedAUTHORIZED:
+		return true
+	case OtherwiseRecordedCANCELLED:
+		return true
+	case OtherwiseRecordedPENDING:
+		return true
+	case OtherwiseRecordedREJECTED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Outcome.
+const (
+	OutcomeALLOW Outcome = "ALLOW"
+	OutcomeDENY  Outcome = "DENY"
+	OutcomeWAIT  Outcome = "WAIT"
+)
+
+// Valid indicates whether the value is a known member of the Outcome enum.
+func (e Outcome) Valid() bool {
+	switch e {
+	case OutcomeALLOW:
+		return true
+	case OutcomeDENY:
+		return true
+	case OutcomeWAIT:
 		return true
 	default:
 		return false
@@ -776,8 +845,21 @@ type CancelRequest struct {
 // Example: ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
 type CertificateFingerprints = []string
 
-// Charter The charter in force.
+// Change What a proposal does to what is allowed. One custodian may make it TIGHTER; whatever else is LOOSER and takes the threshold.
+//
+// Example: LOOSER
+type Change string
+
+// Charter One version of the charter. Custodians sign the exact bytes that `document` holds in base64.
 type Charter struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt *Timestamp `json:"createdAt,omitempty"`
+
+	// Difference What a proposal changes of the version in force, in words, one change an item.
+	Difference *Difference `json:"difference,omitempty"`
+
 	// Document Base64 of the exact bytes that were signed.
 	//
 	// Example: eyJmb3JtYXQiOjF9
@@ -788,7 +870,15 @@ type Charter struct {
 	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 	DocumentDigest Digest `json:"documentDigest"`
 
-	// RequiredSignatures How many custodians must sign the next version.
+	// Proposals Charters that wait for signatures, newest first.
+	Proposals *[]Charter `json:"proposals,omitempty"`
+
+	// ProposedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	ProposedBy *UserName `json:"proposedBy,omitempty"`
+
+	// RequiredSignatures How many custodians of the charter in force must sign a proposal.
 	//
 	// Example: 2
 	RequiredSignatures int `json:"requiredSignatures"`
@@ -796,10 +886,15 @@ type Charter struct {
 	// SignedBy The custodians who signed.
 	SignedBy []UserName `json:"signedBy"`
 
-	// Status A charter in force is ACTIVE.
+	// Status The charter in force is ACTIVE. A proposal is PENDING_AUTHORIZATION until the custodians' threshold signed it.
 	//
 	// Example: ACTIVE
 	Status CharterStatus `json:"status"`
+
+	// SupersededBy SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	SupersededBy *Digest `json:"supersededBy,omitempty"`
 
 	// Version Versions count from 1.
 	//
@@ -807,10 +902,23 @@ type Charter struct {
 	Version Version `json:"version"`
 }
 
-// CharterStatus A charter in force is ACTIVE.
+// CharterStatus The charter in force is ACTIVE. A proposal is PENDING_AUTHORIZATION until the custodians' threshold signed it.
 //
 // Example: ACTIVE
 type CharterStatus string
+
+// CharterWrite The charter that is to follow the one in force.
+type CharterWrite struct {
+	// Document Base64 of the exact bytes to sign, a charter document of at most 64 KiB.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Document []byte `json:"document"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
 
 // Cidrs The networks that may use the key; empty, any.
 //
@@ -1133,6 +1241,9 @@ type Deployment struct {
 	TransactionHash *string `json:"transactionHash"`
 }
 
+// Difference What a proposal changes of the version in force, in words, one change an item.
+type Difference = []string
+
 // Digest SHA-256 of exact bytes.
 //
 // Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
@@ -1216,6 +1327,34 @@ type ErrorEnvelope struct {
 //
 // Example: MEDIUM
 type FeeStrategy string
+
+// Frozen Whether the ledger holds a token, a person or an appliance frozen. Exactly one of the three is named.
+type Frozen struct {
+	// ApplianceID An appliance's id in the charter.
+	//
+	// Example: appliance-1
+	ApplianceID *string `json:"applianceId,omitempty"`
+
+	// Frozen Whether it is stopped.
+	//
+	// Example: true
+	Frozen bool `json:"frozen"`
+
+	// Person A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	Person *UserName `json:"person,omitempty"`
+
+	// Sequence The ledger's batch that says so.
+	//
+	// Example: 42
+	Sequence int64 `json:"sequence"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *TokenID `json:"tokenId,omitempty"`
+}
 
 // GroupName A group of the charter.
 //
@@ -1648,6 +1787,62 @@ type OperationSummary struct {
 // Example: MINT
 type OperationType string
 
+// Otherwise An operation that would have been decided otherwise.
+type Otherwise struct {
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At Timestamp `json:"at"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Recorded What the ledger says became of it.
+	//
+	// Example: AUTHORIZED
+	Recorded OtherwiseRecorded `json:"recorded"`
+
+	// Rule What one rule says of an operation.
+	Rule RuleOutcome `json:"rule"`
+
+	// Sequence The ledger's batch at which it would have been otherwise.
+	//
+	// Example: 42
+	Sequence int64 `json:"sequence"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *TokenID `json:"tokenId,omitempty"`
+
+	// Words The difference in words.
+	//
+	// Example: it was authorized, and would have been denied: 1000 is above the limit of 500
+	Words string `json:"words"`
+
+	// Would What a rule, or all of them, say of an operation.
+	//
+	// Example: DENY
+	Would Outcome `json:"would"`
+}
+
+// OtherwiseRecorded What the ledger says became of it.
+//
+// Example: AUTHORIZED
+type OtherwiseRecorded string
+
+// Outcome What a rule, or all of them, say of an operation.
+//
+// Example: DENY
+type Outcome string
+
 // Pagination Where a page stands in its list.
 type Pagination struct {
 	// Limit How many items a page holds.
@@ -1733,10 +1928,18 @@ type Permissions = []string
 
 // Policy One version of a policy. Custodians sign the exact bytes that `document` holds in base64.
 type Policy struct {
+	// Change What a proposal does to what is allowed. One custodian may make it TIGHTER; whatever else is LOOSER and takes the threshold.
+	//
+	// Example: LOOSER
+	Change *Change `json:"change,omitempty"`
+
 	// CreatedAt RFC 3339, UTC, whole seconds.
 	//
 	// Example: 2026-04-27T10:14:00Z
 	CreatedAt Timestamp `json:"createdAt"`
+
+	// Difference What a proposal changes of the version in force, in words, one change an item.
+	Difference *Difference `json:"difference,omitempty"`
 
 	// Document Base64 of the exact bytes to sign.
 	//
@@ -1761,7 +1964,10 @@ type Policy struct {
 	// Proposals Versions of this policy that wait for signatures.
 	Proposals *[]Policy `json:"proposals,omitempty"`
 
-	// RequiredSignatures How many custodians must sign.
+	// Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
+
+	// RequiredSignatures How many custodians must sign; one is enough for a change that is TIGHTER.
 	//
 	// Example: 2
 	RequiredSignatures int `json:"requiredSignatures"`
@@ -2012,6 +2218,42 @@ type QuorumKOf struct {
 // Example: [{"group":"approvers","min":2}]
 type QuorumList = []Quorum
 
+// Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
+type Rehearsal struct {
+	// Complete Whether the ledger was replayed to its end.
+	//
+	// Example: true
+	Complete bool `json:"complete"`
+
+	// Judged How many operations were judged.
+	//
+	// Example: 120
+	Judged int `json:"judged"`
+
+	// More How many more there are.
+	//
+	// Example: 0
+	More int `json:"more"`
+
+	// Otherwise The operations that would have been decided otherwise, in the order in which they ended.
+	Otherwise []Otherwise `json:"otherwise"`
+
+	// Reason Why it is not complete, and what to do.
+	//
+	// Example: the ledger is being replayed; ask again
+	Reason *string `json:"reason,omitempty"`
+
+	// Since RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	Since Timestamp `json:"since"`
+
+	// Until RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	Until *Timestamp `json:"until,omitempty"`
+}
+
 // RequestID A request's id, 1 to 128 visible ASCII characters.
 //
 // Example: req_01JS0Z4M9GQ3V1T7T2B5C8D0EF
@@ -2111,6 +2353,64 @@ type RoleHolders struct {
 	Role Role `json:"role"`
 }
 
+// RuleOutcome What one rule says of an operation.
+type RuleOutcome struct {
+	// Group Whose approvals count.
+	//
+	// Example: approvers
+	Group *string `json:"group,omitempty"`
+
+	// Have How many approvals count now.
+	//
+	// Example: 1
+	Have *int `json:"have,omitempty"`
+
+	// Limit What the rule allows.
+	//
+	// Example: 500
+	Limit *string `json:"limit,omitempty"`
+
+	// Message The outcome in words.
+	//
+	// Example: 1000 is above the limit of 500
+	Message string `json:"message"`
+
+	// Need How many are asked for.
+	//
+	// Example: 2
+	Need *int `json:"need,omitempty"`
+
+	// Outcome What a rule, or all of them, say of an operation.
+	//
+	// Example: DENY
+	Outcome Outcome `json:"outcome"`
+
+	// PolicyID The policy whose rule it is; absent for what no policy wrote.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	PolicyID *string `json:"policyId,omitempty"`
+
+	// PolicyVersion Versions count from 1.
+	//
+	// Example: 1
+	PolicyVersion *Version `json:"policyVersion,omitempty"`
+
+	// Requested What the operation asks for.
+	//
+	// Example: 1000
+	Requested *string `json:"requested,omitempty"`
+
+	// Rule The rule's type, or what stands in its place where no rule of a policy speaks.
+	//
+	// Example: MAX_AMOUNT
+	Rule string `json:"rule"`
+
+	// Used What of it is used up.
+	//
+	// Example: 0
+	Used *string `json:"used,omitempty"`
+}
+
 // Scheme How a wallet signs. It defaults to the network's own.
 //
 // Example: dilithium3
@@ -2159,10 +2459,18 @@ type Seal struct {
 	// Example: 1
 	Term *int64 `json:"term,omitempty"`
 
+	// Unsealing How far a quorum of custodians has come to unseal; there while the seal is sealed.
+	Unsealing *Unsealing `json:"unsealing,omitempty"`
+
 	// Version The seal's build.
 	//
 	// Example: v0.1.0
 	Version *string `json:"version,omitempty"`
+
+	// Why Why it is sealed, where the seal says so.
+	//
+	// Example: a custodian sealed it
+	Why *string `json:"why,omitempty"`
 }
 
 // SealHsm The token that the seal uses.
@@ -2176,6 +2484,103 @@ type SealHsm struct {
 	//
 	// Example: 2ad6f3b1c0d4e5f6
 	Serial string `json:"serial"`
+}
+
+// Simulation What the policies would say.
+type Simulation struct {
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At Timestamp `json:"at"`
+
+	// Outcome What a rule, or all of them, say of an operation.
+	//
+	// Example: DENY
+	Outcome Outcome `json:"outcome"`
+
+	// Rules Every rule that speaks about the operation, in the order in which they are reported.
+	Rules []RuleOutcome `json:"rules"`
+}
+
+// SimulationRequest An operation that nobody asked for.
+//
+// Example: {"amount":"1000","approvers":["approver-1","approver-2"],"operationType":"MINT","tokenId":"token_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+type SimulationRequest struct {
+	// Amount A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Amount *Amount `json:"amount,omitempty"`
+
+	// Approvers Who is taken to have approved.
+	Approvers *[]UserName `json:"approvers,omitempty"`
+
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At *Timestamp `json:"at,omitempty"`
+
+	// FeeCap A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	FeeCap *Amount `json:"feeCap,omitempty"`
+
+	// From Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	From *Party `json:"from,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Proposal SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	Proposal *Digest `json:"proposal,omitempty"`
+
+	// Recipient Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Recipient *Party `json:"recipient,omitempty"`
+
+	// Rejecters Who is taken to have rejected.
+	Rejecters *[]UserName `json:"rejecters,omitempty"`
+
+	// Requester A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	Requester *UserName `json:"requester,omitempty"`
+
+	// Role A role on a token's contract. A template says which it has.
+	//
+	// Example: MINTER
+	Role *Role `json:"role,omitempty"`
+
+	// Signed Whether the requester is taken to have signed it, for charters with `signedRequests`.
+	//
+	// Example: false
+	Signed *bool `json:"signed,omitempty"`
+
+	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Subject *Party `json:"subject,omitempty"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *TokenID `json:"tokenId,omitempty"`
 }
 
 // Standard A token standard. Only `QRC-20` is deployed here; any other is 422/1700.
@@ -2683,6 +3088,27 @@ type TokenUpdate struct {
 // Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type TransactionRequestID = string
 
+// Unsealing How far a quorum of custodians has come to unseal; there while the seal is sealed.
+type Unsealing struct {
+	// Need How many shares unseal.
+	//
+	// Example: 2
+	Need int `json:"need"`
+
+	// Nonce Base64 of what every share is bound to. It is drawn anew after every outcome.
+	//
+	// Example: q83vEjRWeJq83vEjRWeJqw==
+	Nonce []byte `json:"nonce"`
+
+	// Shares The custodians whose share the seal has.
+	Shares []UserName `json:"shares"`
+
+	// UnsealKey Base64 of the key that shares are encrypted to, by the seal's own word. A custodian takes it from the charter, whose signatures he verified; this one is for the first ceremony, before there is a charter.
+	//
+	// Example: AAEC
+	UnsealKey *[]byte `json:"unsealKey,omitempty"`
+}
+
 // User A user.
 type User struct {
 	// CreatedAt RFC 3339, UTC, whole seconds.
@@ -3105,6 +3531,18 @@ type ListAuditEntriesParams struct {
 	RequestID *AuditRequestID `form:"request_id,omitempty" json:"request_id,omitempty"`
 }
 
+// ProposeCharterParams defines parameters for ProposeCharter.
+type ProposeCharterParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SignCharterParams defines parameters for SignCharter.
+type SignCharterParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListCredentialsParams defines parameters for ListCredentials.
 type ListCredentialsParams struct {
 	// Limit How many items a page holds.
@@ -3171,6 +3609,30 @@ type SignPolicyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SimulatePolicyParams defines parameters for SimulatePolicy.
+type SimulatePolicyParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// FreezeParams defines parameters for Freeze.
+type FreezeParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SealSealParams defines parameters for SealSeal.
+type SealSealParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnsealSealParams defines parameters for UnsealSeal.
+type UnsealSealParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListTokenOperationsParams defines parameters for ListTokenOperations.
 type ListTokenOperationsParams struct {
 	// Limit How many items a page holds.
@@ -3212,6 +3674,12 @@ type CancelTokenOperationParams struct {
 
 // RejectTokenOperationParams defines parameters for RejectTokenOperation.
 type RejectTokenOperationParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SignTokenOperationRequestParams defines parameters for SignTokenOperationRequest.
+type SignTokenOperationRequestParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3333,6 +3801,12 @@ type CreateWalletParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ProposeCharterJSONRequestBody defines body for ProposeCharter for application/json ContentType.
+type ProposeCharterJSONRequestBody = CharterWrite
+
+// SignCharterJSONRequestBody defines body for SignCharter for application/json ContentType.
+type SignCharterJSONRequestBody = EnvelopeRequest
+
 // CreateCredentialJSONRequestBody defines body for CreateCredential for application/json ContentType.
 type CreateCredentialJSONRequestBody = CredentialCreate
 
@@ -3345,6 +3819,18 @@ type ProposePolicyVersionJSONRequestBody = PolicyWrite
 // SignPolicyJSONRequestBody defines body for SignPolicy for application/json ContentType.
 type SignPolicyJSONRequestBody = EnvelopeRequest
 
+// SimulatePolicyJSONRequestBody defines body for SimulatePolicy for application/json ContentType.
+type SimulatePolicyJSONRequestBody = SimulationRequest
+
+// FreezeJSONRequestBody defines body for Freeze for application/json ContentType.
+type FreezeJSONRequestBody = EnvelopeRequest
+
+// SealSealJSONRequestBody defines body for SealSeal for application/json ContentType.
+type SealSealJSONRequestBody = EnvelopeRequest
+
+// UnsealSealJSONRequestBody defines body for UnsealSeal for application/json ContentType.
+type UnsealSealJSONRequestBody = EnvelopeRequest
+
 // ApproveTokenOperationJSONRequestBody defines body for ApproveTokenOperation for application/json ContentType.
 type ApproveTokenOperationJSONRequestBody = EnvelopeRequest
 
@@ -3353,6 +3839,9 @@ type CancelTokenOperationJSONRequestBody = CancelRequest
 
 // RejectTokenOperationJSONRequestBody defines body for RejectTokenOperation for application/json ContentType.
 type RejectTokenOperationJSONRequestBody = EnvelopeRequest
+
+// SignTokenOperationRequestJSONRequestBody defines body for SignTokenOperationRequest for application/json ContentType.
+type SignTokenOperationRequestJSONRequestBody = EnvelopeRequest
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate
@@ -3575,6 +4064,42 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/charter (the `GetCharter` operationId).
 	GetCharter(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ProposeCharterWithBody Propose a charter
+	//
+	// Proposes the charter that follows the one in force. `document` is the exact bytes that custodians then sign: the next version, with the digest of the charter that it replaces. It is in force when the custodians' threshold has signed it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/charter (the `ProposeCharter` operationId).
+	ProposeCharterWithBody(ctx context.Context, params *ProposeCharterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProposeCharter Propose a charter
+	//
+	// Proposes the charter that follows the one in force. `document` is the exact bytes that custodians then sign: the next version, with the digest of the charter that it replaces. It is in force when the custodians' threshold has signed it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/charter (the `ProposeCharter` operationId).
+	ProposeCharter(ctx context.Context, params *ProposeCharterParams, body ProposeCharterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignCharterWithBody Sign a charter proposal
+	//
+	// Adds a custodian's signature to the proposal whose bytes the envelope holds. The last one needed puts it in force; the other proposals are then superseded by it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/charter/sign (the `SignCharter` operationId).
+	SignCharterWithBody(ctx context.Context, params *SignCharterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignCharter Sign a charter proposal
+	//
+	// Adds a custodian's signature to the proposal whose bytes the envelope holds. The last one needed puts it in force; the other proposals are then superseded by it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/charter/sign (the `SignCharter` operationId).
+	SignCharter(ctx context.Context, params *SignCharterParams, body SignCharterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListCredentials List API keys
 	//
 	// API keys without their secrets, newest first.
@@ -3696,12 +4221,84 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/policies/{policyId}/sign (the `SignPolicy` operationId).
 	SignPolicy(ctx context.Context, policyID PolicyID, params *SignPolicyParams, body SignPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// SimulatePolicyWithBody Ask what the policies would say
+	//
+	// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/policies/{policyId}/simulate (the `SimulatePolicy` operationId).
+	SimulatePolicyWithBody(ctx context.Context, policyID PolicyID, params *SimulatePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SimulatePolicy Ask what the policies would say
+	//
+	// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/policies/{policyId}/simulate (the `SimulatePolicy` operationId).
+	SimulatePolicy(ctx context.Context, policyID PolicyID, params *SimulatePolicyParams, body SimulatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetSeal Read the seal's state
 	//
 	// Whether this appliance's seal is unsealed, and what it last recorded. It answers also while the seal is sealed or does not answer.
 	//
 	// Corresponds with GET /v1/seal (the `GetSeal` operationId).
 	GetSeal(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FreezeWithBody Freeze or let go
+	//
+	// Freezes a token, or suspends a person or an appliance, on one custodian's signed freeze document; lets it go on again on a document that the custodians' threshold signed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/seal/freeze (the `Freeze` operationId).
+	FreezeWithBody(ctx context.Context, params *FreezeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Freeze Freeze or let go
+	//
+	// Freezes a token, or suspends a person or an appliance, on one custodian's signed freeze document; lets it go on again on a document that the custodians' threshold signed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/seal/freeze (the `Freeze` operationId).
+	Freeze(ctx context.Context, params *FreezeParams, body FreezeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SealSealWithBody Seal the appliance
+	//
+	// Seals this appliance at once, on one custodian's signed seal document. It stays sealed, over restarts too, until a quorum of custodians unseals it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/seal/seal (the `SealSeal` operationId).
+	SealSealWithBody(ctx context.Context, params *SealSealParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SealSeal Seal the appliance
+	//
+	// Seals this appliance at once, on one custodian's signed seal document. It stays sealed, over restarts too, until a quorum of custodians unseals it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/seal/seal (the `SealSeal` operationId).
+	SealSeal(ctx context.Context, params *SealSealParams, body SealSealJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnsealSealWithBody Hand in one custodian's share
+	//
+	// The envelope holds an unseal document: this custodian's share, encrypted to the seal's unseal key and bound to this appliance and the `unsealing.nonce` of GET /v1/seal, signed by the custodian whose API key this is. The share that completes the threshold unseals. This is the one write that a sealed appliance takes; what it sees is ciphertext.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/seal/unseal (the `UnsealSeal` operationId).
+	UnsealSealWithBody(ctx context.Context, params *UnsealSealParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnsealSeal Hand in one custodian's share
+	//
+	// The envelope holds an unseal document: this custodian's share, encrypted to the seal's unseal key and bound to this appliance and the `unsealing.nonce` of GET /v1/seal, signed by the custodian whose API key this is. The share that completes the threshold unseals. This is the one write that a sealed appliance takes; what it sees is ciphertext.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/seal/unseal (the `UnsealSeal` operationId).
+	UnsealSeal(ctx context.Context, params *UnsealSealParams, body UnsealSealJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokenOperations List operations
 	//
@@ -3770,6 +4367,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/token-operations/{operationId}/reject (the `RejectTokenOperation` operationId).
 	RejectTokenOperation(ctx context.Context, operationID OperationID, params *RejectTokenOperationParams, body RejectTokenOperationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignTokenOperationRequestWithBody Sign the request of an operation
+	//
+	// Records that the requester signed the operation's intent, for charters with `signedRequests`. The envelope holds a request document over the exact bytes of the operation's `intent`, signed by the person whose API key this is and who asked for the operation. The same envelope again is 200.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/token-operations/{operationId}/request (the `SignTokenOperationRequest` operationId).
+	SignTokenOperationRequestWithBody(ctx context.Context, operationID OperationID, params *SignTokenOperationRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignTokenOperationRequest Sign the request of an operation
+	//
+	// Records that the requester signed the operation's intent, for charters with `signedRequests`. The envelope holds a request document over the exact bytes of the operation's `intent`, signed by the person whose API key this is and who asked for the operation. The same envelope again is 200.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/token-operations/{operationId}/request (the `SignTokenOperationRequest` operationId).
+	SignTokenOperationRequest(ctx context.Context, operationID OperationID, params *SignTokenOperationRequestParams, body SignTokenOperationRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokenTemplates List the token templates
 	//
@@ -4101,6 +4716,82 @@ func (c *Wire) GetCharter(ctx context.Context, reqEditors ...RequestEditorFn) (*
 	return c.Client.Do(req)
 }
 
+// ProposeCharterWithBody Propose a charter
+//
+// Proposes the charter that follows the one in force. `document` is the exact bytes that custodians then sign: the next version, with the digest of the charter that it replaces. It is in force when the custodians' threshold has signed it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/charter (the `ProposeCharter` operationId).
+func (c *Wire) ProposeCharterWithBody(ctx context.Context, params *ProposeCharterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProposeCharterRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProposeCharter Propose a charter
+//
+// Proposes the charter that follows the one in force. `document` is the exact bytes that custodians then sign: the next version, with the digest of the charter that it replaces. It is in force when the custodians' threshold has signed it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/charter (the `ProposeCharter` operationId).
+func (c *Wire) ProposeCharter(ctx context.Context, params *ProposeCharterParams, body ProposeCharterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProposeCharterRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignCharterWithBody Sign a charter proposal
+//
+// Adds a custodian's signature to the proposal whose bytes the envelope holds. The last one needed puts it in force; the other proposals are then superseded by it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/charter/sign (the `SignCharter` operationId).
+func (c *Wire) SignCharterWithBody(ctx context.Context, params *SignCharterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignCharterRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignCharter Sign a charter proposal
+//
+// Adds a custodian's signature to the proposal whose bytes the envelope holds. The last one needed puts it in force; the other proposals are then superseded by it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/charter/sign (the `SignCharter` operationId).
+func (c *Wire) SignCharter(ctx context.Context, params *SignCharterParams, body SignCharterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignCharterRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListCredentials List API keys
 //
 // API keys without their secrets, newest first.
@@ -4372,6 +5063,44 @@ func (c *Wire) SignPolicy(ctx context.Context, policyID PolicyID, params *SignPo
 	return c.Client.Do(req)
 }
 
+// SimulatePolicyWithBody Ask what the policies would say
+//
+// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/policies/{policyId}/simulate (the `SimulatePolicy` operationId).
+func (c *Wire) SimulatePolicyWithBody(ctx context.Context, policyID PolicyID, params *SimulatePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSimulatePolicyRequestWithBody(c.Server, policyID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SimulatePolicy Ask what the policies would say
+//
+// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/policies/{policyId}/simulate (the `SimulatePolicy` operationId).
+func (c *Wire) SimulatePolicy(ctx context.Context, policyID PolicyID, params *SimulatePolicyParams, body SimulatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSimulatePolicyRequest(c.Server, policyID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetSeal Read the seal's state
 //
 // Whether this appliance's seal is unsealed, and what it last recorded. It answers also while the seal is sealed or does not answer.
@@ -4379,6 +5108,120 @@ func (c *Wire) SignPolicy(ctx context.Context, policyID PolicyID, params *SignPo
 // Corresponds with GET /v1/seal (the `GetSeal` operationId).
 func (c *Wire) GetSeal(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSealRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FreezeWithBody Freeze or let go
+//
+// Freezes a token, or suspends a person or an appliance, on one custodian's signed freeze document; lets it go on again on a document that the custodians' threshold signed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/seal/freeze (the `Freeze` operationId).
+func (c *Wire) FreezeWithBody(ctx context.Context, params *FreezeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFreezeRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Freeze Freeze or let go
+//
+// Freezes a token, or suspends a person or an appliance, on one custodian's signed freeze document; lets it go on again on a document that the custodians' threshold signed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/seal/freeze (the `Freeze` operationId).
+func (c *Wire) Freeze(ctx context.Context, params *FreezeParams, body FreezeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFreezeRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SealSealWithBody Seal the appliance
+//
+// Seals this appliance at once, on one custodian's signed seal document. It stays sealed, over restarts too, until a quorum of custodians unseals it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/seal/seal (the `SealSeal` operationId).
+func (c *Wire) SealSealWithBody(ctx context.Context, params *SealSealParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSealSealRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SealSeal Seal the appliance
+//
+// Seals this appliance at once, on one custodian's signed seal document. It stays sealed, over restarts too, until a quorum of custodians unseals it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/seal/seal (the `SealSeal` operationId).
+func (c *Wire) SealSeal(ctx context.Context, params *SealSealParams, body SealSealJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSealSealRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnsealSealWithBody Hand in one custodian's share
+//
+// The envelope holds an unseal document: this custodian's share, encrypted to the seal's unseal key and bound to this appliance and the `unsealing.nonce` of GET /v1/seal, signed by the custodian whose API key this is. The share that completes the threshold unseals. This is the one write that a sealed appliance takes; what it sees is ciphertext.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/seal/unseal (the `UnsealSeal` operationId).
+func (c *Wire) UnsealSealWithBody(ctx context.Context, params *UnsealSealParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnsealSealRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnsealSeal Hand in one custodian's share
+//
+// The envelope holds an unseal document: this custodian's share, encrypted to the seal's unseal key and bound to this appliance and the `unsealing.nonce` of GET /v1/seal, signed by the custodian whose API key this is. The share that completes the threshold unseals. This is the one write that a sealed appliance takes; what it sees is ciphertext.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/seal/unseal (the `UnsealSeal` operationId).
+func (c *Wire) UnsealSeal(ctx context.Context, params *UnsealSealParams, body UnsealSealJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnsealSealRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4527,6 +5370,44 @@ func (c *Wire) RejectTokenOperationWithBody(ctx context.Context, operationID Ope
 // Corresponds with POST /v1/token-operations/{operationId}/reject (the `RejectTokenOperation` operationId).
 func (c *Wire) RejectTokenOperation(ctx context.Context, operationID OperationID, params *RejectTokenOperationParams, body RejectTokenOperationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRejectTokenOperationRequest(c.Server, operationID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignTokenOperationRequestWithBody Sign the request of an operation
+//
+// Records that the requester signed the operation's intent, for charters with `signedRequests`. The envelope holds a request document over the exact bytes of the operation's `intent`, signed by the person whose API key this is and who asked for the operation. The same envelope again is 200.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/token-operations/{operationId}/request (the `SignTokenOperationRequest` operationId).
+func (c *Wire) SignTokenOperationRequestWithBody(ctx context.Context, operationID OperationID, params *SignTokenOperationRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignTokenOperationRequestRequestWithBody(c.Server, operationID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignTokenOperationRequest Sign the request of an operation
+//
+// Records that the requester signed the operation's intent, for charters with `signedRequests`. The envelope holds a request document over the exact bytes of the operation's `intent`, signed by the person whose API key this is and who asked for the operation. The same envelope again is 200.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/token-operations/{operationId}/request (the `SignTokenOperationRequest` operationId).
+func (c *Wire) SignTokenOperationRequest(ctx context.Context, operationID OperationID, params *SignTokenOperationRequestParams, body SignTokenOperationRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignTokenOperationRequestRequest(c.Server, operationID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5371,6 +6252,116 @@ func NewGetCharterRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewProposeCharterRequest calls the generic ProposeCharter builder with application/json body
+func NewProposeCharterRequest(server string, params *ProposeCharterParams, body ProposeCharterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewProposeCharterRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewProposeCharterRequestWithBody constructs an http.Request for the ProposeCharter method, with any body, and a specified content type
+func NewProposeCharterRequestWithBody(server string, params *ProposeCharterParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/charter")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewSignCharterRequest calls the generic SignCharter builder with application/json body
+func NewSignCharterRequest(server string, params *SignCharterParams, body SignCharterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSignCharterRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSignCharterRequestWithBody constructs an http.Request for the SignCharter method, with any body, and a specified content type
+func NewSignCharterRequestWithBody(server string, params *SignCharterParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/charter/sign")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListCredentialsRequest constructs an http.Request for the ListCredentials method
 func NewListCredentialsRequest(server string, params *ListCredentialsParams) (*http.Request, error) {
 	var err error
@@ -5974,6 +6965,68 @@ func NewSignPolicyRequestWithBody(server string, policyID PolicyID, params *Sign
 	return req, nil
 }
 
+// NewSimulatePolicyRequest calls the generic SimulatePolicy builder with application/json body
+func NewSimulatePolicyRequest(server string, policyID PolicyID, params *SimulatePolicyParams, body SimulatePolicyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSimulatePolicyRequestWithBody(server, policyID, params, "application/json", bodyReader)
+}
+
+// NewSimulatePolicyRequestWithBody constructs an http.Request for the SimulatePolicy method, with any body, and a specified content type
+func NewSimulatePolicyRequestWithBody(server string, policyID PolicyID, params *SimulatePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "policyId", policyID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/policies/%s/simulate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetSealRequest constructs an http.Request for the GetSeal method
 func NewGetSealRequest(server string) (*http.Request, error) {
 	var err error
@@ -5996,6 +7049,171 @@ func NewGetSealRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFreezeRequest calls the generic Freeze builder with application/json body
+func NewFreezeRequest(server string, params *FreezeParams, body FreezeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewFreezeRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewFreezeRequestWithBody constructs an http.Request for the Freeze method, with any body, and a specified content type
+func NewFreezeRequestWithBody(server string, params *FreezeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/seal/freeze")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewSealSealRequest calls the generic SealSeal builder with application/json body
+func NewSealSealRequest(server string, params *SealSealParams, body SealSealJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSealSealRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSealSealRequestWithBody constructs an http.Request for the SealSeal method, with any body, and a specified content type
+func NewSealSealRequestWithBody(server string, params *SealSealParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/seal/seal")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnsealSealRequest calls the generic UnsealSeal builder with application/json body
+func NewUnsealSealRequest(server string, params *UnsealSealParams, body UnsealSealJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnsealSealRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewUnsealSealRequestWithBody constructs an http.Request for the UnsealSeal method, with any body, and a specified content type
+func NewUnsealSealRequestWithBody(server string, params *UnsealSealParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/seal/unseal")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -6325,6 +7543,68 @@ func NewRejectTokenOperationRequestWithBody(server string, operationID Operation
 	}
 
 	operationPath := fmt.Sprintf("/v1/token-operations/%s/reject", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewSignTokenOperationRequestRequest calls the generic SignTokenOperationRequest builder with application/json body
+func NewSignTokenOperationRequestRequest(server string, operationID OperationID, params *SignTokenOperationRequestParams, body SignTokenOperationRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSignTokenOperationRequestRequestWithBody(server, operationID, params, "application/json", bodyReader)
+}
+
+// NewSignTokenOperationRequestRequestWithBody constructs an http.Request for the SignTokenOperationRequest method, with any body, and a specified content type
+func NewSignTokenOperationRequestRequestWithBody(server string, operationID OperationID, params *SignTokenOperationRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "operationId", operationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/token-operations/%s/request", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}

@@ -41,3 +41,11 @@ func (c *Client) CancelTokenOperation(ctx context.Context, operationID string, b
 		return NewCancelTokenOperationRequest(c.server, operationID, nil, body)
 	})
 }
+
+// SignTokenOperationRequest records that the requester signed an operation's intent, for charters with
+// signedRequests.
+func (c *Client) SignTokenOperationRequest(ctx context.Context, operationID string, body EnvelopeRequest, opts ...Option) (*Operation, error) {
+	return call[Operation](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewSignTokenOperationRequestRequest(c.server, operationID, nil, body)
+	})
+}

@@ -98,6 +98,13 @@ func (c *Client) SignPolicy(ctx context.Context, policyID string, body EnvelopeR
 	})
 }
 
+// SimulatePolicy asks what the policies would say of an operation that nobody asked for.
+func (c *Client) SimulatePolicy(ctx context.Context, policyID string, body SimulationRequest, opts ...Option) (*Simulation, error) {
+	return call[Simulation](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewSimulatePolicyRequest(c.server, policyID, nil, body)
+	})
+}
+
 // GetCharter answers the charter in force.
 func (c *Client) GetCharter(ctx context.Context) (*Charter, error) {
 	return call[Charter](ctx, c, read, nil, func() (*http.Request, error) {
@@ -116,6 +123,42 @@ func (c *Client) GetLedger(ctx context.Context, params GetLedgerParams) (*Ledger
 func (c *Client) GetSeal(ctx context.Context) (*Seal, error) {
 	return call[Seal](ctx, c, read, nil, func() (*http.Request, error) {
 		return NewGetSealRequest(c.server)
+	})
+}
+
+// ProposeCharter proposes the charter that follows the one in force.
+func (c *Client) ProposeCharter(ctx context.Context, body CharterWrite, opts ...Option) (*Charter, error) {
+	return call[Charter](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewProposeCharterRequest(c.server, nil, body)
+	})
+}
+
+// SignCharter adds a custodian's signature to a proposed charter.
+func (c *Client) SignCharter(ctx context.Context, body EnvelopeRequest, opts ...Option) (*Charter, error) {
+	return call[Charter](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewSignCharterRequest(c.server, nil, body)
+	})
+}
+
+// UnsealSeal hands in one custodian's share, which only the seal can read.
+func (c *Client) UnsealSeal(ctx context.Context, body EnvelopeRequest, opts ...Option) (*Seal, error) {
+	return call[Seal](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewUnsealSealRequest(c.server, nil, body)
+	})
+}
+
+// SealSeal seals the appliance at once, on a custodian's signed document.
+func (c *Client) SealSeal(ctx context.Context, body EnvelopeRequest, opts ...Option) (*Seal, error) {
+	return call[Seal](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewSealSealRequest(c.server, nil, body)
+	})
+}
+
+// Freeze stops a token, a person or an appliance on a custodian's signed document, or lets it go on on the
+// threshold's.
+func (c *Client) Freeze(ctx context.Context, body EnvelopeRequest, opts ...Option) (*Frozen, error) {
+	return call[Frozen](ctx, c, keyed, opts, func() (*http.Request, error) {
+		return NewFreezeRequest(c.server, nil, body)
 	})
 }
 

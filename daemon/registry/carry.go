@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,7 +18,6 @@ const carryLanes = 8
 
 // Keys of what only the ledger tells.
 const (
-	charterKey     = "/mw/charter"
 	bindingPrefix  = "/mw/binding/"
 	freezePrefix   = "/mw/freeze/"
 	instancePrefix = "/mw/instance/"
@@ -64,7 +62,7 @@ func (s *Service) carry(ctx context.Context, b *ledger.Batch) error {
 func (s *Service) carrier(r *ledger.Record, b *ledger.Batch, at Carried) (lane string, work func(context.Context) error, err error) {
 	switch {
 	case r.Charter != nil:
-		return "charter", func(ctx context.Context) error { return s.carryCharter(ctx, r.Charter, at) }, nil
+		return "charter", func(ctx context.Context) error { return s.carryCharter(ctx, r.Charter, b, at) }, nil
 	case r.Wallet != nil:
 		return "wallet " + r.Wallet.WalletID, func(ctx context.Context) error { return s.carryWallet(ctx, r.Wallet, b, at) }, nil
 	case r.Policy != nil:
@@ -99,39 +97,6 @@ func (s *Service) carrier(r *ledger.Record, b *ledger.Batch, at Carried) (lane s
 		}, nil
 	}
 	return "", nil, nil
-}
-
-// storedCharter is the charter in force as the store holds it.
-type storedCharter struct {
-	Digest   policy.Digest `json:"digest"`
-	Document []byte        `json:"document"`
-	SignedBy []string      `json:"signedBy"`
-	Carried
-}
-
-func (s *Service) carryCharter(ctx context.Context, e *policy.Envelope, at Carried) error {
-	c, err := policy.ParseCharter(e.Payload)
-	if err != nil {
-		return err
-	}
-	// Every charter but the first is signed by the custodians of the one
-	// before; most of them are custodians of both.
-	v := &storedCharter{Digest: e.PayloadDigest(), Document: e.Payload, SignedBy: custodiansOf(c, e), Carried: at}
-	return carryInto[storedCharter](ctx, s, nil, charterKey, at, func(*storedCharter) (*storedCharter, happening) {
-		return v, happening{"charter.applied", "charter", c.Instance, map[string]any{"version": c.Version, "digest": string(v.Digest), "signedBy": v.SignedBy}}
-	}, nil)
-}
-
-// custodiansOf names the custodians among an envelope's signers, sorted.
-func custodiansOf(c *policy.Charter, e *policy.Envelope) []string {
-	names := []string{}
-	for _, sig := range e.Signatures {
-		if who, _, ok := c.CustodianByKey(sig.KeyID); ok {
-			names = append(names, who.Name)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // carryWallet makes a wallet active. One that the ledger knows and the store

@@ -216,6 +216,27 @@ func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*sea
 }
 
 func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Policy: e})
+}
+
+func (r *room) CharterApply(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	return r.once(e, ledger.Record{Charter: e})
+}
+
+func (r *room) Freeze(_ context.Context, q seal.FreezeRequest) (*seal.Recorded, error) {
+	return r.once(q.Envelope, ledger.Record{Freeze: q.Envelope})
+}
+
+// Unseal and Seal are the door's own; the API's tests have them.
+func (r *room) Unseal(context.Context, *policy.Envelope) (*seal.Status, error) {
+	return nil, seal.Errorf(seal.KindInvalid, "this room is never sealed")
+}
+
+func (r *room) Seal(context.Context, *policy.Envelope) (*seal.Status, error) {
+	return nil, seal.Errorf(seal.KindInvalid, "this room is never sealed")
+}
+
+func (r *room) once(e *policy.Envelope, record ledger.Record) (*seal.Recorded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refusal != nil {
@@ -224,7 +245,7 @@ func (r *room) PolicyApply(_ context.Context, e *policy.Envelope) (*seal.Recorde
 	if at, ok := r.applied[e.PayloadDigest()]; ok {
 		return &seal.Recorded{Sequence: at}, nil
 	}
-	value, sequence := r.batch(ledger.Record{Policy: e})
+	value, sequence := r.batch(record)
 	if _, err := r.fold.Apply(value); err != nil {
 		return nil, seal.Errorf(seal.KindConflict, "%v", err)
 	}

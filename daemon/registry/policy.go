@@ -45,8 +45,13 @@ type Policy struct {
 	Document       []byte        `json:"document"`
 	DocumentDigest policy.Digest `json:"documentDigest"`
 
-	// RequiredSignatures is the custodians' threshold of the charter in force.
+	// RequiredSignatures is how many custodians must sign: one for a change that
+	// is TIGHTER, else the threshold of the charter in force.
 	RequiredSignatures int `json:"-"`
+	// Change and Difference are what an open proposal does to what is allowed,
+	// and what it changes of the version in force, in words; empty for others.
+	Change     policy.Change `json:"-"`
+	Difference []string      `json:"-"`
 	// SignedBy names the custodians who signed, sorted.
 	SignedBy   []string           `json:"signedBy"`
 	Signatures []policy.Signature `json:"signatures"`
@@ -227,7 +232,25 @@ func (s *Service) draftPolicy(ctx context.Context, a Actor, id string, spec Poli
 		return nil, Refuse(Validation, "the policy cannot be in force under this charter: %v", err)
 	}
 	p.DocumentDigest = policy.DigestOf(p.Document)
+	p.compare(s.fold.Policy(id))
 	return p, nil
+}
+
+// compare says what an open proposal changes of the version in force, if there
+// is one. A proposal that does not follow it can no longer be signed.
+func (p *Policy) compare(inForce *policy.InForce, ok bool) {
+	proposed, err := policy.ParsePolicy(p.Document)
+	if err != nil {
+		return // a document of an earlier build; who signs it reads it himself
+	}
+	if !ok {
+		p.Change, p.Difference = policy.Looser, policy.PolicyDifference(nil, proposed)
+		return
+	}
+	p.Change, p.Difference = policy.Compare(inForce.Policy, proposed), policy.PolicyDifference(inForce.Policy, proposed)
+	if p.Change == policy.Tighter && p.Replaces == inForce.Digest {
+		p.RequiredSignatures = 1
+	}
 }
 
 func (s *Service) policyScope(ctx context.Context, spec PolicySpec) (policy.Scope, error) {

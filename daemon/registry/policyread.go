@@ -100,6 +100,7 @@ func (s *Service) policyVersions(ctx context.Context, head *policyHead) (version
 			v.latest = p
 		}
 		if slices.Contains(head.Open, p.name) {
+			p.compare(s.fold.Policy(p.ID))
 			v.open = append(v.open, p)
 		}
 	}

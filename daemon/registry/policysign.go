@@ -48,12 +48,8 @@ func (s *Service) collect(ctx context.Context, a Actor, id string, e *policy.Env
 		if err != nil {
 			return nil, err
 		}
-		signers, err := charter.VerifyCustodians(policy.DocPolicy, e)
-		if err != nil {
-			return nil, Refuse(ApprovalInvalid, "%v", err)
-		}
-		if !slices.Contains(signers, a.Name) {
-			return nil, Refuse(ApprovalInvalid, "the envelope is signed by %v, but the bearer key is %s's; a custodian sends what he signed himself", signers, a.Name)
+		if err := signedHimself(charter, policy.DocPolicy, a, e); err != nil {
+			return nil, err
 		}
 		switch p.Status {
 		case PolicyActive:
@@ -63,7 +59,8 @@ func (s *Service) collect(ctx context.Context, a Actor, id string, e *policy.Env
 		case PolicyRejected:
 			return nil, Refuse(TxStateConflict, "this proposal of policy %s was withdrawn", id)
 		}
-		added := p.merge(charter, e)
+		var added []string
+		p.SignedBy, p.Signatures, added = merge(charter, p.Signatures, e)
 		if len(added) == 0 {
 			return p, nil
 		}
@@ -80,33 +77,49 @@ func (s *Service) collect(ctx context.Context, a Actor, id string, e *policy.Env
 	return nil, fmt.Errorf("registry: policy %s: %w", id, store.ErrConflict)
 }
 
-// merge takes over the signatures of custodians who had not signed yet, and
-// names them. Signatures of keys that the charter no longer has go.
-func (p *Policy) merge(c *policy.Charter, e *policy.Envelope) []string {
-	added := []string{}
+// signedHimself refuses an envelope that is not signed by custodians alone, or
+// not by the one whose bearer key sends it.
+func signedHimself(c *policy.Charter, document string, a Actor, e *policy.Envelope) error {
+	signers, err := c.VerifyCustodians(document, e)
+	if err != nil {
+		return Refuse(ApprovalInvalid, "%v", err)
+	}
+	if !slices.Contains(signers, a.Name) {
+		return Refuse(ApprovalInvalid, "the envelope is signed by %v, but the bearer key is %s's; a custodian sends what he signed himself", signers, a.Name)
+	}
+	return nil
+}
+
+// merge adds to have the envelope's signatures of custodians who had not signed
+// yet, and names everybody who signed and those who are new. Signatures of keys
+// that the charter no longer has go.
+func merge(c *policy.Charter, have []policy.Signature, e *policy.Envelope) (signedBy []string, signatures []policy.Signature, added []string) {
 	byName := map[string]policy.Signature{}
-	for _, sig := range p.Signatures {
+	for _, sig := range have {
 		if who, _, ok := c.CustodianByKey(sig.KeyID); ok {
 			byName[who.Name] = sig
 		}
 	}
 	for _, sig := range e.Signatures {
 		who, _, ok := c.CustodianByKey(sig.KeyID)
-		if _, signed := byName[who.Name]; ok && !signed {
+		if !ok {
+			continue
+		}
+		if _, signed := byName[who.Name]; !signed {
 			byName[who.Name] = sig
 			added = append(added, who.Name)
 		}
 	}
-	p.SignedBy, p.Signatures = []string{}, []policy.Signature{}
+	signedBy, signatures = []string{}, []policy.Signature{}
 	for name := range byName {
-		p.SignedBy = append(p.SignedBy, name)
+		signedBy = append(signedBy, name)
 	}
-	slices.Sort(p.SignedBy)
-	for _, name := range p.SignedBy {
-		p.Signatures = append(p.Signatures, byName[name])
+	slices.Sort(signedBy)
+	for _, name := range signedBy {
+		signatures = append(signatures, byName[name])
 	}
 	slices.Sort(added)
-	return added
+	return signedBy, signatures, added
 }
 
 // applyPolicy hands the collected signatures to the seal and waits until the

@@ -22,6 +22,10 @@ import (
 type Sealer interface {
 	WalletCreate(context.Context, seal.WalletCreateRequest) (*seal.WalletResult, error)
 	PolicyApply(context.Context, *policy.Envelope) (*seal.Recorded, error)
+	CharterApply(context.Context, *policy.Envelope) (*seal.Recorded, error)
+	Freeze(context.Context, seal.FreezeRequest) (*seal.Recorded, error)
+	Unseal(context.Context, *policy.Envelope) (*seal.Status, error)
+	Seal(context.Context, *policy.Envelope) (*seal.Status, error)
 }
 
 // Deps is what a registry stands on.
@@ -70,6 +74,9 @@ type Service struct {
 	root    policy.Digest // charter 1's: what snapshots are verified from
 	trimmed uint64        // the first sequence kept, by the latest trim record; the follower's alone
 
+	charter1   policy.Digest
+	rehearsals *rehearsals
+
 	greeter *greeter
 }
 
@@ -92,8 +99,10 @@ func New(d Deps) (*Service, error) {
 		credentials: newMirror[Credential](store.CredentialPrefix, ""),
 		policies:    newMirror[policyHead](store.PolicyPrefix, policyHeadSuffix),
 
-		fold:    ledger.NewFold(d.Charter1),
-		greeter: newGreeter(),
+		fold:       ledger.NewFold(d.Charter1),
+		charter1:   d.Charter1,
+		rehearsals: newRehearsals(),
+		greeter:    newGreeter(),
 	}
 	if s.now == nil {
 		s.now = time.Now
