@@ -16,6 +16,8 @@ import (
 
 	"github.com/cloudflare/circl/sign/dilithium/mode3"
 	"github.com/miekg/pkcs11"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
@@ -324,6 +326,9 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 	var whole, stmWhole time.Duration
 	charged := 0
 	batches := uint64(0)
+	var commit, journal share
+	commit.begin(h.room.metrics.commit)
+	journal.begin(h.room.metrics.journal)
 	for b.Loop() {
 		for range turns {
 			jobs := h.jobs(n, 0)
@@ -349,9 +354,36 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 	b.ReportMetric(quantile(took, .5), "p50-ms")
 	b.ReportMetric(quantile(took, .99), "p99-ms")
 	b.ReportMetric(float64(charged)/float64(batches), "charges/batch")
+	b.ReportMetric(commit.mean(), "commit-ms/batch")
+	b.ReportMetric(journal.mean(), "journal-ms/batch")
 	b.ReportMetric(stm, "stm/s")
 	b.ReportMetric(quantile(stmTook, .99), "stm-p99-ms")
 	b.ReportMetric(rate/stm, "of_stm(aim≥50@64)")
+}
+
+// share is what a histogram of seconds took in since it began.
+type share struct {
+	of     prometheus.Histogram
+	sum, n float64
+}
+
+func (s *share) begin(of prometheus.Histogram) {
+	s.of = of
+	s.sum, s.n = s.read()
+}
+
+func (s *share) read() (sum, n float64) {
+	var m dto.Metric
+	if err := s.of.Write(&m); err != nil {
+		panic(err) // a histogram always writes
+	}
+	return m.GetHistogram().GetSampleSum(), float64(m.GetHistogram().GetSampleCount())
+}
+
+// mean is in milliseconds.
+func (s *share) mean() float64 {
+	sum, n := s.read()
+	return (sum - s.sum) / max(n-s.n, 1) * 1000
 }
 
 // stm adds 1 to one key, by so many clients, for about so long.

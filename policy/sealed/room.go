@@ -81,6 +81,8 @@ type room struct {
 	clocks baseline
 	key    policy.PublicKey // our ledger key, once the token was asked
 
+	lately int // how many asked at once: those answered last, and those who waited meanwhile
+
 	anchors    anchoring
 	trail      *trail
 	surrenders []surrender // of the recover records that the fold went through
@@ -187,21 +189,41 @@ func (r *room) run(ctx context.Context) error {
 				return err
 			}
 		case p := <-r.proposals:
-			if err := r.decideAll(ctx, r.gather(p)); err != nil {
+			waiting := r.gather(p)
+			if err := r.decideAll(ctx, waiting); err != nil {
 				return err
 			}
+			r.lately = min(len(waiting)+len(r.proposals), maxWaiting)
 		}
 	}
 }
 
-// gather takes everything that waits behind p.
+// linger is how long a batch is held open for those who were just answered and
+// are likely to ask again; a commit takes a few times as long, whatever is in it.
+const linger = time.Millisecond
+
+// gather takes everything that waits behind p and, where as many as lately are
+// not there yet, what comes within the linger.
 func (r *room) gather(p *proposal) []*proposal {
 	waiting := []*proposal{p}
+	var over <-chan time.Time
 	for {
 		select {
 		case p := <-r.proposals:
 			waiting = append(waiting, p)
+			continue
 		default:
+		}
+		if len(waiting) >= r.lately {
+			return waiting
+		}
+		if over == nil {
+			over = time.After(linger)
+		}
+		select {
+		case p := <-r.proposals:
+			waiting = append(waiting, p)
+		case <-over:
 			return waiting
 		}
 	}

@@ -86,7 +86,7 @@ func TestTwoHistoriesForTwoSeals(t *testing.T) {
 	require.NotZero(t, testutil.ToFloat64(c.one.metrics.notices.WithLabelValues(string(noticedAnchor))))
 
 	// The first one cannot go on either: its store does not extend the anchor.
-	_, err = c.two.Freeze(t.Context(), seal.FreezeRequest{TokenID: newID("token"), Event: "something that renews the anchor"})
+	_, err = c.two.Freeze(t.Context(), seal.FreezeRequest{TokenID: c.token.ID, Event: "something that renews the anchor"})
 	require.NoError(t, err)
 	for range 3 {
 		_, err = c.one.Authorize(t.Context(), c.request(first))
