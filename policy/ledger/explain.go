@@ -150,7 +150,7 @@ func (x *explainer) remember(s *state) {
 func (x *explainer) record(s *state, at place, r *Record) {
 	switch {
 	case r.Decision != nil, r.Request != nil:
-		signed, ok := signedBy(r)
+		signed, ok := s.signedBy(r)
 		if !ok || signed.intent.OperationID != x.q.OperationID {
 			return
 		}

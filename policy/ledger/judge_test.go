@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
@@ -116,4 +117,21 @@ func TestNothingIsAllowedBeforeCharterOne(t *testing.T) {
 	i := w.asked()
 	require.Equal(t, policy.Deny, ledger.NewFold(w.root).Judge(i, w.digestOf(i), w.now).Outcome)
 	require.Equal(t, policy.Deny, w.fold.Judge(nil, "", w.now).Outcome)
+}
+
+func TestThePolicyOfTheVaultThatPaysJudgesToo(t *testing.T) {
+	w := begun(t)
+	p := w.beside(maxAmountOf(1))
+	p.Scope = policy.Scope{VaultAccountID: id("vault", 2)}
+	w.commit(ledger.Record{Policy: sign(t, policy.DocPolicy, p, "custodian-1", "custodian-2")})
+	from := func(source tx.Address) func(*policy.Intent) {
+		return func(i *policy.Intent) {
+			i.OperationType, i.Params = policy.OpTransfer, policy.Params{Amount: ptr(policy.AmountOf(2)), Source: &source, Recipient: ptr(account("alice"))}
+		}
+	}
+	require.Equal(t, policy.Wait, w.judged(w.asked(from(wallet(1).Address))).Outcome)
+	require.Equal(t, policy.Wait, w.judged(w.asked(from(account("a stranger")))).Outcome)
+	v := w.judged(w.asked(from(wallet(2).Address)))
+	require.Equal(t, policy.Deny, v.Outcome)
+	require.Equal(t, policy.RuleMaxAmount, reported(v))
 }

@@ -106,7 +106,7 @@ func (r *rehearser) record(s *state, at place, rec *Record) {
 	}
 	switch {
 	case rec.Decision != nil, rec.Request != nil:
-		if signed, ok := signedBy(rec); ok {
+		if signed, ok := s.signedBy(rec); ok {
 			r.touched[signed.intent.OperationID] = true
 		}
 	case rec.Authorize != nil:

@@ -29,30 +29,30 @@ func (f *Fold) replay(batches iter.Seq2[[]byte, error], watch watcher, after fun
 }
 
 // signedBy is the person and the intent of a record that somebody signed about one operation: a
-// decision or a request. ok is false of every other.
-func signedBy(r *Record) (signed signedAbout, ok bool) {
+// decision or a request. ok is false of every other, and of what does not verify here and now, which
+// the fold is about to refuse.
+func (s *state) signedBy(r *Record) (signed signedAbout, ok bool) {
 	switch {
+	case s.law == nil:
 	case r.Decision != nil:
-		d, err := policy.ParseDecision(r.Decision.Payload)
+		o, err := s.memo.open(s.law, r.Decision)
 		if err != nil {
 			return signed, false
 		}
-		signed = signedAbout{person: d.Approver, verb: d.Decision, reason: d.Reason, bytes: d.Intent, keys: r.Decision.KeyIDs()}
+		d := o.decision
+		return signedAbout{d.Approver, d.Decision, d.Reason, o.intent, o.digest, d.Intent, r.Decision.KeyIDs()}, true
 	case r.Request != nil:
-		d, err := policy.ParseRequest(r.Request.Payload)
+		d, err := s.law.charter.VerifyRequest(r.Request)
 		if err != nil {
 			return signed, false
 		}
-		signed = signedAbout{person: d.Requester, bytes: d.Intent, keys: r.Request.KeyIDs()}
-	default:
-		return signed, false
+		i, err := policy.ParseIntent(d.Intent)
+		if err != nil {
+			return signed, false
+		}
+		return signedAbout{d.Requester, "", "", i, d.IntentDigest(), d.Intent, r.Request.KeyIDs()}, true
 	}
-	i, err := policy.ParseIntent(signed.bytes)
-	if err != nil {
-		return signed, false
-	}
-	signed.intent, signed.digest = i, policy.DigestOf(signed.bytes)
-	return signed, true
+	return signed, false
 }
 
 // signedAbout is what a person signed about an operation; verb is empty of a request.
