@@ -87,7 +87,7 @@ func outranksFee(v policy.Verdict) bool {
 		return false
 	}
 	switch v.Reported.Rule {
-	case policy.RuleRequireApproval, policy.RuleTokenRoleChange, policy.RuleDelay:
+	case policy.ReasonRequest, policy.RuleRequireApproval, policy.RuleTokenRoleChange, policy.RuleDelay:
 		return false
 	}
 	return true
