@@ -84,7 +84,9 @@ func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string
 			return
 		}
 		subtle.XORBytes(seed, seed, own[:])
-		copy(e.PublicKey, derive(scheme, seed).public)
+		k := derive(scheme, seed)
+		defer k.wipe()
+		copy(e.PublicKey, k.public)
 	})
 	if failed != nil {
 		return nil, clean(failed)
@@ -150,6 +152,7 @@ func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]b
 		ok := false
 		secret.Do(func() {
 			k := derive(e.Scheme, s.secret.Bytes()[:seedSize])
+			defer k.wipe()
 			if subtle.ConstantTimeCompare(k.public, e.PublicKey) == 1 {
 				ok = k.sign(digest[:], out) == nil
 			}
@@ -261,16 +264,17 @@ func (t *Token) CheckValue(ctx context.Context, id string) (string, error) {
 type expanded struct {
 	public []byte
 	sign   func(digest, out []byte) error
+	wipe   func() // what is left on the heap is erased only once it is collected
 }
 
 func derive(scheme Scheme, seed []byte) expanded {
 	in := (*[seedSize]byte)(seed)
 	if scheme == Dilithium3 {
 		pk, sk := mode3.NewKeyFromSeed(in)
-		return expanded{pk.Bytes(), func(d, out []byte) error { mode3.SignTo(sk, d, out); return nil }}
+		return expanded{pk.Bytes(), func(d, out []byte) error { mode3.SignTo(sk, d, out); return nil }, func() { *sk = mode3.PrivateKey{} }}
 	}
 	pk, sk := mldsa65.NewKeyFromSeed(in)
-	return expanded{pk.Bytes(), func(d, out []byte) error { return mldsa65.SignTo(sk, d, nil, true, out) }}
+	return expanded{pk.Bytes(), func(d, out []byte) error { return mldsa65.SignTo(sk, d, nil, true, out) }, func() { *sk = mldsa65.PrivateKey{} }}
 }
 
 func signatureSize(scheme Scheme) int {
