@@ -22,6 +22,9 @@ func ReadsFast(value []byte) bool {
 	return ok
 }
 
+// Remembered is how many decisions the fold's memo holds.
+func Remembered(f *Fold) int { return len(f.state.memo.young) + len(f.state.memo.aged) }
+
 // State is all of a fold in words, the same for the same state.
 func State(f *Fold) string {
 	var b strings.Builder

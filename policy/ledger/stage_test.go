@@ -129,6 +129,7 @@ func TestStageAndApplyAgree(t *testing.T) {
 			_, err := follower.fold.Apply(value)
 			require.NoError(r, err)
 			require.NoError(r, author.fold.Take(stage, b, value))
+			require.Equal(r, string(author.snapshot()), string(follower.snapshot()))
 			require.Equal(r, ledger.State(author.fold), ledger.State(follower.fold))
 		}
 		r.Logf("taken %d, refused %d", taken, refusals)
