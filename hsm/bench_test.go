@@ -137,7 +137,7 @@ func must(b *testing.B, err error) {
 // sign is C_SignInit and C_Sign and nothing else.
 func (r *rig) sign(w int, msg []byte) ([]byte, error) {
 	out := make([]byte, ed25519.SignatureSize)
-	_, err := r.raw.sign(r.bare[w], ckmEdDSA, r.edKey, msg, out)
+	_, err := r.raw.sign(r.bare[w], ckmEdDSA, nil, r.edKey, msg, out)
 	return out, err
 }
 

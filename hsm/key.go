@@ -3,38 +3,12 @@ package hsm
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 )
-
-// Numbers of PKCS#11 3.x that the wrapper library lacks.
-const (
-	ckmEdwardsKeyPairGen = 0x1055 // CKM_EC_EDWARDS_KEY_PAIR_GEN
-	ckmEdDSA             = 0x1057 // CKM_EDDSA
-	ckkEdwards           = 0x40   // CKK_EC_EDWARDS
-	ckmMLDSA             = 0x1d   // CKM_ML_DSA
-	ckkMLDSA             = 0x4a   // CKK_ML_DSA
-
-	userContextSpecific = 2 // CKU_CONTEXT_SPECIFIC
-
-	p256PointSize        = 65   // bytes, uncompressed
-	mldsa65SignatureSize = 3309 // bytes (FIPS 204)
-)
-
-// p256Params is the DER of the OID of P-256, as CKA_EC_PARAMS.
-var p256Params = []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
-
-// Two encodings of "Ed25519" are in use: the curve's OID (RFC 8410), and the
-// name that PKCS#11 3.0 gives. Tokens take one or the other.
-var edwardsParams = [][]byte{
-	{0x06, 0x03, 0x2b, 0x65, 0x70},
-	append([]byte{0x13, 0x0c}, "edwards25519"...),
-}
 
 const maxIDLength = 128 // bytes of a CKA_ID or label that we use
 
@@ -43,8 +17,11 @@ const maxIDLength = 128 // bytes of a CKA_ID or label that we use
 type key struct {
 	handle pkcs11.ObjectHandle // private or secret
 	sure   atomic.Uint64       // the Token.epoch in which the handle was seen to name the key
-	public []byte              // Ed25519 public key
 	check  []byte              // an AES key's check value
+
+	of     *algorithm // of a pair
+	public []byte     // a pair's public key, as algorithm.decode gives it
+	parsed any        // the same, ready to verify with
 }
 
 func checkID(id string) error {
@@ -52,98 +29,6 @@ func checkID(id string) error {
 		return fmt.Errorf("hsm: key id %q has %d bytes, want 1 to %d", id, len(id), maxIDLength)
 	}
 	return nil
-}
-
-// GenerateEd25519 makes a signing key in the token, not extractable, with id
-// as CKA_ID, and returns its 32-byte public key. If the id has a key already it
-// returns that one's.
-func (t *Token) GenerateEd25519(ctx context.Context, label, id string) (ed25519.PublicKey, error) {
-	if pub, err := t.Ed25519Public(ctx, id); !errors.Is(err, ErrNotFound) {
-		return pub, err
-	}
-	err := t.change(ctx, "generate_ed25519", func(s *session) error {
-		if _, err := t.findPair(s, id); !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if err := t.dropHalf(s, id); err != nil {
-			return err
-		}
-		return t.generatePair(s, label, id)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return t.Ed25519Public(ctx, id)
-}
-
-// dropHalf removes a public half whose private one a crash prevented: beside the
-// next pair's it would make the id ambiguous for ever. A private half is nothing
-// that this package removes.
-func (t *Token) dropHalf(s *session, id string) error {
-	half := func(class uint) (pkcs11.ObjectHandle, error) {
-		return t.findOne(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class),
-			pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, uint(ckkEdwards)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
-	}
-	if _, err := half(pkcs11.CKO_PRIVATE_KEY); err == nil {
-		return clean(fmt.Errorf("%w: the private key %q has no public half", ErrMismatch, id))
-	} else if !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	public, err := half(pkcs11.CKO_PUBLIC_KEY)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t.log.Warn("public half of a key that was not made whole is removed", "id", id)
-	return wrap("C_DestroyObject", t.p.DestroyObject(s.h, public))
-}
-
-func (t *Token) generatePair(s *session, label, id string) error {
-	private := []*pkcs11.Attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY),
-		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, uint(ckkEdwards)),
-		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
-		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
-		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
-		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
-		pkcs11.NewAttribute(pkcs11.CKA_SIGN, true),
-		pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false),
-		pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, false),
-		pkcs11.NewAttribute(pkcs11.CKA_DERIVE, false),
-		pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)),
-		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
-	}
-	var last error
-	for _, params := range edwardsParams {
-		public := []*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY),
-			pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, uint(ckkEdwards)),
-			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
-			pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
-			pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true),
-			pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, params),
-			pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)),
-			pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
-		}
-		pub, priv, err := t.p.GenerateKeyPair(s.h,
-			[]*pkcs11.Mechanism{pkcs11.NewMechanism(ckmEdwardsKeyPairGen, nil)}, public, private)
-		if err != nil {
-			last = wrap("C_GenerateKeyPair", err)
-			if classIn(last) == ClassInput {
-				continue // the other encoding of the curve may be the token's
-			}
-			return last
-		}
-		if err := t.readBack(s, priv); err != nil {
-			_ = t.p.DestroyObject(s.h, priv)
-			_ = t.p.DestroyObject(s.h, pub)
-			return err
-		}
-		return nil
-	}
-	return last
 }
 
 // GenerateAESWrappingKey makes an AES-256 key in the token, not extractable,
@@ -216,57 +101,6 @@ func (t *Token) readBack(s *session, h pkcs11.ObjectHandle) error {
 	return nil
 }
 
-// Ed25519Public returns the public key of id, or ErrNotFound.
-func (t *Token) Ed25519Public(ctx context.Context, id string) (ed25519.PublicKey, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	if k := t.cached(id); k != nil && k.public != nil {
-		return bytes.Clone(k.public), nil
-	}
-	var pub []byte
-	err := t.do(ctx, "find", func(s *session) error {
-		k, err := t.findPair(s, id)
-		if err == nil {
-			pub = bytes.Clone(k.public)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return pub, nil
-}
-
-// SignEd25519 signs msg (RFC 8032, pure) with the key id inside the token and
-// verifies the signature with the public key that the id had when it was first
-// seen. A stale handle is found again once.
-func (t *Token) SignEd25519(ctx context.Context, id string, msg []byte) ([]byte, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	msg = bytes.Clone(msg) // the call may outlive its caller
-	var sig []byte
-	err := t.do(ctx, "sign_ed25519", func(s *session) error {
-		return t.withKey(s, id, t.findPair, func(k *key) error {
-			out := make([]byte, ed25519.SignatureSize)
-			n, err := t.raw.sign(s.h, ckmEdDSA, k.handle, msg, out)
-			if err != nil {
-				return err
-			}
-			if n != len(out) || len(k.public) != ed25519.PublicKeySize || !ed25519.Verify(k.public, msg, out) {
-				return fmt.Errorf("%w: signature of %q does not verify", ErrMismatch, id)
-			}
-			sig = out
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return sig, nil
-}
-
 // withKey runs f with the key id. The handle's CKA_ID is read back when it is
 // first used after whatever makes handles doubtful; between two such events what f
 // does must show by itself which key did it, and where that fails run reads the
@@ -336,55 +170,6 @@ func (t *Token) names(s *session, k *key, id string) error {
 	return nil
 }
 
-// findPair finds the Ed25519 key id and its public half.
-func (t *Token) findPair(s *session, id string) (*key, error) {
-	priv, err := t.findOne(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY),
-		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, uint(ckkEdwards)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
-	if err != nil {
-		return nil, fmt.Errorf("private key %q: %w", id, err)
-	}
-	pub, err := t.findOne(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY),
-		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, uint(ckkEdwards)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
-	if err != nil {
-		return nil, fmt.Errorf("public key %q: %w", id, err)
-	}
-	got, err := t.p.GetAttributeValue(s.h, pub, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, nil)})
-	if err != nil {
-		return nil, wrap("C_GetAttributeValue", err)
-	}
-	point, err := edwardsPoint(got[0].Value)
-	if err != nil {
-		return nil, clean(fmt.Errorf("public key %q: %w", id, err))
-	}
-	if err := t.readBack(s, priv); err != nil {
-		return nil, err
-	}
-	return t.remember(id, &key{handle: priv, public: point})
-}
-
-// edwardsPoint takes an Ed25519 key's CKA_EC_POINT: a DER OCTET STRING by the
-// standard, 32 plain bytes by some.
-func edwardsPoint(value []byte) (ed25519.PublicKey, error) {
-	point := octets(value, ed25519.PublicKeySize)
-	if len(point) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("%w: a public key of %d bytes of an unknown form", ErrMismatch, len(value))
-	}
-	return bytes.Clone(point), nil
-}
-
-// octets takes the bytes out of a DER OCTET STRING; what has the size that they are
-// to have, or is none, is the bytes. A point may look like DER by chance.
-func octets(value []byte, size int) []byte {
-	var inner []byte
-	if len(value) == size {
-		return value
-	}
-	if rest, err := asn1.Unmarshal(value, &inner); err == nil && len(rest) == 0 {
-		return inner
-	}
-	return value
-}
-
 // findAES finds the AES key id; its check value stands for the key.
 func (t *Token) findAES(s *session, id string) (*key, error) {
 	h, err := t.findOne(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
@@ -450,7 +235,7 @@ func (t *Token) forget(id string) {
 	t.cacheMu.Lock()
 	defer t.cacheMu.Unlock()
 	if k := t.keys[id]; k != nil {
-		t.keys[id] = &key{public: k.public, check: k.check}
+		t.keys[id] = &key{check: k.check, of: k.of, public: k.public, parsed: k.parsed}
 	}
 }
 

@@ -48,12 +48,6 @@ static struct mw_done mw_both(struct mw_list *l, int init, int final, mw_ulong s
 	return d;
 }
 
-static struct mw_done mw_sign(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key,
-		unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong room) {
-	struct mw_mechanism m = { number, 0, 0 };
-	return mw_both(l, MW_SIGN_INIT, MW_SIGN, s, &m, key, in, n, out, room);
-}
-
 // CK_SIGN_ADDITIONAL_CONTEXT of PKCS#11 3.2; hedge 0: as the token prefers.
 struct mw_context { mw_ulong hedge; unsigned char *context; mw_ulong n; };
 
@@ -63,6 +57,14 @@ static mw_ulong mw_sign_init(struct mw_list *l, mw_ulong s, mw_ulong number, mw_
 	struct mw_context c = { 0, n ? context : 0, n };
 	struct mw_mechanism m = { number, with_context ? &c : 0, with_context ? sizeof c : 0 };
 	return ((mw_ulong (*)(mw_ulong, struct mw_mechanism *, mw_ulong))l->fn[MW_SIGN_INIT])(s, &m, key);
+}
+
+static struct mw_done mw_sign(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key, int with_context, unsigned char *context, mw_ulong size,
+		unsigned char *in, mw_ulong n, unsigned char *out, mw_ulong room) {
+	struct mw_done d = { 0, 0, room };
+	d.init = mw_sign_init(l, s, number, key, with_context, context, size);
+	if (!d.init) d.final = mw_crypt(l, MW_SIGN, s, in, n, out, &d.n);
+	return d;
 }
 
 static struct mw_done mw_open_gcm(struct mw_list *l, mw_ulong s, mw_ulong number, mw_ulong key, unsigned char *iv, mw_ulong iv_size,
@@ -139,13 +141,16 @@ func (r *raw) encrypt(s pkcs11.SessionHandle, in, out []byte) (int, error) {
 	return int(n), rawError("C_Encrypt", rv)
 }
 
-// sign is C_SignInit and C_Sign with a mechanism that has no parameter. It returns
-// how many bytes of out it wrote.
-func (r *raw) sign(s pkcs11.SessionHandle, mechanism uint, key pkcs11.ObjectHandle, msg, out []byte) (int, error) {
+// sign is signInit and signFinal. It returns how many bytes of out it wrote.
+func (r *raw) sign(s pkcs11.SessionHandle, mechanism uint, context *string, key pkcs11.ObjectHandle, msg, out []byte) (int, error) {
 	if len(msg) == 0 {
 		msg = []byte{0}[:0] // a null pointer is refused, even of no bytes
 	}
-	d := C.mw_sign(r.list, C.mw_ulong(s), C.mw_ulong(mechanism), C.mw_ulong(key),
+	with, text := C.int(0), []byte(nil)
+	if context != nil {
+		with, text = 1, []byte(*context)
+	}
+	d := C.mw_sign(r.list, C.mw_ulong(s), C.mw_ulong(mechanism), C.mw_ulong(key), with, bytePtr(text), C.mw_ulong(len(text)),
 		bytePtr(msg), C.mw_ulong(len(msg)), bytePtr(out), C.mw_ulong(len(out)))
 	return bothDone(d, "C_SignInit", "C_Sign")
 }

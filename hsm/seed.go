@@ -237,17 +237,18 @@ func (t *Token) envelope(ctx context.Context, id string) (*envelope, error) {
 // CheckValue returns what tells the key id from any other: hex of an AES key's
 // CKA_CHECK_VALUE, else hex of the SHA-256 of the public key.
 func (t *Token) CheckValue(ctx context.Context, id string) (string, error) {
-	if pub, _, err := t.SeedPublic(ctx, id); err == nil {
-		sum := sha256.Sum256(pub)
-		return hex.EncodeToString(sum[:]), nil
-	} else if !errors.Is(err, ErrNotFound) {
-		return "", err
-	}
-	if pub, err := t.Ed25519Public(ctx, id); err == nil {
-		sum := sha256.Sum256(pub)
-		return hex.EncodeToString(sum[:]), nil
-	} else if !errors.Is(err, ErrNotFound) {
-		return "", err
+	for _, look := range []func() ([]byte, error){
+		func() ([]byte, error) { pub, err := t.Ed25519Public(ctx, id); return pub, err },
+		func() ([]byte, error) { pub, _, _, err := t.KeyPublic(ctx, id); return pub, err },
+	} {
+		pub, err := look()
+		if err == nil {
+			sum := sha256.Sum256(pub)
+			return hex.EncodeToString(sum[:]), nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
 	}
 	var check string
 	err := t.do(ctx, "find", func(s *session) error {

@@ -264,7 +264,7 @@ func (s *Signer) publicKey(h pkcs11.ObjectHandle, typ []byte) (crypto.PublicKey,
 		if !bytes.Equal(got[0].Value, p256Params) {
 			return nil, fmt.Errorf("%w: its curve is not P-256", ErrMismatch)
 		}
-		return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), octets(got[1].Value, p256PointSize))
+		return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), octets(got[1].Value, pointSize))
 	case is(ckkEdwards):
 		got, err := read(pkcs11.CKA_EC_POINT)
 		if err != nil {

@@ -103,6 +103,8 @@ type Token struct {
 	// that was given up, for any reason, and a call that was stuck.
 	epoch atomic.Uint64
 
+	native atomic.Pointer[algorithm] // ML-DSA, once it was looked for
+
 	cacheMu     sync.RWMutex
 	keys        map[string]*key
 	envelopes   map[string]*envelope
