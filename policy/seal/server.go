@@ -326,17 +326,21 @@ func (c *connection) answer(id uint64, result any, err error) {
 }
 
 func (c *connection) encode(id uint64, result any, err error) []byte {
-	r := response{ID: id}
+	var body []byte
 	if err == nil {
-		r.Result, err = json.Marshal(result)
-		if err == nil && r.Result.Kind() != jsontext.KindBeginObject {
+		var value jsontext.Value
+		value, err = json.Marshal(result)
+		if err == nil && value.Kind() != jsontext.KindBeginObject {
 			err = fmt.Errorf("result of %T is no object", result)
 		}
+		// Put together by hand: what was just encoded, kilobytes often, need not be
+		// read through again.
+		body = fmt.Appendf(make([]byte, 0, len(value)+40), `{"id":%d,"result":`, id)
+		body = append(append(body, value...), '}')
 	}
 	if err != nil {
-		r.Result, r.Error = nil, c.refusal(err)
+		body, err = json.Marshal(response{ID: id, Error: c.refusal(err)})
 	}
-	body, err := json.Marshal(r)
 	if err == nil {
 		body, err = frame(body)
 	}
