@@ -19,5 +19,10 @@
 // asking: the ledger (policy/ledger) answers the first two and the seal (policy/sealed) the third.
 // It holds no wallet keys; [Signer] is for people's keys alone.
 //
+// For people it puts all of this in words: an intent before they approve it ([Intent.Words]), what a
+// new policy or charter changes before they sign it ([PolicyDifference], [CharterDifference]), and a
+// verdict rule by rule afterwards ([Verdict.Words]). No word of them is unprintable, and no change is
+// left out.
+//
 // All functions are safe for concurrent use; values are not to be changed once shared.
 package policy

@@ -33,9 +33,18 @@
 // # What it does not
 //
 // It reads no clock, no store and no key: time comes with each batch, the caller signs; of files it
-// knows the archive's. It does not judge policies; that is [policy.Judge], over the usage and
-// decisions that this package keeps. It does not know that a chain is the newest one: anchor and
-// journal do (package sealed).
+// knows the archive's. It does not judge policies by itself; that is [policy.Judge], for which
+// [View.Judge] puts together what this package keeps. A fold takes an authorization that the policies
+// deny, if its own rules allow it: an author is believed to have judged, and [Explain] finds out
+// whether it did. It does not know that a chain is the newest one: anchor and journal do (package
+// sealed).
+//
+// # Judging again
+//
+// What was decided can be decided again from the log alone. [Explain] gives the verdict on one
+// operation as it was at the batch that authorized it, rule by rule and in words, and says where the
+// record and the policies disagree. [Rehearse] says which operations a proposed policy would have
+// decided otherwise, and [View.Simulate] what the policies say of an operation that nobody asked for.
 //
 // # Signing input
 //
