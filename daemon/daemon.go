@@ -84,6 +84,7 @@ type parts struct {
 
 	store      *store.Store
 	seal       *seal.Client
+	link       *link // nil for an appliance that is alone
 	chains     map[string]*chain.Client
 	registry   *registry.Service
 	operations *operation.Service
@@ -117,6 +118,10 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 		return nil, fmt.Errorf("daemon: the seal at %s: %w", cfg.Seal.Socket, err)
 	}
 	p.closers = append(p.closers, func() { _ = p.seal.Close() })
+	sealer, err := p.openLink()
+	if err != nil {
+		return nil, err
+	}
 	for _, n := range cfg.Networks {
 		c, err := chain.Dial(ctx, network(n), p.log, p.reg)
 		if err != nil {
@@ -125,7 +130,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 		p.closers = append(p.closers, c.Close)
 		p.chains[n.Name] = c
 	}
-	p.registry, err = registry.New(registry.Deps{Store: p.store, Seal: p.seal, Chains: p.chains,
+	p.registry, err = registry.New(registry.Deps{Store: p.store, Seal: sealer, Chains: p.chains,
 		Charter1: policy.Digest(cfg.Charter1), Tenant: cfg.Tenant, Log: p.log, Registerer: p.reg, OnWallet: o.OnWallet})
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
@@ -134,7 +139,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
-	p.operations, err = operation.New(operation.Deps{Registry: p.registry, Store: p.store, Seal: p.seal,
+	p.operations, err = operation.New(operation.Deps{Registry: p.registry, Store: p.store, Seal: sealer,
 		Chains: p.chains, Log: p.log, Registerer: p.reg, TTL: cfg.Operation.TTL,
 		MaxPending: cfg.Limits.MaxPending})
 	if err != nil {
@@ -257,11 +262,20 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	}
 	defer func() { _ = monitorListener.Close() }()
 
+	peers, closePeers, err := p.link.listen(p.log)
+	if err != nil {
+		return err
+	}
+	defer closePeers()
+
 	main := server(handler, p.log)
 	monitor := server(api.Monitor(prometheus.Gatherers{p.reg, &metrics.Seal{Fetch: p.sealMetrics}}, p.checks()), p.log)
 	g, broken := errgroup.WithContext(failed)
 	g.Go(func() error { return served("api", main.Serve(tls.NewListener(apiListener, tlsConfig))) })
 	g.Go(func() error { return served("monitor", monitor.Serve(monitorListener)) })
+	if peers != nil {
+		g.Go(func() error { return served("link", peers.serve()) })
+	}
 	p.log.Info("ready", "api", apiListener.Addr().String(), "monitor", monitorListener.Addr().String())
 	if p.o.Ready != nil {
 		p.o.Ready(apiListener.Addr(), monitorListener.Addr())
@@ -274,6 +288,9 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainGrace)
 	defer cancel()
 	err = errors.Join(main.Shutdown(grace), monitor.Shutdown(grace))
+	if peers != nil {
+		err = errors.Join(err, peers.Shutdown(grace))
+	}
 	return errors.Join(err, g.Wait())
 }
 

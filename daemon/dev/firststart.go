@@ -111,12 +111,17 @@ func (d *directory) firstStart(ctx context.Context, sealConfig sealFile, door *s
 	if err := d.writeSealConfig(sealConfig); err != nil {
 		return "", err
 	}
-	if err := waitSeal(ctx, door, func(s *seal.Status) bool { return !s.Sealed }); err != nil {
+	if err := d.makeCustody(e); err != nil {
 		return "", err
 	}
-	status, err := door.Status(ctx)
-	if err != nil {
-		return "", fmt.Errorf("dev: the seal: %w", err)
+	// A seal that was sealed stays so over a restart, by a marker in its directory; serve answers reads meanwhile, and
+	// takes the custodians' shares.
+	var status *seal.Status
+	if err := waitSeal(ctx, door, func(s *seal.Status) bool {
+		status = s
+		return !s.Sealed || s.Initialized && d.exists("seal", "sealed")
+	}); err != nil {
+		return "", err
 	}
 	if status.Initialized {
 		return digest, nil
