@@ -120,7 +120,8 @@ type explainer struct {
 	intents []signedIntent // that somebody signed, in the order of the log
 	over    bool           // authorized, rejected or cancelled
 	touched bool           // by the batch under way
-	denied  bool           // the policies denied it at some batch before it was cancelled
+	batch   uint64         // under way
+	denied  bool           // the policies denied it before or after some batch before it was cancelled
 }
 
 // remember takes what a restored fold holds of the operation.
@@ -148,6 +149,10 @@ func (x *explainer) remember(s *state) {
 
 // record sees a record before it is made true.
 func (x *explainer) record(s *state, at place, r *Record) {
+	if x.batch != at.sequence {
+		x.batch = at.sequence
+		x.deny(s, at)
+	}
 	switch {
 	case r.Decision != nil, r.Request != nil:
 		signed, ok := s.signedBy(r)
@@ -180,9 +185,14 @@ func (x *explainer) after(f *Fold, b *Batch) {
 		x.judge(f.state, x.wanted(), at.time)
 	}
 	x.touched = false
-	if i := x.intent(x.wanted()); !x.over && i != nil && !b.Time.Before(i.NotBefore) {
-		// A refusal at signing is recorded a moment after it was given.
-		x.denied = x.denied || f.Judge(i, x.wanted(), b.Time).Outcome == policy.Deny
+	x.deny(f.state, at)
+}
+
+// deny notes whether the policies denied the operation before and after each batch: a refusal at
+// signing is recorded a moment after it was given, by when they may allow it again.
+func (x *explainer) deny(s *state, at place) {
+	if i := x.intent(x.wanted()); !x.over && !x.denied && i != nil && !at.time.Before(i.NotBefore) {
+		x.denied = policy.Judge(s.input(i, x.wanted(), at.time)).Outcome == policy.Deny
 	}
 }
 

@@ -248,6 +248,18 @@ func TestACancellationIsExplained(t *testing.T) {
 		w.pass(2 * time.Minute)
 		require.False(t, cancel(w, i, "REJECTED: DAILY_LIMIT: too much").Differs)
 	})
+	t.Run("refused at signing, a moment before the policies changed", func(t *testing.T) {
+		w := begun(t)
+		i := approvedMint(w)
+		window := w.beside(policy.Rule{Type: policy.RuleTimeWindow, Days: []policy.Weekday{"MON"}, Start: "12:00", End: "12:01"})
+		e := sign(t, policy.DocPolicy, window, "custodian-1", "custodian-3")
+		w.commit(ledger.Record{Policy: e})
+		w.pass(time.Minute)
+		gone := *window
+		gone.Version, gone.Replaces, gone.Retired = 2, ptr(e.PayloadDigest()), true
+		w.commit(ledger.Record{Policy: sign(t, policy.DocPolicy, &gone, "custodian-1", "custodian-3")})
+		require.False(t, cancel(w, i, "REJECTED: TIME_WINDOW: outside").Differs)
+	})
 	t.Run("attack: refused at signing, says serve, and no policy did", func(t *testing.T) {
 		w := begun(t)
 		e := cancel(w, approvedMint(w), "REJECTED: DAILY_LIMIT: too much")
