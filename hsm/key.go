@@ -3,10 +3,12 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"crypto/aes"
 	"errors"
 	"fmt"
 	"sync/atomic"
 
+	"github.com/awnumar/memguard"
 	"github.com/miekg/pkcs11"
 )
 
@@ -180,11 +182,36 @@ func (t *Token) findAES(s *session, id string) (*key, error) {
 	if err := t.readBack(s, h); err != nil {
 		return nil, err
 	}
-	got, err := t.p.GetAttributeValue(s.h, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CHECK_VALUE, nil)})
+	check, err := t.checkValue(s, h)
 	if err != nil {
-		return nil, wrap("C_GetAttributeValue", err)
+		return nil, err
 	}
-	return t.remember(id, &key{handle: h, check: bytes.Clone(got[0].Value)})
+	return t.remember(id, &key{handle: h, check: check})
+}
+
+// checkValue is an AES key's CKA_CHECK_VALUE. A token that keeps none (opencryptoki)
+// is given the block to encrypt of which the standard takes it.
+func (t *Token) checkValue(s *session, h pkcs11.ObjectHandle) ([]byte, error) {
+	const size = 3 // bytes
+	got, err := t.p.GetAttributeValue(s.h, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CHECK_VALUE, nil)})
+	if err == nil && len(got[0].Value) >= size {
+		return bytes.Clone(got[0].Value[:size]), nil
+	}
+	if err = wrap("C_GetAttributeValue", err); err != nil && !isCode(err, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID) {
+		return nil, err
+	}
+	if err := t.p.EncryptInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_ECB, nil)}, h); err != nil {
+		return nil, wrap("C_EncryptInit", err)
+	}
+	// The whole block is GCM's hash key: it stays here. The session's own buffer may
+	// hold a seed that is about to be wrapped.
+	secret := memguard.NewBuffer(aes.BlockSize)
+	defer secret.Destroy()
+	block := secret.Bytes()
+	if n, err := t.raw.encrypt(s.h, make([]byte, aes.BlockSize), block); err != nil || n != aes.BlockSize {
+		return nil, errors.Join(fmt.Errorf("%w: an AES block of %d bytes", ErrMismatch, n), err)
+	}
+	return bytes.Clone(block[:size]), nil
 }
 
 // findOne finds the one object that the template matches. Two are refused: an

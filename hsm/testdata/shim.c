@@ -4,7 +4,9 @@
 //	<code>        return the code, once; with "keep" while the file stands
 //	hang          hold the call until the file is gone
 //	30s           hold the first such call for that long
-//	lie           report CKA_EXTRACTABLE as true (C_GetAttributeValue)
+//	lie           report CKA_EXTRACTABLE as true (C_GetAttributeValue), or ML-DSA
+//	              as a mechanism (C_GetMechanismList)
+//	blank         report no CKA_CHECK_VALUE (C_GetAttributeValue)
 //	abort, segv   crash the process, once
 //	logout        log out behind the caller's back first, once
 //	closeall      close every session of the slot first, once
@@ -61,7 +63,7 @@ static void shuffle(ul n) {
 	pthread_mutex_unlock(&lock);
 }
 
-enum { FORWARD, LIE, ANSWER };
+enum { FORWARD, LIE, BLANK, ANSWER };
 
 static int told(const char *name, ul session, ul *rv) {
 	const char *path = getenv("SHIM_CONTROL");
@@ -77,6 +79,7 @@ static int told(const char *name, ul session, ul *rv) {
 	if (dead) { *rv = 0x30; return ANSWER; }
 	if (!call[0] || call[0] == '*') return FORWARD;
 	if (!strcmp(what, "lie")) return LIE;
+	if (!strcmp(what, "blank")) return BLANK;
 	if (!strcmp(what, "hang")) {
 		while (access(path, F_OK) == 0) usleep(2000);
 		return FORWARD;
@@ -158,6 +161,16 @@ static ul my_C_GetSlotList(ARGS) {
 	return CALL(4);
 }
 
+static ul my_C_GetMechanismList(ARGS) {
+	HEAD("C_GetMechanismList")
+	rv = CALL(7);
+	if (how == LIE && !rv) {
+		ul *list = (ul *)b;
+		if (list) list[0] = 0x1c, list[1] = 0x1d; // in place of two others
+	}
+	return rv;
+}
+
 static ul my_C_OpenSession(ARGS) {
 	HEAD("C_OpenSession")
 	slot = a;
@@ -183,6 +196,9 @@ static ul my_C_GetAttributeValue(ARGS) {
 	if (how == LIE) for (ul i = 0; i < d; i++) {
 		struct attr *t = (struct attr *)c + i;
 		if (t->type == 0x162 && t->value) t->value[0] = 1;
+	} else if (how == BLANK) for (ul i = 0; i < d; i++) {
+		struct attr *t = (struct attr *)c + i;
+		if (t->type == 0x90) t->len = rv = 0; // 0x150 where the caller believed it the first time
 	}
 	return rv;
 }
@@ -217,6 +233,7 @@ ul C_GetFunctionList(struct list **out) {
 		mine = *l;
 		void *at[68] = {
 			[0] = my_C_Initialize, [1] = my_C_Finalize, [4] = my_C_GetSlotList, [6] = my_C_GetTokenInfo,
+			[7] = my_C_GetMechanismList,
 			[9] = my_C_InitToken, [10] = my_C_InitPIN,
 			[12] = my_C_OpenSession, [13] = my_C_CloseSession, [15] = my_C_GetSessionInfo, [18] = my_C_Login,
 			[20] = my_C_CreateObject, [22] = my_C_DestroyObject, [24] = my_C_GetAttributeValue,
