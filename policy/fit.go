@@ -69,27 +69,28 @@ func (j *judgement) bindingMisfits() []string {
 		return []string{fmt.Sprintf("token %s has no binding", i.Token.ID)}
 	}
 	var why []string
-	for _, f := range []struct {
-		name         string
-		intent, true string
-	}{
-		{"instance", i.Instance, b.Instance},
-		{"token", i.Token.ID, b.TokenID},
-		{"network", i.Network, b.Network},
-		{"chain id", fmt.Sprint(i.ChainID), fmt.Sprint(b.ChainID)},
-		{"contract", fmt.Sprint(i.Token.ContractAddress), b.ContractAddress.String()},
-		{"template", i.Token.TemplateID, b.TemplateID},
-		{"symbol", i.Token.Symbol, b.Symbol},
-		{"decimals", fmt.Sprint(i.Token.Decimals), fmt.Sprint(b.Decimals)},
-	} {
-		if f.intent != f.true {
-			why = append(why, fmt.Sprintf("the intent says %s %s, the token's binding %s", f.name, Printable(f.intent), Printable(f.true)))
-		}
+	why = differ(why, "instance", i.Instance, b.Instance)
+	why = differ(why, "token", i.Token.ID, b.TokenID)
+	why = differ(why, "network", i.Network, b.Network)
+	why = differ(why, "chain id", i.ChainID, b.ChainID)
+	if contract := i.Token.ContractAddress; contract == nil || *contract != b.ContractAddress {
+		why = differ(why, "contract", fmt.Sprint(contract), b.ContractAddress.String())
 	}
+	why = differ(why, "template", i.Token.TemplateID, b.TemplateID)
+	why = differ(why, "symbol", i.Token.Symbol, b.Symbol)
+	why = differ(why, "decimals", i.Token.Decimals, b.Decimals)
 	if !slices.Contains(b.Performers, i.Performer.WalletID) && !i.ownTransfer() {
 		why = append(why, fmt.Sprintf("wallet %s is no performer of token %s", i.Performer.WalletID, b.TokenID))
 	}
 	return why
+}
+
+// differ adds what the intent says otherwise than the binding; what agrees costs nothing.
+func differ[T comparable](why []string, name string, intent, binding T) []string {
+	if intent == binding {
+		return why
+	}
+	return append(why, fmt.Sprintf("the intent says %s %s, the token's binding %s", name, Printable(fmt.Sprint(intent)), Printable(fmt.Sprint(binding))))
 }
 
 // ownTransfer is true of a transfer of what the performing wallet itself holds: that needs no role.

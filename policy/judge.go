@@ -10,7 +10,7 @@ import (
 // operation is judged by the versions that it was submitted under and by those in force, and the
 // stricter verdict holds; every rule of both is in the answer.
 func Judge(in Input) Verdict {
-	j := judgement{Input: in}
+	j := judgement{Input: in, outcomes: make([]ranked, 0, usualOutcomes)}
 	if in.Intent == nil || in.Charter == nil {
 		j.add(rankIntent, RuleOutcome{Rule: ReasonIntent, Outcome: Deny, Message: "there is no intent or no charter to judge by"})
 		return j.verdict()
@@ -49,6 +49,9 @@ const (
 	rankApproval
 	rankDelay
 )
+
+// usualOutcomes is room for the outcomes of a policy or two, so that a verdict seldom needs more.
+const usualOutcomes = 12
 
 type ranked struct {
 	rank int

@@ -12,10 +12,10 @@ import (
 func (j *judgement) atMost(o *RuleOutcome, amount, limit Amount, name string) {
 	o.Limit, o.Requested = limit.String(), amount.String()
 	if amount.Cmp(limit) > 0 {
-		o.Outcome, o.Message = Deny, fmt.Sprintf("%s is above %s, %s", amount, name, limit)
+		o.Outcome, o.Message = Deny, o.Requested+" is above "+name+", "+o.Limit
 		return
 	}
-	o.Outcome, o.Message = Allow, fmt.Sprintf("%s is within %s, %s", amount, name, limit)
+	o.Outcome, o.Message = Allow, o.Requested+" is within "+name+", "+o.Limit
 }
 
 func (j *judgement) maxAmount(o *RuleOutcome, limit *Amount) {
@@ -43,11 +43,12 @@ func (j *judgement) dailyLimit(o *RuleOutcome, r *Rule, limit *Amount) {
 	used, fits := j.charged(r, since)
 	o.Limit, o.Used, o.Requested = limit.String(), used.String(), amount.String()
 	total, ok := used.Add(amount)
+	sum := o.Used + " since " + utc(since) + " and " + o.Requested + " now are "
 	if !fits || !ok || total.Cmp(*limit) > 0 {
-		o.Message = fmt.Sprintf("%s since %s and %s now are above the daily limit, %s", used, utc(since), amount, limit)
+		o.Message = sum + "above the daily limit, " + o.Limit
 		return
 	}
-	o.Outcome, o.Message = Allow, fmt.Sprintf("%s since %s and %s now are within the daily limit, %s", used, utc(since), amount, limit)
+	o.Outcome, o.Message = Allow, sum+"within the daily limit, "+o.Limit
 }
 
 // charged is one sum over all operations that the rule is about. A contract that does not exist
@@ -80,10 +81,10 @@ func (j *judgement) timeWindow(o *RuleOutcome, r *Rule) {
 	}
 	local := j.Now.In(w.zone).Format("Mon 15:04 MST")
 	if !w.contains(j.Now) {
-		o.Message = fmt.Sprintf("%s is outside the window", local)
+		o.Message = local + " is outside the window"
 		return
 	}
-	o.Outcome, o.Message = Allow, fmt.Sprintf("%s is inside the window", local)
+	o.Outcome, o.Message = Allow, local+" is inside the window"
 }
 
 func (j *judgement) whitelist(o *RuleOutcome, r *Rule) {

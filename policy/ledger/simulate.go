@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -22,7 +21,7 @@ type Simulation struct {
 	Recipient     *tx.Address
 	Source        *tx.Address
 	Subject       *tx.Address
-	Role          qrc20.Role
+	Role          policy.Role
 	FeeCap        *policy.Amount // wei; nil: 0, which no fee limit minds
 	Requester     string         // empty: somebody who is nobody of the charter
 	Signed        bool           // the requester signed it (charters with signedRequests)
@@ -124,25 +123,11 @@ func (q *Simulation) params(i *policy.Intent) error {
 		nonce := "0"
 		i.Params.Nonce = &nonce
 	case policy.OpDeployToken:
-		template := qrc20.Templates()[0]
-		name, symbol, decimals, yes := "Simulated", "SIM", uint8(18), true
-		i.Token = policy.Token{ID: "token_00000000000000000000000000", TemplateID: template.ID, Symbol: symbol, Decimals: decimals}
-		if q.TokenID != "" {
-			i.Token.ID = q.TokenID
-		}
-		supply, admin := policy.Amount{}, i.Performer.Address
+		supply := policy.Amount{}
 		if q.Amount != nil {
 			supply = *q.Amount
 		}
-		i.Params.Amount = nil
-		i.Params.Name, i.Params.Symbol, i.Params.Decimals, i.Params.Mintable, i.Params.Burnable = &name, &symbol, &decimals, &yes, &yes
-		i.Params.Cap, i.Params.InitialSupply, i.Params.Admin = &policy.Amount{}, &supply, &admin
-		code, err := i.Params.InitCode(template.ID)
-		if err != nil {
-			return err
-		}
-		keccak := tx.HashOf(code)
-		i.Params.InitcodeKeccak = &keccak
+		return i.SampleDeployment(q.TokenID, supply)
 	}
 	return nil
 }
