@@ -82,6 +82,14 @@ func drawInput(t *rapid.T, tt testing.TB, base *Charter) Input {
 	i.FeeCap = AmountOf(rapid.Uint64Range(0, 3).Draw(t, "fee cap"))
 	i.Requester = rapid.SampledFrom([]string{"oscar", "ann", "dan"}).Draw(t, "requester")
 	in := Input{Intent: i, IntentDigest: DigestOf([]byte("intent")), Charter: base, CharterKnown: true, Epoch: 1, Now: noon.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "seconds")) * time.Second)}
+	if rapid.IntRange(0, 3).Draw(t, "signed requests") == 0 {
+		asks := *base
+		asks.Flags.SignedRequests = true
+		in.Charter = &asks
+		for range rapid.IntRange(0, 2).Draw(t, "requests") {
+			in.Requests = append(in.Requests, drawRequest(t, in))
+		}
+	}
 	used := drawAmount(t, "used")
 	in.Usage = usage(func(OperationType, time.Time) Amount { return used })
 	i.Policies = nil
@@ -118,6 +126,16 @@ func drawInput(t *rapid.T, tt testing.TB, base *Charter) Input {
 		in.Decisions = append(in.Decisions, d)
 	}
 	return in
+}
+
+// drawRequest is somebody's signature over a request.
+func drawRequest(t *rapid.T, in Input) RecordedRequest {
+	r := RecordedRequest{Person: rapid.SampledFrom([]string{in.Intent.Requester, "ann", "bob"}).Draw(t, "who signs"), Intent: in.IntentDigest, At: noon, Sequence: 1}
+	r.Keys = keysOf(in.Charter, r.Person)
+	if rapid.IntRange(0, 3).Draw(t, "over other bytes") == 0 {
+		r.Intent = DigestOf([]byte("another"))
+	}
+	return r
 }
 
 // strictness orders outcomes.
@@ -185,6 +203,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		shuffle.Shuffle(len(in.Intent.Policies), func(a, b int) {
 			in.Intent.Policies[a], in.Intent.Policies[b] = in.Intent.Policies[b], in.Intent.Policies[a]
 		})
+		shuffle.Shuffle(len(in.Requests), func(a, b int) { in.Requests[a], in.Requests[b] = in.Requests[b], in.Requests[a] })
 		shuffle.Shuffle(len(in.Decisions), func(a, b int) { in.Decisions[a], in.Decisions[b] = in.Decisions[b], in.Decisions[a] })
 		require.Equal(rt, before, shown(t, Judge(in)))
 	})
@@ -208,6 +227,14 @@ func TestDecisionsCountOneWay(t *testing.T) {
 		in.Decisions = append(in.Decisions, d)
 		require.LessOrEqual(rt, strictness(Judge(in).Outcome), strictness(before.Outcome))
 		in.Decisions[len(in.Decisions)-1].Verb = Reject
+		require.GreaterOrEqual(rt, strictness(Judge(in).Outcome), strictness(before.Outcome))
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		in := drawInput(rt, t, base)
+		before := Judge(in)
+		in.Requests = append(in.Requests, drawRequest(rt, in))
+		require.LessOrEqual(rt, strictness(Judge(in).Outcome), strictness(before.Outcome))
+		in.Requests = nil
 		require.GreaterOrEqual(rt, strictness(Judge(in).Outcome), strictness(before.Outcome))
 	})
 }
