@@ -6,13 +6,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/pki"
-	"github.com/mintwarden/mintwarden/policy"
-	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // A real etcd of its own, set up with the commands that mintwardend prints, in
@@ -27,7 +24,7 @@ func TestClusterByConfigAlone(t *testing.T) {
 	s.start("mintwardend", nil, "devnet", "--dir", filepath.Join(a.dir, "chain"), "--rpc", s.rpc, "--period", "500ms")
 	s.start("mintwarden-seal", []string{"SOFTHSM2_CONF=" + filepath.Join(a.dir, "hsm/token/softhsm2.conf")},
 		"--config", filepath.Join(a.dir, "config", "seal.toml"))
-	s.firstCharter()
+	s.firstCharter(filepath.Join(a.dir, "run", "seal.sock"), filepath.Join(a.dir, "config", "seal.toml"))
 	s.start("mintwardend", nil, "serve", "--config", filepath.Join(a.dir, "config", "serve.toml"))
 	s.ready()
 	a.url, a.rpc = "https://"+s.api, "http://"+s.rpc
@@ -102,10 +99,7 @@ func (s *serving) cluster() {
 		filepath.Join(s.dir, "pki/etcd-seal.crt"):  file("mintwarden-seal.crt"),
 		filepath.Join(s.dir, "pki/etcd-seal.key"):  file("mintwarden-seal.key"),
 	})
-	// An empty cluster is another history than the journal's: this seal starts anew, with its unseal key.
-	if err := os.Remove(filepath.Join(s.dir, "seal", "journal")); err != nil {
-		s.t.Fatal(err)
-	}
+	s.anew()
 }
 
 func (s *serving) etcdProcess(dir string) {
@@ -140,36 +134,5 @@ func (s *serving) etcdUsers(dir string) {
 		"ETCDCTL_CERT="+filepath.Join(dir, "root.crt"), "ETCDCTL_KEY="+filepath.Join(dir, "root.key"))
 	if out, err := sh.CombinedOutput(); err != nil {
 		s.t.Fatalf("etcdctl: %v\n%s", err, out)
-	}
-}
-
-// firstCharter has the seal take charter 1 over the empty store.
-func (s *serving) firstCharter() {
-	s.t.Helper()
-	text, err := os.ReadFile(filepath.Join(s.dir, "config", "charter1.json"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	e, err := policy.ParseEnvelope(text)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	door, err := seal.Dial(ctx, filepath.Join(s.dir, "run", "seal.sock"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = door.Close() }()
-	for {
-		_, err := door.CharterApply(ctx, e)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			s.t.Fatalf("charter 1: %v", err)
-		case <-time.After(50 * time.Millisecond):
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // identity is a demo user: somebody with a bearer key, and, for those who
@@ -57,6 +58,9 @@ func (d *directory) makeIdentities() (*registry.FirstUsers, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dev: key of %s: %w", i.name, err)
 		}
+		if err := d.noteMadeHere(private); err != nil {
+			return nil, fmt.Errorf("dev: key of %s: %w", i.name, err)
+		}
 		if err := d.write(private, i.files+".key"); err != nil {
 			return nil, err
 		}
@@ -69,6 +73,16 @@ func (d *directory) makeIdentities() (*registry.FirstUsers, error) {
 		return nil, fmt.Errorf("dev: %w", err)
 	}
 	return b, d.write(text, "config", "bootstrap.json")
+}
+
+// noteMadeHere tells the seal that this appliance made the key, before there is a
+// file with it: no production charter over this state takes it for a person's.
+func (d *directory) noteMadeHere(private []byte) error {
+	s, err := policy.LoadSignerPEM(private)
+	if err != nil {
+		return err
+	}
+	return seal.NoteMadeHere(d.path("seal"), s.Public())
 }
 
 func (d *directory) readBootstrap() (*registry.FirstUsers, error) {
