@@ -84,7 +84,7 @@ func (b *Batch) encode() ([]byte, error) {
 		return nil, err
 	}
 	records := b.encoded
-	if records == nil {
+	if len(records) != len(b.Records) {
 		records = make([]jsontext.Value, len(b.Records))
 		for i := range b.Records {
 			value, err := b.Records[i].Encode()
