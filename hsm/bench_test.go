@@ -98,6 +98,8 @@ type rig struct {
 	bare  []pkcs11.SessionHandle
 	pub   ed25519.PublicKey
 	edKey pkcs11.ObjectHandle
+	ecPub []byte
+	ecKey pkcs11.ObjectHandle
 	aes   pkcs11.ObjectHandle
 }
 
@@ -117,6 +119,9 @@ func newRig(b *testing.B) *rig {
 	must(b, err)
 	r.pub, err = t.GenerateEd25519(ctx, "bench", "bench-ed")
 	must(b, err)
+	_, err = t.GenerateSecp256k1(ctx, "bench", "bench-ec")
+	must(b, err)
+	r.ecPub, r.ecKey = t.cached("bench-ec").public, t.cached("bench-ec").handle
 	r.edKey, r.aes = t.cached("bench-ed").handle, t.cached("bench-aes").handle
 	for range mostWorkers {
 		h, err := t.p.OpenSession(t.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
@@ -197,6 +202,31 @@ func BenchmarkEd25519(b *testing.B) {
 				return err
 			})},
 			side{"wrapper", func(w int) error { _, err := r.wrapperSign(w, msg); return err }})
+	})
+}
+
+// BenchmarkSecp256k1 is SignSecp256k1 against C_SignInit and C_Sign, without and
+// with what makes an Ethereum signature of it, which verifies it, too.
+func BenchmarkSecp256k1(b *testing.B) {
+	digest := sha256.Sum256([]byte("a transaction"))
+	atOnce(b, func(b *testing.B, r *rig, workers int) {
+		bare := func(w int) ([]byte, error) {
+			out := make([]byte, secp.size)
+			_, err := r.raw.sign(r.bare[w], secp.sign, nil, r.ecKey, digest[:], out)
+			return out, err
+		}
+		finished := func(w int) error {
+			sig, err := bare(w)
+			if err == nil && recoverable(r.ecPub, digest[:], sig) == nil {
+				return ErrMismatch
+			}
+			return err
+		}
+		compare(b, workers,
+			side{"pooled", func(int) error { _, err := r.SignSecp256k1(b.Context(), "bench-ec", digest); return err }},
+			side{"bare", func(w int) error { _, err := bare(w); return err }},
+			side{"bare_finished", finished},
+			side{"handed_over", handOver(b, workers, finished)})
 	})
 }
 

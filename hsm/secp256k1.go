@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	libsecp256k1 "github.com/ethereum/go-ethereum/crypto/secp256k1"
 	"github.com/miekg/pkcs11"
 )
 
@@ -19,15 +20,13 @@ var secp = &algorithm{
 		// Parsing finds that the point is on this curve, whatever the key's
 		// parameters say: a P-256 point is not.
 		point := octets(value, pointSize)
-		public, err := secp256k1.ParsePubKey(point)
-		if err != nil || len(point) != pointSize {
+		if _, err := secp256k1.ParsePubKey(point); err != nil || len(point) != pointSize {
 			return nil, nil, fmt.Errorf("%w: it is no uncompressed point of secp256k1 (%d bytes)", ErrMismatch, len(value))
 		}
-		return bytes.Clone(point[1:]), public, nil
+		public := bytes.Clone(point[1:])
+		return public, public, nil
 	},
-	finish: func(parsed any, digest, sig []byte) []byte {
-		return recoverable(parsed.(*secp256k1.PublicKey), digest, sig)
-	},
+	finish: func(parsed any, digest, sig []byte) []byte { return recoverable(parsed.([]byte), digest, sig) },
 }
 
 // GenerateSecp256k1 makes a signing key in the token, not extractable, with id as
@@ -58,41 +57,25 @@ func (t *Token) SignSecp256k1(ctx context.Context, id string, digest [32]byte) (
 	return t.signPair(ctx, secp, id, digest[:])
 }
 
-// recoverable verifies a signature r || s of the digest and returns it with a low
-// s and its recovery id, or nil. One multiplication does both: the point that
-// verification computes is the one that recovery has to guess, so its y says v.
-func recoverable(public *secp256k1.PublicKey, digest, sig []byte) []byte {
-	var r, s, e secp256k1.ModNScalar
-	if len(sig) != 64 || r.SetByteSlice(sig[:32]) || s.SetByteSlice(sig[32:]) || r.IsZero() || s.IsZero() {
-		return nil
-	}
-	if s.IsOverHalfOrder() { // tokens give either half; the negative one is as valid
-		s.Negate()
-	}
-	e.SetByteSlice(digest)
-	w := new(secp256k1.ModNScalar).InverseValNonConst(&s)
-	u1 := new(secp256k1.ModNScalar).Mul2(&e, w)
-	u2 := new(secp256k1.ModNScalar).Mul2(&r, w)
-	var q, a, b, x secp256k1.JacobianPoint
-	public.AsJacobian(&q)
-	secp256k1.ScalarBaseMultNonConst(u1, &a)
-	secp256k1.ScalarMultNonConst(u2, &q, &b)
-	secp256k1.AddNonConst(&a, &b, &x)
-	if x.Z.IsZero() {
-		return nil
-	}
-	x.ToAffine()
-	// An x of the group's order or more would ask for a v that Ethereum does not
-	// take; one in 2^127 is, so it counts as one that does not verify.
-	var have secp256k1.ModNScalar
-	if have.SetByteSlice(x.X.Bytes()[:]) || !have.Equals(&r) {
+// recoverable returns a signature r || s of the digest with a low s and its recovery
+// id, or nil if the key did not make it: that the public key is recovered is its
+// verification. Half of all ids are found at once; libsecp256k1 takes a third of the
+// time of the Go library's.
+func recoverable(public, digest, sig []byte) []byte {
+	var s secp256k1.ModNScalar
+	if len(sig) != 64 || s.SetByteSlice(sig[32:]) {
 		return nil
 	}
 	out := make([]byte, 65)
-	r.PutBytesUnchecked(out[:32])
-	s.PutBytesUnchecked(out[32:64])
-	if x.Y.IsOdd() {
-		out[64] = 1
+	copy(out, sig)
+	if s.IsOverHalfOrder() { // tokens give either half; the negative one is as valid
+		s.Negate()
+		s.PutBytesUnchecked(out[32:64])
 	}
-	return out
+	for out[64] = range byte(2) {
+		if key, err := libsecp256k1.RecoverPubkey(digest, out); err == nil && bytes.Equal(key[1:], public) {
+			return out
+		}
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 func TestRecoverable(t *testing.T) {
 	private, err := secp256k1.GeneratePrivateKey()
 	require.NoError(t, err)
+	public := private.PubKey().SerializeUncompressed()[1:]
 	other, err := secp256k1.GeneratePrivateKey()
 	require.NoError(t, err)
 	for i := range 50 {
@@ -19,7 +20,7 @@ func TestRecoverable(t *testing.T) {
 		compact := ecdsa.SignCompact(private, digest[:], false)
 		low := append([]byte(nil), compact[1:]...)
 		want := append(append([]byte(nil), low...), compact[0]-27)
-		require.Equal(t, want, recoverable(private.PubKey(), digest[:], low))
+		require.Equal(t, want, recoverable(public, digest[:], low))
 
 		var s secp256k1.ModNScalar
 		s.SetByteSlice(low[32:])
@@ -27,17 +28,17 @@ func TestRecoverable(t *testing.T) {
 		high := append([]byte(nil), low[:32]...)
 		b := s.Bytes()
 		high = append(high, b[:]...)
-		require.Equal(t, want, recoverable(private.PubKey(), digest[:], high), "a high s is the same signature")
+		require.Equal(t, want, recoverable(public, digest[:], high), "a high s is the same signature")
 
-		require.Nil(t, recoverable(other.PubKey(), digest[:], low))
+		require.Nil(t, recoverable(other.PubKey().SerializeUncompressed()[1:], digest[:], low))
 		digest[0] ^= 1
-		require.Nil(t, recoverable(private.PubKey(), digest[:], low))
+		require.Nil(t, recoverable(public, digest[:], low))
 		digest[0] ^= 1
 		for _, bad := range [][]byte{nil, low[:63], append(make([]byte, 32), low[32:]...), append(append([]byte(nil), low[:32]...), make([]byte, 32)...)} {
-			require.Nil(t, recoverable(private.PubKey(), digest[:], bad))
+			require.Nil(t, recoverable(public, digest[:], bad))
 		}
 	}
-	require.Nil(t, recoverable(private.PubKey(), make([]byte, 32), append(bytesOf(0xff, 32), bytesOf(1, 32)...)), "r is no scalar")
+	require.Nil(t, recoverable(public, make([]byte, 32), append(bytesOf(0xff, 32), bytesOf(1, 32)...)), "r is no scalar")
 }
 
 func bytesOf(b byte, n int) []byte {
