@@ -9,6 +9,34 @@
 // crash the process that loads it and nobody shall be woken for that. The
 // worker holds the HSM login, the callers' socket and the ledger.
 //
+// Both make no core dumps, are not dumpable, lock their memory where the system
+// lets them, and shut themselves in by Landlock before the first request: the
+// worker reaches its state, its socket, the token's library and the store, by
+// TCP only where no Unix socket forwards to it, and executes nothing; the keeper
+// reaches the PIN's sources and its own program besides. What a token's library
+// needs beyond that stands in seal.toml, [sandbox].
+//
+// # Sealed and unsealed
+//
+// The PIN comes from a file (dev charters), from a systemd credential, or from a
+// quorum of custodians, who can unseal whatever the configuration says, and alone
+// can after a seal document, SIGUSR1 to the keeper, or root's word over the
+// socket: sealing wipes the PIN and what shares there are, ends the worker that
+// has the login, and lasts over restarts. A custodian's share comes encrypted to
+// the keeper's key in a document that he signed. The worker verifies who he is,
+// by the charter or, before there is one, by custody.json, which init may write
+// while the seal runs; the keeper opens the share and names what is wrong of it.
+// Shares are bound to one collection, which an outcome, sealing, an hour, or
+// another custody.json ends, so that nothing recorded counts again. A PIN is tried
+// once: one that the token refused is not offered again, in this life or another,
+// while it is the same file, credential or custody. A token that is not there is
+// tried again for ever, and the seal answers meanwhile.
+//
+// Under a production charter the seal refuses a PIN file, a credential that no
+// TPM seals and a software token unless the charter accepts them, and people's
+// keys that were made on this machine: when the charter is to take effect and at
+// every decision.
+//
 // # What it promises
 //
 // Nothing is believed but the fold of the ledger (package ledger), read from
@@ -38,14 +66,14 @@
 // performers that wallet and the oldest of its vault's on that network, 256 in
 // all.
 //
-// SIGUSR1 to the keeper seals this appliance, as a custodian's document does and
-// as root does over the callers' socket: the PIN is forgotten, durably, and the
-// worker with the login ends.
-//
 // # What it does not
 //
-// This build unseals from a PIN file (dev charters) only. Quorum unsealing,
-// anchor, take-over between appliances with join, recover, snapshots and
-// checkpoints are answered as kind "invalid". It does not sandbox itself yet.
-// It says nothing about what the chain did: settle is its callers' word.
+// Checkpoints are answered as kind "invalid". Landlock is what the kernel has of
+// it, and the log says what; it does not know UDP, nor which host a TCP port is
+// of: the service manager's network namespace does. Keeper and worker share the
+// state directory, so the worker could read what stands there unencrypted, the
+// unseal key too, without [unseal] key_credential. The vendor's library may hold
+// copies of the PIN and of seeds until the worker ends; SoftHSM2 was found to hold
+// none between signatures. It says nothing about what the chain did: settle is its
+// callers' word.
 package sealed

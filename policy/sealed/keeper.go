@@ -92,6 +92,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	if k.unsealKey, err = key.public(); err != nil {
 		return err
 	}
+	log.Info("unseal key", "encrypted", k.cfg.Unseal.KeyCredential != "")
 	if err := keeperFence(k.cfg, path, os.Getenv).close(log); err != nil {
 		return err
 	}
@@ -173,7 +174,9 @@ func (k *keeper) keep(ctx context.Context) error {
 		case exitSealed:
 			k.log.Warn("sealed", "reason", k.why)
 		case exitUnsealed:
-			k.log.Warn("unsealed by a quorum of custodians")
+			if k.pin != nil { // not sealed again since
+				k.log.Warn("unsealed by a quorum of custodians")
+			}
 			backoff = firstBackoff
 		case exitNoToken:
 			k.log.Warn("trying the token again")
@@ -296,11 +299,15 @@ func (k *keeper) watch(ctx context.Context, worker *os.Process, ended <-chan str
 		_ = k.mark() // first, for whatever comes after must find us sealed
 	case <-ctx.Done():
 	}
-	_ = worker.Signal(syscall.SIGTERM)
+	if err := worker.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		k.log.Error("the worker is not told to end", "error", err)
+	}
 	select {
 	case <-ended:
 	case <-time.After(limit):
-		_ = worker.Kill()
+		if err := worker.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			k.log.Error("a worker that does not end cannot be killed", "error", err)
+		}
 	}
 	return told
 }

@@ -50,8 +50,16 @@ func credentialKind(path string) (pinSource, string, error) {
 	if err != nil {
 		return "", "", fmt.Errorf("encrypted credential: %w", err)
 	}
+	kind, err := credentialKindOf(text)
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %w", path, err)
+	}
 	sum := sha256.Sum256(text)
-	id := "credential " + hex.EncodeToString(sum[:])
+	return kind, "credential " + hex.EncodeToString(sum[:]), nil
+}
+
+// credentialKindOf reads the file's text, base64 with white space anywhere.
+func credentialKindOf(text []byte) (pinSource, error) {
 	plain := make([]byte, 0, len(text))
 	for _, b := range text {
 		if !unicode.IsSpace(rune(b)) {
@@ -60,12 +68,12 @@ func credentialKind(path string) (pinSource, string, error) {
 	}
 	raw, err := base64.StdEncoding.DecodeString(string(plain))
 	if err != nil || len(raw) < 16 {
-		return "", "", fmt.Errorf("%s is no encrypted systemd credential", path)
+		return "", errors.New("this is no encrypted systemd credential")
 	}
 	if tpmCredentials[hex.EncodeToString(raw[:16])] {
-		return pinTPM, id, nil
+		return pinTPM, nil
 	}
-	return pinHost, id, nil
+	return pinHost, nil
 }
 
 // loadPIN takes the PIN from its file or credential into locked memory, unless

@@ -234,3 +234,14 @@ func TestACredentialUnseals(t *testing.T) {
 	p.launch()
 	require.Contains(t, p.await("keeper ends").Error, "owner only")
 }
+
+func FuzzCredentialKind(f *testing.F) {
+	f.Add([]byte("DHzAexF2RZGcSwvqCLwg/gAA\n"))
+	f.Add([]byte("WhxqJt+dQJax1aZeCGLxmg=="))
+	f.Add([]byte("\x00"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if kind, err := credentialKindOf(text); err == nil {
+			require.Contains(t, []pinSource{pinTPM, pinHost}, kind)
+		}
+	})
+}

@@ -171,8 +171,14 @@ func (f fence) close(log *slog.Logger) error {
 		rules = append(rules, landlock.ConnectTCP(port))
 	}
 	// V8 is the last that leaves Unix sockets to the file's mode: what forwards to
-	// the store, and a token's own daemon, are reached by them.
-	if err := landlock.V8.BestEffort().Restrict(rules...); err != nil {
+	// the store, and a token's own daemon, are reached by them. Before it each thread
+	// gets a domain of its own, and with signals kept inside (from V6 on) one thread of
+	// the keeper could not end the worker that another started.
+	known := landlock.V8
+	if abi < 8 {
+		known = landlock.V5
+	}
+	if err := known.BestEffort().Restrict(rules...); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	if abi < 4 {

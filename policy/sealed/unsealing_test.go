@@ -583,3 +583,50 @@ func spellings(secret []byte) map[string][]byte {
 		"base64": base64Inside(secret, 0), "base64, shifted by 1": base64Inside(secret, 1), "base64, shifted by 2": base64Inside(secret, 2),
 	}
 }
+
+// BenchmarkUnseal is the keeper's work of one unsealing: shares of a quorum of
+// 2 and of 5 opened, told apart, combined, and the PIN decrypted.
+func BenchmarkUnseal(b *testing.B) {
+	for _, threshold := range []int{2, 5} {
+		b.Run(fmt.Sprintf("threshold=%d", threshold), func(b *testing.B) {
+			dir := b.TempDir()
+			seats := policy.Custodians{Threshold: uint32(threshold)}
+			for i := range 5 {
+				_, text, err := policy.GenerateKeyPEM(policy.Ed25519)
+				require.NoError(b, err)
+				key, err := policy.ParsePublicKeyPEM(text)
+				require.NoError(b, err)
+				seats.Members = append(seats.Members, policy.Custodian{Name: fmt.Sprintf("custodian-%d", i+1), Keys: []policy.PublicKey{key}})
+			}
+			custody, shares, err := seal.NewCustody("test", testAppliance, seats, []byte(processPIN), []byte("so-pin-1"), time.Now())
+			require.NoError(b, err)
+			require.NoError(b, seal.WriteCustody(dir, custody))
+			file := unsealKeyFile{state: dir}
+			public, err := file.public()
+			require.NoError(b, err)
+			q := &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
+			defer q.reset()
+			for b.Loop() {
+				b.StopTimer()
+				p, err := q.look()
+				require.NoError(b, err)
+				var given []asking
+				for _, m := range custody.Members[:threshold] {
+					sealed, err := seal.SealShare(public, seal.Binding{Instance: "test", ApplianceID: testAppliance, Custodian: m.Name, Nonce: p.Nonce}, shares[m.Name])
+					require.NoError(b, err)
+					given = append(given, asking{Custodian: m.Name, Instance: "test", Nonce: p.Nonce, Share: sealed})
+				}
+				b.StartTimer()
+				for i, g := range given {
+					pin, _, err := q.take(g)
+					if err != nil || (pin != nil) != (i == threshold-1) {
+						b.Fatal(err)
+					}
+					if pin != nil {
+						pin.Destroy()
+					}
+				}
+			}
+		})
+	}
+}
