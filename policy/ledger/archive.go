@@ -49,9 +49,10 @@ func (e *ArchiveError) Error() string {
 func (e *ArchiveError) Unwrap() error { return e.Err }
 
 // Archive appends to and reads one archive. One goroutine appends at a time; the caller keeps other
-// processes from appending.
+// processes from appending. Others may read beside that ([ReadArchive]).
 type Archive struct {
 	dir  string
+	read bool     // only
 	last uint64   // the newest batch; 0 if there is none
 	file *os.File // that grows; nil until something is appended
 	size int64
@@ -64,27 +65,9 @@ func OpenArchive(dir string) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{dir: dir}
-	firsts, err := a.files()
-	if err != nil || len(firsts) == 0 {
+	name, err := a.look()
+	if err != nil || name == "" {
 		return a, err
-	}
-	first := firsts[len(firsts)-1]
-	name := a.name(first)
-	a.last = first - 1
-	a.size = 0
-	for value, err := range readArchive(name, first) {
-		var torn *tornError
-		if errors.As(err, &torn) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		a.last++
-		a.size += entryHead + int64(len(value))
-	}
-	if a.size > 0 {
-		a.size += int64(len(archiveMagic))
 	}
 	if a.file, err = os.OpenFile(name, os.O_RDWR, 0o600); err != nil {
 		return nil, err
@@ -93,6 +76,40 @@ func OpenArchive(dir string) (*Archive, error) {
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
+}
+
+// ReadArchive opens an archive to be read: what is there now. It changes nothing, so that it may be
+// one that somebody appends to, or one on a medium that cannot be written.
+func ReadArchive(dir string) (*Archive, error) {
+	a := &Archive{dir: dir, read: true}
+	_, err := a.look()
+	return a, err
+}
+
+// look reads the last file whole, to find the last batch and where the next one would stand.
+func (a *Archive) look() (name string, err error) {
+	firsts, err := a.files()
+	if err != nil || len(firsts) == 0 {
+		return "", err
+	}
+	first := firsts[len(firsts)-1]
+	name = a.name(first)
+	a.last = first - 1
+	for value, err := range readArchive(name, first) {
+		var torn *tornError
+		if errors.As(err, &torn) {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		a.last++
+		a.size += entryHead + int64(len(value))
+	}
+	if a.size > 0 {
+		a.size += int64(len(archiveMagic))
+	}
+	return name, nil
 }
 
 // Close lets go of the file. What was appended is on the disk already.
@@ -111,6 +128,9 @@ func (a *Archive) Last() uint64 { return a.last }
 // Append writes batches that follow the last one, the first of which has the given sequence, and
 // returns once they are on the disk. After an error the archive is to be opened again.
 func (a *Archive) Append(first uint64, values ...[]byte) error {
+	if a.read {
+		return &ArchiveError{a.dir, first, errors.New("opened to be read only")}
+	}
 	if first != a.last+1 {
 		return &ArchiveError{a.dir, first, fmt.Errorf("the next one is %d", a.last+1)}
 	}
@@ -190,8 +210,8 @@ func (a *Archive) files() ([]uint64, error) {
 	return firsts, nil
 }
 
-// Batches is every batch from the first on, each as long as its SHA-256 is right and none is missing.
-// An error comes with a nil value and ends it.
+// Batches is every batch from the first to Last, each as long as its SHA-256 is right and none is
+// missing. An error comes with a nil value and ends it.
 func (a *Archive) Batches() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		firsts, err := a.files()
@@ -201,6 +221,9 @@ func (a *Archive) Batches() iter.Seq2[[]byte, error] {
 		}
 		next := FirstSequence
 		for _, first := range firsts {
+			if next > a.last {
+				return
+			}
 			if first != next {
 				yield(nil, &ArchiveError{a.name(first), next, errors.New("missing")})
 				return
@@ -209,7 +232,9 @@ func (a *Archive) Batches() iter.Seq2[[]byte, error] {
 				if !yield(value, err) || err != nil {
 					return
 				}
-				next++
+				if next++; next > a.last {
+					return // what is behind was appended since, or never written to its end
+				}
 			}
 		}
 		if next != a.last+1 {

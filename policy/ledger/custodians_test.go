@@ -100,6 +100,11 @@ func TestWhatWidensAPolicyNeedsTheThreshold(t *testing.T) {
 	}
 }
 
+func TestOneCustodianMayNotRaiseMinApproversBeyondTheGroup(t *testing.T) {
+	w := ruled(t)
+	w.refused(ledger.ReasonDocument, "", w.version([]string{"custodian-3"}, func(p *policy.Policy) { p.Rules[0].MinApprovers = 4 }))
+}
+
 // TestOneCustodianMayNotUndoATightening: the version in force is what a change is held against, not
 // the one that the threshold signed.
 func TestOneCustodianMayNotUndoATightening(t *testing.T) {

@@ -34,9 +34,8 @@ func TestFormat1(t *testing.T) {
 	require.NoError(t, err)
 	root, snapshot, ok := strings.Cut(strings.TrimSpace(string(digests)), "\n")
 	require.True(t, ok)
-	a, err := ledger.OpenArchive(dir)
+	a, err := ledger.ReadArchive(dir)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, a.Close()) }()
 	f := ledger.NewFold(policy.Digest(root))
 	var none iter.Seq2[[]byte, error] = func(func([]byte, error) bool) {}
 	for value, err := range ledger.Whole(a, a.Last()+1, none) {

@@ -147,6 +147,36 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+// TestReadAnArchiveThatGrows: a reader sees what was there when he came, and touches nothing.
+func TestReadAnArchiveThatGrows(t *testing.T) {
+	w := history(t)
+	dir := t.TempDir()
+	_, err := ledger.ReadArchive(filepath.Join(dir, "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	a, err := ledger.OpenArchive(dir)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, a.Close()) }()
+	require.NoError(t, a.Append(1, w.values[:3]...))
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	whole, err := os.ReadFile(names[0])
+	require.NoError(t, err)
+	half := append(bytes.Clone(whole), 0, 0, 7, 7, 'h', 'a', 'l', 'f')
+	require.NoError(t, os.WriteFile(names[0], half, 0o600))
+	reader, err := ledger.ReadArchive(dir)
+	require.NoError(t, err)
+	require.Equal(t, uint64(3), reader.Last())
+	require.ErrorContains(t, reader.Append(4, w.values[3]), "read only")
+	still, err := os.ReadFile(names[0])
+	require.NoError(t, err)
+	require.Equal(t, half, still)
+	require.NoError(t, a.Append(4, w.values[3]))
+	_, err = w.whole(reader, 4, w.values[3:])
+	require.NoError(t, err)
+	require.Equal(t, uint64(3), reader.Last())
+	require.NoError(t, reader.Close())
+}
+
 // TestArchiveAfterACrash cuts the file at every place: what was whole is there, the rest is written
 // again.
 func TestArchiveAfterACrash(t *testing.T) {
