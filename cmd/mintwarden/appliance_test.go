@@ -39,6 +39,8 @@ type appliance struct {
 	head       *client.LedgerHead
 	operations map[string]*client.Operation
 	policies   map[string]*client.Policy
+	charters   []client.Charter // proposed
+	seal       *client.Seal
 	audit      []*audit.Entry // oldest first
 	sealed     bool
 	denial     *client.ErrorBody  // answers a burn
@@ -85,6 +87,12 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("GET /v1/policies/{id}", a.getPolicy)
 	mux.HandleFunc("POST /v1/policies/{id}/sign", a.signPolicy)
 	mux.HandleFunc("GET /v1/audit", a.listAudit)
+	mux.HandleFunc("GET /v1/charter", a.getCharter)
+	mux.HandleFunc("PUT /v1/charter", a.putCharter)
+	mux.HandleFunc("POST /v1/charter/sign", a.signCharter)
+	mux.HandleFunc("POST /v1/policies/{id}/simulate", a.ask(simulated))
+	mux.HandleFunc("GET /v1/seal", a.getSeal)
+	mux.HandleFunc("POST /v1/seal/{verb}", a.sealing)
 	mux.HandleFunc("GET /v1/wallets/{id}", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, client.Wallet{ID: r.PathValue("id"), VaultAccountID: id("vault", 1), Network: network, Address: account("mallory").String()})
 	})
@@ -266,8 +274,16 @@ func (a *appliance) decide(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.received = append(a.received, e)
-	a.w.commit(ledger.Record{Decision: e})
+	record := ledger.Record{Decision: e}
+	if r.PathValue("verb") == "request" {
+		record = ledger.Record{Request: e}
+	}
+	a.w.commit(record)
 	a.values = a.w.values
+	if r.PathValue("verb") == "request" {
+		a.answer(w, a.operations[r.PathValue("id")])
+		return
+	}
 	d, err := policy.ParseDecision(e.Payload)
 	if err != nil {
 		a.t.Error(err)
@@ -279,6 +295,94 @@ func (a *appliance) decide(w http.ResponseWriter, r *http.Request) {
 		op.Status = client.OperationStatusAPPROVED
 	}
 	a.answer(w, op)
+}
+
+func (a *appliance) getCharter(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	charter, digest := a.w.fold.Charter()
+	document, err := charter.Encode()
+	if err != nil {
+		a.t.Error(err)
+	}
+	a.answer(w, client.Charter{Document: document, DocumentDigest: string(digest), Status: client.CharterStatusACTIVE, Version: int64(charter.Version),
+		RequiredSignatures: 2, SignedBy: []string{}, Proposals: &a.charters})
+}
+
+func (a *appliance) putCharter(w http.ResponseWriter, r *http.Request) {
+	var body client.CharterWrite
+	if err := json.UnmarshalRead(r.Body, &body); err != nil {
+		a.t.Error(err)
+	}
+	a.answer(w, a.proposeCharter(body.Document))
+}
+
+// proposeCharter serves a document as a proposed charter.
+func (a *appliance) proposeCharter(document []byte) *client.Charter {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.charters = append(a.charters, client.Charter{Document: document, DocumentDigest: string(policy.DigestOf(document)),
+		Status: client.CharterStatusPENDINGAUTHORIZATION, Version: 2, RequiredSignatures: 2, SignedBy: []string{}})
+	return &a.charters[len(a.charters)-1]
+}
+
+func (a *appliance) signCharter(w http.ResponseWriter, r *http.Request) {
+	e := a.envelope(r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.received = append(a.received, e)
+	charter, _ := a.w.fold.Charter()
+	for n := range a.charters {
+		if p := &a.charters[n]; p.DocumentDigest == string(e.PayloadDigest()) {
+			by, err := charter.VerifyCustodians(policy.DocCharter, e)
+			if err != nil {
+				a.t.Error(err)
+			}
+			p.SignedBy = append(p.SignedBy, by...)
+			a.answer(w, p)
+			return
+		}
+	}
+	a.refuse(w, http.StatusNotFound, 1112, "NOT_FOUND")
+}
+
+func (a *appliance) getSeal(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answer(w, a.seal)
+}
+
+// sealing keeps what custodians sign about the seal and about freezes.
+func (a *appliance) sealing(w http.ResponseWriter, r *http.Request) {
+	e := a.envelope(r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.received = append(a.received, e)
+	switch r.PathValue("verb") {
+	case "freeze":
+		d, err := policy.ParseFreeze(e.Payload)
+		if err != nil {
+			a.t.Error(err)
+		}
+		a.w.now = policy.Seconds(time.Now())
+		a.w.commit(ledger.Record{Freeze: e})
+		a.values = a.w.values
+		a.answer(w, client.Frozen{Frozen: d.Frozen, Sequence: int64(len(a.values))})
+	case "seal":
+		a.seal.Sealed = true
+		a.answer(w, a.seal)
+	case "unseal":
+		charter, _ := a.w.fold.Charter()
+		by, err := charter.VerifyCustodians(policy.DocUnseal, e)
+		if err != nil {
+			a.t.Error(err)
+		}
+		u := a.seal.Unsealing
+		if u.Shares = append(u.Shares, by...); len(u.Shares) == u.Need {
+			a.seal.Sealed, a.seal.Unsealing = false, nil
+		}
+		a.answer(w, a.seal)
+	}
 }
 
 // propose serves a document as a proposal of the policy.

@@ -13,24 +13,67 @@ import (
 )
 
 func (c *cli) charterCommand() *cobra.Command {
-	return group("charter", "See who is who: networks, custodians, persons, groups, appliances", "  mintwarden charter show", c.charterShow())
+	return group("charter", "See who is who, propose changes, sign them; stop a token, a person or an appliance", `  mintwarden charter show
+  mintwarden charter propose --charter charter.json
+  mintwarden charter sign --key ~/keys/custodian.pem
+  mintwarden charter freeze --person bob --key ~/keys/custodian.pem`,
+		c.charterShow(), c.charterPropose(), c.charterSign(), c.charterFreeze(), c.charterUnfreeze(), c.charterAdmit())
+}
+
+// charterSeen is what --json prints of charter show.
+type charterSeen struct {
+	Charter   *policy.Charter   `json:"charter"`
+	Digest    policy.Digest     `json:"digest"`
+	Proposals []charterProposal `json:"proposals"`
 }
 
 func (c *cli) charterShow() *cobra.Command {
+	var next bool
 	cmd := &cobra.Command{
-		Use: "show", Short: "Show the charter in force, from the verified ledger", Example: "  mintwarden charter show --charter1 sha256:…", Args: none,
+		Use: "show", Short: "Show the charter in force, from the verified ledger, and proposals",
+		Long: `Show the charter in force, from the verified ledger, and proposals.
+
+With --next it prints the charter's next version as a document that changes
+nothing yet: edit it and give it to 'mintwarden charter propose'.`,
+		Example: `  mintwarden charter show --charter1 sha256:…
+  mintwarden charter show --next > charter.json`, Args: none,
 	}
+	cmd.Flags().BoolVar(&next, "next", false, "print the next version's document, to be edited")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
-		_, fold, err := c.verified(ctx)
+		api, fold, err := c.verified(ctx)
 		if err != nil {
 			return err
 		}
 		charter, digest := fold.Charter()
-		return c.show(struct {
-			Charter *policy.Charter `json:"charter"`
-			Digest  policy.Digest   `json:"digest"`
-		}{charter, digest}, func() *rows { return charterRows(charter, digest) })
+		if next {
+			return c.showJSON(nextCharter(charter, digest))
+		}
+		served, err := api.GetCharter(ctx)
+		if err != nil {
+			return err
+		}
+		s := charterSeen{Charter: charter, Digest: digest}
+		if s.Proposals, err = charterProposals(served); err != nil {
+			return err
+		}
+		return c.show(s, func() *rows {
+			r := charterRows(charter, digest)
+			for _, p := range s.Proposals {
+				r.add(fmt.Sprintf("proposed version %d", p.Charter.Version), fmt.Sprintf("%s; signed by %d of %d", p.Digest, len(p.SignedBy), charter.Custodians.Threshold))
+				for _, words := range policy.CharterDifference(charter, p.Charter) {
+					r.add("", words)
+				}
+			}
+			return r
+		})
 	})
+}
+
+// nextCharter is the next version with nothing changed yet.
+func nextCharter(inForce *policy.Charter, digest policy.Digest) *policy.Charter {
+	next := *inForce
+	next.Version, next.Replaces = inForce.Version+1, &digest
+	return &next
 }
 
 func charterRows(ch *policy.Charter, digest policy.Digest) *rows {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +32,12 @@ type cli struct {
 	patience time.Duration
 
 	in       io.Reader
+	lines    *bufio.Reader // on in, made by the first question
 	out, err *printer
 	running  bool // a command of ours began: what fails from here on is no usage error
+
+	tokens map[string]tokenKey // by URI: people's keys in tokens
+	point  func(string) error  // tests end a ceremony where it is called
 
 	api  *client.Client
 	fold *ledger.Fold
@@ -42,6 +47,9 @@ type cli struct {
 func (c *cli) close() {
 	if c.api != nil {
 		c.api.Close()
+	}
+	for _, t := range c.tokens {
+		_ = t.key.Close() // the process ends
 	}
 }
 

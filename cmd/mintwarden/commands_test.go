@@ -17,7 +17,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		for _, sub := range cmd.Commands() {
-			if slices.Contains([]string{"json", "help", "completion"}, sub.Name()) {
+			if sub.Hidden || slices.Contains([]string{"json", "help", "completion"}, sub.Name()) {
 				continue
 			}
 			require.NotEmpty(t, sub.Short, sub.CommandPath())

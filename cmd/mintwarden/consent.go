@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json/v2"
-	"errors"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/policy"
@@ -24,7 +19,7 @@ type consent struct {
 
 func (o *consent) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.key, "key", "", "PEM file (PKCS #8) of your signing key; default: that of --as")
+	f.StringVar(&o.key, "key", "", "your signing key: a PEM file (PKCS #8), or a pkcs11: URI (RFC 7512); default: that of --as")
 	f.BoolVar(&o.yes, "yes", false, "sign without asking; outside a dev charter with --expect-digest only")
 	f.StringVar(&o.expect, "expect-digest", "", "the digest of what you mean to sign, sha256:…, as you got it another way")
 }
@@ -60,41 +55,22 @@ func (o *consent) settled(charter *policy.Charter, digest policy.Digest) error {
 	return nil
 }
 
-// terminal is true where a person can be asked.
-func (c *cli) terminal() bool {
-	f, ok := c.in.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // ask is nil if the person at the terminal types yes.
 func (c *cli) ask(ctx context.Context, o *consent, question string) error {
-	if !o.yes {
-		c.people().printf("%s Type yes to sign: ", question)
-	}
-	if err := c.people().err; err != nil {
-		return refused("nothing was signed: what it is could not be shown: %w", err)
-	}
 	if o.yes {
+		if err := c.people().err; err != nil {
+			return refused("nothing was signed: what it is could not be shown: %w", err)
+		}
 		return nil
 	}
-	type answer struct {
-		line string
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		line, err := bufio.NewReader(io.LimitReader(c.in, 1024)).ReadString('\n')
-		got <- answer{line, err}
-	}()
-	select {
-	case a := <-got:
-		if a.line == "yes\n" || a.line == "yes\r\n" {
-			return nil
-		}
+	said, err := c.typed(ctx, question+" Type yes to sign:")
+	switch {
+	case err != nil:
+		return refused("nothing was signed: %w", err)
+	case said != "yes":
 		return refused("nothing was signed: you did not answer yes")
-	case <-ctx.Done():
-		return errors.New("nothing was signed: interrupted")
 	}
+	return nil
 }
 
 // people is where a person reads: standard output, but for --json, whose

@@ -38,10 +38,14 @@ func main() {
 // run is the program without the process around it: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &cli{in: stdin, out: &printer{w: stdout}, err: &printer{w: stderr}}
+	return c.run(ctx, args)
+}
+
+func (c *cli) run(ctx context.Context, args []string) int {
 	defer c.close()
 	root := c.command()
 	root.SetArgs(args)
-	root.SetIn(stdin)
+	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -98,7 +102,8 @@ verify; 6 ended other than COMPLETED.`,
 	f.StringVar(&c.charter1, "charter1", "", "digest of charter 1, or a file that holds it (default $MINTWARDEN_DIR/charter1.sha256)")
 	f.DurationVar(&c.patience, "patience", patience, "how long to go on trying while the appliance does not answer")
 	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
-		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), c.userCommand(), jsonTopic())
+		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), c.userCommand(),
+		c.explainCommand(), c.initCommand(), c.unsealCommand(), c.sealCommand(), c.recoverCommand(), c.tokenJobCommand(), jsonTopic())
 	helpTexts(root)
 	c.completions(root)
 	return root

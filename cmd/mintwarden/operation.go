@@ -14,9 +14,9 @@ import (
 )
 
 func (c *cli) operationCommand() *cobra.Command {
-	return group("operation", "See, follow and cancel operations", `  mintwarden operation list --awaiting approver-1
+	return group("operation", "See, follow, sign and cancel operations", `  mintwarden operation list --awaiting approver-1
   mintwarden operation watch op_01J…`,
-		c.operationList(), c.operationShow(), c.operationWatch(), c.operationCancel())
+		c.operationList(), c.operationShow(), c.operationWatch(), c.operationSign(), c.operationCancel())
 }
 
 func (c *cli) operationList() *cobra.Command {

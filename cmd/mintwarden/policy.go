@@ -21,7 +21,7 @@ func (c *cli) policyCommand() *cobra.Command {
 	return group("policy", "See policies, propose changes and sign them", `  mintwarden policy list
   mintwarden policy propose --name mint-conservative --rules rules.json
   mintwarden policy sign pol_01J… --key ~/keys/custodian.pem`,
-		c.policyList(), c.policyShow(), c.policyPropose(), c.policySign(), c.policyWithdraw())
+		c.policyList(), c.policyShow(), c.policyPropose(), c.policySign(), c.policySimulate(), c.policyWithdraw())
 }
 
 // policySeen is a policy as list and show print it: the version in force by the
@@ -297,9 +297,31 @@ replaces the whole one before: rules that you do not repeat are gone.`,
 		}
 		c.say("%s version %d is %s: %d of %d custodians signed", p.ID, p.Version, p.Status, len(p.SignedBy), p.RequiredSignatures)
 		c.say("digest %s", p.DocumentDigest)
+		if err := c.showProposed(ctx, p); err != nil {
+			return err
+		}
 		c.waitsForCustodians(ctx, p.ID, p.SignedBy, p.RequiredSignatures)
 		return nil
 	})
+}
+
+// showProposed shows what was just proposed as custodians will see it, where the
+// ledger can be verified here.
+func (c *cli) showProposed(ctx context.Context, served *client.Policy) error {
+	fold := c.names(ctx).fold
+	if fold == nil {
+		return nil
+	}
+	open, err := openProposals(served)
+	if err != nil {
+		return err
+	}
+	for n := range open {
+		if string(open[n].Digest) == string(served.DocumentDigest) {
+			return c.showProposal(&open[n], fold)
+		}
+	}
+	return nil
 }
 
 // waitsForCustodians says who has to sign a proposal, and how.

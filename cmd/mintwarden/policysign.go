@@ -80,7 +80,9 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 	if err := follows(fold, charter, id, p); err != nil {
 		return err
 	}
-	c.showProposal(p, fold)
+	if err := c.showProposal(p, fold); err != nil {
+		return err
+	}
 	if err := o.settled(charter, p.Digest); err != nil {
 		return err
 	}
@@ -156,7 +158,7 @@ func orNothing(d policy.Digest) string {
 }
 
 // showProposal is what a custodian reads before he decides.
-func (c *cli) showProposal(p *proposal, fold *ledger.Fold) {
+func (c *cli) showProposal(p *proposal, fold *ledger.Fold) error {
 	w := c.people()
 	say := func(format string, args ...any) { w.printf("%s\n", wrapped(fmt.Sprintf(format, args...), w.width())) }
 	sequence, _ := fold.Head()
@@ -181,8 +183,19 @@ func (c *cli) showProposal(p *proposal, fold *ledger.Fold) {
 			say("  %s", change)
 		}
 	}
+	need := "the signatures of " + count(int(charter.Custodians.Threshold), "custodian")
+	if there && policy.Compare(in.Policy, p.Policy) == policy.Tighter {
+		need = "one custodian's signature, for it only tightens"
+	}
+	say("It takes %s.", need)
+	tried, err := c.rehearse(p.Policy)
+	if err != nil {
+		return err
+	}
+	showRehearsal(w, tried)
 	say("Checked against the ledger of %s, verified here up to batch %d (charter %d, %s).", charter.Instance, sequence, charter.Version, charter.Environment)
 	say("Digest of the document: %s", p.Digest)
+	return nil
 }
 
 // changes says what is other in the new version, in words.

@@ -10,12 +10,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // privileged is what every request has that needs approvals.
 type privileged struct {
 	performedBy, fee, replaces, key string
 	wait                            bool
+	sign                            consent
+	asked                           expectation
 }
 
 func (p *privileged) flags(cmd *cobra.Command) {
@@ -24,6 +27,8 @@ func (p *privileged) flags(cmd *cobra.Command) {
 	f.StringVar(&p.fee, "fee", "MEDIUM", "fee strategy: LOW, MEDIUM or HIGH")
 	f.StringVar(&p.replaces, "replaces", "", "a FAILED operation that this one does again, op_…")
 	f.StringVar(&p.key, "idempotency-key", "", "makes a repeated call the same call")
+	f.StringVar(&p.sign.key, "key", "", "your signing key, a PEM file or a pkcs11: URI, where the charter wants the requester's signature")
+	f.BoolVar(&p.sign.yes, "yes", false, "sign without asking, if the appliance made of it just what you typed")
 	f.BoolVar(&p.wait, "wait", false, "watch the operation to its end; exit code 6 if that is not COMPLETED")
 }
 
@@ -41,15 +46,18 @@ func (p *privileged) check() error {
 
 // accepted shows what the API made of a request, and follows it if asked to.
 func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string, replayed bool) error {
+	var op *client.Operation
+	if !c.json || p.sign.key != "" {
+		var err error
+		if op, err = c.signIfWanted(ctx, p, id); err != nil {
+			return err
+		}
+	}
 	if c.json && p.wait {
 		return c.watch(ctx, id, nil)
 	}
 	if c.json {
 		return c.showJSON(answer)
-	}
-	op, err := c.api.GetTokenOperation(ctx, id)
-	if err != nil {
-		return err
 	}
 	n := c.names(ctx)
 	if p.wait {
@@ -65,6 +73,24 @@ func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string
 		return c.watch(ctx, id, nil)
 	}
 	return nil
+}
+
+// signIfWanted signs an operation that was just asked for, where the charter wants
+// that and a key is there. Who has none here is told how to do it later.
+func (c *cli) signIfWanted(ctx context.Context, p *privileged, id string) (*client.Operation, error) {
+	op, err := c.api.GetTokenOperation(ctx, id)
+	if err != nil || !c.requestWanted(ctx, op) {
+		return op, err
+	}
+	if p.sign.key != "" || c.as != "" {
+		signed, err := c.signRequest(ctx, &p.sign, op, &p.asked)
+		if err == nil {
+			return signed, nil
+		}
+		return nil, fmt.Errorf("%s was asked for and is not signed: %w", id, err)
+	}
+	c.err.printf("The charter wants your own signature; until then nobody can approve it:\n  mintwarden operation sign %s --key FILE\n", id)
+	return op, nil
 }
 
 // waitsForApprovers says who has to approve an operation, and how.
@@ -103,7 +129,7 @@ func (c *cli) inTokens(ctx context.Context, err error, tokenID string) error {
 
 // request is the frame of a privileged request on a token: checks, client,
 // performer, then the call itself.
-func (c *cli) request(ctx context.Context, p *privileged, tokenID string,
+func (c *cli) request(ctx context.Context, p *privileged, operation policy.OperationType, tokenID string,
 	call func(api *client.Client, by *client.Performer, opts []client.Option) (answer any, id string, err error)) error {
 	if err := checkID("token", tokenID); err != nil {
 		return err
@@ -111,6 +137,7 @@ func (c *cli) request(ctx context.Context, p *privileged, tokenID string,
 	if err := p.check(); err != nil {
 		return err
 	}
+	p.asked.operation, p.asked.token = operation, tokenID
 	api, err := c.connect()
 	if err != nil {
 		return err
@@ -135,7 +162,7 @@ func (c *cli) tokenDeploy() *cobra.Command {
 	}
 	p.flags(cmd)
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		return c.request(ctx, &p, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+		return c.request(ctx, &p, policy.OpDeployToken, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
 			body := client.DeployRequest{FeeStrategy: pointer(client.FeeStrategy(p.fee)), Replaces: pointer(p.replaces), PerformedBy: by}
 			if by != nil && by.WalletID != nil { // a deployment names its wallet in a field of its own
 				body.DeployerWalletID, body.PerformedBy = by.WalletID, nil
@@ -180,6 +207,7 @@ func (s *supplyChange) values(ctx context.Context, c *cli, api *client.Client, t
 		return "", client.Party{}, err
 	}
 	party, err := c.party(ctx, api, s.party)
+	s.asked.amount, s.asked.party = amount.String(), party
 	return amount.String(), party, err
 }
 
@@ -193,7 +221,7 @@ func (c *cli) tokenMint() *cobra.Command {
 	}
 	s.flags(cmd, "to", "who gets them")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		return c.request(ctx, &s.privileged, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+		return c.request(ctx, &s.privileged, policy.OpMint, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
 			amount, to, err := s.values(ctx, c, api, args[0])
 			if err != nil {
 				return nil, "", err
@@ -217,7 +245,7 @@ func (c *cli) tokenBurn() *cobra.Command {
 	}
 	s.flags(cmd, "from", "whose they are")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		return c.request(ctx, &s.privileged, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+		return c.request(ctx, &s.privileged, policy.OpBurn, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
 			amount, from, err := s.values(ctx, c, api, args[0])
 			if err != nil {
 				return nil, "", err
@@ -251,11 +279,13 @@ func (c *cli) tokenRole(verb, partyFlag string) *cobra.Command {
 	cmd.MarkFlagsOneRequired(partyFlag, "subject")
 	cmd.MarkFlagsMutuallyExclusive(partyFlag, "subject")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		return c.request(ctx, &p, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
+		operation := map[string]policy.OperationType{"grant": policy.OpGrantRole, "revoke": policy.OpRevokeRole}[verb]
+		return c.request(ctx, &p, operation, args[0], func(api *client.Client, by *client.Performer, opts []client.Option) (any, string, error) {
 			who, err := c.party(ctx, api, party+subject)
 			if err != nil {
 				return nil, "", err
 			}
+			p.asked.role, p.asked.party = role, who
 			body := client.RoleChangeRequest{Role: client.Role(role), Subject: who, FeeStrategy: pointer(client.FeeStrategy(p.fee)),
 				Replaces: pointer(p.replaces), PerformedBy: by}
 			change := api.GrantTokenRole

@@ -45,26 +45,32 @@ func reviewIntent(fold *ledger.Fold, asked string, shown policy.Digest, raw []by
 	charter, _ := fold.Charter()
 	r.recorded, _ = fold.Operation(asked)
 	in := r.input(fold, charter, now)
-	r.verdict = policy.Judge(in)
+	r.verdict = fold.Judge(intent, r.digest, in.now)
 	r.judged()
 	r.performer(fold)
 	r.transaction()
 	r.token(fold)
 	r.parties(fold)
 	r.versions(in)
-	r.words = intent.Words(policy.Glossary{Currency: currency(charter, intent.Network), Policies: slices.Concat(in.Policies, in.Submitted)})
+	r.words = intent.Words(policy.Glossary{Currency: currency(charter, intent.Network), Policies: slices.Concat(in.policies, in.submitted)})
 	return r, nil
 }
 
+// judging is what the intent is judged by and when.
+type judging struct {
+	now       time.Time
+	policies  []*policy.InForce // in force and in scope
+	submitted []*policy.InForce // named by the intent, and superseded since
+}
+
 // input is what the seal would judge by, as far as this ledger goes.
-func (r *review) input(fold *ledger.Fold, charter *policy.Charter, now time.Time) policy.Input {
+func (r *review) input(fold *ledger.Fold, charter *policy.Charter, now time.Time) judging {
 	i := r.intent
 	// A clock of ours that is a little slow is no reason to call a fresh intent false.
 	if early := i.NotBefore.Sub(now); early > 0 && early <= charter.MaxClockSkew() {
 		now = i.NotBefore
 	}
-	in := policy.Input{Intent: i, IntentDigest: r.digest, Charter: charter, CharterKnown: fold.CharterKnown(i.Charter), Epoch: fold.Epoch(),
-		Decisions: r.recorded.Decisions, Suspended: fold.Suspended(), Usage: fold, Now: now}
+	in := judging{now: now}
 	var vault, source string
 	if w, ok := fold.Wallet(i.Performer.WalletID); ok {
 		vault = w.VaultAccountID
@@ -74,18 +80,12 @@ func (r *review) input(fold *ledger.Fold, charter *policy.Charter, now time.Time
 			source = w.VaultAccountID
 		}
 	}
-	in.Policies = fold.PoliciesInScope(i.Token.ID, vault, source)
+	in.policies = fold.PoliciesInScope(i.Token.ID, vault, source)
 	for _, ref := range i.Policies {
 		p, ok := fold.PolicyVersion(ref.ID, ref.Version)
-		if ok && !slices.ContainsFunc(in.Policies, func(q *policy.InForce) bool { return q.Ref() == p.Ref() }) {
-			in.Submitted = append(in.Submitted, p)
+		if ok && !slices.ContainsFunc(in.policies, func(q *policy.InForce) bool { return q.Ref() == p.Ref() }) {
+			in.submitted = append(in.submitted, p)
 		}
-	}
-	if i.Token.ID != "" {
-		in.Frozen = fold.Frozen(policy.Subject{TokenID: i.Token.ID})
-	}
-	if i.OperationType != policy.OpDeployToken && i.OperationType != policy.OpCancel {
-		in.Binding, _ = fold.Binding(i.Token.ID)
 	}
 	return in
 }
@@ -234,11 +234,11 @@ func (r *review) parties(fold *ledger.Fold) {
 }
 
 // versions says where the policies in force are not those of the submission.
-func (r *review) versions(in policy.Input) {
-	for _, p := range in.Submitted {
+func (r *review) versions(in judging) {
+	for _, p := range in.submitted {
 		r.note("policy %s v%d is superseded since; both versions judge", p.Policy.ID, p.Policy.Version)
 	}
-	for _, p := range in.Policies {
+	for _, p := range in.policies {
 		if !slices.Contains(r.intent.Policies, p.Ref()) {
 			r.note("policy %s v%d (%s) judges too", p.Policy.ID, p.Policy.Version, p.Policy.Name)
 		}

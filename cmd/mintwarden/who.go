@@ -70,32 +70,24 @@ func identities(kinds ...string) []string {
 }
 
 // signer is the key that a person signs with: --key, or that of --as.
-func (c *cli) signer(keyFile string) (*policy.Signer, error) {
-	if keyFile == "" {
+func (c *cli) signer(ctx context.Context, key string) (*policy.Signer, error) {
+	if key == "" {
 		if c.as == "" {
 			return nil, usagef("name your signing key: --key FILE, or --as for a demo identity")
 		}
 		var err error
-		if keyFile, err = c.identityFile(".key"); err != nil {
+		if key, err = c.identityFile(".key"); err != nil {
 			return nil, err
 		}
 	}
-	text, err := os.ReadFile(keyFile)
-	if err != nil {
-		return nil, usagef("signing key: %w", err)
-	}
-	s, err := policy.LoadSignerPEM(text)
-	if err != nil {
-		return nil, usagef("signing key %s: %w", keyFile, err)
-	}
-	return s, nil
+	return c.loadSigner(ctx, key)
 }
 
 // signing is the signer with the verified ledger to find him in. The signer is
 // nil for an identity without a key, which the caller refuses with the names of
 // those who could sign.
-func (c *cli) signing(ctx context.Context, keyFile string) (*policy.Signer, *ledger.Fold, error) {
-	signer, err := c.signer(keyFile)
+func (c *cli) signing(ctx context.Context, key string) (*policy.Signer, *ledger.Fold, error) {
+	signer, err := c.signer(ctx, key)
 	var keyless *keylessError
 	if err != nil && !errors.As(err, &keyless) {
 		return nil, nil, err

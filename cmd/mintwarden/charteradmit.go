@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+func (c *cli) charterAdmit() *cobra.Command {
+	var g gathering
+	cmd := &cobra.Command{
+		Use:   "admit --document FILE",
+		Short: "Sign that an appliance may join, in the file that its 'init --join' left",
+		Long: `Sign that an appliance may join, in the file that its 'init --join' left.
+
+The appliance must be in the charter in force, with the keys of the document, and
+what it found in the store must be in the ledger that is verified here. With enough
+signatures the file goes back to the appliance, where 'mintwarden init --join' is
+run again.`,
+		Example: `  mintwarden charter admit --document join.json --key ~/keys/custodian.pem`,
+		Args:    none,
+	}
+	g.flags(cmd)
+	required(cmd, "document")
+	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
+		if err := g.check(); err != nil {
+			return err
+		}
+		return c.admit(ctx, &g)
+	})
+}
+
+func (c *cli) admit(ctx context.Context, g *gathering) error {
+	signer, fold, err := c.signing(ctx, g.key)
+	if err != nil {
+		return err
+	}
+	charter, _ := fold.Charter()
+	a := act{kind: policy.DocJoin, need: int(charter.Custodians.Threshold), next: "mintwarden charter admit"}
+	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return readJoin(g.file + draftEnding) }
+	a.show = func(payload []byte) error {
+		d, err := ledger.ParseJoin(payload)
+		if err != nil {
+			return unverified("%w", err)
+		}
+		if err := c.fitsJoin(charter, d); err != nil {
+			return err
+		}
+		c.people().printf("Appliance %s, with the ledger key %s, takes part from batch %d on, %s.\n", printable(d.ApplianceID), d.LedgerKey, d.Sequence, d.Head)
+		return nil
+	}
+	a.apply = func(context.Context, *policy.Envelope) error {
+		c.say("That is enough. Bring %s to the appliance and run 'mintwarden init --join' there again.", g.file)
+		return nil
+	}
+	return c.gather(ctx, g, a, charter, signer)
+}
+
+// draftEnding is of the file that holds a join which nobody signed yet: an envelope
+// has at least one signature.
+const draftEnding = ".draft"
+
+func readJoin(path string) (*ledger.Join, error) {
+	text, err := readBounded(path, policy.MaxDocument)
+	if err != nil {
+		return nil, usagef("there is no document to sign: %w", err)
+	}
+	return ledger.ParseJoin(text)
+}
+
+// fitsJoin holds a join to the verified ledger.
+func (c *cli) fitsJoin(charter *policy.Charter, d *ledger.Join) error {
+	a, ok := charter.Appliance(d.ApplianceID)
+	if d.Instance != charter.Instance || !ok || a.LedgerKey != d.LedgerKey || string(a.UnsealKey) != string(d.UnsealKey) {
+		return unverified("the charter in force has no appliance %s of instance %s with the keys of the document", d.ApplianceID, d.Instance)
+	}
+	at := uint64(0)
+	for value, err := range keptBatches(c.dir) {
+		if err != nil {
+			return err
+		}
+		if at++; at == d.Sequence {
+			if policy.DigestOf(value) == d.Head {
+				return nil
+			}
+			return unverified("batch %d is %s by the ledger that is verified here, the document says %s", at, policy.DigestOf(value), d.Head)
+		}
+	}
+	return unverified("the document names batch %d; the ledger that is verified here ends at %d", d.Sequence, at)
+}

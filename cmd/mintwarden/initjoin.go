@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// joinInstance lets this appliance take part in an instance that is there. The
+// ceremony's file names the same instance, people and threshold. Token, custody and
+// keys are made as for a first appliance; then the charter must have this appliance,
+// and the custodians' threshold signs what its seal finds in the store.
+func (f *founding) joinInstance(ctx context.Context) error {
+	status, err := f.door.Status(ctx)
+	if err != nil {
+		return sealAway(f.seal.Socket, err)
+	}
+	if f.seal.Charter1 == "" {
+		return usagef("%s names no charter1; an appliance that joins is rooted in the instance's: write its digest there and start the seal again", f.plan.SealConfig)
+	}
+	if status.ApplianceID != f.seal.Appliance {
+		return usagef("%s is of appliance %s, the seal at %s is of %s", f.plan.SealConfig, f.seal.Appliance, f.seal.Socket, status.ApplianceID)
+	}
+	return f.run(ctx, []step{
+		{"shares", f.splitPINs},
+		{"token", f.makeToken},
+		{"unsealed", f.unseal},
+		{"keys", f.makeKeys},
+		{"in the charter", f.inCharter},
+		{"joined", f.signJoin},
+	})
+}
+
+// inCharter ends the run until a charter is in force that has this appliance.
+func (f *founding) inCharter(ctx context.Context) error {
+	if f.c.charter1 == "" {
+		f.c.charter1 = string(f.seal.Charter1)
+	}
+	_, fold, err := f.c.verified(ctx)
+	if err != nil {
+		return err
+	}
+	charter, _ := fold.Charter()
+	want := f.appliance()
+	have, ok := charter.Appliance(want.ID)
+	if ok && have.LedgerKey == want.LedgerKey && string(have.UnsealKey) == string(want.UnsealKey) {
+		return nil
+	}
+	text, err := json.Marshal(want, jsontext.WithIndent("  "), json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	path := f.path("appliance.json")
+	if err := writeWhole(path, append(text, '\n'), 0o644, nil); err != nil {
+		return err
+	}
+	return refused("the charter in force has no appliance %s with these keys. Its entry is in %s: the custodians put it among the charter's appliances (mintwarden charter show --next, propose, sign); then run this again", want.ID, path)
+}
+
+// signJoin collects the threshold's signatures over what this seal found in the
+// store, and hands them to it.
+func (f *founding) signJoin(ctx context.Context) error {
+	_, fold, err := f.c.verified(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := fold.Joined(f.seal.Appliance); ok {
+		f.c.say("Appliance %s takes part already.", f.seal.Appliance)
+		return nil
+	}
+	charter, _ := fold.Charter()
+	e, err := f.joinEnvelope(ctx, charter, fold)
+	if err != nil {
+		return err
+	}
+	if _, err := f.await(ctx, "unsealed", func(s *seal.Status) bool { return !s.Sealed }); err != nil {
+		return err
+	}
+	done, err := f.door.Join(ctx, e)
+	if err != nil {
+		return err
+	}
+	f.c.say("Appliance %s takes part since batch %d.", f.seal.Appliance, done.Sequence)
+	return nil
+}
+
+// joinEnvelope is the join document with enough signatures: those in the file, and
+// those of custodians whose keys are reached from here.
+func (f *founding) joinEnvelope(ctx context.Context, charter *policy.Charter, fold *ledger.Fold) (*policy.Envelope, error) {
+	g := &gathering{file: f.opts.document, consent: consent{yes: f.opts.yes}}
+	if g.file == "" {
+		g.file = f.path("join.json")
+	}
+	e, err := g.load(act{kind: policy.DocJoin}, charter)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil {
+		doc, err := readJoin(g.file + draftEnding) // that of an earlier run, which custodians may be signing
+		if err == nil && doc.ApplianceID == f.seal.Appliance && doc.LedgerKey == f.me.LedgerKey {
+			return f.signJoinHere(ctx, g, charter, doc)
+		}
+		sequence, head := fold.Head()
+		doc = &ledger.Join{Format: policy.Format, Instance: charter.Instance, ApplianceID: f.seal.Appliance, LedgerKey: f.me.LedgerKey, UnsealKey: f.me.UnsealKey,
+			Sequence: sequence, Head: head, CreatedAt: policy.Seconds(time.Now())}
+		return f.signJoinHere(ctx, g, charter, doc)
+	}
+	d, err := ledger.ParseJoin(e.Payload)
+	if err != nil || d.ApplianceID != f.seal.Appliance || d.LedgerKey != f.me.LedgerKey {
+		return nil, unverified("%s is no join of this appliance", g.file)
+	}
+	return f.completeJoin(ctx, g, charter, d, e)
+}
+
+// signJoinHere begins with a document that nobody signed yet, and leaves it for
+// those who sign elsewhere.
+func (f *founding) signJoinHere(ctx context.Context, g *gathering, charter *policy.Charter, d *ledger.Join) (*policy.Envelope, error) {
+	payload, err := d.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if err := writeWhole(g.file+draftEnding, append(bytes.Clone(payload), '\n'), 0o644, nil); err != nil {
+		return nil, err
+	}
+	return f.completeJoin(ctx, g, charter, d, &policy.Envelope{PayloadType: policy.PayloadType(policy.DocJoin), Payload: payload})
+}
+
+// completeJoin adds the signatures of custodians whose keys are reached from here.
+func (f *founding) completeJoin(ctx context.Context, g *gathering, charter *policy.Charter, d *ledger.Join, e *policy.Envelope) (*policy.Envelope, error) {
+	for _, m := range charter.Custodians.Members {
+		if len(signers(charter, e)) >= int(charter.Custodians.Threshold) {
+			break
+		}
+		s, err := f.signer(ctx, m.Name)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			continue
+		}
+		f.c.people().printf("Appliance %s, with the ledger key %s, takes part from batch %d on, whose hash is %s.\n", printable(d.ApplianceID), d.LedgerKey, d.Sequence, d.Head)
+		if err := f.c.ask(ctx, &g.consent, "Does "+m.Name+" sign this?"); err != nil {
+			return nil, err
+		}
+		if err := e.AddSignature(s); err != nil {
+			return nil, err
+		}
+		if err := writeWhole(g.file, append(e.Encode(), '\n'), 0o644, nil); err != nil {
+			return nil, err
+		}
+	}
+	if have := len(signers(charter, e)); have < int(charter.Custodians.Threshold) {
+		return nil, refused("the join has %d of %d signatures; the others sign with: mintwarden charter admit --document %s --key FILE (beside it must be %s); then run this again", have, charter.Custodians.Threshold, g.file, g.file+draftEnding)
+	}
+	return e, nil
+}

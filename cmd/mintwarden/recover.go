@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// recovery is what is said on the command line.
+type recovery struct {
+	gathering
+	socket string
+	lanes  []string
+}
+
+func (c *cli) recoverCommand() *cobra.Command {
+	var r recovery
+	cmd := &cobra.Command{
+		Use:   "recover --document FILE",
+		Short: "Accept a lost or restored store, with the custodians' threshold",
+		Long: `Accept a lost or restored store, with the custodians' threshold.
+
+A seal refuses a store that does not hold all that it, or its token, has seen. If
+that store is all there is, custodians may accept it: what came after it is given
+up, every decision made before is void (the epoch rises), and every daily counter
+stands at its limit until the next midnight, but for what the document states.
+
+Begun on the appliance with --socket, where the seal says what is lost and what is
+there. The document says where each wallet's nonces go on: at least where the
+accepted ledger is, where this machine's own copy of the lost ledger was, and what
+--lane says. Look at the chain first: a nonce that is too low signs what cannot be
+mined; one too high leaves a gap that a CANCEL fills.
+
+Then the document goes from one custodian to the next; it is handed in with
+--socket once enough have signed.`,
+		Example: `  mintwarden recover --socket /run/mintwarden-seal/seal.sock --document recover.json --lane wallet_01J…=17 --key carol.pem
+  mintwarden recover --document recover.json --key ~/keys/dave.pem
+  mintwarden recover --socket /run/mintwarden-seal/seal.sock --document recover.json --key erin.pem`,
+		Args: none,
+	}
+	r.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&r.socket, "socket", "", "the seal's socket, on the appliance: there it is begun and handed in")
+	f.StringSliceVar(&r.lanes, "lane", nil, "WALLET=NONCE: where a wallet goes on, if higher than what the ledgers say")
+	required(cmd, "document")
+	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
+		if err := r.check(); err != nil {
+			return err
+		}
+		return c.recover(ctx, &r)
+	})
+}
+
+func (c *cli) recover(ctx context.Context, r *recovery) error {
+	signer, err := c.signer(ctx, r.key)
+	if err != nil {
+		return err
+	}
+	root, err := c.root()
+	if err != nil {
+		return err
+	}
+	accepted, err := c.acceptedFold(ctx, root)
+	if err != nil {
+		return err
+	}
+	charter, _ := accepted.Charter()
+	a := act{kind: policy.DocRecover, need: int(charter.Custodians.Threshold), next: "mintwarden recover"}
+	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return c.draftRecover(ctx, r, root, accepted) }
+	a.show = func(payload []byte) error { return c.showRecover(payload, accepted) }
+	a.apply = func(ctx context.Context, e *policy.Envelope) error {
+		if r.socket == "" {
+			c.say("That is enough. Hand it in on the appliance: mintwarden recover --socket SOCKET --document %s --key FILE", r.file)
+			return writeWhole(r.file, append(e.Encode(), '\n'), 0o644, nil)
+		}
+		return c.applyRecover(ctx, r.socket, e)
+	}
+	return c.gather(ctx, &r.gathering, a, charter, signer)
+}
+
+func (c *cli) applyRecover(ctx context.Context, socket string, e *policy.Envelope) error {
+	door, err := seal.Dial(ctx, socket)
+	if err != nil {
+		return usage(err)
+	}
+	defer door.Close()
+	done, err := door.Recover(ctx, e)
+	if err != nil {
+		return sealAway(socket, err)
+	}
+	c.say("Recovered: batch %d. Everything that was not signed has to be asked for again.", done.Sequence)
+	return nil
+}
+
+// acceptedFold is the store's ledger as the appliance serves it, verified from
+// charter 1 on. It is not this machine's copy, which may know more: that is what
+// was lost.
+func (c *cli) acceptedFold(ctx context.Context, root policy.Digest) (*ledger.Fold, error) {
+	api, err := c.connect()
+	if err != nil {
+		return nil, err
+	}
+	fold := ledger.NewFold(root)
+	for value, err := range api.Batches(ctx, int64(ledger.FirstSequence)) {
+		if err != nil {
+			return nil, err
+		}
+		if _, err := fold.Apply(value); err != nil {
+			return nil, unverified("the store's ledger does not verify: %w", err)
+		}
+	}
+	if sequence, _ := fold.Head(); sequence == 0 {
+		return nil, refused("the store holds no ledger at all: restore a backup of it first")
+	}
+	return fold, nil
+}
+
+// lostFold is this machine's own copy, if it goes on from the accepted ledger;
+// else nil.
+func (c *cli) lostFold(ctx context.Context, root policy.Digest, accepted *ledger.Fold) (*ledger.Fold, error) {
+	dir, err := c.kept(ctx, root, true)
+	if err != nil {
+		return nil, nil
+	}
+	sequence, head := accepted.Head()
+	fold, same := ledger.NewFold(root), false
+	for value, err := range keptBatches(dir) {
+		if err != nil {
+			return nil, err
+		}
+		if _, err := fold.Apply(value); err != nil {
+			return nil, unverified("the copy of the ledger in %s does not verify: %w", dir, err)
+		}
+		if at, digest := fold.Head(); at == sequence {
+			same = digest == head
+		}
+	}
+	if !same {
+		return nil, nil
+	}
+	return fold, nil
+}
+
+// draftRecover is the document that custodians sign.
+func (c *cli) draftRecover(ctx context.Context, r *recovery, root policy.Digest, accepted *ledger.Fold) (*ledger.Recover, error) {
+	if r.socket == "" {
+		return nil, usagef("%s is not there yet; it is begun on the appliance, with --socket", r.file)
+	}
+	door, err := seal.Dial(ctx, r.socket)
+	if err != nil {
+		return nil, usage(err)
+	}
+	defer door.Close()
+	status, err := door.Status(ctx)
+	if err != nil {
+		return nil, sealAway(r.socket, err)
+	}
+	sequence, head := accepted.Head()
+	d := status.Doubt
+	switch {
+	case status.Sealed:
+		return nil, &codedError{exitSealed, fmt.Errorf("appliance %s is sealed: %s", status.ApplianceID, status.Why)}
+	case d == nil:
+		return nil, refused("the seal of %s has no doubt about its store; there is nothing to recover", status.ApplianceID)
+	case d.Known == nil:
+		return nil, refused("the seal of %s remembers nothing of the store (%s); that takes a join, not a recover", status.ApplianceID, d.Reason)
+	case d.Store.Sequence != sequence || d.Store.Head != head:
+		return nil, unverified("the seal says that the store ends at batch %d, %s; the appliance serves a ledger that ends at %d, %s", d.Store.Sequence, d.Store.Head, sequence, head)
+	}
+	lost, err := c.lostFold(ctx, root, accepted)
+	if err != nil {
+		return nil, err
+	}
+	doc := &ledger.Recover{Format: policy.Format, Instance: accepted.Instance(), Epoch: d.Epoch + 1, Lost: ledger.Point{Sequence: d.Known.Sequence, Head: d.Known.Head},
+		Accepted: ledger.Point{Sequence: sequence, Head: head}, CreatedAt: policy.Seconds(time.Now())}
+	if doc.Lanes, err = lanesOf(accepted, lost, r.lanes); err != nil {
+		return nil, err
+	}
+	if lost != nil {
+		if at, digest := lost.Head(); at == doc.Lost.Sequence && digest == doc.Lost.Head {
+			doc.Usage = usageOf(lost)
+		}
+	}
+	return doc, nil
+}
+
+// lanesOf is where every wallet goes on: the highest of what the ledgers and
+// people say.
+func lanesOf(accepted, lost *ledger.Fold, said []string) ([]ledger.RecoverLane, error) {
+	lanes := map[string]uint64{}
+	for _, fold := range []*ledger.Fold{accepted, lost} {
+		if fold == nil {
+			continue
+		}
+		for _, w := range fold.Wallets() {
+			lanes[w.WalletID] = max(lanes[w.WalletID], fold.NextNonce(w.WalletID))
+		}
+	}
+	for _, s := range said {
+		id, text, ok := strings.Cut(s, "=")
+		nonce, err := strconv.ParseUint(text, 10, 53)
+		if !ok || err != nil || policy.CheckID("wallet", id) != nil {
+			return nil, usagef("--lane %q: want wallet_…=NONCE", s)
+		}
+		if nonce < lanes[id] {
+			return nil, usagef("--lane %s: the ledgers know that wallet up to nonce %d already", s, lanes[id])
+		}
+		lanes[id] = nonce
+	}
+	out := []ledger.RecoverLane{}
+	for id, nonce := range lanes {
+		out = append(out, ledger.RecoverLane{WalletID: id, Nonce: nonce})
+	}
+	slices.SortFunc(out, func(a, b ledger.RecoverLane) int { return strings.Compare(a.WalletID, b.WalletID) })
+	return out, nil
+}
+
+// usageWindow is as far back as a daily limit can look.
+const usageWindow = 48 * time.Hour
+
+// usageOf is everything that the lost ledger charged lately. It is stated only
+// where all of that ledger is known here.
+func usageOf(lost *ledger.Fold) []ledger.RecoverUsage {
+	out := []ledger.RecoverUsage{}
+	since := time.Now().UTC().Add(-usageWindow)
+	for _, b := range lost.Bindings() {
+		for _, op := range []policy.OperationType{policy.OpMint, policy.OpBurn, policy.OpTransfer} {
+			out = append(out, ledger.RecoverUsage{ChainID: b.ChainID, ContractAddress: b.ContractAddress, Operation: op,
+				Amount: lost.Charged(b.ChainID, b.ContractAddress, op, since)})
+		}
+	}
+	return out
+}
+
+// showRecover is what a custodian reads.
+func (c *cli) showRecover(payload []byte, accepted *ledger.Fold) error {
+	d, err := ledger.ParseRecover(payload)
+	if err != nil {
+		return unverified("%w", err)
+	}
+	sequence, head := accepted.Head()
+	if d.Instance != accepted.Instance() || d.Accepted.Sequence != sequence || d.Accepted.Head != head || d.Epoch != accepted.Epoch()+1 {
+		return unverified("the document accepts batch %d, %s, of instance %s into epoch %d; the store ends at %d, %s, in epoch %d", d.Accepted.Sequence, d.Accepted.Head, d.Instance, d.Epoch, sequence, head, accepted.Epoch())
+	}
+	w := c.people()
+	say := func(format string, args ...any) { w.printf("%s\n", wrapped(fmt.Sprintf(format, args...), w.width())) }
+	say("Instance %s goes on from batch %d, %s.", printable(d.Instance), d.Accepted.Sequence, d.Accepted.Head)
+	say("Given up is what came after it, up to batch %d, %s: %d batches.", d.Lost.Sequence, d.Lost.Head, max(d.Lost.Sequence, d.Accepted.Sequence)-d.Accepted.Sequence)
+	say("Epoch %d begins: every decision made before is void.", d.Epoch)
+	if d.Usage == nil {
+		say("What was charged since is not known: every daily limit is used up until the next midnight.")
+	}
+	for _, u := range d.Usage {
+		if u.Amount.String() != "0" {
+			say("Charged already: %s base units by %s on chain %d, contract %s.", u.Amount, u.Operation, u.ChainID, u.ContractAddress)
+		}
+	}
+	for _, l := range d.Lanes {
+		if next := accepted.NextNonce(l.WalletID); next != l.Nonce {
+			say("Wallet %s goes on at nonce %d; the accepted ledger is at %d.", l.WalletID, l.Nonce, next)
+		} else {
+			say("Wallet %s goes on at nonce %d.", l.WalletID, l.Nonce)
+		}
+	}
+	return nil
+}

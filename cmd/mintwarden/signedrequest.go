@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+func (c *cli) operationSign() *cobra.Command {
+	var o consent
+	cmd := &cobra.Command{
+		Use:   "sign OPERATION",
+		Short: "Sign an operation that you asked for, where the charter wants the requester's signature",
+		Long: `Sign an operation that you asked for, where the charter wants the requester's signature.
+
+Under a charter with signedRequests no operation is approved before its requester
+has signed the very intent that approvers sign. Commands that ask for operations do
+it at once if they are given a key; this does it afterwards.`,
+		Example: `  mintwarden operation sign op_01J… --key ~/keys/me.pem`,
+		Args:    exactly(1, "one operation id, op_…"),
+	}
+	o.flags(cmd)
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		op, err := c.operation(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if op, err = c.signRequest(ctx, &o, op, nil); err != nil {
+			return err
+		}
+		if c.json {
+			return c.showJSON(op)
+		}
+		c.say("Signed; %s is %s.", op.OperationID, op.Status)
+		return nil
+	})
+}
+
+// requestWanted tells whether the charter in force wants the requester's own
+// signature for the operation and it is missing.
+func (c *cli) requestWanted(ctx context.Context, op *client.Operation) bool {
+	if op.Status != client.OperationStatusPENDINGAUTHORIZATION {
+		return false
+	}
+	fold := c.names(ctx).fold
+	if fold == nil {
+		return false
+	}
+	charter, _ := fold.Charter()
+	recorded, _ := fold.Operation(op.OperationID)
+	return charter.Flags.SignedRequests && !slices.ContainsFunc(recorded.Requests, func(r policy.RecordedRequest) bool {
+		return r.Intent == policy.Digest(op.IntentDigest) && charter.Requested(r)
+	})
+}
+
+// signRequest reviews the intent as an approver would, signs it as its requester
+// and hands it in. Where it is not known what was
+// asked, or nobody said yes, the person reads it.
+func (c *cli) signRequest(ctx context.Context, o *consent, op *client.Operation, asked *expectation) (*client.Operation, error) {
+	signer, fold, err := c.signing(ctx, o.key)
+	if err != nil {
+		return nil, err
+	}
+	charter, _ := fold.Charter()
+	r, err := reviewIntent(fold, op.OperationID, policy.Digest(op.IntentDigest), op.Intent, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if signer == nil {
+		return nil, usagef("%s signs nothing; %s asked for %s", c.as, r.intent.Requester, op.OperationID)
+	}
+	person, _, ok := charter.PersonByKey(signer.Public().KeyID())
+	if !ok || person.Name != r.intent.Requester {
+		return nil, usagef("%s; %s asked for %s and signs it", c.stranger(charter, signer, "requester of it"), r.intent.Requester, op.OperationID)
+	}
+	if slices.ContainsFunc(r.recorded.Requests, func(q policy.RecordedRequest) bool {
+		return q.Person == person.Name && q.Intent == r.digest && charter.Requested(q)
+	}) {
+		return op, nil // once is enough
+	}
+	if len(r.misfits) > 0 {
+		return nil, unverified("operation %s does not hold against the ledger, so nothing was signed: %s", op.OperationID, list(r.misfits))
+	}
+	if asked != nil {
+		if err := asked.met(fold, r.intent); err != nil {
+			return nil, unverified("the appliance made another operation than you asked for, so nothing was signed: %w", err)
+		}
+	}
+	if asked == nil || !o.yes {
+		c.showReview(r, fold, policy.Approve)
+		if err := o.askable(c, charter); err != nil {
+			return nil, err
+		}
+		if err := o.settled(charter, r.digest); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.ask(ctx, o, fmt.Sprintf("Sign this as %s, who asks for it?", person.Name)); err != nil {
+		return nil, err
+	}
+	doc := &policy.Request{Format: policy.Format, Intent: op.Intent, Requester: person.Name, RequestedAt: policy.Seconds(time.Now())}
+	payload, err := doc.Encode()
+	if err != nil {
+		return nil, err
+	}
+	e, err := policy.Sign(policy.PayloadType(policy.DocRequest), payload, signer)
+	if err != nil {
+		return nil, err
+	}
+	body, err := wire(e)
+	if err != nil {
+		return nil, err
+	}
+	return c.api.SignTokenOperationRequest(ctx, op.OperationID, body)
+}
+
+// expectation is what a command asked for, to be found again in the intent that
+// the appliance made of it. What is empty is not compared.
+type expectation struct {
+	operation policy.OperationType
+	token     string
+	amount    string // base units
+	role      string
+	party     client.Party // recipient, source or subject
+}
+
+// met is nil if the intent says what was asked.
+func (x *expectation) met(fold *ledger.Fold, i *policy.Intent) error {
+	switch {
+	case i.OperationType != x.operation:
+		return fmt.Errorf("it is a %s, not a %s", i.OperationType, x.operation)
+	case i.Token.ID != x.token:
+		return fmt.Errorf("it is about token %s, not %s", i.Token.ID, x.token)
+	case x.amount != "" && (i.Params.Amount == nil || i.Params.Amount.String() != x.amount):
+		return fmt.Errorf("its amount is not %s base units", x.amount)
+	case string(i.Params.Role) != x.role:
+		return fmt.Errorf("its role is %q, not %q", i.Params.Role, x.role)
+	case x.party.Type == "":
+		return nil
+	}
+	var concerns *tx.Address
+	for _, a := range []*tx.Address{i.Params.Recipient, i.Params.Source, i.Params.Subject} {
+		if a != nil {
+			concerns = a
+		}
+	}
+	if concerns == nil || !x.concerns(fold, i.Network, *concerns) {
+		return fmt.Errorf("it concerns %v, which is not whom you named", concerns)
+	}
+	return nil
+}
+
+// concerns compares an address with the party that was named, by the ledger's word
+// on wallets.
+func (x *expectation) concerns(fold *ledger.Fold, network string, a tx.Address) bool {
+	w, ours := fold.WalletByAddress(network, a)
+	switch {
+	case x.party.Address != nil:
+		want, err := tx.ParseAddress(*x.party.Address)
+		return err == nil && want == a
+	case x.party.WalletID != nil:
+		return ours && w.WalletID == *x.party.WalletID
+	case x.party.VaultAccountID != nil:
+		return ours && w.VaultAccountID == *x.party.VaultAccountID
+	}
+	return false
+}
