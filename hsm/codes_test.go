@@ -41,12 +41,18 @@ func uses(t *testing.T, tok *hsm.Token) []use {
 	require.NoError(t, err)
 	_, err = tok.SignSeed(ctx, "wlt-codes", [32]byte{})
 	require.NoError(t, err)
+	_, err = tok.GenerateSecp256k1(ctx, "secp", "secp-codes")
+	require.NoError(t, err)
 	require.NoError(t, tok.PutObject(ctx, "object-codes", []byte("value")))
 	require.NoError(t, tok.ReplaceObject(ctx, "replaced-codes", []byte("value")))
 	find := []string{"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal"}
 	return []use{
 		{"sign", []string{"C_GetAttributeValue", "C_SignInit", "C_Sign"}, no, func(int) error {
 			_, err := tok.SignEd25519(ctx, "ed-codes", []byte("m"))
+			return err
+		}},
+		{"sign a transaction", []string{"C_GetAttributeValue", "C_SignInit", "C_Sign"}, no, func(int) error {
+			_, err := tok.SignDigest(ctx, "secp-codes", [32]byte{})
 			return err
 		}},
 		{"sign with a seed", []string{"C_GetAttributeValue", "C_DecryptInit", "C_Decrypt"}, no, func(int) error {
@@ -82,6 +88,10 @@ func uses(t *testing.T, tok *hsm.Token) []use {
 		}},
 		{"make an AES key", []string{"C_GenerateKey"}, makes, func(n int) error {
 			return tok.GenerateAESWrappingKey(ctx, "aes", fmt.Sprint("aes-codes-", n))
+		}},
+		{"make a wallet's pair", []string{"C_GenerateKeyPair"}, makes, func(n int) error {
+			_, _, err := tok.CreateKey(ctx, fmt.Sprint("secp-codes-", n), hsm.Secp256k1, "aes-codes")
+			return err
 		}},
 		{"make a pair", []string{"C_GenerateKeyPair"}, makes, func(n int) error {
 			_, err := tok.GenerateEd25519(ctx, "ed", fmt.Sprint("ed-codes-", n))
@@ -128,7 +138,7 @@ func TestEveryCodeAtEveryCall(t *testing.T) {
 				switch {
 				case call == "C_Decrypt" && c.code == "0x05":
 					require.ErrorIs(t, err, hsm.ErrNotAuthentic, why)
-				case c.class == 0, c.class == hsm.ClassModule && u.how == makes, u.how == reads, call == "C_GenerateKeyPair":
+				case c.class == 0, c.class == hsm.ClassModule && u.how == makes, u.how == reads, u.name == "make a pair":
 					// A pair is tried with the curve's other name, too.
 					require.NoError(t, err, why)
 				default:

@@ -10,22 +10,39 @@
 // ever touches them. After any odd return code a session is closed, never
 // pooled. What makes or destroys objects runs behind one lock.
 //
-// Keys are addressed by id (CKA_ID), never by handle. Handles are cached. A
-// handle's id is read back when it is first used after a session was given up for
-// any reason or a call was stuck; whenever a use of it fails; and on both sides of
-// a wrapping, for a ciphertext does not show its key. Between, the result shows the
-// key: every signature is checked with the public key that was read when the id was
-// first seen, and a seed that another key decrypts has no valid tag. So a number
-// that names another key after a reconnect signs nothing that leaves, and its
-// caller gets what the right key makes.
+// A C call cannot be interrupted, and a goroutine that is in one cannot return. So
+// each call is left to a goroutine of its session's: that hand-over, two switches of
+// goroutines, is what a caller pays for being able to leave (the benchmarks measure
+// it by itself).
 //
-// Post-quantum wallet keys are seeds wrapped by a non-extractable AES-256 key
+// Keys are addressed by id (CKA_ID), never by handle. Handles are cached, because
+// a search costs with every object of the token, and after a reconnect a number may
+// name another key. What a handle names is read back (class and id) when it is first
+// used after a session was given up for any reason or a call was stuck; whenever a use
+// of it fails; and on both sides of a wrapping, for a ciphertext does not show its
+// key. Between, reading it back would not help: the handle could change after the
+// look as well as before. The result shows the key: every signature is checked with
+// the public key that was read when the id was first seen, a seed that another key
+// decrypts has no valid tag, and a key that is found again must have the public key
+// (or check value) that it had. So a number that names another key signs nothing that
+// leaves, and its caller gets what the right key makes. A data object is read together
+// with its name, always.
+//
+// Keys that the token itself uses (secp256k1, Ed25519, and ML-DSA-65 where a canary
+// shows that the token really has it) are made there, not extractable, and read back
+// before they get a name. Who makes keys by scheme uses [Token.CreateKey], which says
+// how each is protected.
+//
+// Other post-quantum keys are seeds wrapped by a non-extractable AES-256 key
 // of the token (AES-GCM, associated data = format, id, scheme, public key).
 // A seed and the PIN pass between the token and a locked buffer of ours by one
 // C call of ours; the seed is expanded and used inside runtime/secret.Do, and
 // the derived public key is compared before it signs. This protects keys at
 // rest and ties them to the login. It is not the same as a key that never
 // leaves the HSM, and is not called so.
+//
+// [Signer] is another thing: one key of a person's, in a token named by a pkcs11:
+// URI, used by a program that a person runs.
 //
 // # What it does not
 //

@@ -245,6 +245,10 @@ func TestANumberThatNamesAnotherKey(t *testing.T) {
 	}
 	_, err := tok.CreateSeedKey(ctx, "wlt-shuffled", hsm.Dilithium3, "aes-a")
 	require.NoError(t, err)
+	for _, id := range []string{"secp-a", "secp-b"} {
+		_, err = tok.GenerateSecp256k1(ctx, "secp", id)
+		require.NoError(t, err)
+	}
 	for _, call := range []string{"C_GetAttributeValue", "C_SignInit", "C_Sign", "C_DecryptInit", "C_Decrypt"} {
 		t.Run(call, func(t *testing.T) {
 			*noticed = 0
@@ -258,9 +262,14 @@ func TestANumberThatNamesAnotherKey(t *testing.T) {
 					_, err := tok.SignSeed(ctx, "wlt-shuffled", [32]byte{1})
 					require.NoError(t, err)
 				}
-				for _, use := range []func(){sign, signSeed} {
+				signSecp := func() { // verified by recovering the key
+					_, err := tok.SignSecp256k1(ctx, "secp-a", [32]byte{1})
+					require.NoError(t, err)
+				}
+				for _, use := range []func(){sign, signSeed, signSecp} {
 					sign()
 					signSeed()
+					signSecp()
 					if call == "C_GetAttributeValue" {
 						doubt(t, tok)
 					}
@@ -270,6 +279,7 @@ func TestANumberThatNamesAnotherKey(t *testing.T) {
 				}
 				sign()
 				signSeed()
+				signSecp()
 				require.NoFileExists(t, control)
 			}
 			require.GreaterOrEqual(t, *noticed, 12)
