@@ -205,7 +205,7 @@ func TestStoreThatIsBehindOrForked(t *testing.T) {
 	t.Run("a hole", func(t *testing.T) {
 		_, err := s.c.Put(ctx, key, value)
 		require.NoError(t, err)
-		refused(t, "refused")
+		refused(t, "no snapshot")
 	})
 }
 

@@ -126,6 +126,9 @@ func (r *room) gaveUp(p point) bool {
 func (r *room) notes(b *ledger.Batch, digest policy.Digest) error {
 	r.trail.pass(b.Sequence, digest)
 	for _, rec := range b.Records {
+		if rec.Trim != nil {
+			r.trimmedAt = b.Time
+		}
 		if rec.Recover == nil {
 			continue
 		}

@@ -121,7 +121,8 @@ type roomOptions struct {
 	state     string // directory; empty: a fresh one
 	store     *logStore
 	clock     clockSource
-	appliance string    // empty: testAppliance
+	appliance string // empty: testAppliance
+	ledger    LedgerConfig
 	source    pinSource // where the PIN is said to come from
 }
 
@@ -143,7 +144,7 @@ func newTestRoom(t *testing.T, charter1 policy.Digest, o roomOptions) *room {
 	require.NoError(t, err)
 	r, err := newRoom(roomConfig{appliance: o.appliance, charter1: charter1, unsealKey: []byte("unseal"), tokenLabel: "unit",
 		custody: custody{state: o.state, source: o.source}, token: house.hsm, store: o.store, journal: j, clock: o.clock,
-		log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
+		log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry(), ledger: o.ledger, state: o.state})
 	require.NoError(t, err)
 	return r
 }

@@ -39,6 +39,7 @@ const (
 	noticedAnchor    notice = "anchor_conflict"   // the token's anchor was written by somebody else meanwhile
 	noticedAnchorBad notice = "anchor_unreadable" // what stands in the token under the anchor's name is no anchor
 	noticedMemory    notice = "memory_missing"    // there is no journal, and no join that stands in for it
+	noticedKeeping   notice = "log_not_shortened" // a snapshot, trim or archive failed
 	noticedClock     notice = "clock_doubt"       // the clocks contradict each other, or the last batch
 	noticedSignature notice = "signature_refused" // the token gave a signature that does not verify
 )

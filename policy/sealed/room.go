@@ -50,6 +50,9 @@ type roomConfig struct {
 	unsealKey  []byte
 	tokenLabel string
 
+	ledger LedgerConfig
+	state  string // directory of snapshots and archive; empty: none are kept
+
 	token      *hsm.Token // nil: sealed, or tokenFault
 	tokenFault error      // why there is no token although there is a PIN
 	store      *logStore
@@ -82,6 +85,11 @@ type room struct {
 	key    policy.PublicKey // our ledger key, once the token was asked
 
 	lately int // how many asked at once: those answered last, and those who waited meanwhile
+
+	keep      keeping
+	loaded    bool      // the fold began with what load gave
+	refolds   bool      // our own snapshot is not to be gone by
+	trimmedAt time.Time // of the newest trim's batch
 
 	anchors    anchoring
 	trail      *trail
@@ -134,6 +142,10 @@ func newRoom(cfg roomConfig) (*room, error) {
 	if cfg.token != nil {
 		r.anchors.token = cfg.token
 	}
+	r.keep = keeping{LedgerConfig: cfg.ledger.filled(), dir: cfg.state}
+	if now, err := cfg.clock(); err == nil {
+		r.keep.taken = now.wall
+	}
 	if cfg.charter1 != "" {
 		r.adopt(cfg.charter1)
 	}
@@ -144,7 +156,17 @@ func newRoom(cfg roomConfig) (*room, error) {
 
 // adopt starts a fold rooted in charter 1's digest.
 func (r *room) adopt(charter1 policy.Digest) {
-	r.fold, r.trail, r.surrenders = ledger.NewFold(charter1), newTrail(), nil
+	r.charter1 = charter1
+	r.begins(ledger.NewFold(charter1))
+	r.loaded = false
+}
+
+// begins makes f the fold that reading goes on with.
+func (r *room) begins(f *ledger.Fold) {
+	r.fold, r.trail, r.surrenders = f, newTrail(), nil
+	if seq, head := f.Head(); seq > 0 {
+		r.trail.pass(seq, head)
+	}
 	r.publish(func(s *state) { *s = state{fold: r.fold, doubt: errors.New("the ledger is being read")} })
 }
 
@@ -299,7 +321,11 @@ func (e *rewrittenError) Error() string {
 // go by it. It makes the journal say where we are before it returns.
 func (r *room) catchUp(ctx context.Context) error {
 	if r.reread.over(r.known().doubt) {
+		r.refolds = true
 		r.adopt(r.charter1)
+	}
+	if err := r.start(ctx); err != nil {
+		return err
 	}
 	if err := r.look(ctx); err != nil {
 		return err
@@ -325,6 +351,24 @@ func (r *room) catchUp(ctx context.Context) error {
 	}
 	// What others wrote says nothing of our clock: the baseline stays.
 	return r.remember(seq, head, r.clocks)
+}
+
+// start has the fold begin with a snapshot, where there is one to begin with.
+func (r *room) start(ctx context.Context) error {
+	if r.loaded {
+		return nil
+	}
+	f, err := r.load(ctx, !r.refolds)
+	if err != nil {
+		return err
+	}
+	if headOf(f) > 0 {
+		r.begins(f)
+		r.keep.at = headOf(f)
+		r.log.Info("the ledger is read from a snapshot on", "sequence", r.keep.at)
+	}
+	r.loaded = true
+	return nil
 }
 
 // look reads the anchor, and has the trail keep what the store must extend.

@@ -61,6 +61,14 @@ func (r *room) watchOver(ctx context.Context) error {
 	if err := r.tend(); err != nil {
 		return err
 	}
+	if !r.tenure.held() {
+		if now, err := r.clock(); err == nil && now.wall.Sub(r.keep.failed).Abs() >= keepAgain {
+			if err := r.letGo(ctx, now.wall); err != nil && ctx.Err() == nil {
+				r.keep.failed = now.wall
+				r.log.Error("trimmed batches are not archived here", "error", err)
+			}
+		}
+	}
 	switch {
 	case r.tenure.held() && r.superfluous():
 		r.log.Warn("this appliance is suspended; another one may write the ledger")
@@ -68,6 +76,9 @@ func (r *room) watchOver(ctx context.Context) error {
 	case !r.tenure.held() && known.author == "" && !r.suspended():
 		return r.takeOver(ctx)
 	case r.tenure.held() && r.term > 0:
+		if err := r.tendLog(ctx); err != nil {
+			return err
+		}
 		return r.tendAnchor(ctx)
 	}
 	return nil

@@ -115,6 +115,7 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 		version: w.version, appliance: w.cfg.Appliance, charter1: w.cfg.Charter1, configPath: w.hello.Config,
 		custody: custody{keeper: w, state: w.cfg.State, source: w.hello.PIN, bareKey: w.hello.BareKey}, sealedWhy: w.hello.Why, unsealKey: w.hello.UnsealKey, tokenLabel: w.cfg.HSM.Token, tokenFault: fault,
 		token: token, store: store, journal: j, clock: systemClock, log: w.log, registry: reg, seal: w.seal,
+		ledger: w.cfg.Ledger, state: w.cfg.State,
 	})
 	if err != nil {
 		return err

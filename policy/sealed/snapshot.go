@@ -1,0 +1,272 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// snapshotFile is, in the state directory, the newest snapshot that this
+// appliance signed or started from.
+const snapshotFile = "snapshot"
+
+// keeping is what the room knows of snapshots. Its goroutine alone uses it.
+type keeping struct {
+	LedgerConfig
+	dir     string    // state; empty: nothing is kept there
+	at      uint64    // sequence of the newest snapshot that we know
+	taken   time.Time // when it was taken or loaded, by the wall clock
+	archive *ledger.Archive
+	failed  time.Time // when keeping last failed, so that it is not tried every second
+}
+
+// keepAgain is how long keeping rests after it failed.
+const keepAgain = time.Minute
+
+// tendLog takes a snapshot when one is due and lets go of what it stands in for.
+// Nothing of that is anybody's request: a failure is logged, and tried again.
+func (r *room) tendLog(ctx context.Context) error {
+	k := &r.keep
+	now, err := r.clock()
+	if err != nil {
+		return &fatalError{err}
+	}
+	if now.wall.Sub(k.failed).Abs() < keepAgain {
+		return nil
+	}
+	err = r.letGo(ctx, now.wall)
+	if err == nil && r.snapshotDue(now.wall) {
+		err = r.takeSnapshot(ctx, now.wall)
+	}
+	var fatal *fatalError
+	if errors.As(err, &fatal) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
+		k.failed = now.wall
+		r.metrics.noticed(noticedKeeping)
+		r.log.Error("the log was not shortened", "error", err)
+	}
+	return nil
+}
+
+func (r *room) snapshotDue(now time.Time) bool {
+	seq, _ := r.fold.Head()
+	k := r.keep
+	if seq <= k.at+1 { // a trim alone asks for none
+		return false
+	}
+	return seq-k.at >= k.SnapshotBatches || now.Sub(k.taken) >= time.Duration(k.SnapshotEvery)
+}
+
+// takeSnapshot signs the fold as it is, puts it into the state directory and the
+// store, and, where batches are old enough to go, records the trim as the very
+// next batch, which is what makes every follower compare the snapshot.
+func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
+	seq, _ := r.fold.Head()
+	body, err := r.fold.Snapshot()
+	if err != nil {
+		return err
+	}
+	digest := policy.DigestOf(body)
+	signature, err := r.token.SignEd25519(ctx, r.ledgerKeyID(), ledger.SnapshotInput(r.appliance, digest))
+	if err != nil {
+		return hsmError(err)
+	}
+	signed, err := ledger.SignedSnapshot(body, r.appliance, signature)
+	if err != nil {
+		return err
+	}
+	if err := r.saveSnapshot(signed); err != nil {
+		return err
+	}
+	for n, part := range ledger.SnapshotParts(signed) {
+		if err := r.store.putAs(ctx, ledger.SnapshotKey(seq, n), part, r.tenure); err != nil {
+			return fmt.Errorf("snapshot of batch %d: %w", seq, err)
+		}
+	}
+	r.keep.at, r.keep.taken = seq, now
+	r.log.Info("snapshot", "sequence", seq, "bytes", len(signed))
+	if r.keep.Retention == 0 {
+		return nil
+	}
+	first, err := r.firstKept(ctx, now.Add(-time.Duration(r.keep.Retention)))
+	if err != nil || first == 0 {
+		return err
+	}
+	rd, err := r.begin(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := rd.add(ledger.Record{Trim: &ledger.Trim{FirstKept: first, Snapshot: digest}}); err != nil {
+		return err
+	}
+	return r.commit(ctx, rd)
+}
+
+func (r *room) saveSnapshot(signed []byte) error {
+	if r.keep.dir == "" {
+		return nil
+	}
+	f, err := writeDurably(filepath.Join(r.keep.dir, snapshotFile), signed)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// trimAtOnce bounds, in bytes, the batches that one trim lets go, so that reading
+// them neither keeps requests waiting for long nor needs much memory.
+const trimAtOnce = 16 << 20
+
+// firstKept is the first batch of the store that is not older than the moment, 0
+// if there is nothing to let go.
+func (r *room) firstKept(ctx context.Context, oldest time.Time) (uint64, error) {
+	first, err := r.store.first(ctx)
+	if err != nil || first == 0 {
+		return 0, err
+	}
+	seq, _ := r.fold.Head()
+	kept, size := first, 0
+	errEnough := errors.New("enough")
+	err = r.store.after(ctx, first-1, func(value []byte) error {
+		b, err := ledger.ParseBatch(value)
+		if err != nil {
+			return err
+		}
+		if size += len(value); !b.Time.Before(oldest) || b.Sequence >= seq || size > trimAtOnce {
+			return errEnough
+		}
+		kept = b.Sequence + 1
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return 0, err
+	}
+	if kept == first {
+		return 0, nil
+	}
+	return kept, nil
+}
+
+// letGoAfter is how long trimmed batches stay in the store, so that appliances
+// that follow have them in archives of their own.
+const letGoAfter = time.Minute
+
+// letGo does what the newest trim allows: archives what is older than it keeps
+// and, as author and a minute later, deletes that from the store, with the
+// snapshots before the newest.
+func (r *room) letGo(ctx context.Context, now time.Time) error {
+	t := r.fold.LastTrim()
+	if t == nil || r.keep.dir == "" {
+		return nil
+	}
+	first, err := r.store.first(ctx)
+	if err != nil || first == 0 || first >= t.FirstKept {
+		return err
+	}
+	if err := r.archive(ctx, first, t.FirstKept); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	if !r.tenure.held() || now.Sub(r.trimmedAt) < letGoAfter {
+		return nil
+	}
+	// gofail: var trimBeforeDelete struct{}
+	return r.store.trim(ctx, t.FirstKept, r.keep.at, r.tenure)
+}
+
+// archive appends the batches up to kept, which are still in the store, each
+// linked to the next, and the last to the one that is kept.
+func (r *room) archive(ctx context.Context, first, kept uint64) error {
+	if r.keep.archive == nil {
+		a, err := ledger.OpenArchive(filepath.Join(r.keep.dir, "archive"))
+		if err != nil {
+			return err
+		}
+		r.keep.archive = a
+	}
+	a := r.keep.archive
+	next := a.Last() + 1
+	if next >= kept {
+		return nil
+	}
+	if next < first {
+		return fmt.Errorf("batches %d to %d are neither here nor in the store: copy another appliance's archive; until then nothing is deleted", next, first-1)
+	}
+	var values [][]byte
+	previous := policy.Digest("")
+	errEnough := errors.New("enough")
+	err := r.store.after(ctx, next-1, func(value []byte) error {
+		b, err := ledger.ParseBatch(value)
+		if err != nil {
+			return err
+		}
+		if b.Sequence != next+uint64(len(values)) || previous != "" && b.Previous != previous {
+			return fmt.Errorf("the store's batch %d does not follow the one before", b.Sequence)
+		}
+		previous = policy.DigestOf(value)
+		if b.Sequence >= kept {
+			return errEnough
+		}
+		values = append(values, value)
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		return errors.Join(err, fmt.Errorf("the store ends before batch %d", kept))
+	}
+	// The chain up to here is the one that the fold went through.
+	if have, err := r.digestAt(ctx, kept); err != nil || have != previous {
+		return errors.Join(err, fmt.Errorf("the store's batch %d is not the one that was read", kept))
+	}
+	if err := a.Append(next, values...); err != nil {
+		r.keep.archive = nil // to be opened again
+		return errors.Join(err, a.Close())
+	}
+	r.log.Info("batches archived", "from", next, "to", kept-1)
+	return nil
+}
+
+// load gives the fold that reading begins with: the snapshot in our own state
+// directory or, where the store was trimmed and we have none that it goes on
+// from, the store's newest; else an empty one. Whatever it gives verifies from
+// charter 1, and the store must go on from it.
+func (r *room) load(ctx context.Context, own bool) (*ledger.Fold, error) {
+	empty := ledger.NewFold(r.charter1)
+	first, err := r.store.first(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if own && r.keep.dir != "" {
+		signed, err := os.ReadFile(filepath.Join(r.keep.dir, snapshotFile))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil {
+			f, err := ledger.RestoreFold(signed, r.charter1)
+			if err != nil {
+				r.log.Error("own snapshot not taken; reading the store", "error", err)
+			} else if seq := headOf(f); seq+1 >= first && seq <= r.journal.last.Sequence {
+				return f, nil
+			}
+		}
+	}
+	if first <= ledger.FirstSequence {
+		return empty, nil
+	}
+	signed, err := r.store.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := ledger.RestoreFold(signed, r.charter1)
+	if err != nil {
+		return nil, fmt.Errorf("the store's snapshot: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,183 @@
+package sealed
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// many records a few batches of their own.
+func (i *instance) many(n int) {
+	i.t.Helper()
+	for range n {
+		_, err := i.door.Cancel(i.t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "one more batch"})
+		require.NoError(i.t, err)
+	}
+}
+
+// oldest is the first batch in the store.
+func oldest(t *testing.T) uint64 {
+	t.Helper()
+	first, err := openLog(t, house.store).first(t.Context())
+	require.NoError(t, err)
+	return first
+}
+
+func TestAStartFromASnapshot(t *testing.T) {
+	dir := t.TempDir()
+	options := roomOptions{state: dir, ledger: LedgerConfig{SnapshotBatches: 5}}
+	i, r, stop := inProcess(t, options, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("3")
+	i.approve(in, 0, 1)
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, snapshotFile)); return err == nil }, patience, 10*time.Millisecond)
+	require.NoError(t, stop())
+	seq, head := r.fold.Head()
+
+	again := newTestRoom(t, i.digest, options)
+	start(t, again)
+	out, err := again.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err, "decisions that are open are in it")
+	require.Equal(t, uint64(1), i.verified(out).Nonce)
+	require.Greater(t, again.keep.at, uint64(1), "it was read from the snapshot on")
+	require.Equal(t, seq+1, out.Sequence)
+	_, known := again.trail.digests[1]
+	require.False(t, known)
+	require.Equal(t, head, again.trail.digests[seq])
+}
+
+// A snapshot that somebody touched, or that another history would follow, is not
+// gone by.
+func TestASnapshotThatIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	options := roomOptions{state: dir, ledger: LedgerConfig{SnapshotBatches: 3}}
+	i, _, stop := inProcess(t, options, nil)
+	i.furnish()
+	i.many(2)
+	path := filepath.Join(dir, snapshotFile)
+	require.Eventually(t, func() bool { _, err := os.Stat(path); return err == nil }, patience, 10*time.Millisecond)
+	require.NoError(t, stop())
+	signed, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for name, change := range map[string]func() []byte{
+		"a bit flipped": func() []byte { b := append([]byte(nil), signed...); b[len(b)/2] ^= 1; return b },
+		"cut":           func() []byte { return signed[:len(signed)-2] },
+		"empty":         func() []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, change(), 0o600))
+			r := newTestRoom(t, i.digest, options)
+			halt := start(t, r)
+			i.door = r
+			i.many(1)
+			_, known := r.trail.digests[1]
+			require.True(t, known, "all of the log was read")
+			require.NoError(t, halt())
+		})
+	}
+}
+
+// What is older than the retention goes to the archive, then out of the store;
+// seals start from the snapshot, those without memory, too, once they joined.
+func TestTrim(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	options := roomOptions{state: dir, clock: c.read, ledger: LedgerConfig{SnapshotBatches: 6, Retention: Duration(100 * time.Hour)}}
+	i, r, stop := inProcess(t, options, nil)
+	i.furnish()
+	i.deploy()
+	i.many(3)
+	old, _ := r.known().fold.Head()
+	require.Equal(t, uint64(1), oldest(t))
+	c.step(101*time.Hour, 101*time.Hour)
+	i.many(6)
+	trimmed := func() bool { return r.known().fold.LastTrim() != nil }
+	require.Eventually(t, trimmed, patience, 10*time.Millisecond)
+	require.Equal(t, old+1, r.known().fold.LastTrim().FirstKept)
+	require.Equal(t, uint64(1), oldest(t), "a minute for those who follow")
+	c.step(2*time.Minute, 2*time.Minute)
+	require.Eventually(t, func() bool { return oldest(t) == old+1 }, patience, 20*time.Millisecond)
+	require.NoError(t, stop())
+
+	// Archive and store together are the whole log, from charter 1 on.
+	a, err := ledger.OpenArchive(filepath.Join(dir, "archive"))
+	require.NoError(t, err)
+	require.Equal(t, old, a.Last())
+	fold := ledger.NewFold(i.digest)
+	for value, err := range a.Batches() {
+		require.NoError(t, err)
+		_, err = fold.Apply(value)
+		require.NoError(t, err)
+	}
+	require.NoError(t, openLog(t, house.store).after(t.Context(), old, func(value []byte) error { _, err := fold.Apply(value); return err }))
+	require.NoError(t, a.Close())
+
+	again := newTestRoom(t, i.digest, options)
+	halt := start(t, again)
+	i.door = again
+	i.many(1)
+	seq, head := again.known().fold.Head()
+	require.NoError(t, halt())
+
+	wiped := newTestRoom(t, i.digest, roomOptions{state: t.TempDir(), clock: c.read})
+	start(t, wiped)
+	inDoubt(t, wiped, "stranger")
+	_, err = wiped.Join(t.Context(), i.join(testAppliance, seq, head))
+	require.NoError(t, err)
+	i.door = wiped
+	i.many(1)
+}
+
+// The store's snapshot is the only thing left of what was trimmed, and it is not
+// what an appliance signed: nothing is decided by it.
+func TestAttack_AForgedSnapshotInATrimmedStore(t *testing.T) {
+	dir := t.TempDir()
+	options := roomOptions{state: dir, ledger: LedgerConfig{SnapshotBatches: 4}}
+	i, r, stop := inProcess(t, options, nil)
+	i.furnish()
+	i.many(3)
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, snapshotFile)); return err == nil }, patience, 10*time.Millisecond)
+	require.NoError(t, stop())
+	seq, head := r.fold.Head()
+	s := openLog(t, house.store)
+	parts, err := s.c.Get(t.Context(), ledger.SnapshotPrefix, clientv3.WithPrefix())
+	require.NoError(t, err)
+	require.Len(t, parts.Kvs, 1)
+	// A trim renews the anchor, so that what it names is never older than what is kept.
+	_, err = s.c.Delete(t.Context(), ledger.LogPrefix, clientv3.WithRange(ledger.Key(standing(t).Sequence)))
+	require.NoError(t, err)
+	for name, value := range map[string]string{
+		"a bit flipped": func() string { b := []byte(string(parts.Kvs[0].Value)); b[len(b)/3] ^= 1; return string(b) }(),
+		"a part cut":    string(parts.Kvs[0].Value[:100]),
+		"gone":          "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := string(parts.Kvs[0].Key)
+			_, err := s.c.Put(t.Context(), key, value)
+			require.NoError(t, err)
+			if value == "" {
+				_, err = s.c.Delete(t.Context(), key)
+				require.NoError(t, err)
+			}
+			r := newTestRoom(t, i.digest, roomOptions{})
+			halt := start(t, r)
+			_, err = r.Join(t.Context(), i.join(testAppliance, seq, head))
+			requireKind(t, seal.KindStore, err)
+			require.NoError(t, halt())
+		})
+	}
+	_, err = s.c.Put(t.Context(), string(parts.Kvs[0].Key), string(parts.Kvs[0].Value))
+	require.NoError(t, err)
+	honest := newTestRoom(t, i.digest, roomOptions{})
+	start(t, honest)
+	_, err = honest.Join(t.Context(), i.join(testAppliance, seq, head))
+	require.NoError(t, err)
+}
