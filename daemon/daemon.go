@@ -131,7 +131,8 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 		p.chains[n.Name] = c
 	}
 	p.registry, err = registry.New(registry.Deps{Store: p.store, Seal: sealer, Chains: p.chains,
-		Charter1: policy.Digest(cfg.Charter1), Tenant: cfg.Tenant, Log: p.log, Registerer: p.reg, OnWallet: o.OnWallet})
+		Charter1: policy.Digest(cfg.Charter1), Tenant: cfg.Tenant, Appliance: cfg.Appliance,
+		Log: p.log, Registerer: p.reg, OnWallet: o.OnWallet})
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}

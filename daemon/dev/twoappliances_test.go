@@ -94,7 +94,8 @@ func TestTwoAppliancesAndTheAuthorDies(t *testing.T) {
 	if _, err := one.decide("approver-1", policy.Approve, waits); err == nil {
 		t.Error("a suspended appliance's request was passed on")
 	}
-	two.approve(waits, "approver-1")
+	two.approve(waits, "approver-1", "approver-2")
+	two.completed(waits)
 }
 
 // pair is two appliances: processes that a test starts and kills one by one.

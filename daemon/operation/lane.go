@@ -130,6 +130,9 @@ func (l *lane) work(ctx context.Context, fence *store.Fence) error {
 		select {
 		case <-l.woken:
 		case <-tick.C:
+			if l.s.registry.Suspended() {
+				return errLaneLost
+			}
 			l.lookAtAll()
 		case <-fence.Lost():
 			return errLaneLost

@@ -110,6 +110,14 @@ func (w *worker) ended(l *lane) bool {
 func (l *lane) run(ctx context.Context) {
 	const pause = 500 * time.Millisecond
 	for ctx.Err() == nil {
+		if l.s.registry.Suspended() {
+			// What this appliance asks, no seal records: another one's process takes the lane.
+			select {
+			case <-time.After(laneTick):
+			case <-ctx.Done():
+			}
+			continue
+		}
 		fence, err := l.s.store.Fence(ctx, "lane/"+l.wallet)
 		if err == nil {
 			err = l.work(ctx, fence)

@@ -38,7 +38,10 @@ type Deps struct {
 	Charter1 policy.Digest
 	// Tenant is the organization's name in the config.
 	Tenant string
-	Log    *slog.Logger
+	// Appliance is this appliance's id in the charter; empty where there is one
+	// alone.
+	Appliance string
+	Log       *slog.Logger
 	// Registerer takes the metrics of ledger and follower.
 	Registerer prometheus.Registerer
 	// OnWallet is called with every wallet when it becomes active, at least
@@ -55,6 +58,7 @@ type Service struct {
 	seal     Sealer
 	chains   map[string]*chain.Client
 	tenant   string
+	id       string // of this appliance in the charter
 	log      *slog.Logger
 	now      func() time.Time
 	onWallet func(context.Context, *Wallet) error
@@ -89,7 +93,7 @@ func New(d Deps) (*Service, error) {
 		return nil, fmt.Errorf("registry: charter 1's digest %q is not sha256: and 64 hex digits", d.Charter1)
 	}
 	s := &Service{
-		store: d.Store, seal: d.Seal, chains: d.Chains, tenant: d.Tenant,
+		store: d.Store, seal: d.Seal, chains: d.Chains, tenant: d.Tenant, id: d.Appliance,
 		log: d.Log, now: d.Now, onWallet: d.OnWallet,
 
 		tokens:      newMirror[Token](store.TokenPrefix, ""),
@@ -120,6 +124,12 @@ func New(d Deps) (*Service, error) {
 
 // Tenant is the organization that this appliance serves.
 func (s *Service) Tenant() string { return s.tenant }
+
+// Suspended tells whether custodians stopped this appliance: then it does not
+// hold what another one could do.
+func (s *Service) Suspended() bool {
+	return s.id != "" && s.fold.Frozen(policy.Subject{ApplianceID: s.id})
+}
 
 // Fold is the ledger as far as it has been followed. It is ahead of what is
 // carried into the store by at most the batch that is being carried.

@@ -1,0 +1,170 @@
+package dev_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// Whoever owns etcd takes a batch away, changes one, or writes one that no
+// author wrote: nothing is signed over that, and it is named in the log of serve
+// and of the seal, in a metric of each, and in /readyz; reads go on.
+func TestWhatIsDoneToTheLogIsNoticedByBoth(t *testing.T) {
+	for _, attack := range []struct {
+		name string
+		do   func(t *testing.T, etcd *clientv3.Client, head uint64)
+	}{
+		{"the last batch is deleted", func(t *testing.T, etcd *clientv3.Client, head uint64) {
+			if _, err := etcd.Delete(t.Context(), ledger.Key(head)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a batch in the middle is edited", func(t *testing.T, etcd *clientv3.Client, head uint64) {
+			was, err := etcd.Get(t.Context(), ledger.Key(head-1))
+			if err != nil || len(was.Kvs) != 1 {
+				t.Fatalf("batch %d: %v", head-1, err)
+			}
+			value := []byte(string(was.Kvs[0].Value))
+			value[len(value)/2] ^= 1
+			if _, err := etcd.Put(t.Context(), ledger.Key(head-1), string(value)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a batch is forged", func(t *testing.T, etcd *clientv3.Client, head uint64) {
+			was, err := etcd.Get(t.Context(), ledger.Key(head))
+			if err != nil || len(was.Kvs) != 1 {
+				t.Fatalf("batch %d: %v", head, err)
+			}
+			if _, err := etcd.Put(t.Context(), ledger.Key(head+1), string(was.Kvs[0].Value)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(attack.name, func(t *testing.T) {
+			a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
+			token := a.deployed()
+			id, err := jobs[1].ask(a, token, "before")
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, err := a.as("viewer").GetSeal(a.context())
+			if err != nil || head.Head == nil {
+				t.Fatalf("the seal: %+v, %v", head, err)
+			}
+			attack.do(t, a.etcd(), uint64(head.Head.Sequence))
+			// Somebody asks for something, so that the seal looks.
+			_, _ = a.decide("approver-1", "APPROVE", id)
+			a.page(func(code int, ready, metrics string) bool {
+				return code == http.StatusServiceUnavailable && strings.Contains(ready, `"check":"ledger"`) &&
+					noticed(metrics) && strings.Contains(metrics, "\nmintwarden_ledger_follower_up 0")
+			})
+			if _, err := a.decide("approver-2", "APPROVE", id); err == nil {
+				t.Error("an approval was taken over a log that does not verify")
+			}
+			op, err := a.as("viewer").GetTokenOperation(a.context(), id)
+			if err != nil {
+				t.Fatalf("a read: %v", err)
+			}
+			if op.BlockchainTransactionHash != nil {
+				t.Errorf("the operation is %s", op.Status)
+			}
+			log, err := os.ReadFile(filepath.Join(filepath.Dir(a.dir), "log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, words := range []string{"registry: the follower stopped for good", `"process":"worker"`, "nothing is decided"} {
+				if !strings.Contains(string(log), words) {
+					t.Errorf("the log does not say %q", words)
+				}
+			}
+		})
+	}
+}
+
+// noticed tells whether the seal counted something that no honest store does.
+func noticed(metrics string) bool {
+	for line := range strings.Lines(metrics) {
+		if strings.HasPrefix(line, `mintwarden_seal_noticed_total{`) && strings.Contains(line, "store_") && !strings.HasSuffix(strings.TrimSpace(line), " 0") {
+			return true
+		}
+	}
+	return false
+}
+
+// etcd is the store as its owner reaches it: root.
+func (a *appliance) etcd() *clientv3.Client {
+	a.t.Helper()
+	c, err := config.Load(filepath.Join(a.dir, "config", "mintwarden.toml"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(a.dir, "pki", "etcd-root.crt"), filepath.Join(a.dir, "pki", "etcd-root.key"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	text, err := os.ReadFile(c.Store.CA)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: c.Store.Endpoints, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { _ = etcd.Close() })
+	return etcd
+}
+
+// page waits until the monitor's pages say what is expected.
+func (a *appliance) page(is func(code int, ready, metrics string) bool) {
+	a.t.Helper()
+	c, err := config.Load(filepath.Join(a.dir, "config", "mintwarden.toml"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	get := func(path string) (int, string) {
+		r, err := http.Get("http://" + c.Monitor.Listen + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = r.Body.Close() }()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return 0, err.Error()
+		}
+		return r.StatusCode, string(body)
+	}
+	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
+	defer cancel()
+	for {
+		code, ready := get("/readyz")
+		_, metrics := get("/metrics")
+		if is(code, ready, metrics) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			var of []string
+			for line := range strings.Lines(metrics) {
+				if strings.Contains(line, "noticed") || strings.Contains(line, "ledger") {
+					of = append(of, line)
+				}
+			}
+			a.t.Fatalf("%d %s\n%s", code, ready, strings.Join(of, ""))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
