@@ -9,7 +9,8 @@ package ledger
 //
 //   - A batch's format is the version of its encoding and of every rule by which this package takes or
 //     refuses its records: the rules here, the checks of documents in package policy (CheckPolicy,
-//     CheckCharter, what Compare calls tighter), the templates' gas bounds and creation code.
+//     CheckCharter, what Compare calls tighter), the templates' gas bounds and creation code, and the
+//     bytes of a snapshot, which trims name.
 //   - An author writes the newest format that it knows, [Format]. Formats never go back in one log, so
 //     that nobody writes under the looser rules of before: whoever updates one appliance of several
 //     updates the others before the updated one writes, for they refuse what they do not know.
