@@ -86,8 +86,7 @@ func NewCustody(instance, appliance string, c policy.Custodians, userPIN, soPIN 
 		places[i] = memguard.NewBuffer(shareSize)
 	}
 	var failed error
-	secret.Do(func() { failed = custody.draw(key.Bytes(), places) })
-	runtime.GC() // what the sharing left on the heap is erased when it is collected
+	secret.Do(func() { failed = custody.draw(key.Bytes(), places) }) // what it leaves on the heap is erased when it is collected
 	shares := map[string]Share{}
 	for i := range custody.Members {
 		s := Share{places[i]}
@@ -153,10 +152,6 @@ func (c *Custody) associated() ([]byte, error) {
 const sealedSize = 12 + 2*pinPlace + 16
 
 func (c *Custody) encrypt(key, userPIN, soPIN []byte) ([]byte, error) {
-	aead, bound, err := c.cipher(key)
-	if err != nil {
-		return nil, err
-	}
 	plain := memguard.NewBuffer(2 * pinPlace)
 	defer plain.Destroy()
 	for i, pin := range [][]byte{userPIN, soPIN} {
@@ -164,11 +159,20 @@ func (c *Custody) encrypt(key, userPIN, soPIN []byte) ([]byte, error) {
 		place[0] = byte(len(pin))
 		copy(place[1:], pin)
 	}
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, err
-	}
-	return aead.Seal(nonce, nonce, plain.Bytes(), bound), nil
+	out := make([]byte, 12, sealedSize) // the nonce first
+	var err error
+	secret.Do(func() { // for the key's schedule
+		var aead cipher.AEAD
+		var bound []byte
+		if aead, bound, err = c.cipher(key); err != nil {
+			return
+		}
+		if _, err = rand.Read(out); err == nil {
+			out = aead.Seal(out, out, plain.Bytes(), bound)
+		}
+	})
+	runtime.GC()
+	return out, err
 }
 
 func (c *Custody) cipher(key []byte) (cipher.AEAD, []byte, error) {

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"crypto/cipher"
 	"fmt"
 	"maps"
 	"runtime"
@@ -73,10 +74,10 @@ func (c *Custody) Open(shares map[string]Share) (userPIN, soPIN *memguard.Locked
 	key := memguard.NewBuffer(keySize)
 	defer key.Destroy()
 	secret.Do(func() { err = c.combine(chosen, key.Bytes()) })
-	runtime.GC() // what the sharing left on the heap is erased when it is collected
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrCustody, err)
 	}
+	defer runtime.GC() // what both leave on the heap is erased when it is collected
 	return c.decrypt(key.Bytes())
 }
 
@@ -99,14 +100,18 @@ func (c *Custody) combine(chosen []Share, key []byte) error {
 }
 
 func (c *Custody) decrypt(key []byte) (userPIN, soPIN *memguard.LockedBuffer, err error) {
-	aead, bound, err := c.cipher(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrCustody, err)
-	}
 	plain := memguard.NewBuffer(2 * pinPlace)
 	defer plain.Destroy()
-	n := aead.NonceSize()
-	if _, err := aead.Open(plain.Bytes()[:0], c.Sealed[:n], c.Sealed[n:], bound); err != nil {
+	secret.Do(func() { // for the key's schedule
+		var aead cipher.AEAD
+		var bound []byte
+		if aead, bound, err = c.cipher(key); err != nil {
+			return
+		}
+		n := aead.NonceSize()
+		_, err = aead.Open(plain.Bytes()[:0], c.Sealed[:n], c.Sealed[n:], bound)
+	})
+	if err != nil {
 		return nil, nil, fmt.Errorf("%w: the file was altered: the PINs do not decrypt with shares that are right", ErrCustody)
 	}
 	var pins [2]*memguard.LockedBuffer

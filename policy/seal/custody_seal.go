@@ -4,7 +4,6 @@ import (
 	"crypto/hpke"
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"runtime/secret"
 
 	"github.com/awnumar/memguard"
@@ -65,7 +64,7 @@ func SealShare(unsealKey []byte, b Binding, s Share) ([]byte, error) {
 }
 
 // OpenShare decrypts what SealShare encrypted for the same binding; the caller destroys the share.
-// Errors wrap ErrShare.
+// What it computed with is erased when it is collected (runtime/secret). Errors wrap ErrShare.
 func OpenShare(private hpke.PrivateKey, b Binding, ciphertext []byte) (Share, error) {
 	if len(ciphertext) != encapsulated+shareSize+16 {
 		return Share{}, fmt.Errorf("%w: encrypted it has %d bytes, want %d", ErrShare, len(ciphertext), encapsulated+shareSize+16)
@@ -85,7 +84,6 @@ func OpenShare(private hpke.PrivateKey, b Binding, ciphertext []byte) (Share, er
 		opened.Copy(raw) // as long as the ciphertext without its head and tag
 		err = nil
 	})
-	runtime.GC() // the context that decrypted is erased when it is collected
 	if err != nil {
 		return Share{}, err
 	}

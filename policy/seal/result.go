@@ -21,7 +21,7 @@ type Status struct {
 	HSM         HSM           `json:"hsm"`
 	Unsealing   *Unsealing    `json:"unsealing,omitzero"` // while it is sealed and its custody is known
 	Why         string        `json:"why,omitzero"`       // why it is sealed, or what keeps the token from being used
-	Doubt       *Doubt        `json:"doubt,omitzero"` // while the store is not what the seal goes by
+	Doubt       *Doubt        `json:"doubt,omitzero"`     // while the store is not what the seal goes by
 }
 
 // Doubt says why nothing is decided although there is a login, and what a join or recover document

@@ -102,6 +102,9 @@ func (r *room) ours(ctx context.Context, c *policy.Charter) error {
 	if err := r.production(c); err != nil {
 		return seal.Errorf(seal.KindInvalid, "%v", err)
 	}
+	if c.Environment == policy.Production && r.custody.bareKey {
+		r.log.Warn("the unseal key stands unencrypted in the state directory: with the disk and a recorded unsealing somebody has the shares ([unseal] key_credential in seal.toml)")
+	}
 	return nil
 }
 

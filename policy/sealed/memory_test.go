@@ -3,6 +3,7 @@ package sealed
 import (
 	"bufio"
 	"bytes"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json/v2"
@@ -19,9 +20,13 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cloudflare/circl/group"
+	"github.com/cloudflare/circl/secretsharing"
 	"github.com/cloudflare/circl/sign/dilithium/mode3"
 	"github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // hit is a place in a process's memory that holds a secret.
@@ -91,7 +96,10 @@ func mappings(t *testing.T, pid int) (out []mapping) {
 		case "VmFlags:":
 			flags := strings.Fields(rest)
 			m.guarded = slices.Contains(flags, "lo") && slices.Contains(flags, "dd")
-			if resident && !strings.Contains(m.line, "[v") && m.start < 1<<63 {
+			// Where coverage is measured the processes are this very test program, whose
+			// text holds the test's constants; its data does not.
+			constants := strings.HasSuffix(m.line, ".test") && !strings.Contains(m.line, " rw")
+			if resident && !constants && !strings.Contains(m.line, "[v") && m.start < 1<<63 {
 				out = append(out, m)
 			}
 		}
@@ -207,6 +215,27 @@ func vectors(t *testing.T, seed *[32]byte) map[string][]byte {
 	return out
 }
 
+// custodySecrets are what shares make together, and the key that opens them.
+func custodySecrets(t *testing.T, state string, shares map[string]seal.Share) map[string][]byte {
+	t.Helper()
+	var parts []secretsharing.Share
+	for i, name := range []string{"custodian-1", "custodian-2"} {
+		part := secretsharing.Share{ID: group.Ristretto255.NewScalar(), Value: group.Ristretto255.NewScalar()}
+		part.ID.SetUint64(uint64(i + 1))
+		require.NoError(t, part.Value.UnmarshalBinary(rawShare(t, shares[name].Encode())))
+		parts = append(parts, part)
+	}
+	whole, err := secretsharing.Recover(1, parts)
+	require.NoError(t, err)
+	raw, err := whole.MarshalBinary()
+	require.NoError(t, err)
+	key, err := hkdf.Key(sha256.New, raw, nil, "mintwarden/custody/v1", 32)
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(state, "unseal.key"))
+	require.NoError(t, err)
+	return map[string][]byte{"what is split": raw, "the PINs' key": key, "the unseal key": text}
+}
+
 // What whoever reads the memory of keeper and worker finds, between signatures
 // and after: no seed, no secret vector as the library holds it or packed, and no
 // PIN but where spec policy.md says it is (our copies in locked memory). While a
@@ -241,6 +270,7 @@ func TestNobodyFindsASecretInTheProcessesMemory(t *testing.T) {
 		secrets[name+"'s share"] = rawShare(t, text)
 		secrets[name+"'s share's text"] = text[len("mwshare1-"):]
 	}
+	maps.Copy(secrets, custodySecrets(t, state, c.shares))
 	keeper := p.cmd.Process.Pid
 
 	ours := search(t, os.Getpid(), secrets)

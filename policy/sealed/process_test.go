@@ -174,7 +174,7 @@ key = %q
 server_name = %q
 %s
 [store.sockets]
-`, appliance, charter1, p.head, p.module, p.label, p.hsm, pin, store.Endpoints[0], store.CA, store.Cert, store.Key, store.ServerName, lease)
+`, appliance, charter1, head, p.module, p.label, p.hsm, pin, store.Endpoints[0], store.CA, store.Cert, store.Key, store.ServerName, lease)
 	for endpoint, socket := range store.Sockets {
 		text += fmt.Sprintf("%q = %q\n", endpoint, socket)
 	}
@@ -309,7 +309,9 @@ func (p *process) gone() {
 func (p *process) stop() {
 	p.t.Helper()
 	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
+	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	require.NoError(p.t, p.cmd.Wait())
+	late.Stop()
 	p.gone()
 }
 

@@ -380,6 +380,17 @@ func procFields(t *testing.T, pid int, file, cut string) map[string]string {
 	return out
 }
 
+// Whatever thread of the keeper hears that it shall end, it can end the worker
+// that another started: shut in as they are, signals pass between them.
+func TestAKeeperEndsItsWorkerFromAnyThread(t *testing.T) {
+	p := newProcess(t)
+	for range 12 {
+		p.launch()
+		p.await("seal answers")
+		p.stop()
+	}
+}
+
 // A seal in a network of its own, without any interface, has etcd by TLS through
 // a Unix socket, and needs nothing more: from its first start to a signature.
 func TestASealWithoutANetwork(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -126,6 +127,7 @@ func (c *collection) wipe() error {
 func (c *collection) take(q asking) (pin *memguard.LockedBuffer, pinID string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer runtime.GC() // the unseal key, and what it decrypted with, are erased when they are collected
 	if err := c.read(); err != nil {
 		return nil, "", seal.Errorf(seal.KindStore, "custody: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/secret"
 )
 
@@ -43,6 +44,7 @@ func (u unsealKeyFile) path() string {
 
 // public returns the public half; a key is made when there is none.
 func (u unsealKeyFile) public() ([]byte, error) {
+	defer runtime.GC() // the private half is erased when it is collected
 	key, err := u.private()
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = u.make()
