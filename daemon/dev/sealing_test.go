@@ -3,6 +3,7 @@ package dev_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -87,14 +88,32 @@ func TestADirectoryWithoutSharesGetsThem(t *testing.T) {
 	if err != nil || bytes.Equal(before, after) {
 		t.Fatalf("custody was not made again: %v", err)
 	}
-	a.sealBy("custodian-1")
-	a.sealState(func(s *client.Seal) bool { return s.Unsealing != nil })
+	// Sealed and unsealed with the programs that people use.
+	cli := a.cli()
+	cli("seal", "--as", "custodian-1", "--reason", "drill", "--yes")
+	a.sealState(func(s *client.Seal) bool { return s.Sealed && s.Unsealing != nil })
 	for _, name := range []string{"custodian-2", "custodian-3"} {
-		if _, err := a.unsealBy(name, a.nonce(), name); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+		cli("unseal", "--as", name)
 	}
 	a.sealState(func(s *client.Seal) bool { return s.Reachable && !s.Sealed })
+}
+
+// cli runs the operator's program as somebody who sourced DIR/env.
+func (a *appliance) cli() func(args ...string) {
+	a.t.Helper()
+	program := filepath.Join(a.t.TempDir(), "mintwarden")
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/mintwarden/mintwarden/cmd/mintwarden").CombinedOutput(); err != nil {
+		a.t.Fatalf("go build: %v\n%s", err, out)
+	}
+	state := a.t.TempDir()
+	return func(args ...string) {
+		a.t.Helper()
+		cmd := exec.CommandContext(a.context(), "sh", append([]string{"-c", `. "$0"; exec "$@"`, filepath.Join(a.dir, "env"), program}, args...)...)
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			a.t.Fatalf("mintwarden %v: %v\n%s", args, err, out)
+		}
+	}
 }
 
 // sealBy seals on one custodian's document and waits until that is so.

@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +33,8 @@ const (
 // ErrRehearsing is that a rehearsal is still under way.
 var ErrRehearsing = errors.New("the ledger is being replayed; ask again")
 
-// errTrimmed is that the ledger in the store does not begin at its beginning.
-var errTrimmed = errors.New("the ledger's beginning is in the archive; `mintwarden policy show` replays it from there")
+// errTrimmed is that the ledger in the store begins behind every snapshot there.
+var errTrimmed = errors.New("the ledger's beginning is in the archive and no snapshot stands in for it")
 
 // rehearsals are what proposals would have changed, by their documents' digests.
 // One replays the ledger at a time.
@@ -95,10 +97,36 @@ func (s *Service) rehearsal(ctx context.Context, p *Policy) (*rehearsal, error) 
 		defer cancel()
 		s.rehearsals.turn <- struct{}{}
 		defer func() { <-s.rehearsals.turn }()
-		r.result, r.err = ledger.Rehearse(s.logged(ctx, head), s.charter1, proposal, policy.Seconds(s.now().Add(-rehearsedTime)))
+		r.result, r.err = s.replay(ctx, proposal, head)
 		r.at = s.now()
 	}()
 	return r, nil
+}
+
+// replay rehearses from the log's beginning, or from the oldest snapshot where
+// that is gone: then what came before it was decided long ago.
+func (s *Service) replay(ctx context.Context, proposal *policy.Policy, head uint64) (*ledger.Rehearsal, error) {
+	fold, next := ledger.NewFold(s.root), uint64(ledger.FirstSequence)
+	first, err := s.firstBatch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if first > next {
+		known, err := s.snapshots(ctx)
+		if err != nil {
+			return nil, err
+		}
+		known = slices.DeleteFunc(known, func(c stored) bool { return c.sequence+1 < first })
+		if len(known) == 0 {
+			return nil, errTrimmed
+		}
+		oldest := slices.MinFunc(known, func(a, b stored) int { return cmp.Compare(a.sequence, b.sequence) })
+		if fold, err = s.restore(ctx, oldest); err != nil {
+			return nil, err
+		}
+		next = oldest.sequence + 1
+	}
+	return fold.Rehearse(s.logged(ctx, next, head), proposal, policy.Seconds(s.now().Add(-rehearsedTime)))
 }
 
 // fresh tells whether the rehearsal still speaks of the ledger at that head.
@@ -125,10 +153,9 @@ func (rs *rehearsals) put(d policy.Digest, r *rehearsal) {
 	rs.byDigest[d] = r
 }
 
-// logged is every batch of the store up to head, in order.
-func (s *Service) logged(ctx context.Context, head uint64) iter.Seq2[[]byte, error] {
+// logged is every batch from next up to head, in order.
+func (s *Service) logged(ctx context.Context, next, head uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		next := uint64(ledger.FirstSequence)
 		for next <= head {
 			page, err := s.store.List(ctx, store.SealLog, store.ListOptions{After: ledger.Key(next - 1), Limit: ledgerPage})
 			if err != nil {
@@ -137,17 +164,10 @@ func (s *Service) logged(ctx context.Context, head uint64) iter.Seq2[[]byte, err
 			}
 			for _, kv := range page.KVs {
 				at, ok := ledger.ParseKey(kv.Key)
-				switch {
-				case ok && at > head:
-					return
-				case ok && at > next && next == ledger.FirstSequence:
-					yield(nil, errTrimmed)
+				if !ok || at > head || !yield(kv.Value, nil) {
 					return
 				}
 				next = at + 1
-				if !yield(kv.Value, nil) {
-					return
-				}
 			}
 			if !page.More {
 				return

@@ -78,7 +78,6 @@ type Service struct {
 	root    policy.Digest // charter 1's: what snapshots are verified from
 	trimmed uint64        // the first sequence kept, by the latest trim record; the follower's alone
 
-	charter1   policy.Digest
 	rehearsals *rehearsals
 
 	greeter *greeter
@@ -104,7 +103,6 @@ func New(d Deps) (*Service, error) {
 		policies:    newMirror[policyHead](store.PolicyPrefix, policyHeadSuffix),
 
 		fold:       ledger.NewFold(d.Charter1),
-		charter1:   d.Charter1,
 		rehearsals: newRehearsals(),
 		greeter:    newGreeter(),
 	}

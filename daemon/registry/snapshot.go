@@ -61,25 +61,11 @@ func (s *Service) startFromSnapshot(ctx context.Context, done cursor) error {
 
 // startFrom makes a snapshot's fold the follower's.
 func (s *Service) startFrom(ctx context.Context, c stored, done cursor) error {
-	var signed bytes.Buffer
-	for _, key := range c.parts {
-		part, _, ok, err := s.store.Get(ctx, key)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return fmt.Errorf("%w: %s is gone", ledger.ErrSnapshot, key)
-		}
-		signed.Write(part)
-	}
-	fold, err := ledger.RestoreFold(signed.Bytes(), s.root)
+	fold, err := s.restore(ctx, c)
 	if err != nil {
 		return err
 	}
 	sequence, digest := fold.Head()
-	if sequence != c.sequence {
-		return fmt.Errorf("%w: it stands at batch %d and is of %d", ledger.ErrSnapshot, c.sequence, sequence)
-	}
 	if sequence == done.Sequence && string(digest) != done.Digest {
 		return fmt.Errorf("%w: the snapshot of batch %d is of %s, but the one that was carried before is %s: the log was replaced", ErrLedger, sequence, digest, done.Digest)
 	}
@@ -93,6 +79,29 @@ func (s *Service) startFrom(ctx context.Context, c stored, done cursor) error {
 	}
 	s.log.Info("registry: following the ledger from a snapshot on", "sequence", sequence)
 	return nil
+}
+
+// restore is a snapshot's fold, verified from charter 1 on.
+func (s *Service) restore(ctx context.Context, c stored) (*ledger.Fold, error) {
+	var signed bytes.Buffer
+	for _, key := range c.parts {
+		part, _, ok, err := s.store.Get(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: %s is gone", ledger.ErrSnapshot, key)
+		}
+		signed.Write(part)
+	}
+	fold, err := ledger.RestoreFold(signed.Bytes(), s.root)
+	if err != nil {
+		return nil, err
+	}
+	if sequence, _ := fold.Head(); sequence != c.sequence {
+		return nil, fmt.Errorf("%w: it stands at batch %d and is of %d", ledger.ErrSnapshot, c.sequence, sequence)
+	}
+	return fold, nil
 }
 
 // snapshots are what stands in the store, whole or not, in no order.
