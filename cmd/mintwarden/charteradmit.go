@@ -40,7 +40,9 @@ func (c *cli) admit(ctx context.Context, g *gathering) error {
 	}
 	charter, _ := fold.Charter()
 	a := act{kind: policy.DocJoin, need: int(charter.Custodians.Threshold), next: "mintwarden charter admit"}
-	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return readJoin(g.file + draftEnding) }
+	a.draft = func() (interface{ Encode() ([]byte, error) }, error) {
+		return nil, usagef("there is neither %s nor %s: 'mintwarden init --join' makes them", g.file, g.file+draftEnding)
+	}
 	a.show = func(payload []byte) error {
 		d, err := ledger.ParseJoin(payload)
 		if err != nil {
@@ -57,18 +59,6 @@ func (c *cli) admit(ctx context.Context, g *gathering) error {
 		return nil
 	}
 	return c.gather(ctx, g, a, charter, signer)
-}
-
-// draftEnding is of the file that holds a join which nobody signed yet: an envelope
-// has at least one signature.
-const draftEnding = ".draft"
-
-func readJoin(path string) (*ledger.Join, error) {
-	text, err := readBounded(path, policy.MaxDocument)
-	if err != nil {
-		return nil, usagef("there is no document to sign: %w", err)
-	}
-	return ledger.ParseJoin(text)
 }
 
 // fitsJoin holds a join to the verified ledger.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,7 +81,11 @@ func (c *cli) freeze(ctx context.Context, g *gathering, subject policy.Subject, 
 		if fold.Frozen(subject) == frozen {
 			return nil, refused("by the ledger %s is %s already", subjectWords(subject), frozenWords(frozen))
 		}
-		return &policy.Freeze{Format: policy.Format, Instance: charter.Instance, Subject: subject, Frozen: frozen, CreatedAt: policy.Seconds(time.Now())}, nil
+		created, err := behind(ctx, fold.LastTime())
+		if err != nil {
+			return nil, err
+		}
+		return &policy.Freeze{Format: policy.Format, Instance: charter.Instance, Subject: subject, Frozen: frozen, CreatedAt: created}, nil
 	}
 	a.show = func(payload []byte) error {
 		d, err := policy.ParseFreeze(payload)
@@ -106,6 +111,21 @@ func (c *cli) freeze(ctx context.Context, g *gathering, subject policy.Subject, 
 		return nil
 	}
 	return c.gather(ctx, g, a, charter, signer)
+}
+
+// behind is now, in whole seconds, and behind the moment: of two documents about one
+// subject the later counts, so they must not be of the same second.
+func behind(ctx context.Context, moment time.Time) (time.Time, error) {
+	wait := time.Until(moment.Add(time.Second))
+	if wait > 2*time.Second {
+		return time.Time{}, refused("the ledger is of %s, this machine's clock says %s: set it right first", stamp(moment), stamp(time.Now()))
+	}
+	select {
+	case <-time.After(wait):
+		return policy.Seconds(time.Now()), nil
+	case <-ctx.Done():
+		return time.Time{}, errors.New("interrupted")
+	}
 }
 
 // known refuses a subject that the charter does not have. A token may be stopped

@@ -53,23 +53,9 @@ type gathered struct {
 // gather takes a document one signature further, and applies it when there are
 // enough.
 func (c *cli) gather(ctx context.Context, g *gathering, a act, charter *policy.Charter, s *policy.Signer) error {
-	e, err := g.load(a, charter)
+	e, err := g.begin(a, charter)
 	if err != nil {
 		return err
-	}
-	if e == nil {
-		if g.file == "" && a.need > 1 {
-			return usagef("%d custodians have to sign this; name a file for the signatures with --document FILE", a.need)
-		}
-		doc, err := a.draft()
-		if err != nil {
-			return err
-		}
-		payload, err := doc.Encode()
-		if err != nil {
-			return err
-		}
-		e = &policy.Envelope{PayloadType: policy.PayloadType(a.kind), Payload: payload}
 	}
 	custodian, err := c.custodian(charter, s)
 	if err != nil {
@@ -105,14 +91,50 @@ func (c *cli) gather(ctx context.Context, g *gathering, a act, charter *policy.C
 	return nil
 }
 
+// draftEnding is of the file that holds a document which nobody signed yet, beside
+// that of the envelope, which has at least one signature: so that a document keeps
+// its digest from one run to the next.
+const draftEnding = ".draft"
+
+// begin is the envelope so far: that of the file, or else one of the document that
+// was drafted before, or is now.
+func (g *gathering) begin(a act, charter *policy.Charter) (*policy.Envelope, error) {
+	e, err := g.load(a, charter)
+	if err != nil || e != nil {
+		return e, err
+	}
+	if g.file == "" && a.need > 1 {
+		return nil, usagef("%d custodians have to sign this; name a file for the signatures with --document FILE", a.need)
+	}
+	e = &policy.Envelope{PayloadType: policy.PayloadType(a.kind)}
+	if g.file != "" {
+		if e.Payload, err = readBounded(g.file+draftEnding, policy.MaxDocument); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return e, err
+		}
+	}
+	doc, err := a.draft()
+	if err != nil {
+		return nil, err
+	}
+	if e.Payload, err = doc.Encode(); err != nil {
+		return nil, err
+	}
+	if g.file != "" {
+		err = writeWhole(g.file+draftEnding, e.Payload, 0o644, nil)
+	}
+	return e, err
+}
+
 // sign asks, signs and keeps the signature.
 func (g *gathering) sign(ctx context.Context, c *cli, charter *policy.Charter, custodian *policy.Custodian, e *policy.Envelope, s *policy.Signer) error {
 	if err := g.askable(c, charter); err != nil {
 		return err
 	}
 	c.people().printf("Digest of the document: %s\n", e.PayloadDigest())
-	if err := g.settled(charter, e.PayloadDigest()); err != nil {
-		return err
+	if g.file != "" || g.expect != "" { // else it was made of what was typed, just now
+		if err := g.settled(charter, e.PayloadDigest()); err != nil {
+			return err
+		}
 	}
 	if err := c.ask(ctx, &g.consent, fmt.Sprintf("Sign this as %s?", custodian.Name)); err != nil {
 		return err
@@ -123,7 +145,13 @@ func (g *gathering) sign(ctx context.Context, c *cli, charter *policy.Charter, c
 	if g.file == "" {
 		return nil
 	}
-	return writeWhole(g.file, append(e.Encode(), '\n'), 0o644, nil)
+	if err := writeWhole(g.file, append(e.Encode(), '\n'), 0o644, nil); err != nil {
+		return err
+	}
+	if err := os.Remove(g.file + draftEnding); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // load reads the file, nil where it is not there yet. Every signature in it must

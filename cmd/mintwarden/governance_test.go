@@ -1,17 +1,20 @@
 package main
 
 import (
+	"crypto/hpke"
 	"encoding/json/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // charterFile is the next charter, changed, as a person edits it.
@@ -206,4 +209,62 @@ recover`) {
 			require.Equal(t, sub, found.Name(), words[0])
 		}
 	}
+}
+
+// TestUnsealThroughTheAPI: the share goes out encrypted to the unseal key of the
+// verified charter, bound to custodian and nonce, whatever key the API names.
+func TestUnsealThroughTheAPI(t *testing.T) {
+	private, err := hpke.MLKEM768X25519().GenerateKey()
+	require.NoError(t, err)
+	w := newWorld(t, func(c *policy.Charter) { c.Appliances[0].UnsealKey = private.PublicKey().Bytes() })
+	a := serve(t, w)
+	charter, _ := w.fold.Charter()
+	custody, shares, err := seal.NewCustody("dev-1", "appliance-1", charter.Custodians, []byte("pin-1234"), []byte("so-pin-12"), time.Now())
+	require.NoError(t, err)
+	dir := t.TempDir()
+	for name, s := range shares {
+		require.NoError(t, os.WriteFile(shareFile(dir, name), append(s.Encode(), '\n'), 0o600))
+	}
+	evil, err := hpke.MLKEM768X25519().GenerateKey()
+	require.NoError(t, err)
+	nonce := []byte("a nonce of thirty-two bytes ....")
+	a.seal = &client.Seal{Reachable: true, Initialized: true, Sealed: true, ApplianceID: ptr("appliance-1"),
+		Unsealing: &client.Unsealing{Need: 2, Nonce: nonce, Shares: []string{}, UnsealKey: ptr(evil.PublicKey().Bytes())}}
+	unseal := func(name string, more ...string) result {
+		return mintwarden(t, append([]string{"unseal", "--key", keyFileOf(t, name), "--share", shareFile(dir, name)}, more...)...)
+	}
+	got := unseal("custodian-2")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "Your share is taken: 1 of 2 (custodian-2)")
+	got = unseal("custodian-3")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "Given so far: 1 of 2 (custodian-2)")
+	require.Contains(t, got.out, "the appliance is unsealed")
+	got = unseal("custodian-3")
+	require.Contains(t, got.out, "is not sealed")
+
+	back := map[string]seal.Share{}
+	for n, name := range []string{"custodian-2", "custodian-3"} {
+		d, err := policy.ParseUnseal(a.sent()[n].Payload)
+		require.NoError(t, err)
+		require.NotContains(t, string(a.sent()[n].Encode()), strings.TrimSpace(string(shares[name].Encode())))
+		back[name], err = seal.OpenShare(private, seal.Binding{Instance: "dev-1", ApplianceID: "appliance-1", Custodian: name, Nonce: nonce}, d.Share)
+		require.NoError(t, err)
+	}
+	pin, _, err := custody.Open(back)
+	require.NoError(t, err)
+	require.Equal(t, "pin-1234", string(pin.Bytes()))
+
+	// A file that others can read, and no share at all.
+	a.seal.Sealed, a.seal.Unsealing = true, &client.Unsealing{Need: 2, Nonce: nonce, Shares: []string{}}
+	require.NoError(t, os.Chmod(shareFile(dir, "custodian-1"), 0o644))
+	got = unseal("custodian-1")
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.err, "can be read by others")
+	require.NoError(t, os.WriteFile(shareFile(dir, "custodian-1"), []byte("mwshare1-nonsense"), 0o600))
+	require.NoError(t, os.Chmod(shareFile(dir, "custodian-1"), 0o600))
+	require.Equal(t, exitUsage, unseal("custodian-1").code)
+	got = mintwarden(t, "unseal", "--key", keyFileOf(t, "custodian-1"))
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.err, "no terminal")
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
@@ -97,38 +96,19 @@ func (f *founding) joinEnvelope(ctx context.Context, charter *policy.Charter, fo
 	if g.file == "" {
 		g.file = f.path("join.json")
 	}
-	e, err := g.load(act{kind: policy.DocJoin}, charter)
+	e, err := g.begin(act{kind: policy.DocJoin, draft: func() (interface{ Encode() ([]byte, error) }, error) {
+		sequence, head := fold.Head()
+		return &ledger.Join{Format: policy.Format, Instance: charter.Instance, ApplianceID: f.seal.Appliance, LedgerKey: f.me.LedgerKey, UnsealKey: f.me.UnsealKey,
+			Sequence: sequence, Head: head, CreatedAt: policy.Seconds(time.Now())}, nil
+	}}, charter)
 	if err != nil {
 		return nil, err
-	}
-	if e == nil {
-		doc, err := readJoin(g.file + draftEnding) // that of an earlier run, which custodians may be signing
-		if err == nil && doc.ApplianceID == f.seal.Appliance && doc.LedgerKey == f.me.LedgerKey {
-			return f.signJoinHere(ctx, g, charter, doc)
-		}
-		sequence, head := fold.Head()
-		doc = &ledger.Join{Format: policy.Format, Instance: charter.Instance, ApplianceID: f.seal.Appliance, LedgerKey: f.me.LedgerKey, UnsealKey: f.me.UnsealKey,
-			Sequence: sequence, Head: head, CreatedAt: policy.Seconds(time.Now())}
-		return f.signJoinHere(ctx, g, charter, doc)
 	}
 	d, err := ledger.ParseJoin(e.Payload)
 	if err != nil || d.ApplianceID != f.seal.Appliance || d.LedgerKey != f.me.LedgerKey {
-		return nil, unverified("%s is no join of this appliance", g.file)
+		return nil, unverified("%s is no join of this appliance; take it away, and %s", g.file, g.file+draftEnding)
 	}
 	return f.completeJoin(ctx, g, charter, d, e)
-}
-
-// signJoinHere begins with a document that nobody signed yet, and leaves it for
-// those who sign elsewhere.
-func (f *founding) signJoinHere(ctx context.Context, g *gathering, charter *policy.Charter, d *ledger.Join) (*policy.Envelope, error) {
-	payload, err := d.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if err := writeWhole(g.file+draftEnding, append(bytes.Clone(payload), '\n'), 0o644, nil); err != nil {
-		return nil, err
-	}
-	return f.completeJoin(ctx, g, charter, d, &policy.Envelope{PayloadType: policy.PayloadType(policy.DocJoin), Payload: payload})
 }
 
 // completeJoin adds the signatures of custodians whose keys are reached from here.
@@ -156,7 +136,7 @@ func (f *founding) completeJoin(ctx context.Context, g *gathering, charter *poli
 		}
 	}
 	if have := len(signers(charter, e)); have < int(charter.Custodians.Threshold) {
-		return nil, refused("the join has %d of %d signatures; the others sign with: mintwarden charter admit --document %s --key FILE (beside it must be %s); then run this again", have, charter.Custodians.Threshold, g.file, g.file+draftEnding)
+		return nil, refused("the join has %d of %d signatures; the others sign with: mintwarden charter admit --document %s --key FILE (where nobody signed yet, %s goes with it); then run this again", have, charter.Custodians.Threshold, g.file, g.file+draftEnding)
 	}
 	return e, nil
 }

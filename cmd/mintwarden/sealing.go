@@ -115,18 +115,38 @@ var errSealSilent = errors.New("the appliance's seal does not answer its API; lo
 
 // applianceOf is the appliance that answers, as the verified charter has it.
 func (c *cli) applianceOf(ctx context.Context, charter *policy.Charter) (*policy.Appliance, *client.Seal, error) {
-	status, err := c.api.GetSeal(ctx)
+	status, err := c.sealStatus(ctx)
 	if err != nil {
 		return nil, nil, err
-	}
-	if !status.Reachable || status.ApplianceID == nil {
-		return nil, nil, &codedError{exitUnreachable, errSealSilent}
 	}
 	a, ok := charter.Appliance(*status.ApplianceID)
 	if !ok {
 		return nil, nil, unverified("the appliance says that it is %q, which is none of the charter's", *status.ApplianceID)
 	}
 	return a, status, nil
+}
+
+// sealStatus is the seal's, by the API's word. A seal whose worker is just being
+// started again is waited for, as long as an appliance that does not answer is.
+func (c *cli) sealStatus(ctx context.Context) (*client.Seal, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(c.patience, time.Millisecond))
+	defer cancel()
+	tick := time.NewTicker(sealPoll)
+	defer tick.Stop()
+	for {
+		status, err := c.api.GetSeal(context.WithoutCancel(ctx))
+		if err != nil {
+			return nil, err
+		}
+		if status.Reachable && status.ApplianceID != nil {
+			return status, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, &codedError{exitUnreachable, errSealSilent}
+		}
+	}
 }
 
 // unsealing is what a custodian says on the command line.
@@ -211,7 +231,37 @@ func (c *cli) unseal(ctx context.Context, u *unsealing) error {
 	if now, err = c.collected(ctx, u.socket, e); err != nil {
 		return err
 	}
+	if now, err = c.opened(ctx, u.socket, now); err != nil {
+		return err
+	}
 	return c.sayCollected(now)
+}
+
+// opened waits for the token, where the share was the last that was needed.
+func (c *cli) opened(ctx context.Context, socket string, k *collection) (*collection, error) {
+	ctx, cancel := context.WithTimeout(ctx, sealPatience)
+	defer cancel()
+	tick := time.NewTicker(sealPoll)
+	defer tick.Stop()
+	for k.sealed && len(k.nonce) == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, refused("there are enough shares, and appliance %s is still sealed after %s: %s; see the seal's log", k.applianceID, sealPatience, orNothing(policy.Digest(k.why)))
+		}
+		now, err := c.collected(ctx, socket, nil)
+		var away *codedError
+		if errors.As(err, &away) && away.code == exitUnreachable {
+			continue // the worker gives way to one that has the login
+		}
+		if err != nil {
+			return nil, err
+		}
+		if k = now; k.sealed && len(k.nonce) > 0 && len(k.shares) == 0 {
+			return nil, refused("there were enough shares, and appliance %s is sealed again: %s", k.applianceID, orNothing(policy.Digest(k.why)))
+		}
+	}
+	return k, nil
 }
 
 // collection is how far an unsealing has come, by the seal's word or the API's.
@@ -221,7 +271,8 @@ type collection struct {
 	nonce       []byte // empty: no shares are asked for
 	need        int
 	shares      []string
-	answer      any // as it came
+	why         string // why it is sealed
+	answer      any    // as it came
 }
 
 // collected asks the seal, or with an envelope gives it a share.
@@ -232,7 +283,7 @@ func (c *cli) collected(ctx context.Context, socket string, e *policy.Envelope) 
 	var status *client.Seal
 	var err error
 	if e == nil {
-		status, err = c.api.GetSeal(ctx)
+		status, err = c.sealStatus(ctx)
 	} else {
 		var body client.EnvelopeRequest
 		if body, err = wire(e); err == nil {
@@ -242,10 +293,13 @@ func (c *cli) collected(ctx context.Context, socket string, e *policy.Envelope) 
 	if err != nil {
 		return nil, err
 	}
-	if !status.Reachable || status.ApplianceID == nil {
+	if status.ApplianceID == nil {
 		return nil, &codedError{exitUnreachable, errSealSilent}
 	}
 	out := &collection{applianceID: *status.ApplianceID, sealed: status.Sealed, answer: status}
+	if status.Why != nil {
+		out.why = *status.Why
+	}
 	if u := status.Unsealing; u != nil {
 		out.nonce, out.need, out.shares = u.Nonce, u.Need, u.Shares
 	}
@@ -267,7 +321,7 @@ func collectedHere(ctx context.Context, socket string, e *policy.Envelope) (*col
 	if err != nil {
 		return nil, sealAway(socket, err)
 	}
-	out := &collection{applianceID: status.ApplianceID, sealed: status.Sealed, answer: status}
+	out := &collection{applianceID: status.ApplianceID, sealed: status.Sealed, why: status.Why, answer: status}
 	if u := status.Unsealing; u != nil {
 		out.nonce, out.need, out.shares = u.Nonce, u.Need, u.Shares
 	}
@@ -294,10 +348,8 @@ func (c *cli) sayCollected(k *collection) error {
 		return c.showJSON(k.answer)
 	case !k.sealed:
 		c.say("Your share was the last that was needed: the appliance is unsealed.")
-	case len(k.shares) > 0 && len(k.shares) < k.need:
-		c.say("Your share is taken: %d of %d (%s).", len(k.shares), k.need, list(k.shares))
 	default:
-		c.say("Your share is taken; there are enough of them, and the appliance opens its token now.")
+		c.say("Your share is taken: %d of %d (%s).", len(k.shares), k.need, list(k.shares))
 	}
 	return nil
 }
