@@ -58,7 +58,7 @@ func (s *Service) carry(ctx context.Context, b *ledger.Batch) error {
 // changesRules reports whether approvals that were too few may be enough after a record, or the other way
 // round.
 func changesRules(r *ledger.Record) bool {
-	return r.Decision == nil && r.Authorize == nil && r.Cancel == nil && r.Settle == nil && r.Wallet == nil
+	return r.Decision == nil && r.Request == nil && r.Authorize == nil && r.Cancel == nil && r.Settle == nil && r.Wallet == nil
 }
 
 // operationOf is the operation that a record tells of; empty for records of other things.
@@ -66,6 +66,12 @@ func (s *Service) operationOf(r *ledger.Record) (string, error) {
 	switch {
 	case r.Decision != nil:
 		_, i, err := s.papers.decision(r.Decision)
+		if err != nil {
+			return "", err
+		}
+		return i.OperationID, nil
+	case r.Request != nil:
+		_, i, err := readRequest(r.Request)
 		if err != nil {
 			return "", err
 		}
@@ -127,6 +133,8 @@ func (s *Service) stageRecord(ctx context.Context, t *store.Tx, after *Operation
 	switch r := c.record; {
 	case r.Decision != nil:
 		return s.stageDecision(ctx, t, after, c)
+	case r.Request != nil:
+		return s.stageRequest(t, after, c)
 	case r.Authorize != nil:
 		after.Authorized, after.Nonce = true, r.Authorize.Nonce
 		t.Audit(c.sealed(after.draft(registry.SystemActor(), "operation.authorized", map[string]any{
@@ -188,11 +196,16 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operati
 		}
 		return nil
 	}
-	if after.Status != PendingAuthorization {
-		return nil
-	}
 	if d.IntentDigest() != after.IntentDigest {
 		return nil // approved is something else under this operation's id; it counts for nothing
+	}
+	return s.stageApproved(t, after, i, c)
+}
+
+// stageApproved takes an operation on its way to the seal if nobody's word is missing any more.
+func (s *Service) stageApproved(t *store.Tx, after *Operation, i *policy.Intent, c carried) error {
+	if after.Status != PendingAuthorization {
+		return nil
 	}
 	v := s.judge(i, after.IntentDigest)
 	s.metrics.judged("decision", v)
@@ -209,6 +222,29 @@ func (s *Service) stageDecision(ctx context.Context, t *store.Tx, after *Operati
 	}
 	t.Audit(after.draft(registry.SystemActor(), PendingSignature.action(), nil))
 	return nil
+}
+
+// stageRequest writes that the requester signed the intent, for which charters with signedRequests wait.
+func (s *Service) stageRequest(t *store.Tx, after *Operation, c carried) error {
+	r, i, err := readRequest(c.record.Request)
+	if err != nil {
+		return err
+	}
+	t.Audit(c.sealed(after.draft(registry.Actor{Name: r.Requester}, "operation.request_signed", map[string]any{"intentDigest": string(policy.DigestOf(r.Intent))})))
+	if policy.DigestOf(r.Intent) != after.IntentDigest {
+		return nil // something else was asked for under this operation's id
+	}
+	return s.stageApproved(t, after, i, c)
+}
+
+// readRequest reads a requester's signed request and its intent. It verifies nothing.
+func readRequest(e *policy.Envelope) (*policy.Request, *policy.Intent, error) {
+	r, err := policy.ParseRequest(e.Payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	i, err := policy.ParseIntent(r.Intent)
+	return r, i, err
 }
 
 // stageEnd ends an operation that was not signed, and gives the token of a deployment back. assert says on

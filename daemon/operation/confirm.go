@@ -28,6 +28,9 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 	if err != nil {
 		return err
 	}
+	if st.Mined {
+		l.s.heads.passed(o.Network, st.BlockNumber+st.Confirmations)
+	}
 	switch {
 	case st.Mined && st.Final && o.Status == Broadcasting:
 		return l.final(ctx, fence, c, o, st)

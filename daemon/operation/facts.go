@@ -100,10 +100,10 @@ func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
 	}
 	f := &facts{holds: true, held: true}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { f.balance, err = p.chain.Balance(ctx, p.wallet.Address); return err })
-	g.Go(func() (err error) { f.fees, err = p.chain.Fees(ctx, p.request.FeeStrategy); return err })
+	g.Go(func() (err error) { f.balance, err = s.glanceBalance(ctx, p.chain, p.wallet.Address); return err })
+	g.Go(func() (err error) { f.fees, err = s.glanceFees(ctx, p.chain, p.request.FeeStrategy); return err })
 	g.Go(func() error {
-		gas, err := p.chain.EstimateGas(ctx, p.wallet.Address, to, data)
+		gas, err := s.glanceGas(ctx, p.chain, p.wallet.Address, to, data)
 		if errors.As(err, &f.revert) {
 			return nil
 		}
@@ -112,13 +112,17 @@ func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
 	})
 	if role := neededRole(p.request.Type); role != "" {
 		g.Go(func() (err error) {
-			f.holds, err = s.registry.HasRole(ctx, p.token, role, p.wallet.Address)
+			f.holds, err = glance(ctx, s.glances, p.chain, "role "+p.token.ID+string(role)+string(p.wallet.Address[:]), func(ctx context.Context) (bool, error) {
+				return s.registry.HasRole(ctx, p.token, role, p.wallet.Address)
+			})
 			return err
 		})
 	}
 	switch p.request.Type {
 	case policy.OpMint:
-		g.Go(func() (err error) { f.supply, err = s.registry.TotalSupply(ctx, p.token); return err })
+		if !p.token.SupplyPolicy.MaxSupply.Is0() {
+			g.Go(func() (err error) { f.supply, err = s.registry.TotalSupply(ctx, p.token); return err })
+		}
 	case policy.OpBurn, policy.OpTransfer:
 		g.Go(func() (err error) { f.owned, err = s.registry.BalanceOf(ctx, p.token, p.from.address); return err })
 		if p.from.address != p.wallet.Address {
@@ -134,7 +138,10 @@ func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
 		})
 	}
 	if t := p.request.Type; t == policy.OpMint || t == policy.OpBurn || t == policy.OpTransfer {
-		g.Go(func() (err error) { f.paused, err = s.registry.Paused(ctx, p.token); return err })
+		g.Go(func() (err error) {
+			f.paused, err = glance(ctx, s.glances, p.chain, "paused "+p.token.ID, func(ctx context.Context) (bool, error) { return s.registry.Paused(ctx, p.token) })
+			return err
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err

@@ -59,6 +59,7 @@ type Service struct {
 	metrics    *metrics
 	index      *index
 	heads      *heads
+	glances    *glances
 	papers     *papers
 	rules      atomic.Uint64 // counts what the ledger recorded of charter, policies and freezes
 	askers     sync.Map      // asker → registry.Actor: who caused a record of the ledger that is on its way
@@ -75,6 +76,7 @@ func New(d Deps) (*Service, error) {
 		maxPending: d.MaxPending, now: d.Now, index: newIndex(d.Store, d.Log), heads: newHeads(d.Chains, d.Log),
 		papers: newPapers(),
 	}
+	s.glances = newGlances(s.heads)
 	if s.ttl <= 0 {
 		s.ttl = DefaultTTL
 	}
