@@ -11,7 +11,7 @@ const (
 	gcPercent = 400
 	// softMemory is what Go's memory may reach, in bytes, before it is collected more often whatever gcPercent
 	// says: well below the 400 MiB that serve shall stay within, for etcd's database is mapped beside it.
-	softMemory = 300 << 20
+	softMemory = 224 << 20
 )
 
 // tuneMemory sets both, unless who starts the process said otherwise by Go's own variables.
