@@ -75,28 +75,37 @@ func playDev(self, dir string) error {
 		SealBin: self, Version: "profiled", Log: benchLogger(), Level: "error", Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
-// profiled writes what this process does between the two signals.
+// profiled writes what this process does between the two signals. Its files are opened now: later a worker
+// has shut itself in and opens none.
 func profiled(dir, role string) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, profileFrom, profileTo)
-	go func() {
-		var f *os.File
-		for s := range signals {
-			var err error
-			if s == profileFrom {
-				if f, err = os.Create(filepath.Join(dir, role+".partial")); err == nil {
-					err = pprof.StartCPUProfile(f)
-				}
-			} else if f != nil {
-				pprof.StopCPUProfile()
-				err = errors.Join(f.Close(), os.Rename(f.Name(), filepath.Join(dir, role+".pprof")))
-				f = nil
-			}
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "profile:", err)
-			}
+	f, err := os.Create(filepath.Join(dir, role+".pprof"))
+	if err == nil {
+		var ended *os.File
+		if ended, err = os.Create(filepath.Join(dir, role+".ended")); err == nil {
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, profileFrom, profileTo)
+			go profiling(signals, f, ended)
+			return
 		}
-	}()
+	}
+	fmt.Fprintln(os.Stderr, "profile:", err)
+}
+
+// profiling writes one byte into ended when the profile is whole.
+func profiling(signals <-chan os.Signal, f, ended *os.File) {
+	for s := range signals {
+		var err error
+		if s == profileFrom {
+			err = pprof.StartCPUProfile(f)
+		} else {
+			pprof.StopCPUProfile()
+			_, werr := ended.WriteString("1")
+			err = errors.Join(f.Close(), werr, ended.Close())
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "profile:", err)
+		}
+	}
 }
 
 // profile runs load on the appliance while serve and the seal's worker are
@@ -127,11 +136,11 @@ func (p *plant) profile(b *testing.B, load func()) {
 	for _, role := range []string{"serve", "worker"} {
 		file := filepath.Join(dir, role+".pprof")
 		for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
-			if _, err := os.Stat(file); err == nil {
+			if i, err := os.Stat(filepath.Join(dir, role+".ended")); err == nil && i.Size() > 0 {
 				break
 			}
 		}
-		fmt.Printf("\nProcessor time of %s in %s by what it is spent for\n%s", role, b.Name(), shares(b, self, file))
+		fmt.Printf("\nProcessor time of %s in %s by room\n%s", role, b.Name(), shares(b, self, file))
 		fmt.Printf("\nProcessor time of %s in %s by function\n%s\n", role, b.Name(), top(b, self, file))
 	}
 	p.stop()
@@ -152,29 +161,30 @@ type purpose struct {
 	frames []string // parts of a function's name
 }
 
-// purposes name what a stack belongs to: the first of them that has a frame in
-// it takes it.
+// purposes name the rooms: a stack belongs to the first of them that has a frame in it.
 var purposes = []purpose{
 	{"collecting garbage", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge"}},
-	{"serve: etcd's check of all keys of a lease", []string{"apply.checkLeasePutsKeys"}},
-	{"serve: etcd, the rest", []string{"go.etcd.io/etcd/server", "go.etcd.io/raft", "go.etcd.io/bbolt", "go.etcd.io/etcd/pkg"}},
-	{"serve: API, mint", []string{"api.(*Server).MintToken"}},
-	{"serve: API, approve", []string{"api.(*Server).ApproveTokenOperation"}},
-	{"serve: API, reads", []string{"api.(*Server).GetTokenOperation", "api.(*Server).ListTokenOperations"}},
-	{"serve: API, before the route", []string{"api.(*Server).ServeHTTP"}},
-	{"serve: lanes (sign, send, confirm)", []string{"operation.(*lane)"}},
-	{"folding the ledger", []string{"ledger.(*Fold).Apply"}},
-	{"serve: carrying the ledger", []string{"registry.(*Follower)", "operation.(*Service).carry"}},
-	{"serve: index of operations", []string{"operation.(*index)"}},
-	{"serve: audit log", []string{"daemon/audit"}},
-	{"serve: the chain's heads", []string{"operation.(*heads)", "mintwarden/chain."}},
-	{"seal: deciding, Decide", []string{"sealed.(*room).Decide.func"}},
-	{"seal: deciding, Authorize", []string{"sealed.(*room).Authorize.func"}},
-	{"seal: deciding, Settle", []string{"sealed.(*room).Settle.func"}},
-	{"seal: batch, the rest", []string{"sealed.(*room).commit", "sealed.(*room).decideSome"}},
-	{"seal: signing, in the pool", []string{"hsm."}},
-	{"seal: signing, around it", []string{"sealed.(*room).sign"}},
-	{"seal: socket", []string{"policy/seal."}},
+	{"etcd: who may write what", []string{"auth.(*authStore)", "apply.checkLeasePutsKeys"}},
+	{"etcd: its log on disk", []string{"wal.(*WAL)"}},
+	{"etcd: its database", []string{"bbolt.", "storage/backend", "storage/mvcc"}},
+	{"etcd, the rest", []string{"go.etcd.io/etcd/server", "go.etcd.io/raft", "go.etcd.io/etcd/pkg"}},
+	{"chain: questions to the node", []string{"mintwarden/chain.", "ethereum/go-ethereum/rpc"}},
+	{"policy/ledger: folding", []string{"ledger.(*Fold)", "ledger.(*memo)"}},
+	{"daemon/registry and operation: carrying the ledger", []string{"registry.(*Service).takeBatch", "operation.(*Service).carry"}},
+	{"daemon/operation: submission", []string{"operation.(*Service).Submit"}},
+	{"daemon/operation: decisions", []string{"operation.(*Service).Decide"}},
+	{"daemon/operation: reads", []string{"operation.(*Service).List", "operation.(*Service).Get"}},
+	{"daemon/operation: lanes (sign, send, confirm)", []string{"operation.(*lane)", "operation.(*worker)"}},
+	{"daemon/operation: index", []string{"operation.(*index)"}},
+	{"daemon/store", []string{"daemon/store."}},
+	{"daemon/audit", []string{"daemon/audit"}},
+	{"api", []string{"api.(*Server)"}},
+	{"policy/sealed: deciding", []string{"sealed.(*room).Decide.func", "sealed.(*room).Authorize.func", "sealed.(*room).Settle.func"}},
+	{"policy/sealed: batch, the rest", []string{"sealed.(*room).commit", "sealed.(*room).decideSome"}},
+	{"hsm: the token's library", []string{"runtime.cgocall"}},
+	{"hsm: signing around it, in the pool", []string{"hsm."}},
+	{"policy/sealed: signing, around the pool", []string{"sealed.(*room).sign"}},
+	{"policy/seal: the socket", []string{"policy/seal."}},
 	{"HTTP, TLS", []string{"net/http", "crypto/tls"}},
 	{"gRPC, etcd's client", []string{"google.golang.org/grpc", "go.etcd.io/etcd/client"}},
 	{"scheduling", []string{"runtime.mcall", "runtime.schedule", "runtime.findRunnable", "runtime.park_m"}},

@@ -21,8 +21,13 @@ import (
 	"github.com/mintwarden/mintwarden/api/client"
 )
 
-// envOperations is how many operations a start is measured with, at least.
-const envOperations = "MINTWARDEN_BENCH_OPERATIONS"
+// envOperations is how many operations a start is measured with; the aim is stated for mostOperations. A
+// machine that does not get there in fillTime measures with what there is, and says how many that were.
+const (
+	envOperations  = "MINTWARDEN_BENCH_OPERATIONS"
+	mostOperations = 10_000
+	fillTime       = 150 * time.Second
+)
 
 // mostPosts of one key that wait for approvals, below the API's limit of 64.
 const mostPosts = 60
@@ -86,8 +91,9 @@ func BenchmarkAppliance(b *testing.B) {
 		n := p.count("")
 		b.ReportMetric(float64(n), "operations")
 		b.ReportMetric(p.started.Seconds(), "s-to-ready(aim≤5@10000)")
+		b.ReportMetric(p.started.Seconds()/5*mostOperations/float64(max(n, 1)), "of_the_aim_by_operation(aim≤1)")
 		b.ReportMetric(time.Since(listed).Seconds(), "s-to-first-list")
-		p.report(b, "after")
+		p.report(b, "after-start")
 	})
 	p.stop()
 	run("profile/mint", func(b *testing.B) {
@@ -101,8 +107,8 @@ func BenchmarkAppliance(b *testing.B) {
 // report says how much memory the processes have.
 func (p *plant) report(b *testing.B, when string) {
 	pids := p.processes()
-	b.ReportMetric(resident(pids["serve"]), "MiB-serve-"+when)
-	b.ReportMetric(resident(pids["keeper"])+resident(pids["worker"]), "MiB-seal-"+when)
+	b.ReportMetric(resident(pids["serve"]), "MiB-serve-"+when+"(aim≤400)")
+	b.ReportMetric(resident(pids["keeper"])+resident(pids["worker"]), "MiB-seal-"+when+"(aim≤100)")
 }
 
 // idle is memory before any load.
@@ -389,15 +395,15 @@ func (p *plant) backlog(b *testing.B) {
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "completed/s")
 }
 
-// fill mints until there are as many operations as the environment asks for.
+// fill mints until there are as many operations as a start is measured with, or fillTime is over.
 func (p *plant) fill() {
-	want := 0
+	want := size(mostOperations, 0)
 	if text := os.Getenv(envOperations); text != "" {
 		var err error
 		want, err = strconv.Atoi(text)
 		p.must(err)
 	}
-	for p.count("") < want {
+	for began := time.Now(); p.count("") < want && time.Since(began) < fillTime; {
 		p.flow(64, 5*time.Second, 0)
 	}
 }
