@@ -127,7 +127,7 @@ func (r *room) notes(b *ledger.Batch, digest policy.Digest) error {
 	r.trail.pass(b.Sequence, digest)
 	for _, rec := range b.Records {
 		if rec.Trim != nil {
-			r.trimmedAt = b.Time
+			r.trimmedIn = trimBatch{b.Sequence, b.Time}
 		}
 		if rec.Recover == nil {
 			continue

@@ -87,9 +87,9 @@ type room struct {
 	lately int // how many asked at once: those answered last, and those who waited meanwhile
 
 	keep      keeping
-	loaded    bool      // the fold began with what load gave
-	refolds   bool      // our own snapshot is not to be gone by
-	trimmedAt time.Time // of the newest trim's batch
+	loaded    bool // the fold began with what load gave
+	refolds   bool // our own snapshot is not to be gone by
+	trimmedIn trimBatch
 
 	anchors    anchoring
 	trail      *trail

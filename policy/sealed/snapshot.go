@@ -156,6 +156,16 @@ func (r *room) firstKept(ctx context.Context, oldest time.Time) (uint64, error) 
 	return kept, nil
 }
 
+// trimBatch is the batch of the newest trim that was read; zero if that was
+// before the snapshot that we started from.
+type trimBatch struct {
+	sequence uint64
+	time     time.Time
+}
+
+// snapshot is the batch of which the trim names the snapshot.
+func (t trimBatch) snapshot() uint64 { return max(t.sequence, 1) - 1 }
+
 // letGoAfter is how long trimmed batches stay in the store, so that appliances
 // that follow have them in archives of their own.
 const letGoAfter = time.Minute
@@ -175,11 +185,11 @@ func (r *room) letGo(ctx context.Context, now time.Time) error {
 	if err := r.archive(ctx, first, t.FirstKept); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	if !r.tenure.held() || now.Sub(r.trimmedAt) < letGoAfter {
+	if !r.tenure.held() || now.Sub(r.trimmedIn.time) < letGoAfter {
 		return nil
 	}
 	// gofail: var trimBeforeDelete struct{}
-	return r.store.trim(ctx, t.FirstKept, r.keep.at, r.tenure)
+	return r.store.trim(ctx, t.FirstKept, r.trimmedIn.snapshot(), r.tenure)
 }
 
 // archive appends the batches up to kept, which are still in the store, each
@@ -235,8 +245,8 @@ func (r *room) archive(ctx context.Context, first, kept uint64) error {
 
 // load gives the fold that reading begins with: the snapshot in our own state
 // directory or, where the store was trimmed and we have none that it goes on
-// from, the store's newest; else an empty one. Whatever it gives verifies from
-// charter 1, and the store must go on from it.
+// from, the newest of the store that a trim names; else an empty one. Whatever it
+// gives verifies from charter 1, and the store must go on from it.
 func (r *room) load(ctx context.Context, own bool) (*ledger.Fold, error) {
 	empty := ledger.NewFold(r.charter1)
 	first, err := r.store.first(ctx)

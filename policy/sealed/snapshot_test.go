@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -85,12 +86,12 @@ func TestASnapshotThatIsNotTaken(t *testing.T) {
 	}
 }
 
-// What is older than the retention goes to the archive, then out of the store;
-// seals start from the snapshot, those without memory, too, once they joined.
-func TestTrim(t *testing.T) {
+// trimmed is an instance whose store begins at first, after a trim; its seal has
+// stopped.
+func trimmed(t *testing.T) (i *instance, options roomOptions, first uint64) {
+	t.Helper()
 	c := newTestClock(t)
-	dir := t.TempDir()
-	options := roomOptions{state: dir, clock: c.read, ledger: LedgerConfig{SnapshotBatches: 6, Retention: Duration(100 * time.Hour)}}
+	options = roomOptions{state: t.TempDir(), clock: c.read, ledger: LedgerConfig{SnapshotBatches: 6, Retention: Duration(100 * time.Hour)}}
 	i, r, stop := inProcess(t, options, nil)
 	i.furnish()
 	i.deploy()
@@ -99,13 +100,20 @@ func TestTrim(t *testing.T) {
 	require.Equal(t, uint64(1), oldest(t))
 	c.step(101*time.Hour, 101*time.Hour)
 	i.many(6)
-	trimmed := func() bool { return r.known().fold.LastTrim() != nil }
-	require.Eventually(t, trimmed, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.known().fold.LastTrim() != nil }, patience, 10*time.Millisecond)
 	require.Equal(t, old+1, r.known().fold.LastTrim().FirstKept)
 	require.Equal(t, uint64(1), oldest(t), "a minute for those who follow")
 	c.step(2*time.Minute, 2*time.Minute)
 	require.Eventually(t, func() bool { return oldest(t) == old+1 }, patience, 20*time.Millisecond)
 	require.NoError(t, stop())
+	return i, options, old + 1
+}
+
+// What is older than the retention goes to the archive, then out of the store;
+// seals start from the snapshot, those without memory, too, once they joined.
+func TestTrim(t *testing.T) {
+	i, options, first := trimmed(t)
+	dir, old := options.state, first-1
 
 	// Archive and store together are the whole log, from charter 1 on.
 	a, err := ledger.OpenArchive(filepath.Join(dir, "archive"))
@@ -127,7 +135,7 @@ func TestTrim(t *testing.T) {
 	seq, head := again.known().fold.Head()
 	require.NoError(t, halt())
 
-	wiped := newTestRoom(t, i.digest, roomOptions{state: t.TempDir(), clock: c.read})
+	wiped := newTestRoom(t, i.digest, roomOptions{clock: options.clock})
 	start(t, wiped)
 	inDoubt(t, wiped, "stranger")
 	_, err = wiped.Join(t.Context(), i.join(testAppliance, seq, head))
@@ -137,47 +145,42 @@ func TestTrim(t *testing.T) {
 }
 
 // The store's snapshot is the only thing left of what was trimmed, and it is not
-// what an appliance signed: nothing is decided by it.
+// what an appliance signed and everybody compared: nothing is decided by it.
 func TestAttack_AForgedSnapshotInATrimmedStore(t *testing.T) {
-	dir := t.TempDir()
-	options := roomOptions{state: dir, ledger: LedgerConfig{SnapshotBatches: 4}}
-	i, r, stop := inProcess(t, options, nil)
-	i.furnish()
-	i.many(3)
-	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, snapshotFile)); return err == nil }, patience, 10*time.Millisecond)
-	require.NoError(t, stop())
-	seq, head := r.fold.Head()
+	i, options, _ := trimmed(t)
 	s := openLog(t, house.store)
+	last, err := s.c.Get(t.Context(), ledger.LogPrefix, clientv3.WithLastKey()...)
+	require.NoError(t, err)
+	seq, ok := ledger.ParseKey(string(last.Kvs[0].Key))
+	require.True(t, ok)
+	join := i.join(testAppliance, seq, policy.DigestOf(last.Kvs[0].Value))
 	parts, err := s.c.Get(t.Context(), ledger.SnapshotPrefix, clientv3.WithPrefix())
 	require.NoError(t, err)
 	require.Len(t, parts.Kvs, 1)
-	// A trim renews the anchor, so that what it names is never older than what is kept.
-	_, err = s.c.Delete(t.Context(), ledger.LogPrefix, clientv3.WithRange(ledger.Key(standing(t).Sequence)))
-	require.NoError(t, err)
-	for name, value := range map[string]string{
-		"a bit flipped": func() string { b := []byte(string(parts.Kvs[0].Value)); b[len(b)/3] ^= 1; return string(b) }(),
-		"a part cut":    string(parts.Kvs[0].Value[:100]),
+	key, value := string(parts.Kvs[0].Key), string(parts.Kvs[0].Value)
+	for name, forged := range map[string]string{
+		"a bit flipped": func() string { b := []byte(value); b[len(b)/3] ^= 1; return string(b) }(),
+		"a part cut":    value[:100],
 		"gone":          "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			key := string(parts.Kvs[0].Key)
-			_, err := s.c.Put(t.Context(), key, value)
+			_, err := s.c.Put(t.Context(), key, forged)
 			require.NoError(t, err)
-			if value == "" {
+			if forged == "" {
 				_, err = s.c.Delete(t.Context(), key)
 				require.NoError(t, err)
 			}
-			r := newTestRoom(t, i.digest, roomOptions{})
+			r := newTestRoom(t, i.digest, roomOptions{clock: options.clock})
 			halt := start(t, r)
-			_, err = r.Join(t.Context(), i.join(testAppliance, seq, head))
+			_, err = r.Join(t.Context(), join)
 			requireKind(t, seal.KindStore, err)
 			require.NoError(t, halt())
 		})
 	}
-	_, err = s.c.Put(t.Context(), string(parts.Kvs[0].Key), string(parts.Kvs[0].Value))
+	_, err = s.c.Put(t.Context(), key, value)
 	require.NoError(t, err)
-	honest := newTestRoom(t, i.digest, roomOptions{})
+	honest := newTestRoom(t, i.digest, roomOptions{clock: options.clock})
 	start(t, honest)
-	_, err = honest.Join(t.Context(), i.join(testAppliance, seq, head))
+	_, err = honest.Join(t.Context(), join)
 	require.NoError(t, err)
 }
