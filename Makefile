@@ -104,7 +104,7 @@ test-long: test ## the crash matrix, fuzzing and soak on top
 	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/
 
 .PHONY: bench
-bench: need-softhsm ## ratios, measured in one run (about 5 minutes)
+bench: need-softhsm ## ratios beside their aims, measured in one run (about 10 minutes)
 	@go test -run '^$$' -bench . -timeout 20m ./hsm ./policy ./policy/ledger ./policy/sealed ./daemon/dev | awk \
 	  '/^Benchmark[^ \t]*[ \t]+[0-9]+[ \t]/ { n = substr($$1, 10); sub(/-[0-9]+$$/, "", n); for (i = 3; i < NF; i += 2) printf "%-32s %14s  %s\n", n, $$i, $$(i+1); next } \
 	  /^(goos|goarch|PASS|Benchmark)/ { next } { print }'
