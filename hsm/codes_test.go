@@ -107,6 +107,9 @@ func uses(t *testing.T, tok *hsm.Token) []use {
 	}
 }
 
+// many numbers are more than the tests of codes use in one run.
+const many = 10_000
+
 var codes = []struct {
 	code  string
 	class hsm.Class // 0: the call succeeds all the same
@@ -122,7 +125,7 @@ var codes = []struct {
 // token finds no session with an open operation.
 func TestEveryCodeAtEveryCall(t *testing.T) {
 	tok, _ := open(t, throughShim)
-	n := 0
+	n := int(freshIDs.Add(many))
 	for _, u := range uses(t, tok) {
 		for _, call := range u.calls {
 			for _, c := range codes {
@@ -187,7 +190,7 @@ func TestEveryCodeThatNeedsANewProcess(t *testing.T) {
 	var first *hsm.Token
 	t.Run("prepare", func(t *testing.T) { first, _ = open(t, throughShim); uses(t, first) })
 	public := map[string]bool{}
-	n := 1000
+	n := int(freshIDs.Add(many))
 	for _, code := range []string{"0x101", "0x30", "0x32", "0x190", "0xE0", "0x03"} {
 		t.Run(code, func(t *testing.T) {
 			for at := 0; ; at++ {

@@ -119,18 +119,24 @@ func TestTooManyStuckCalls(t *testing.T) {
 
 // Making objects waits behind a stuck call that makes one, and only that does.
 func TestTheLockOfAStuckChange(t *testing.T) {
-	tok, _ := open(t, func(c *hsm.Config) { c.Module, c.CallTimeout, c.MaxStuck = shim, hang, 10 })
+	tok, _ := open(t, func(c *hsm.Config) {
+		c.Module, c.CallTimeout, c.MaxStuck = shim, hang, 10
+		c.Wait = 100 * time.Millisecond
+	})
 	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-lock")
 	require.NoError(t, err)
+	name := fresh("stuck")
 	tell(t, "C_CreateObject hang")
-	require.ErrorIs(t, tok.PutObject(t.Context(), "stuck", []byte("value")), hsm.ErrStuck)
+	require.ErrorIs(t, tok.PutObject(t.Context(), name, []byte("value")), hsm.ErrStuck)
+	_, err = tok.Object(t.Context(), fresh("none"))
+	require.ErrorIs(t, err, hsm.ErrBusy, "whether there is none cannot be said, in bounded time")
 	_, err = tok.SignEd25519(t.Context(), "ed-lock", []byte("m"))
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, tok.PutObject(ctx, "other", []byte("value")), context.DeadlineExceeded)
 	require.NoError(t, os.Remove(control))
-	require.NoError(t, tok.PutObject(t.Context(), "stuck", []byte("value")), "what was stuck did happen, and is found")
+	require.NoError(t, tok.PutObject(t.Context(), name, []byte("value")), "what was stuck did happen, and is found")
 }
 
 // A module that hangs while it is opened holds nobody: the caller leaves, and a
@@ -299,7 +305,7 @@ func TestASeedWrappedByAnotherKey(t *testing.T) {
 	refused := 0
 	for n := range 6 {
 		for _, call := range []string{"C_GenerateRandom", "C_EncryptInit"} { // before the look, and after it
-			id := fmt.Sprint("wlt-", call, n)
+			id := fresh("wlt")
 			tell(t, fmt.Sprint(call, " shuffle ", n))
 			_, err := tok.CreateSeedKey(ctx, id, hsm.MLDSA65, "aes-d")
 			require.NoFileExists(t, control)

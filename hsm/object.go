@@ -95,7 +95,7 @@ func (t *Token) Object(ctx context.Context, name string) ([]byte, error) {
 }
 
 // look runs f, which reads data objects, beside whatever else runs; and once more
-// behind the lock, if what it saw may be an object that is being replaced: SoftHSM2
+// behind the lock, for which it waits as for a session, if what it saw may be an object that is being replaced: SoftHSM2
 // answers then that there is none, or any code for a call that failed.
 func (t *Token) look(ctx context.Context, call string, f func(*session) error) error {
 	err := t.do(ctx, call, func(s *session) error {
@@ -108,8 +108,14 @@ func (t *Token) look(ctx context.Context, call string, f func(*session) error) e
 		}
 		return errUnsettled // and not f's, which would count as a fault of the module
 	})
-	if errors.Is(err, errUnsettled) {
-		return t.change(ctx, call, f)
+	if !errors.Is(err, errUnsettled) {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, t.cfg.Wait)
+	defer cancel()
+	err = t.change(bounded, call, f)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return ErrBusy // a call that makes an object may be stuck
 	}
 	return err
 }

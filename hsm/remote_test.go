@@ -71,6 +71,7 @@ func TestRemoteTokenKilledAndBack(t *testing.T) {
 	for range 2 {
 		stop := serveToken(t, socket)
 		tok, _ := open(t, remote)
+		require.True(t, tok.Info().Software(), "what stands before it does not hide it")
 		require.NoError(t, tok.GenerateAESWrappingKey(ctx, "aes", "aes-remote"))
 		require.NoError(t, tok.PutObject(ctx, "object-remote", []byte("value")))
 		check, err := tok.CheckValue(ctx, "aes-remote")

@@ -142,9 +142,12 @@ func (t *Token) SignSeed(ctx context.Context, id string, digest [32]byte) ([]byt
 	return t.signWith(ctx, e, digest)
 }
 
+// signingCalls are what metrics call the signatures.
+var signingCalls = map[Scheme]string{Dilithium3: "sign_dilithium3", MLDSA65: "sign_ml-dsa-65"}
+
 func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]byte, error) {
 	var sig []byte
-	err := t.do(ctx, "sign_"+string(e.Scheme), func(s *session) error {
+	err := t.do(ctx, signingCalls[e.Scheme], func(s *session) error {
 		if err := t.unwrap(s, e); err != nil {
 			return err
 		}
