@@ -68,12 +68,16 @@ func (r *room) unsealDocument(e *policy.Envelope) (custodian string, u *policy.U
 }
 
 // custodianOf verifies who signed: a custodian of the charter in force or, before
-// there is one, of the custody. Where the store is read but behind what this
-// appliance saw there, who the custodians are is what the store says all the same
-// (or the custody, where it is empty): nothing is signed over such a store, and
-// somebody must be able to log in to recover it.
+// there is one, of the custody. The ledger must have been read to its end, or a
+// custodian whom it removed could still speak. Where what was read contradicts
+// what this appliance saw there, who the custodians are is what it says all the
+// same (or the custody, where it is empty): nothing is signed over such a store,
+// and somebody must be able to log in to recover it.
 func (r *room) custodianOf(e *policy.Envelope) ([]string, error) {
 	known := r.known()
+	if known.fold != nil && !known.ready && !contradicted(known.doubt) {
+		return nil, seal.Errorf(seal.KindStore, "who the custodians are is in the ledger, which was not read yet: %v", known.doubt)
+	}
 	if known.fold != nil && headOf(known.fold) > 0 {
 		c, _ := known.fold.Charter()
 		names, err := c.VerifyCustodians(policy.DocUnseal, e)
@@ -81,10 +85,6 @@ func (r *room) custodianOf(e *policy.Envelope) ([]string, error) {
 			return nil, seal.Errorf(seal.KindInvalid, "%v", err)
 		}
 		return names, nil
-	}
-	var behind *behindError
-	if known.fold != nil && !known.ready && !errors.As(known.doubt, &behind) {
-		return nil, seal.Errorf(seal.KindStore, "who the custodians are is in the ledger, which was not read yet: %v", known.doubt)
 	}
 	members, err := seal.ReadCustody(r.custody.state)
 	if err != nil {
@@ -104,6 +104,14 @@ func (r *room) custodianOf(e *policy.Envelope) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// contradicted is true of doubts that come of what was read, not of that it could
+// not be.
+func contradicted(doubt error) bool {
+	var behind *behindError
+	var stranger *strangerError
+	return ofHistory(doubt) || errors.As(doubt, &behind) || errors.As(doubt, &stranger)
 }
 
 // lookLimit is how long the keeper is waited for when somebody asks for the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -68,6 +69,18 @@ func (c *ceremony) document(u *seal.Unsealing, n int, change func(*policy.Unseal
 	return sign(c.t, policy.DocUnseal, payload, err, c.who.custodians[n])
 }
 
+// handIn hands in a share, again while the seal says that it did not read the
+// ledger to its end yet.
+func (c *ceremony) handIn(door remote, e *policy.Envelope) (*seal.Status, error) {
+	c.t.Helper()
+	for limit := time.Now().Add(patience); ; {
+		s, err := door.Unseal(c.t.Context(), e)
+		if kind, _ := seal.KindOf(err); kind != seal.KindStore || time.Now().After(limit) {
+			return s, err
+		}
+	}
+}
+
 // unsealed hands in shares until the seal has a login.
 func (c *ceremony) unsealed(p *process, door remote, by ...int) {
 	c.t.Helper()
@@ -76,7 +89,7 @@ func (c *ceremony) unsealed(p *process, door remote, by ...int) {
 		require.NoError(c.t, err)
 		require.True(c.t, s.Sealed)
 		require.NotNil(c.t, s.Unsealing, s.Why)
-		_, err = door.Unseal(c.t.Context(), c.document(s.Unsealing, n, nil))
+		_, err = c.handIn(door, c.document(s.Unsealing, n, nil))
 		require.NoError(c.t, err)
 	}
 	p.await("unsealed by a quorum of custodians")
@@ -132,7 +145,6 @@ func TestAQuorumUnseals(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, sealed.Sealed)
 	p.back(door)
-	p.awaitLedger(door)
 	c.unsealed(p, door, 1, 0)
 	in := i.mint("7")
 	i.approve(in, 0, 1)
@@ -150,7 +162,6 @@ func TestAQuorumUnseals(t *testing.T) {
 	p.stop()
 	p.launch()
 	p.back(door)
-	p.awaitLedger(door)
 	s, err = door.Status(t.Context())
 	require.NoError(t, err)
 	require.True(t, s.Sealed, "the keeper's does")
@@ -175,7 +186,6 @@ func TestSealedSurvivesARestartUntilAQuorumUnseals(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, s.Sealed)
 	require.Equal(t, "sealed on request", s.Why)
-	p.awaitLedger(door)
 	c.unsealed(p, door, 0, 1)
 	require.NoFileExists(t, filepath.Join(p.dir, "state", "sealed"))
 	p.stop()
@@ -265,6 +275,73 @@ func TestSharesThatDoNotDoAreNamed(t *testing.T) {
 	s, err = door.Unseal(t.Context(), first)
 	require.NoError(t, err, "there is nothing left to unseal")
 	require.False(t, s.Sealed)
+}
+
+// Who unseals is who the charter in force says: a custodian that it removed has a
+// share and no voice, one whose key it replaced speaks with the new one alone.
+func TestWhoUnsealsTheCharterSays(t *testing.T) {
+	p, c := newQuorumProcess(t)
+	door := p.start()
+	c.unsealed(p, door, 0, 1)
+	i := c.begun(p, door)
+	next := *i.charter
+	next.Version, next.Replaces = 2, &i.digest
+	next.Custodians = c.who.seats(2)
+	fresh := newPeople(t)
+	next.Custodians.Members[0] = policy.Custodian{Name: "custodian-4", Keys: []policy.PublicKey{fresh.custodians[0].Public()}}
+	next.Custodians.Members[1].Keys = []policy.PublicKey{fresh.custodians[1].Public()}
+	payload, err := next.Encode()
+	_, err = door.CharterApply(t.Context(), sign(t, policy.DocCharter, payload, err, c.who.custodians[:2]...))
+	require.NoError(t, err)
+	_, err = door.Seal(t.Context(), nil)
+	require.NoError(t, err)
+	p.back(door)
+	s, err := door.Status(t.Context())
+	require.NoError(t, err)
+	for _, n := range []int{0, 1} { // removed; with the old key
+		_, err = c.handIn(door, c.document(s.Unsealing, n, nil))
+		requireKind(t, seal.KindInvalid, err)
+		require.ErrorContains(t, err, "not known")
+	}
+	c.who.custodians = []*policy.Signer{fresh.custodians[0], fresh.custodians[1], c.who.custodians[2]}
+	_, err = door.Unseal(t.Context(), c.document(s.Unsealing, 0, nil)) // signs as custodian-4, with custodian-1's share
+	requireKind(t, seal.KindInvalid, err)
+	require.ErrorContains(t, err, "custodian-4")
+	c.unsealed(p, door, 1, 2)
+}
+
+// While the ledger cannot be read nobody unseals, for who the custodians are is
+// in it; where the store is empty that was not, the custody says it, so that
+// somebody can log in to recover: and nothing is signed over that store.
+func TestUnsealingOverAStoreThatCannotBeGoneBy(t *testing.T) {
+	p, c := newQuorumProcess(t)
+	w, forwarded := newWire(t)
+	p.store = &forwarded
+	p.configure("")
+	door := p.start()
+	c.unsealed(p, door, 0, 1)
+	i := c.begun(p, door)
+	p.stop()
+	w.set(true, true)
+	w.cut()
+	p.launch()
+	p.back(door)
+	s, err := door.Status(t.Context())
+	require.NoError(t, err)
+	require.True(t, s.Sealed)
+	require.NotNil(t, s.Unsealing, "who is asked can be told all the same")
+	_, err = door.Unseal(t.Context(), c.document(s.Unsealing, 0, nil))
+	requireKind(t, seal.KindStore, err)
+	require.ErrorContains(t, err, "was not read yet")
+
+	_, err = openLog(t, house.store).c.Delete(t.Context(), "/seal/", clientv3.WithPrefix())
+	require.NoError(t, err)
+	w.set(false, false)
+	c.unsealed(p, door, 0, 2)
+	_, err = door.CharterApply(t.Context(), i.first)
+	requireKind(t, seal.KindStore, err)
+	_, err = door.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "x"})
+	requireKind(t, seal.KindStore, err)
 }
 
 // Sealing, by whatever way, takes back what custodians gave, and what they sent
