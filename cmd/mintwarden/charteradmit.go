@@ -7,10 +7,12 @@ import (
 
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 func (c *cli) charterAdmit() *cobra.Command {
 	var g gathering
+	var socket string
 	cmd := &cobra.Command{
 		Use:   "admit --document FILE",
 		Short: "Sign that an appliance may join, in the file that its 'init --join' left",
@@ -18,23 +20,29 @@ func (c *cli) charterAdmit() *cobra.Command {
 
 The appliance must be in the charter in force, with the keys of the document, and
 what it found in the store must be in the ledger that is verified here. With enough
-signatures the file goes back to the appliance, where 'mintwarden init --join' is
-run again.`,
-		Example: `  mintwarden charter admit --document join.json --key ~/keys/custodian.pem`,
-		Args:    none,
+signatures the file goes to the appliance that writes the ledger, where --socket
+hands it in, or, where no other appliance runs, back to the one that joins.`,
+		Example: `  mintwarden charter admit --document join.json --key ~/keys/custodian.pem
+  mintwarden charter admit --document join.json --socket /run/mintwarden-seal/seal.sock`,
+		Args: none,
 	}
 	g.flags(cmd)
+	cmd.Flags().StringVar(&socket, "socket", "", "hand it in at the seal's socket, on the appliance")
 	required(cmd, "document")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
 		if err := g.check(); err != nil {
 			return err
 		}
-		return c.admit(ctx, &g)
+		return c.admit(ctx, &g, socket)
 	})
 }
 
-func (c *cli) admit(ctx context.Context, g *gathering) error {
-	signer, fold, err := c.signing(ctx, g.key)
+func (c *cli) admit(ctx context.Context, g *gathering, socket string) error {
+	signer, err := g.signer(ctx, c)
+	if err != nil {
+		return err
+	}
+	_, fold, err := c.verified(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,8 +62,21 @@ func (c *cli) admit(ctx context.Context, g *gathering) error {
 		c.people().printf("Appliance %s, with the ledger key %s, takes part from batch %d on, %s.\n", printable(d.ApplianceID), d.LedgerKey, d.Sequence, d.Head)
 		return nil
 	}
-	a.apply = func(context.Context, *policy.Envelope) error {
-		c.say("That is enough. Bring %s to the appliance and run 'mintwarden init --join' there again.", g.file)
+	a.apply = func(ctx context.Context, e *policy.Envelope) error {
+		if socket == "" {
+			c.say("That is enough. Hand it in on the appliance that writes the ledger: mintwarden charter admit --document %s --socket SOCKET", g.file)
+			return nil
+		}
+		door, err := seal.Dial(ctx, socket)
+		if err != nil {
+			return usage(err)
+		}
+		defer door.Close()
+		done, err := door.Join(ctx, e)
+		if err != nil {
+			return sealAway(socket, err)
+		}
+		c.say("Recorded in batch %d.", done.Sequence)
 		return nil
 	}
 	return c.gather(ctx, g, a, charter, signer)

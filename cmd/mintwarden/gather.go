@@ -57,18 +57,20 @@ func (c *cli) gather(ctx context.Context, g *gathering, a act, charter *policy.C
 	if err != nil {
 		return err
 	}
-	custodian, err := c.custodian(charter, s)
-	if err != nil {
-		return err
-	}
 	signed := signers(charter, e)
+	var custodian *policy.Custodian
+	if len(signed) < a.need {
+		if custodian, err = c.custodian(charter, s); err != nil {
+			return err
+		}
+	}
 	if err := a.show(e.Payload); err != nil {
 		return err
 	}
 	if len(signed) > 0 {
 		c.say("Signed by %s.", list(signed))
 	}
-	if !slices.Contains(signed, custodian.Name) && len(signed) < a.need {
+	if custodian != nil && !slices.Contains(signed, custodian.Name) {
 		if err := g.sign(ctx, c, charter, custodian, e, s); err != nil {
 			return err
 		}
@@ -152,6 +154,15 @@ func (g *gathering) sign(ctx context.Context, c *cli, charter *policy.Charter, c
 		return err
 	}
 	return nil
+}
+
+// signer is the signing key, nil where none is named: a document that is signed
+// already is handed in without one.
+func (g *gathering) signer(ctx context.Context, c *cli) (*policy.Signer, error) {
+	if g.key == "" && c.as == "" {
+		return nil, nil
+	}
+	return c.signer(ctx, g.key)
 }
 
 // load reads the file, nil where it is not there yet. Every signature in it must

@@ -39,9 +39,10 @@ var sealProgram = sync.OnceValues(func() (string, error) {
 // site is an appliance before its first ceremony: a real seal process with no PIN, a
 // SoftHSM2 without a token, a real etcd, people with keys.
 type site struct {
-	t   *testing.T
-	dir string
-	cmd *exec.Cmd
+	t     *testing.T
+	dir   string
+	store store.Config // of the seal
+	cmd   *exec.Cmd
 }
 
 // people of the plan, by what they are.
@@ -61,6 +62,7 @@ func newSite(t *testing.T) *site {
 	s.write("hsm/softhsm2.conf", fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", s.path("hsm/tokens")))
 	t.Setenv(softhsm.EnvConf, s.path("hsm/softhsm2.conf"))
 	etcd := storetest.Start(t).ClientConfig(store.UserSeal)
+	s.store = etcd
 	s.write("seal.toml", fmt.Sprintf(`# the seal of this appliance
 appliance = "appliance-1"
 state = "state"

@@ -82,6 +82,9 @@ func (f *founding) signJoin(ctx context.Context) error {
 		return err
 	}
 	done, err := f.door.Join(ctx, e)
+	if kind, _ := seal.KindOf(err); kind == seal.KindNotAuthor {
+		return refused("%w; bring %s there: mintwarden charter admit --document %s --socket SOCKET", err, f.joinFile(), f.joinFile())
+	}
 	if err != nil {
 		return err
 	}
@@ -89,13 +92,18 @@ func (f *founding) signJoin(ctx context.Context) error {
 	return nil
 }
 
+// joinFile is where the document and its signatures are.
+func (f *founding) joinFile() string {
+	if f.opts.document != "" {
+		return f.opts.document
+	}
+	return f.path("join.json")
+}
+
 // joinEnvelope is the join document with enough signatures: those in the file, and
 // those of custodians whose keys are reached from here.
 func (f *founding) joinEnvelope(ctx context.Context, charter *policy.Charter, fold *ledger.Fold) (*policy.Envelope, error) {
-	g := &gathering{file: f.opts.document, consent: consent{yes: f.opts.yes}}
-	if g.file == "" {
-		g.file = f.path("join.json")
-	}
+	g := &gathering{file: f.joinFile(), consent: consent{yes: f.opts.yes}}
 	e, err := g.begin(act{kind: policy.DocJoin, draft: func() (interface{ Encode() ([]byte, error) }, error) {
 		sequence, head := fold.Head()
 		return &ledger.Join{Format: policy.Format, Instance: charter.Instance, ApplianceID: f.seal.Appliance, LedgerKey: f.me.LedgerKey, UnsealKey: f.me.UnsealKey,

@@ -61,7 +61,7 @@ Then the document goes from one custodian to the next; it is handed in with
 }
 
 func (c *cli) recover(ctx context.Context, r *recovery) error {
-	signer, err := c.signer(ctx, r.key)
+	signer, err := r.signer(ctx, c)
 	if err != nil {
 		return err
 	}

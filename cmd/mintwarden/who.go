@@ -102,6 +102,9 @@ func (c *cli) signing(ctx context.Context, key string) (*policy.Signer, *ledger.
 // stranger says that the signing key, or the identity that has none, is of
 // nobody who may sign here: no approver, no custodian.
 func (c *cli) stranger(charter *policy.Charter, s *policy.Signer, what string) string {
+	if s == nil && c.as == "" {
+		return "no signing key is named (--key FILE)"
+	}
 	if s == nil {
 		return c.as + " is no " + what
 	}
