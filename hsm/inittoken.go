@@ -16,8 +16,8 @@ var ErrTokenExists = errors.New("hsm: a token of that label exists")
 
 // FindToken looks for the token of the label without logging in: its serial number
 // and whether its user PIN was set. Two of the label are a *TokenError. Like
-// InitToken it needs the module for itself; when ctx ends first, a module that does
-// not answer keeps the goroutine that is stuck in it.
+// InitToken it wants no Token of the module in this process; when ctx ends first, a
+// module that does not answer keeps the goroutine that is stuck in it.
 func FindToken(ctx context.Context, module, label string) (serial string, userPIN, found bool, err error) {
 	var token *pkcs11.TokenInfo
 	err = withModule(ctx, module, func(p *pkcs11.Ctx, _ *raw) error {
@@ -38,7 +38,7 @@ func FindToken(ctx context.Context, module, label string) (serial string, userPI
 // not take are refused before anything is changed. It neither copies nor wipes the
 // PINs.
 //
-// The module must not be in use by this process, and is not afterwards. The C calls
+// No Token of the module may be open in this process; signers may. The C calls
 // cannot be interrupted: when ctx ends before they do, its error is returned, the
 // token may still be made, and the PINs must stay readable until the process ends.
 func InitToken(ctx context.Context, module, label string, soPIN, userPIN []byte, log *slog.Logger) (serial string, err error) {
@@ -56,8 +56,8 @@ func InitToken(ctx context.Context, module, label string, soPIN, userPIN []byte,
 	return serial, nil
 }
 
-// withModule runs f between C_Initialize and C_Finalize, in a goroutine that the
-// caller leaves behind when ctx ends first.
+// withModule runs f with the module started, in a goroutine that the caller leaves
+// behind when ctx ends first.
 func withModule(ctx context.Context, module string, f func(*pkcs11.Ctx, *raw) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -65,19 +65,12 @@ func withModule(ctx context.Context, module string, f func(*pkcs11.Ctx, *raw) er
 	done := make(chan error, 1)
 	go func() {
 		done <- func() (err error) {
-			p := pkcs11.New(module)
-			if p == nil {
-				return fmt.Errorf("hsm: cannot load module %q", module)
-			}
-			r, err := rawOf(p)
+			m, err := useModule(module)
 			if err != nil {
 				return err
 			}
-			if err := p.Initialize(); err != nil {
-				return wrap("C_Initialize", err)
-			}
-			defer func() { err = errors.Join(err, wrap("C_Finalize", p.Finalize())) }()
-			return f(p, r)
+			defer func() { err = errors.Join(err, m.leave()) }()
+			return f(m.p, m.raw)
 		}()
 	}()
 	select {
@@ -117,6 +110,7 @@ func initToken(p *pkcs11.Ctx, r *raw, label string, soPIN, userPIN []byte) (seri
 	if err != nil {
 		return "", wrap("C_OpenSession", err)
 	}
+	defer func() { _ = p.CloseSession(s) }() // and with it the officer's login
 	if err := r.login(s, pkcs11.CKU_SO, soPIN); err != nil {
 		return "", err
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// module is a started PKCS#11 module that the signers of a process share: a process
-// may start each module once.
+// module is a started PKCS#11 module that signers, InitToken and FindToken of a
+// process share: a process may start each module once. A Token has its own.
 type module struct {
 	path  string
 	p     *pkcs11.Ctx

@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/hsm"
+	"github.com/mintwarden/mintwarden/hsm/softhsm"
 )
 
 // withSession runs f in a session of its own, in which somebody else, with the
@@ -331,4 +332,24 @@ func TestSignerFaults(t *testing.T) {
 		_, err = s.Sign(nil, make([]byte, 32), crypto.SHA256)
 		require.NoError(t, err, "in a new session")
 	}
+}
+
+// A key is open, as a custodian's may be while the ceremony makes the token.
+func TestInitTokenBesideASigner(t *testing.T) {
+	made, err := softhsm.Create(t.Context(), t.TempDir(), "people", []byte("so-first"), []byte("pin-first"))
+	require.NoError(t, err)
+	t.Setenv(softhsm.EnvConf, made.ConfPath)
+	tok, err := hsm.Open(t.Context(), made.Config(), []byte("pin-first"), quiet, nil)
+	require.NoError(t, err)
+	_, err = tok.GenerateEd25519(t.Context(), "carol", "carol")
+	require.NoError(t, err)
+	require.NoError(t, tok.Close())
+	s := openSigner(t, "pkcs11:token=people;object=carol?module-path="+made.ModulePath, askFor("pin-first"))
+	serial, err := hsm.InitToken(t.Context(), made.ModulePath, "second", []byte("so-second"), []byte("pin-second"), quiet)
+	require.NoError(t, err)
+	found, _, _, err := hsm.FindToken(t.Context(), made.ModulePath, "second")
+	require.NoError(t, err)
+	require.Equal(t, serial, found)
+	_, err = s.Sign(nil, []byte("m"), crypto.Hash(0))
+	require.NoError(t, err, "still logged in")
 }
