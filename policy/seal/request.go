@@ -1,6 +1,8 @@
 package seal
 
 import (
+	"time"
+
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -51,6 +53,15 @@ type AuthorizeRequest struct {
 	GasLimit    uint64        `json:"gasLimit"`
 	MaxFee      policy.Amount `json:"maxFee"` // base units for a unit of gas
 	Tip         policy.Amount `json:"tip"`    // base units for a unit of gas
+	// Head is the chain's newest block that the caller knows, if it knows one. A
+	// head from the future stops signing: one of the two clocks is wrong.
+	Head *ChainHead `json:"head,omitzero"`
+}
+
+// ChainHead is a block of the chain that a transaction is for.
+type ChainHead struct {
+	Number uint64    `json:"number"`
+	Time   time.Time `json:"time"` // the block's own, UTC
 }
 
 // BumpRequest asks for the same transaction with higher fees.
@@ -58,6 +69,7 @@ type BumpRequest struct {
 	OperationID string        `json:"operationId"`
 	MaxFee      policy.Amount `json:"maxFee"`
 	Tip         policy.Amount `json:"tip"`
+	Head        *ChainHead    `json:"head,omitzero"` // as AuthorizeRequest's
 }
 
 // SettleRequest says that an operation is final on the chain.

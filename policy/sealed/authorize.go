@@ -72,6 +72,9 @@ func (rd *round) authorize(q *wanted) (grant, error) {
 	if err := rd.clocks.maySign(); err != nil {
 		return grant{}, err
 	}
+	if err := rd.notAhead(q.Head); err != nil {
+		return grant{}, err
+	}
 	if q.err != nil {
 		return grant{}, q.err
 	}
@@ -319,6 +322,9 @@ func (r *room) Bump(ctx context.Context, q seal.BumpRequest) (_ *seal.BumpResult
 func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
 	none := seal.BumpResult{}
 	if err := rd.clocks.maySign(); err != nil {
+		return grant{}, none, err
+	}
+	if err := rd.notAhead(q.Head); err != nil {
 		return grant{}, none, err
 	}
 	op, ok := rd.stage.Operation(q.OperationID)

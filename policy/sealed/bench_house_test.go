@@ -28,6 +28,8 @@ const (
 	benchWallets = 4
 	// benchOutstanding is the most that a charter lets wait for a confirmation, a wallet.
 	benchOutstanding = 4096
+	// benchLease is the author's; 10 s in production, unless its seal.toml says so.
+	benchLease = 2 * time.Second
 )
 
 // benchmark is a seal with a token that four wallets perform, on an etcd of its
@@ -42,7 +44,14 @@ type benchmark struct {
 
 func newBenchmark(b *testing.B, rules ...policy.Rule) *benchmark {
 	b.Helper()
+	return newSharedBenchmark(b, nil, rules...)
+}
+
+// newSharedBenchmark is newBenchmark under a charter that change had its hand on.
+func newSharedBenchmark(b *testing.B, change func(*policy.Charter), rules ...policy.Rule) *benchmark {
+	b.Helper()
 	h := &benchmark{b: b, store: syncedStore(b)}
+	h.store.lease = benchLease
 	forgetAnchor(b)
 	p := &people{}
 	for _, alg := range algorithms {
@@ -56,6 +65,9 @@ func newBenchmark(b *testing.B, rules ...policy.Rule) *benchmark {
 	charter := p.charter(me, func(c *policy.Charter) {
 		c.Limits = policy.Limits{MaxOutstanding: benchOutstanding, WalletsPerHour: 1000}
 		c.Networks[0].DailyFee = policy.MaxAmount()
+		if change != nil {
+			change(c)
+		}
 	})
 	first := h.sign(policy.DocCharter, charter, p.custodians...)
 	h.room = h.newRoom(first.PayloadDigest(), state)
@@ -124,9 +136,14 @@ func benchSigner(b *testing.B, alg policy.Algorithm) *policy.Signer {
 
 func (h *benchmark) newRoom(charter1 policy.Digest, state string) *room {
 	h.b.Helper()
+	return h.newRoomOf(testAppliance, charter1, state)
+}
+
+func (h *benchmark) newRoomOf(appliance string, charter1 policy.Digest, state string) *room {
+	h.b.Helper()
 	j, err := openJournal(state)
 	h.must(err)
-	r, err := newRoom(roomConfig{appliance: testAppliance, charter1: charter1, unsealKey: []byte("unseal"), tokenLabel: "unit",
+	r, err := newRoom(roomConfig{appliance: appliance, charter1: charter1, unsealKey: []byte("unseal"), tokenLabel: "unit",
 		token: house.hsm, store: h.store, journal: j, clock: systemClock,
 		log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
 	h.must(err)

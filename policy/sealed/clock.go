@@ -91,3 +91,18 @@ func (b baseline) maySign() error {
 		"who compared the clock with another, has a document of his recorded here: a freeze with one signature, or a policy, binding or charter with the threshold's",
 		b.unexplained.Round(time.Second), maxUnexplained)
 }
+
+// notAhead refuses where the chain is ahead of our clock by more than the skew: a
+// clock that lags would judge windows and days that are over. A head that is old
+// says nothing, and nobody has to name one; who names a false one stops himself.
+func (rd *round) notAhead(h *seal.ChainHead) error {
+	if h == nil {
+		return nil
+	}
+	ours, skew := rd.clocks.last.wall, rd.room.skew()
+	if !h.Time.After(ours.Add(skew)) {
+		return nil
+	}
+	rd.room.metrics.noticed(noticedClock)
+	return seal.Errorf(seal.KindClock, "block %d of the chain is of %s, this clock says %s, behind by more than %s", h.Number, h.Time.UTC().Format(time.RFC3339), ours.Format(time.RFC3339), skew)
+}

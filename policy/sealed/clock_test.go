@@ -405,3 +405,31 @@ func TestJournalOfAnEarlierBuild(t *testing.T) {
 	again := newMark(m.Sequence, m.Head, b)
 	require.Equal(t, b, again.baseline())
 }
+
+// The chain is ahead of the seal's clock, so the clock lags: nothing is signed. A
+// chain that is behind is no reason.
+func TestAChainAheadOfTheClock(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("1")
+	i.approve(in, 0, 1)
+	ask := func(ahead time.Duration) error {
+		q := i.request(in)
+		q.Head = &seal.ChainHead{Number: 7, Time: policy.Seconds(time.Now().Add(ahead))}
+		_, err := r.Authorize(t.Context(), q)
+		return err
+	}
+	before := signatures(t)
+	requireKind(t, seal.KindClock, ask(time.Hour))
+	requireKind(t, seal.KindClock, ask(35*time.Second))
+	require.Equal(t, before, signatures(t))
+	require.NoError(t, ask(-48*time.Hour))
+	requireKind(t, seal.KindClock, ask(time.Hour)) // nor is it signed again
+	q := seal.BumpRequest{OperationID: in.OperationID, MaxFee: amount("2000000000"), Tip: amount("2000000"), Head: &seal.ChainHead{Time: policy.Seconds(time.Now().Add(time.Hour))}}
+	_, err := r.Bump(t.Context(), q)
+	requireKind(t, seal.KindClock, err)
+	q.Head = nil
+	_, err = r.Bump(t.Context(), q)
+	require.NoError(t, err)
+}
