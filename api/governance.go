@@ -71,12 +71,26 @@ func (s *Server) GetLedger(c *gin.Context, params GetLedgerParams) {
 	if params.From != nil {
 		from = uint64(*params.From)
 	}
-	batches, head, err := s.registry.LedgerBatches(c.Request.Context(), from, limit)
+	batches, head, begin, err := s.registry.LedgerBatches(c.Request.Context(), from, limit)
 	if err != nil {
 		s.refuse(c, err)
 		return
 	}
-	s.answer(c, LedgerPage{Data: batches, Head: LedgerHead{Sequence: int64(head.Sequence), Hash: string(head.Hash)}})
+	f := LedgerPage{Data: batches, Head: LedgerHead{Sequence: int64(head.Sequence), Hash: string(head.Hash)}}
+	if begin != nil {
+		f.Snapshot = &LedgerSnapshot{Sequence: int64(begin.Sequence), Parts: begin.Parts}
+	}
+	s.answer(c, f)
+}
+
+// GetLedgerSnapshot answers GET /v1/ledger/snapshot.
+func (s *Server) GetLedgerSnapshot(c *gin.Context, params GetLedgerSnapshotParams) {
+	part, err := s.registry.SnapshotPart(c.Request.Context(), uint64(params.Sequence), params.Part)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	s.answer(c, LedgerSnapshotPart{Sequence: params.Sequence, Part: params.Part, Data: part})
 }
 
 // GetSeal answers GET /v1/seal, also while the seal is sealed or silent.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/api"
 	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
 )
 
 // signedBy is the body that hands in a document, signed by people.
@@ -255,4 +257,46 @@ func TestAProposalIsSimulatedAndRehearsed(t *testing.T) {
 	e, err := policy.Sign(policy.PayloadType(policy.DocPolicy), tighter.Document, s.signers["custodian-2"])
 	require.NoError(t, err)
 	require.Equal(t, api.PolicyStatusACTIVE, is[api.Policy](s.as("custodian-2", "POST", path+"/sign", `{"envelope":`+string(e.Encode())+`}`), 200).Status)
+}
+
+// A reader of a ledger whose beginning is in the archive begins with a snapshot,
+// which the answer names, and goes on behind it.
+func TestALedgerThatWasTrimmedIsReadFromASnapshot(t *testing.T) {
+	h := newHouse(t)
+	s := h.serve()
+	require.Nil(t, is[api.LedgerPage](s.as("viewer", "GET", "/v1/ledger", ""), 200).Snapshot)
+	s.as("viewer", "GET", "/v1/ledger/snapshot", "").fails(400, 1101)
+	s.as("viewer", "GET", "/v1/ledger/snapshot?sequence=2&part=-1", "").fails(400, 1100)
+	s.as("viewer", "GET", "/v1/ledger/snapshot?sequence=2&part=0", "").fails(404, 1112)
+
+	snapshot, err := h.room.fold.Snapshot()
+	require.NoError(t, err)
+	signed, err := ledger.SignedSnapshot(snapshot, "appliance-1", ed25519.Sign(h.room.key, ledger.SnapshotInput("appliance-1", policy.DigestOf(snapshot))))
+	require.NoError(t, err)
+	at, _ := h.room.fold.Head()
+	tx := h.room.store.Tx()
+	for n, part := range ledger.SnapshotParts(signed) {
+		tx.Put(ledger.SnapshotKey(at, n), part)
+	}
+	_, err = tx.Commit(t.Context())
+	require.NoError(t, err)
+	s.vault("treasury")
+	trim := h.room.store.Tx()
+	for n := range at {
+		trim.Delete(ledger.Key(n + 1))
+	}
+	_, err = trim.Commit(t.Context())
+	require.NoError(t, err)
+	page := is[api.LedgerPage](s.as("viewer", "GET", "/v1/ledger", ""), 200)
+	require.EqualValues(t, at, page.Snapshot.Sequence)
+	require.Len(t, page.Data, 1)
+	var got []byte
+	for n := range page.Snapshot.Parts {
+		part := is[api.LedgerSnapshotPart](s.as("viewer", "GET", fmt.Sprintf("/v1/ledger/snapshot?sequence=%d&part=%d", at, n), ""), 200)
+		got = append(got, part.Data...)
+	}
+	fold, err := ledger.RestoreFold(got, h.charter1)
+	require.NoError(t, err)
+	_, err = fold.Apply(page.Data[0])
+	require.NoError(t, err)
 }

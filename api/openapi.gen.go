@@ -1387,6 +1387,40 @@ type LedgerPage struct {
 
 	// Head The last batch of the ledger.
 	Head LedgerHead `json:"head"`
+
+	// Snapshot The snapshot to begin with where `from` is of a batch that is in the archive only; `data` then goes on behind it. Its parts are at GET /v1/ledger/snapshot.
+	Snapshot *LedgerSnapshot `json:"snapshot,omitempty"`
+}
+
+// LedgerSnapshot The snapshot to begin with where `from` is of a batch that is in the archive only; `data` then goes on behind it. Its parts are at GET /v1/ledger/snapshot.
+type LedgerSnapshot struct {
+	// Parts How many parts it has.
+	//
+	// Example: 2
+	Parts int `json:"parts"`
+
+	// Sequence The batch that it is of.
+	//
+	// Example: 10000
+	Sequence int64 `json:"sequence"`
+}
+
+// LedgerSnapshotPart One part of a snapshot.
+type LedgerSnapshotPart struct {
+	// Data Base64 of the part's exact bytes.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Data []byte `json:"data"`
+
+	// Part Which part it is, from 0.
+	//
+	// Example: 0
+	Part int `json:"part"`
+
+	// Sequence The batch that the snapshot is of.
+	//
+	// Example: 10000
+	Sequence int64 `json:"sequence"`
 }
 
 // MintAccepted The operation that mints.
@@ -3444,6 +3478,12 @@ type OperationTypeFilter = OperationType
 // Example: approver-1
 type RequestedByFilter = UserName
 
+// SnapshotPart defines model for SnapshotPart.
+type SnapshotPart = int
+
+// SnapshotSequence defines model for SnapshotSequence.
+type SnapshotSequence = int64
+
 // StandardFilter A token standard. Only `QRC-20` is deployed here; any other is 422/1700.
 //
 // Example: QRC-20
@@ -3570,6 +3610,15 @@ type GetLedgerParams struct {
 
 	// Limit How many items a page holds.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetLedgerSnapshotParams defines parameters for GetLedgerSnapshot.
+type GetLedgerSnapshotParams struct {
+	// Sequence The batch that the snapshot is of, as GET /v1/ledger names it.
+	Sequence SnapshotSequence `form:"sequence" json:"sequence"`
+
+	// Part Which part, from 0.
+	Part SnapshotPart `form:"part" json:"part"`
 }
 
 // ListPoliciesParams defines parameters for ListPolicies.
@@ -3994,6 +4043,9 @@ type ServerInterface interface {
 	// GetLedger Read the ledger
 	// (GET /v1/ledger)
 	GetLedger(c *gin.Context, params GetLedgerParams)
+	// GetLedgerSnapshot Read a snapshot of the ledger
+	// (GET /v1/ledger/snapshot)
+	GetLedgerSnapshot(c *gin.Context, params GetLedgerSnapshotParams)
 	// GetOpenAPI Read this document
 	// (GET /v1/openapi.json)
 	GetOpenAPI(c *gin.Context)
@@ -4501,6 +4553,41 @@ func (siw *ServerInterfaceWrapper) GetLedger(c *gin.Context) {
 	}
 
 	siw.Handler.GetLedger(c, params)
+}
+
+// GetLedgerSnapshot operation middleware
+func (siw *ServerInterfaceWrapper) GetLedgerSnapshot(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetLedgerSnapshotParams
+
+	// ------------- Required query parameter "sequence" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "sequence", c.Request.URL.Query(), &params.Sequence, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sequence: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "part" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "part", c.Request.URL.Query(), &params.Part, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter part: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetLedgerSnapshot(c, params)
 }
 
 // GetOpenAPI operation middleware
@@ -6227,6 +6314,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/v1/charter", wrapper.ProposeCharter)
 	router.POST(options.BaseURL+"/v1/charter/sign", wrapper.SignCharter)
 	router.GET(options.BaseURL+"/v1/ledger", wrapper.GetLedger)
+	router.GET(options.BaseURL+"/v1/ledger/snapshot", wrapper.GetLedgerSnapshot)
 	router.GET(options.BaseURL+"/v1/seal", wrapper.GetSeal)
 	router.POST(options.BaseURL+"/v1/seal/unseal", wrapper.UnsealSeal)
 	router.POST(options.BaseURL+"/v1/seal/seal", wrapper.SealSeal)

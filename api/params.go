@@ -49,6 +49,9 @@ func (s *Server) checkParams(c *gin.Context, r *route) error {
 		input.PathParams[p.Key] = p.Value
 	}
 	for _, p := range r.params {
+		if p.In == openapi3.ParameterInQuery && p.Required && !query.Has(p.Name) {
+			return fault(registry.MissingField, "query parameter %s is missing", p.Name)
+		}
 		if p.Schema.Value.Format == formatAddress {
 			continue // a value: its handler looks at it after the resource
 		}

@@ -14,7 +14,7 @@ import (
 func (p *parts) checks() []api.Check {
 	checks := []api.Check{
 		{Name: "seal", Ready: p.sealReady},
-		{Name: "ledger", Ready: p.registry.WaitReady},
+		{Name: "ledger", Ready: func(context.Context) error { return p.registry.Ready() }},
 		{Name: "store", Ready: func(ctx context.Context) error {
 			_, _, _, err := p.store.Get(ctx, readyKey)
 			return err
@@ -62,6 +62,8 @@ func notReady(s *seal.Status, head uint64) error {
 		return fmt.Errorf("no HSM token %q", s.HSM.Label)
 	case s.Doubt != nil && s.Doubt.Kind == "stranger":
 		return fmt.Errorf("not joined: %s", s.Doubt.Reason)
+	case s.Doubt != nil && s.Doubt.Kind == "store":
+		return fmt.Errorf("the store is in doubt: %s", s.Doubt.Reason)
 	case s.Doubt != nil:
 		return fmt.Errorf("the store is %s: %s", s.Doubt.Kind, s.Doubt.Reason)
 	case s.Sequence+maxBehind < head:

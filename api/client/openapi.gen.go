@@ -1391,6 +1391,40 @@ type LedgerPage struct {
 
 	// Head The last batch of the ledger.
 	Head LedgerHead `json:"head"`
+
+	// Snapshot The snapshot to begin with where `from` is of a batch that is in the archive only; `data` then goes on behind it. Its parts are at GET /v1/ledger/snapshot.
+	Snapshot *LedgerSnapshot `json:"snapshot,omitempty"`
+}
+
+// LedgerSnapshot The snapshot to begin with where `from` is of a batch that is in the archive only; `data` then goes on behind it. Its parts are at GET /v1/ledger/snapshot.
+type LedgerSnapshot struct {
+	// Parts How many parts it has.
+	//
+	// Example: 2
+	Parts int `json:"parts"`
+
+	// Sequence The batch that it is of.
+	//
+	// Example: 10000
+	Sequence int64 `json:"sequence"`
+}
+
+// LedgerSnapshotPart One part of a snapshot.
+type LedgerSnapshotPart struct {
+	// Data Base64 of the part's exact bytes.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Data []byte `json:"data"`
+
+	// Part Which part it is, from 0.
+	//
+	// Example: 0
+	Part int `json:"part"`
+
+	// Sequence The batch that the snapshot is of.
+	//
+	// Example: 10000
+	Sequence int64 `json:"sequence"`
 }
 
 // MintAccepted The operation that mints.
@@ -3448,6 +3482,12 @@ type OperationTypeFilter = OperationType
 // Example: approver-1
 type RequestedByFilter = UserName
 
+// SnapshotPart defines model for SnapshotPart.
+type SnapshotPart = int
+
+// SnapshotSequence defines model for SnapshotSequence.
+type SnapshotSequence = int64
+
 // StandardFilter A token standard. Only `QRC-20` is deployed here; any other is 422/1700.
 //
 // Example: QRC-20
@@ -3574,6 +3614,15 @@ type GetLedgerParams struct {
 
 	// Limit How many items a page holds.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetLedgerSnapshotParams defines parameters for GetLedgerSnapshot.
+type GetLedgerSnapshotParams struct {
+	// Sequence The batch that the snapshot is of, as GET /v1/ledger names it.
+	Sequence SnapshotSequence `form:"sequence" json:"sequence"`
+
+	// Part Which part, from 0.
+	Part SnapshotPart `form:"part" json:"part"`
 }
 
 // ListPoliciesParams defines parameters for ListPolicies.
@@ -4138,6 +4187,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/ledger (the `GetLedger` operationId).
 	GetLedger(ctx context.Context, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetLedgerSnapshot Read a snapshot of the ledger
+	//
+	// One part of a snapshot of what the ledger says, as its author signed it, for a reader of a ledger whose beginning is in the archive. The parts in order, joined, verify from charter 1 on.
+	//
+	// Corresponds with GET /v1/ledger/snapshot (the `GetLedgerSnapshot` operationId).
+	GetLedgerSnapshot(ctx context.Context, params *GetLedgerSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOpenAPI Read this document
 	//
@@ -4871,6 +4927,23 @@ func (c *Wire) RevokeCredential(ctx context.Context, credentialID CredentialID, 
 // Corresponds with GET /v1/ledger (the `GetLedger` operationId).
 func (c *Wire) GetLedger(ctx context.Context, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetLedgerRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLedgerSnapshot Read a snapshot of the ledger
+//
+// One part of a snapshot of what the ledger says, as its author signed it, for a reader of a ledger whose beginning is in the archive. The parts in order, joined, verify from charter 1 on.
+//
+// Corresponds with GET /v1/ledger/snapshot (the `GetLedgerSnapshot` operationId).
+func (c *Wire) GetLedgerSnapshot(ctx context.Context, params *GetLedgerSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLedgerSnapshotRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6594,6 +6667,64 @@ func NewGetLedgerRequest(server string, params *GetLedgerParams) (*http.Request,
 				}
 			}
 
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetLedgerSnapshotRequest constructs an http.Request for the GetLedgerSnapshot method
+func NewGetLedgerSnapshotRequest(server string, params *GetLedgerSnapshotParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ledger/snapshot")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sequence", params.Sequence, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "part", params.Part, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {

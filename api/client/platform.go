@@ -119,6 +119,14 @@ func (c *Client) GetLedger(ctx context.Context, params GetLedgerParams) (*Ledger
 	})
 }
 
+// GetLedgerSnapshot answers one part of the snapshot that GetLedger names where the ledger's beginning is in the
+// archive only.
+func (c *Client) GetLedgerSnapshot(ctx context.Context, params GetLedgerSnapshotParams) (*LedgerSnapshotPart, error) {
+	return call[LedgerSnapshotPart](ctx, c, read, nil, func() (*http.Request, error) {
+		return NewGetLedgerSnapshotRequest(c.server, &params)
+	})
+}
+
 // GetSeal answers the state of the seal.
 func (c *Client) GetSeal(ctx context.Context) (*Seal, error) {
 	return call[Seal](ctx, c, read, nil, func() (*http.Request, error) {

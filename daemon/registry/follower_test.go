@@ -216,8 +216,9 @@ func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
 		h.apply(devDefault())
 	}
 	s, _ := h.serve()
-	all, head, err := s.LedgerBatches(t.Context(), 0, 200)
+	all, head, begin, err := s.LedgerBatches(t.Context(), 0, 200)
 	require.NoError(t, err)
+	require.Nil(t, begin)
 	require.Len(t, all, 5)
 	require.EqualValues(t, 5, head.Sequence)
 	require.Equal(t, head.Hash, policy.DigestOf(all[4]))
@@ -226,10 +227,10 @@ func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
 		_, err := fold.Apply(b)
 		require.NoError(t, err)
 	}
-	some, _, err := s.LedgerBatches(t.Context(), 3, 2)
+	some, _, _, err := s.LedgerBatches(t.Context(), 3, 2)
 	require.NoError(t, err)
 	require.Equal(t, all[2:4], some)
-	none, _, err := s.LedgerBatches(t.Context(), 6, 10)
+	none, _, _, err := s.LedgerBatches(t.Context(), 6, 10)
 	require.NoError(t, err)
 	require.Empty(t, none)
 }

@@ -1,12 +1,10 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 	"time"
 
@@ -107,24 +105,19 @@ func (s *Service) rehearsal(ctx context.Context, p *Policy) (*rehearsal, error) 
 // that is gone: then what came before it was decided long ago.
 func (s *Service) replay(ctx context.Context, proposal *policy.Policy, head uint64) (*ledger.Rehearsal, error) {
 	fold, next := ledger.NewFold(s.root), uint64(ledger.FirstSequence)
-	first, err := s.firstBatch(ctx)
+	begin, err := s.begin(ctx, next)
 	if err != nil {
 		return nil, err
 	}
-	if first > next {
-		known, err := s.snapshots(ctx)
-		if err != nil {
+	if begin != nil {
+		var parts []string
+		for n := range begin.Parts {
+			parts = append(parts, ledger.SnapshotKey(begin.Sequence, n))
+		}
+		if fold, err = s.restore(ctx, stored{begin.Sequence, parts}); err != nil {
 			return nil, err
 		}
-		known = slices.DeleteFunc(known, func(c stored) bool { return c.sequence+1 < first })
-		if len(known) == 0 {
-			return nil, errTrimmed
-		}
-		oldest := slices.MinFunc(known, func(a, b stored) int { return cmp.Compare(a.sequence, b.sequence) })
-		if fold, err = s.restore(ctx, oldest); err != nil {
-			return nil, err
-		}
-		next = oldest.sequence + 1
+		next = begin.Sequence + 1
 	}
 	return fold.Rehearse(s.logged(ctx, next, head), proposal, policy.Seconds(s.now().Add(-rehearsedTime)))
 }
