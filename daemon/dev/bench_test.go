@@ -264,11 +264,7 @@ func (p *plant) mints(b *testing.B, n int) {
 	raw, _ := p.raw(etcd, n)
 	kept, revision := p.kept(etcd)
 	pids := p.processes()
-	pids["clients"] = os.Getpid()
-	used := map[string]float64{}
-	for role, pid := range pids {
-		used[role] = processor(pid)
-	}
+	spent := p.spending(b)
 	var most sync.Map
 	sampling, sampled := make(chan struct{}), sync.WaitGroup{}
 	sampled.Go(func() {
@@ -294,9 +290,7 @@ func (p *plant) mints(b *testing.B, n int) {
 	b.ReportMetric(quantile(f.took, .99), "p99-ms")
 	b.ReportMetric(raw, "etcd-txn/s")
 	b.ReportMetric(f.rate/raw, "of_etcd")
-	for role, pid := range pids {
-		b.ReportMetric((processor(pid)-used[role])*1000/float64(f.all), "cpu-ms/mint-"+role)
-	}
+	spent(f.all, "mint")
 	seal := 0.0
 	for _, role := range []string{"serve", "keeper", "worker"} {
 		v, _ := most.Load(role)
@@ -313,15 +307,37 @@ func (p *plant) mints(b *testing.B, n int) {
 	b.ReportMetric(float64(last-revision)/float64(f.all), "etcd-txn/operation")
 }
 
+// spending begins to measure the processor time of every process, the clients' included; what it returns
+// reports it for each of n things done.
+func (p *plant) spending(b *testing.B) func(n int, thing string) {
+	pids := p.processes()
+	pids["clients"] = os.Getpid()
+	used := map[string]float64{}
+	for role, pid := range pids {
+		used[role] = processor(pid)
+	}
+	return func(n int, thing string) {
+		all := 0.0
+		for role, pid := range pids {
+			ms := (processor(pid) - used[role]) * 1000 / float64(max(n, 1))
+			all += ms
+			b.ReportMetric(ms, "cpu-ms/"+thing+"-"+role)
+		}
+		b.ReportMetric(all, "cpu-ms/"+thing)
+	}
+}
+
 // posts is POST mint up to its 202 by 64 clients, each with a key of its own and
 // so many mints as may wait for approval, against etcd's own transactions.
 func (p *plant) posts(b *testing.B) {
 	etcd := p.dialEtcd()
 	defer func() { _ = etcd.Close() }()
 	before, _ := p.raw(etcd, mostKeys)
+	spent := p.spending(b)
 	start := time.Now()
 	took := p.post(size(8*time.Second, 100*time.Millisecond))
 	rate := float64(len(took)) / time.Since(start).Seconds()
+	spent(len(took), "post")
 	after, _ := p.raw(etcd, mostKeys)
 	raw := (before + after) / 2
 	b.ReportMetric(rate, "accepted/s")
