@@ -279,7 +279,7 @@ func (r *room) sign(ctx context.Context, unsigned *tx.Unsigned, w ledger.Wallet)
 		return nil, tx.Hash{}, err
 	}
 	// gofail: var signBeforeHSM struct{}
-	signature, err := r.token.SignSeed(ctx, w.WalletID, digest)
+	signature, err := r.token.SignDigest(ctx, w.WalletID, digest)
 	// gofail: var signAfterHSM struct{}
 	if err != nil {
 		return nil, tx.Hash{}, hsmError(err)

@@ -14,10 +14,6 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-// protectionWrapped is how a key is protected whose seed the token wraps: it is
-// not "in the HSM", and never shown as such.
-const protectionWrapped = "hsm-wrapped"
-
 // WalletCreate makes a wallet's key and attests it in the ledger. The key's id
 // is the wallet's, so that a retry finds the key that an earlier one made.
 func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ *seal.WalletResult, err error) {
@@ -28,8 +24,8 @@ func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ 
 	if err := r.walletWanted(q); err != nil {
 		return nil, err
 	}
-	if w, ok := r.walletThere(q); ok {
-		return w, nil
+	if w, ok, err := r.walletThere(ctx, q); ok || err != nil {
+		return w, err
 	}
 	// One at a time, so that what the ledger would take when a key is made is what
 	// it takes when the key is recorded.
@@ -39,17 +35,17 @@ func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ 
 	case <-ctx.Done():
 		return nil, seal.Errorf(seal.KindBusy, "other wallets are being made")
 	}
-	if w, ok := r.walletThere(q); ok {
-		return w, nil
+	if w, ok, err := r.walletThere(ctx, q); ok || err != nil {
+		return w, err
 	}
 	// A key is made only if the ledger would take a wallet now: the limits of the
 	// charter are limits of keys, too.
 	if err := r.submit(ctx, func(rd *round) error { return rd.reserve(q) }); err != nil {
 		return nil, err
 	}
-	public, err := r.token.CreateSeedKey(ctx, q.WalletID, hsm.Scheme(q.Scheme), wrappingKey)
+	public, protection, err := r.token.CreateKey(ctx, q.WalletID, hsm.Scheme(q.Scheme), wrappingKey)
 	if err != nil {
-		if _, _, there := r.token.SeedPublic(ctx, q.WalletID); errors.Is(there, hsm.ErrNotFound) {
+		if _, _, _, there := r.token.KeyPublic(ctx, q.WalletID); errors.Is(there, hsm.ErrNotFound) {
 			r.places.giveBack(q.WalletID)
 		}
 		return nil, hsmError(err)
@@ -66,10 +62,10 @@ func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ 
 			if !sameWallet(have.Wallet, want) {
 				return seal.Errorf(seal.KindDuplicate, "wallet %s is another one already", q.WalletID)
 			}
-			out = walletResult(*have)
+			out = walletResult(*have, protection)
 			return nil
 		}
-		out = walletResult(ledger.WalletRecord{Wallet: want, Recorded: ledger.Moment{Sequence: rd.sequence}})
+		out = walletResult(ledger.WalletRecord{Wallet: want, Recorded: ledger.Moment{Sequence: rd.sequence}}, protection)
 		return rd.add(ledger.Record{Wallet: &want})
 	})
 	if err != nil {
@@ -86,8 +82,8 @@ func (r *room) walletWanted(q seal.WalletCreateRequest) error {
 			return seal.Errorf(seal.KindInvalid, "%v", err)
 		}
 	}
-	if q.Scheme != tx.Dilithium3 && q.Scheme != tx.MLDSA65 {
-		return seal.Errorf(seal.KindInvalid, "scheme %.40q: this build makes wallets of %s and %s", q.Scheme, tx.Dilithium3, tx.MLDSA65)
+	if !q.Scheme.Valid() {
+		return seal.Errorf(seal.KindInvalid, "scheme %.40q is not known", q.Scheme)
 	}
 	return nil
 }
@@ -95,17 +91,22 @@ func (r *room) walletWanted(q seal.WalletCreateRequest) error {
 const maxLabel = 256 // bytes
 
 // walletThere is the answer to a request whose wallet the ledger holds.
-func (r *room) walletThere(q seal.WalletCreateRequest) (*seal.WalletResult, bool) {
+func (r *room) walletThere(ctx context.Context, q seal.WalletCreateRequest) (_ *seal.WalletResult, ok bool, err error) {
 	fold := r.known().fold
 	if fold == nil {
-		return nil, false
+		return nil, false, nil
 	}
 	w, ok := fold.Wallet(q.WalletID)
 	if !ok || w.VaultAccountID != q.VaultAccountID || w.Network != q.Network || w.Scheme != q.Scheme {
-		return nil, false
+		return nil, false, nil
 	}
-	out := walletResult(*w)
-	return &out, true
+	// How its key is protected says the token that we reach, not the ledger.
+	_, _, protection, err := r.token.KeyPublic(ctx, q.WalletID)
+	if err != nil {
+		return nil, false, hsmError(err)
+	}
+	out := walletResult(*w, protection)
+	return &out, true, nil
 }
 
 // reserve refuses what the ledger would not take, and keeps a place in the
@@ -193,7 +194,7 @@ func sameWallet(a, b ledger.Wallet) bool {
 		a.Scheme == b.Scheme && a.Address == b.Address && bytes.Equal(a.PublicKey, b.PublicKey)
 }
 
-func walletResult(w ledger.WalletRecord) seal.WalletResult {
+func walletResult(w ledger.WalletRecord, p hsm.Protection) seal.WalletResult {
 	return seal.WalletResult{Sequence: w.Recorded.Sequence, WalletID: w.WalletID, VaultAccountID: w.VaultAccountID, Network: w.Network,
-		Scheme: w.Scheme, PublicKey: w.PublicKey, Address: w.Address, Protection: protectionWrapped}
+		Scheme: w.Scheme, PublicKey: w.PublicKey, Address: w.Address, Protection: string(p)}
 }

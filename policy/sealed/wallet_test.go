@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/policy"
@@ -137,4 +138,37 @@ func TestAKeyWithoutAWalletTakesAPlace(t *testing.T) {
 	r.places.giveBack(broken.WalletID)
 	_, err = r.WalletCreate(t.Context(), walletRequest())
 	require.NoError(t, err)
+}
+
+// An Ethereum wallet's key is made in the token, which signs itself, and the seal
+// says so.
+func TestAWalletOfAnEVMNetwork(t *testing.T) {
+	const network, chain = "evm-devnet", 31337
+	i, r, _ := inProcess(t, roomOptions{}, func(c *policy.Charter) {
+		c.Networks = append(c.Networks, policy.Network{Name: network, Kind: tx.KindEVM, ChainID: chain, Scheme: tx.Secp256k1, Currency: "ETH",
+			DefaultMaxFee: amount("1000000000000000000"), DailyFee: amount("100000000000000000000")})
+	})
+	i.furnish()
+	require.Equal(t, string(hsm.Wrapped), i.wallet.Protection)
+	q := walletRequest()
+	q.Network, q.Scheme = network, tx.Secp256k1
+	w, err := r.WalletCreate(t.Context(), q)
+	require.NoError(t, err)
+	require.Equal(t, string(hsm.Native), w.Protection)
+	again, err := r.WalletCreate(t.Context(), q)
+	require.NoError(t, err)
+	require.Equal(t, w, again)
+	i.wallet = w
+	in := i.deployIntent()
+	in.Network, in.ChainID = network, chain
+	i.approve(in, 0, 1)
+	ask := i.request(in)
+	ask.GasLimit, _ = qrc20.Templates()[0].DeployGasBounds()
+	out, err := r.Authorize(t.Context(), ask)
+	require.NoError(t, err)
+	s, err := tx.Decode(tx.KindEVM, out.RawTx)
+	require.NoError(t, err)
+	require.True(t, s.Verify(tx.Secp256k1))
+	require.Equal(t, w.Address, s.Sender)
+	require.Equal(t, uint64(chain), s.ChainID)
 }
