@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -302,7 +303,7 @@ func TestInitGoesOnAfterACrash(t *testing.T) {
 		}
 		require.Contains(t, got.err, "killed")
 	}
-	require.Equal(t, []string{"shares handed out", "shares", "token", "unsealed", "keys", "users", "charter 1 written", "charter 1 signed",
+	require.Equal(t, []string{"shares handed out", "shares", "token", "unsealed", "credential", "keys", "users", "charter 1 written", "charter 1 signed",
 		"charter 1 named in seal.toml", "charter 1 named in mintwarden.toml", "charter 1 named", "charter 1 in force",
 		"first keys given out", "bootstrap.json written"}, order)
 	s.begun()
@@ -365,6 +366,72 @@ func TestInitWithCustodiansElsewhere(t *testing.T) {
 	got = s.init(nil, s.filed()...)
 	require.Equal(t, exitDone, got.code, got.err+s.read("seal.log"))
 	s.begun()
+}
+
+// TestInitLeavesACredential for an unattended start: what the custodians split is what
+// systemd decrypts. The run that leaves it is a later one, which needs their shares.
+func TestInitLeavesACredential(t *testing.T) {
+	s := newSite(t)
+	s.change("ceremony.toml", "software_token_accepted = true", "software_token_accepted = true\nhost_key_accepted = true")
+	s.start()
+	got := s.init(func(point string) error {
+		if point == "unsealed" {
+			return errKilled
+		}
+		return nil
+	}, s.filed()...)
+	require.Contains(t, got.err, "killed")
+	got = s.init(nil, append(s.filed(), "--credential", s.path("pin.cred"))...)
+	require.Equal(t, exitDone, got.code, got.err)
+	s.begun()
+	pin, err := exec.Command("systemd-creds", "decrypt", "--name=pin", s.path("pin.cred"), "-").Output()
+	require.NoError(t, err)
+	custody, err := seal.ReadCustody(s.path("state"))
+	require.NoError(t, err)
+	shares := map[string]seal.Share{}
+	for _, name := range planCustodians[:2] {
+		shares[name], err = readShare(s.path("shares/" + name + ".share"))
+		require.NoError(t, err)
+	}
+	user, _, err := custody.Open(shares)
+	require.NoError(t, err)
+	require.Equal(t, string(user.Bytes()), string(pin))
+	require.NotContains(t, got.out+got.err+s.read("seal.log"), string(pin))
+}
+
+// TestTheTokenBelongsToTheSeal: root begins the instance, and what the token's library
+// writes is the seal's own user's.
+func TestTheTokenBelongsToTheSeal(t *testing.T) {
+	s := newSite(t)
+	const nobody = 65534
+	if os.Geteuid() != 0 { // then there is no other user to become: it stays ours
+		attr, err := asOwnerOf(s.dir)
+		require.NoError(t, err)
+		require.Nil(t, attr)
+		_, err = asOwnerOf("/")
+		require.ErrorContains(t, err, "run this as that user or as root")
+		return
+	}
+	require.NoError(t, os.Mkdir(s.path("state"), 0o700))
+	for _, dir := range []string{".", "state", "hsm", "hsm/tokens"} {
+		require.NoError(t, os.Chown(s.path(dir), nobody, nobody))
+	}
+	require.NoError(t, os.Chown(s.path("hsm/softhsm2.conf"), nobody, nobody))
+	config, err := loadSealConfig(s.path("seal.toml"))
+	require.NoError(t, err)
+	pins, err := drawPINs(8)
+	require.NoError(t, err)
+	f := &founding{c: &cli{out: &printer{w: io.Discard}, err: &printer{w: io.Discard}}, seal: config, pins: pins}
+	require.NoError(t, f.makeToken(t.Context()))
+	found, err := f.findToken(t.Context())
+	require.NoError(t, err)
+	require.True(t, found.UserPIN)
+	entries, err := os.ReadDir(s.path("hsm/tokens"))
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	info, err := entries[0].Info()
+	require.NoError(t, err)
+	require.Equal(t, nobody, ownerOf(info).uid)
 }
 
 // TestInitRefuses what would lose something or pass for somebody else's.

@@ -51,7 +51,8 @@ func (c *cli) askCeremony(ctx context.Context) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	said, err := c.typed(ctx, fmt.Sprintf("\n%s is written. Look at it. Type yes to begin:", path))
+	c.people().printf("\n")
+	said, err := c.typed(ctx, path+" is written. Look at it. Type yes to begin:")
 	if err != nil {
 		return "", err
 	}

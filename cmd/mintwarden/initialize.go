@@ -63,15 +63,16 @@ func (p *tokenPINs) destroy() {
 }
 
 type initFlags struct {
-	config    string
-	backedUp  bool
-	yes       bool
-	shares    string // directory
-	keys      string // directory
-	join      bool
-	custody   string // custody.json of another appliance
-	oldShares string // directory
-	document  string
+	config     string
+	backedUp   bool
+	yes        bool
+	shares     string // directory
+	keys       string // directory
+	join       bool
+	credential string // file
+	custody    string // custody.json of another appliance
+	oldShares  string // directory
+	document   string
 }
 
 func (c *cli) initCommand() *cobra.Command {
@@ -112,6 +113,7 @@ token whose ADMIN they hold. --token-backed-up says that this is arranged.`,
 	f.BoolVar(&o.yes, "yes", false, "sign charter 1 with the keys that the file names without asking")
 	f.StringVar(&o.shares, "shares", "", "write each custodian's share into this directory, and read it there, instead of the terminal")
 	f.StringVar(&o.keys, "keys", "", "write the first users' keys and certificates into this directory instead of showing them")
+	f.StringVar(&o.credential, "credential", "", "also leave the user PIN as an encrypted systemd credential in this file, for an unattended start")
 	f.BoolVar(&o.join, "join", false, "let this appliance join the instance that is there")
 	f.StringVar(&o.custody, "custody", "", "with --join: custody.json of an appliance that uses the same token, or of whose token this one's is a copy")
 	f.StringVar(&o.oldShares, "old-shares", "", "with --custody: directory of the shares for that appliance")
@@ -190,6 +192,7 @@ func (f *founding) found(ctx context.Context) error {
 		{"shares", f.splitPINs},
 		{"token", f.makeToken},
 		{"unsealed", f.unseal},
+		{"credential", f.writeCredential},
 		{"keys", f.makeKeys},
 		{"users", f.drawUsers},
 		{"charter 1 written", f.writeCharter},

@@ -30,6 +30,7 @@ func (f *founding) joinInstance(ctx context.Context) error {
 		{"shares", f.splitPINs},
 		{"token", f.makeToken},
 		{"unsealed", f.unseal},
+		{"credential", f.writeCredential},
 		{"keys", f.makeKeys},
 		{"in the charter", f.inCharter},
 		{"joined", f.signJoin},

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -18,7 +20,7 @@ import (
 	"github.com/mintwarden/mintwarden/hsm"
 )
 
-// tokenCommand is the word by which this program starts itself once more to
+// tokenJob is the word by which this program starts itself once more to
 // touch the token: the vendor's library stays out of the process that holds
 // shares, and what it makes belongs to the seal's user, not to root.
 const tokenJob = "token-job"
@@ -69,10 +71,6 @@ func (f *founding) makeToken(ctx context.Context) error {
 
 // tokenJob runs the child, as the user to whom the seal's state belongs.
 func (f *founding) tokenJob(ctx context.Context, task tokenTask, pins *tokenPINs) (*tokenFound, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	text, err := json.Marshal(task)
 	if err != nil {
 		return nil, err
@@ -81,7 +79,8 @@ func (f *founding) tokenJob(ctx context.Context, task tokenTask, pins *tokenPINs
 	if pins != nil {
 		in = append(in, bytes.NewReader(pins.user.Bytes()), bytes.NewReader(pins.so.Bytes()))
 	}
-	cmd := exec.CommandContext(ctx, exe, tokenJob)
+	// This very program, also where that user cannot reach its path.
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", tokenJob)
 	cmd.Args[0] = "mintwarden"
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = io.MultiReader(in...), &out, &said
@@ -113,7 +112,19 @@ func asOwnerOf(dir string) (*syscall.SysProcAttr, error) {
 	case os.Geteuid() != 0:
 		return nil, usagef("%s belongs to user %d; run this as that user or as root", dir, of.uid)
 	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(of.uid), Gid: uint32(of.gid)}}, nil
+	credential := &syscall.Credential{Uid: uint32(of.uid), Gid: uint32(of.gid)}
+	if u, err := user.LookupId(strconv.Itoa(of.uid)); err == nil {
+		groups, err := u.GroupIds() // a token may be for members of its own group
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range groups {
+			if id, err := strconv.ParseUint(g, 10, 32); err == nil {
+				credential.Groups = append(credential.Groups, uint32(id))
+			}
+		}
+	}
+	return &syscall.SysProcAttr{Credential: credential}, nil
 }
 
 // tokenJobCommand is the child.
@@ -147,17 +158,17 @@ func (c *cli) doTokenJob(ctx context.Context) (*tokenFound, error) {
 	if task.User == 0 {
 		return lookForToken(ctx, task)
 	}
-	user, err := memguard.NewBufferFromReader(c.in, task.User)
+	pin, err := memguard.NewBufferFromReader(c.in, task.User)
 	if err != nil {
 		return nil, errors.New("user PIN not received")
 	}
-	defer user.Destroy()
+	defer pin.Destroy()
 	so, err := memguard.NewBufferFromReader(c.in, task.SO)
 	if err != nil {
 		return nil, errors.New("security officer's PIN not received")
 	}
 	defer so.Destroy()
-	serial, err := hsm.InitToken(ctx, task.Module, task.Label, so.Bytes(), user.Bytes(), quiet())
+	serial, err := hsm.InitToken(ctx, task.Module, task.Label, so.Bytes(), pin.Bytes(), quiet())
 	return &tokenFound{Found: true, Serial: serial, UserPIN: true}, err
 }
 

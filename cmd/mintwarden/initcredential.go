@@ -1,0 +1,45 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// writeCredential leaves the user PIN as an encrypted systemd credential, for an
+// appliance that starts unattended: sealed to this machine's TPM or, where the
+// charter accepts that, under the host's key. The PIN goes there by a pipe.
+func (f *founding) writeCredential(ctx context.Context) error {
+	path := f.opts.credential
+	if path == "" || exists(path) {
+		return nil
+	}
+	if err := f.openPINs(ctx); err != nil {
+		return err
+	}
+	key := "tpm2"
+	if f.plan.Flags.HostKeyAccepted || f.plan.Environment == policy.Dev {
+		key = "auto" // the TPM where there is one
+	}
+	cmd := exec.CommandContext(ctx, "systemd-creds", "encrypt", "--with-key="+key, "--name="+credentialName(path), "-", "-")
+	var out, said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(f.pins.user.Bytes()), &out, &said
+	if err := cmd.Run(); err != nil {
+		return refused("encrypting the PIN as a systemd credential (key %s): %w: %s", key, err, strings.TrimSpace(said.String()))
+	}
+	if err := writeWhole(path, out.Bytes(), 0o600, nil); err != nil {
+		return err
+	}
+	f.c.say("The PIN stands encrypted in %s. The unit takes it with LoadCredentialEncrypted=%s:%s; seal.toml names it under [pin].", path, credentialName(path), path)
+	return nil
+}
+
+// credentialName is what systemd calls the credential: the file's name without its
+// ending.
+func credentialName(path string) string {
+	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+}
