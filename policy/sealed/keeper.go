@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/awnumar/memguard"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -55,6 +56,8 @@ type keeper struct {
 	why        string                 // why it is sealed
 	quorum     *collection
 	signals    chan os.Signal // SIGUSR1: seal
+	life       life
+	asked      chan struct{} // a worker with a login asked to be sealed
 
 	marking sync.Mutex // of the file that keeps it sealed
 	told    bool       // a signal seals us: no quorum counts any more in this worker's life
@@ -73,7 +76,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	if err != nil {
 		return err
 	}
-	k := &keeper{configPath: path, log: log, signals: make(chan os.Signal, 1)}
+	k := &keeper{configPath: path, log: log, signals: make(chan os.Signal, 1), asked: make(chan struct{}, 1)}
 	signal.Notify(k.signals, unix.SIGUSR1)
 	defer signal.Stop(k.signals)
 	if k.cfg, err = LoadConfig(path); err != nil {
@@ -111,6 +114,8 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 			cancel()
 		}()
 	}
+	defer k.life.begin(log)()
+	defer context.AfterFunc(ctx, func() { tell(log, daemon.SdNotifyStopping) })()
 	return k.keep(ctx)
 }
 
@@ -260,6 +265,10 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 	}
 	defer up.Close()
 	k.tell(false)
+	select {
+	case <-k.asked: // the last worker's
+	default:
+	}
 	cmd := exec.Command(self, "worker")
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -273,6 +282,7 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 	k.log.Info("worker started", "pid", cmd.Process.Pid, "sealed", k.pin == nil)
 	ended, watched := make(chan struct{}), make(chan bool, 1)
 	go func() { watched <- k.watch(ctx, cmd.Process, ended) }()
+	go k.life.guard(cmd.Process, silence, ended, k.log)
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
@@ -293,6 +303,14 @@ func (k *keeper) watch(ctx context.Context, worker *os.Process, ended <-chan str
 	select {
 	case <-ended:
 		return false
+	case <-k.asked:
+		// It ends by itself once its caller was answered, or does not end at all.
+		select {
+		case <-ended:
+			return false
+		case <-time.After(sealLimit):
+			limit = 0
+		}
 	case <-k.signals:
 		told, limit = true, sealLimit
 		k.tell(true)
@@ -338,11 +356,21 @@ func (k *keeper) hear(up, down *os.File) {
 		var err error
 		switch q.Word {
 		case wordSeal:
+			if k.pin != nil {
+				select {
+				case k.asked <- struct{}{}:
+				default: // it is being ended
+				}
+			}
 			err = k.mark()
 			k.forget("sealed on request")
 		case wordShare:
 			a.Open, err = k.share(q)
 		case wordLook:
+		case wordBeat:
+			k.life.beat()
+		case wordReady:
+			tell(k.log, daemon.SdNotifyReady)
 		default:
 			k.log.Error("worker says what no worker says", "word", string(q.Word))
 			return

@@ -111,16 +111,15 @@ func (w *worker) share(ctx context.Context, q asking) (*progress, bool, error) {
 	return a.Progress, a.Open, nil
 }
 
-// seal asks the keeper to forget the PIN, and shares, for good; a process that
-// has a login ends once it did: what the vendor's library holds goes with it.
+// seal asks the keeper to forget the PIN, and shares, for good. A process that has
+// a login ends whatever came of it: what the vendor's library holds goes with it,
+// also where sealing could not be made to last.
 func (w *worker) seal(ctx context.Context) error {
-	if _, err := w.pipe.ask(ctx, asking{Word: wordSeal}); err != nil {
-		return err
-	}
+	_, err := w.pipe.ask(ctx, asking{Word: wordSeal})
 	if w.hello.PINLength > 0 {
 		w.end(exitSealed)
 	}
-	return nil
+	return err
 }
 
 var _ keeperLine = (*worker)(nil)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -95,6 +96,53 @@ func TestSealingBySignal(t *testing.T) {
 			sealed()
 		})
 	}
+}
+
+// Sealing that cannot be made to last is in doubt, and says so; the login ends all
+// the same, and so does what a worker was doing that does not end.
+func TestSealingThatCannotLastEndsTheLogin(t *testing.T) {
+	p := newProcess(t)
+	c := p.start()
+	found(t, p, c)
+	worker := p.worker
+	require.NoError(t, os.Mkdir(filepath.Join(p.dir, "state", "sealed.new"), 0o700)) // where the marker is written first
+	_, err := c.Seal(t.Context(), nil)
+	requireKind(t, seal.KindStore, err)
+	require.ErrorContains(t, err, "in doubt")
+	p.back(c)
+	require.False(t, runs(worker))
+	status, err := c.Status(t.Context())
+	require.NoError(t, err)
+	require.True(t, status.Sealed)
+	_, err = c.Init(t.Context())
+	requireKind(t, seal.KindSealed, err)
+}
+
+// A worker whose token's library hangs when it shall end is not waited for.
+func TestSealingEndsAWorkerThatHangs(t *testing.T) {
+	p := newProcess(t)
+	p.throughShim(`call_timeout = "5m"`)
+	c := p.start()
+	found(t, p, c)
+	worker := p.worker
+	p.tell("C_Decrypt hang")
+	stuck := make(chan error, 1)
+	go func() {
+		_, err := c.WalletCreate(t.Context(), seal.WalletCreateRequest{WalletID: newID("wallet"), VaultAccountID: newID("vault"),
+			Network: testNetwork, Scheme: tx.Dilithium3, Label: "stuck"})
+		stuck <- err
+	}()
+	for range 20 { // requests of a connection begin in their order
+		_, err := c.Status(t.Context())
+		require.NoError(t, err)
+	}
+	status, err := c.Seal(t.Context(), nil)
+	require.NoError(t, err)
+	require.True(t, status.Sealed)
+	require.Error(t, <-stuck)
+	p.await("worker started")
+	p.back(c)
+	require.False(t, runs(worker))
 }
 
 // A signal that comes while no worker runs is not lost: here none can, and the

@@ -43,7 +43,8 @@ type collection struct {
 	nonce   []byte
 	shares  map[string]seal.Share
 	taken   map[string]policy.Digest // by custodian, of the ciphertext: the same again is no other share
-	round   uint64                   // counts nonces, for the timer
+	timer   *time.Timer              // ends it; nil before the first share
+	round   uint64                   // counts nonces, for a timer that runs already
 }
 
 // look says how far it is; nil where there is no custody.
@@ -111,6 +112,10 @@ func (c *collection) wipe() error {
 	for _, s := range c.shares {
 		s.Destroy()
 	}
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
 	c.shares, c.taken, c.nonce = map[string]seal.Share{}, map[string]policy.Digest{}, nil
 	c.round++
 	nonce := make([]byte, nonceSize)
@@ -141,9 +146,9 @@ func (c *collection) take(q asking) (pin *memguard.LockedBuffer, pinID string, e
 		return nil, "", err
 	}
 	if len(c.shares) < c.custody.Threshold {
-		if len(c.shares) == 1 {
+		if c.timer == nil {
 			round := c.round
-			time.AfterFunc(c.life, func() { c.expire(round) })
+			c.timer = time.AfterFunc(c.life, func() { c.expire(round) })
 		}
 		return nil, "", nil
 	}

@@ -527,19 +527,28 @@ func TestACollectionEndsInTime(t *testing.T) {
 	require.NoError(t, err)
 	synctest.Test(t, func(t *testing.T) {
 		q := &collection{state: dir, appliance: testAppliance, life: collectionLife, unsealKey: file.private, refused: func(string) bool { return false }}
+		var sent []byte
 		give := func(n int) error {
 			p, err := q.look()
 			require.NoError(t, err)
 			e := c.document(&seal.Unsealing{Instance: p.Instance, Nonce: p.Nonce, UnsealKey: public}, n, nil)
 			d, err := policy.ParseUnseal(e.Payload)
 			require.NoError(t, err)
+			sent = d.Share
 			_, _, err = q.take(asking{Custodian: "custodian-" + names[n], Instance: d.Instance, Nonce: d.Nonce, Share: d.Share})
 			return err
 		}
 		require.NoError(t, give(0))
 		before, err := q.look()
 		require.NoError(t, err)
-		held := q.shares["custodian-1"]
+		held, timer := q.shares["custodian-1"], q.timer
+		require.NotNil(t, timer)
+		again := asking{Custodian: "custodian-1", Instance: before.Instance, Nonce: before.Nonce, Share: sent}
+		for range 3 { // the same document, however often, is one share and one timer
+			_, _, err := q.take(again)
+			require.NoError(t, err)
+			require.Same(t, timer, q.timer)
+		}
 		time.Sleep(collectionLife - time.Minute)
 		synctest.Wait()
 		p, err := q.look()
