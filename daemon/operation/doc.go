@@ -5,10 +5,15 @@
 // # What it promises
 //
 // An operation goes through the states of spec/api.md and takes their legal transitions only. Each
-// transition is one etcd transaction that also holds its audit entry. A step reads where the operation is,
-// does one thing and writes where it is now, so every step can be run again after a crash, and a second run
-// never has a second effect: a signed transaction is written once, before it is sent, and only bytes read
-// back from the store are sent.
+// transition is in one etcd transaction with its audit entry; transitions between which nothing is asked of
+// anybody share one, each with its own entry and its own place in the history. A step reads where the
+// operation is, does one thing and writes where it is now, so every step can be run again after a crash, and
+// a second run never has a second effect: a signed transaction is written once, before it is sent, and only
+// bytes read back from the store are sent.
+//
+// What a request or a step costs does not grow with the operations that wait: what all of them together are
+// asked for is counted as they change (tally), a lane looks at what changed (agenda), and what a node says of
+// a block is asked once for all who ask (glances).
 //
 // What the seal recorded in the ledger (decisions, authorizations, cancellations, settlements) is carried
 // into the store record by record, in order, however often the same batch comes by. Approving, rejecting,
