@@ -3,6 +3,7 @@ package operation
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/policy"
@@ -22,6 +23,9 @@ func (s *Service) SignRequest(ctx context.Context, a registry.Actor, id string, 
 	}
 	if err := s.checkRequest(a, o, e); err != nil {
 		return nil, err
+	}
+	if op, ok := s.registry.Fold().Operation(id); ok && slices.Contains(op.RequestPayloads, e.PayloadDigest()) {
+		return o, nil
 	}
 	if o.Status.Terminal() {
 		return nil, processed(o)
