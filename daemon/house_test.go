@@ -52,6 +52,7 @@ var house = map[string][]string{
 	"chain/qrc20":            {},
 	"chain/qrc20/bindings":   {"chain/qrc20"},
 	"chain/devnet":           {"chain/tx"},
+	"systemd":                {},
 }
 
 // types that everybody may name: an address, a hash, an amount. They are pure

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -22,7 +25,9 @@ func Serve(ctx context.Context, path, version string, w io.Writer) error {
 		return fmt.Errorf("daemon: %w", err)
 	}
 	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-	return Run(ctx, cfg, Options{Version: version, Log: log})
+	defer notify(ctx, log)()
+	return Run(ctx, cfg, Options{Version: version, Log: log,
+		Ready: func(net.Addr, net.Addr) { tell(log, systemd.SdNotifyReady) }})
 }
 
 // Check says what is wrong with the config at path; nil if nothing is.

@@ -115,7 +115,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 		}()
 	}
 	defer k.life.begin(log)()
-	defer context.AfterFunc(ctx, func() { tell(log, daemon.SdNotifyStopping) })()
+	defer context.AfterFunc(ctx, func() { tellManager(log, daemon.SdNotifyStopping) })()
 	return k.keep(ctx)
 }
 
@@ -370,7 +370,7 @@ func (k *keeper) hear(up, down *os.File) {
 		case wordBeat:
 			k.life.beat()
 		case wordReady:
-			tell(k.log, daemon.SdNotifyReady)
+			tellManager(k.log, daemon.SdNotifyReady)
 		default:
 			k.log.Error("worker says what no worker says", "word", string(q.Word))
 			return

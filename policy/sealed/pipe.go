@@ -30,6 +30,8 @@ const (
 	wordSeal  word = "seal"  // worker: forget the PIN and what shares there are, stay sealed over restarts
 	wordShare word = "share" // worker: a custodian's share, still encrypted, whose signature was verified
 	wordLook  word = "look"  // worker: how far is the quorum?
+	wordReady word = "ready" // worker: callers are answered
+	wordBeat  word = "beat"  // worker: it lives
 )
 
 // asking is a worker's question to its keeper; every one is answered, with its id.

@@ -80,6 +80,7 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 		return err
 	}
 	go w.listen(down)
+	go w.beat(ctx)
 	if w.cfg, err = LoadConfig(w.hello.Config); err != nil {
 		return err
 	}
@@ -232,6 +233,7 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 		defer retry.Stop()
 	}
 	w.log.Info("seal answers", "socket", w.cfg.Socket, "sealed", r.sealed(), "token", r.token != nil)
+	w.ready(inner)
 	err = seal.Serve(inner, l, r, seal.Options{Callers: w.cfg.Callers, InFlight: maxWaiting, Log: w.log})
 	stopRoom()
 	return errors.Join(err, <-ended)
