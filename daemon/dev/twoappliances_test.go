@@ -382,35 +382,9 @@ func (p *pair) secondJoins() {
 	second := p.door(1)
 	var keys *seal.InitResult
 	p.eventually(func() (err error) { keys, err = second.Init(p.context()); return err })
-	one := p.boxes[0]
-	shown, err := one.as("viewer").GetCharter(one.context())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	c, err := policy.ParseCharter(shown.Document)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	digest := policy.Digest(shown.DocumentDigest)
-	c.Version, c.Replaces, c.Appliances = 2, &digest, append(c.Appliances, applianceOf(applianceIDs[1], keys))
-	document, err := c.Encode()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if _, err := one.as("custodian-1").ProposeCharter(one.context(), client.CharterWrite{Document: document}); err != nil {
-		p.t.Fatal(err)
-	}
-	var signed *client.Charter
-	for _, name := range []string{"custodian-1", "custodian-3"} {
-		if signed, err = one.as(name).SignCharter(one.context(), client.EnvelopeRequest{Envelope: one.signed(name, policy.DocCharter, document)}); err != nil {
-			p.t.Fatalf("%s signs charter 2: %v", name, err)
-		}
-	}
-	if signed.Status != client.CharterStatusACTIVE {
-		p.t.Fatalf("charter 2 is %s", signed.Status)
-	}
+	p.boxes[0].nextCharter(func(c *policy.Charter) { c.Appliances = append(c.Appliances, applianceOf(applianceIDs[1], keys)) }, "custodian-1", "custodian-3")
 	at := p.status(0)
-	join, err := (&ledger.Join{Format: 1, Instance: c.Instance, ApplianceID: applianceIDs[1], LedgerKey: keys.LedgerKey, UnsealKey: keys.UnsealKey,
+	join, err := (&ledger.Join{Format: 1, Instance: at.Instance, ApplianceID: applianceIDs[1], LedgerKey: keys.LedgerKey, UnsealKey: keys.UnsealKey,
 		Sequence: at.Sequence, Head: at.Head, CreatedAt: policy.Seconds(time.Now())}).Encode()
 	if err != nil {
 		p.t.Fatal(err)
