@@ -9,6 +9,11 @@
 // the next start, because no state lives in memory alone. It may be killed at
 // any moment.
 //
+// Where appliances share a store, what only the ledger's author can record is
+// asked of the author's appliance, over a link of TLS with certificates of the
+// charter's appliances, and its seal's answer comes back unchanged. An appliance
+// that the charter does not have or that was suspended is heard by nobody.
+//
 // # What it does not
 //
 // It decides nothing: policy and keys are the seal's, behind its socket.
