@@ -12,6 +12,8 @@ export CGO_ENABLED := 1
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+# From v2.44 on it needs modules that not every proxy has.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.1
 # Processes are killed and clocks race here: what fails is run once more, and is named in the summary as a
 # failure of the first run. More than three failures are no accident, and are not run again.
 RERUN := --rerun-fails=1 --rerun-fails-max-failures=3
@@ -33,7 +35,7 @@ define apt
 	else echo "$(1) is missing: run 'apt-get install $(1)' as root, then again" >&2; exit 1; fi
 endef
 
-.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm
+.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-systemd
 need-softhsm:
 ifeq ($(SOFTHSM),)
 	$(call apt,softhsm2)
@@ -49,6 +51,12 @@ endif
 need-etcdctl:
 ifeq ($(shell command -v etcdctl),)
 	$(call apt,etcd-client)
+endif
+
+# systemd-analyze rates the units, systemd-sysusers makes users where the package is installed.
+need-systemd:
+ifeq ($(shell command -v systemd-analyze),)
+	$(call apt,systemd)
 endif
 
 need-npm:
@@ -96,7 +104,7 @@ lint: ## golangci-lint, pinned
 	go run $(GOLANGCI) run ./...
 
 .PHONY: test
-test: need-softhsm need-p11-kit need-etcdctl build fresh vet lint ## all that CI runs
+test: need-softhsm need-p11-kit need-etcdctl need-systemd build fresh vet lint ## all that CI runs
 	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages ./... -- -race -timeout 20m
 
 .PHONY: test-long
@@ -112,6 +120,23 @@ bench: need-softhsm ## ratios beside their aims, measured in one run (about 10 m
 .PHONY: vuln
 vuln: ## known vulnerabilities (needs the vulnerability database)
 	go run $(GOVULNCHECK) ./...
+
+# The package's version: the tag, or the commit's day and name before there is one.
+DEB_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed -E 's/^v//; s/-([0-9]+)-g/+\1.g/' | grep . || \
+  git log -1 --format=0.0.0~git%cd.%h --date=format-local:%Y%m%d 2>/dev/null || echo 0.0.0)
+# -trimpath leaves the build's directory out of the programs.
+DEB_GOFLAGS := -trimpath -buildvcs=false
+DEB_STAGE := bin/deb
+
+.PHONY: deb
+deb: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+deb: export TZ = UTC
+deb: export VERSION := $(DEB_VERSION)
+deb: export STAGE := $(DEB_STAGE)
+deb: ## bin/mintwarden_VERSION_amd64.deb, the same bytes from the same commit, and its SBOM
+	@rm -rf $(DEB_STAGE) && mkdir -p $(DEB_STAGE)
+	go build $(DEB_GOFLAGS) -ldflags '-s -w -X main.version=$(DEB_VERSION)' -o $(DEB_STAGE)/ ./cmd/mintwardend ./cmd/mintwarden-seal ./cmd/mintwarden
+	@./systemd/package/build.sh $(NFPM)
 
 .PHONY: clean
 clean: ## removes bin and the development appliance
