@@ -70,17 +70,29 @@ func (r *room) unsealDocument(e *policy.Envelope) (custodian string, u *policy.U
 // custodianOf verifies who signed: a custodian of the charter in force or, before
 // there is one, of the custody. The ledger must have been read to its end, or a
 // custodian whom it removed could still speak. Where what was read contradicts
-// what this appliance saw there, who the custodians are is what it says all the
-// same (or the custody, where it is empty): nothing is signed over such a store,
-// and somebody must be able to log in to recover it.
+// what this appliance saw there, nothing is signed, but somebody must be able to
+// log in to recover it: the custodians are then those of the newest charter that
+// was seen here or is there, whichever is newer.
 func (r *room) custodianOf(e *policy.Envelope) ([]string, error) {
 	known := r.known()
 	if known.fold != nil && !known.ready && !contradicted(known.doubt) {
 		return nil, seal.Errorf(seal.KindStore, "who the custodians are is in the ledger, which was not read yet: %v", known.doubt)
 	}
+	var charter *policy.Charter
 	if known.fold != nil && headOf(known.fold) > 0 {
-		c, _ := known.fold.Charter()
-		names, err := c.VerifyCustodians(policy.DocUnseal, e)
+		charter, _ = known.fold.Charter()
+	}
+	if known.fold != nil && !known.ready {
+		seen, err := readCustodians(r.custody.state)
+		if err != nil {
+			return nil, seal.Errorf(seal.KindStore, "who the custodians were is not known: %v", err)
+		}
+		if seen != nil && (charter == nil || charter.Version < seen.Version) {
+			charter = &policy.Charter{Custodians: seen.Custodians}
+		}
+	}
+	if charter != nil {
+		names, err := charter.VerifyCustodians(policy.DocUnseal, e)
 		if err != nil {
 			return nil, seal.Errorf(seal.KindInvalid, "%v", err)
 		}
