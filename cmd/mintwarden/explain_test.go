@@ -166,7 +166,7 @@ func TestSignedRequest(t *testing.T) {
 }
 
 // simulated is what the appliance says in TestSimulate.
-var simulated = client.Simulation{At: client.Timestamp(time.Unix(1_800_000_000, 0).UTC()), Outcome: "DENY",
+var simulated = client.Simulation{At: time.Unix(1_800_000_000, 0).UTC(), Outcome: "DENY",
 	Rules: []client.RuleOutcome{{Rule: "MAX_AMOUNT", Outcome: "DENY", Message: "too much"}}}
 
 func TestSimulate(t *testing.T) {

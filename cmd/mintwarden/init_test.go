@@ -314,7 +314,7 @@ func TestInitGoesOnAfterACrash(t *testing.T) {
 func (s *site) holdsOneBatch() {
 	s.t.Helper()
 	status := s.await(func(*seal.Status) bool { return true })
-	require.Equal(s.t, uint64(ledger.FirstSequence), status.Sequence)
+	require.Equal(s.t, ledger.FirstSequence, status.Sequence)
 }
 
 // TestInitGoesOnWhenTheSealRestarts: the machine went down between the steps, so the

@@ -131,7 +131,11 @@ func asOwnerOf(dir string) (*syscall.SysProcAttr, error) {
 func (c *cli) tokenJobCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: tokenJob, Hidden: true, Args: none}
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
-		found, err := c.doTokenJob(ctx)
+		task, err := c.readTokenTask()
+		if err != nil {
+			return err
+		}
+		found, err := c.doTokenTask(ctx, task)
 		if err != nil {
 			found = &tokenFound{Error: err.Error()}
 		}
@@ -139,22 +143,25 @@ func (c *cli) tokenJobCommand() *cobra.Command {
 	})
 }
 
-func (c *cli) doTokenJob(ctx context.Context) (*tokenFound, error) {
+// readTokenTask reads one line and not a byte more: nothing of what follows may
+// land in a buffer of ours.
+func (c *cli) readTokenTask() (*tokenTask, error) {
 	var line []byte
-	one := make([]byte, 1) // nothing behind the line may land in a buffer of ours
+	one := make([]byte, 1)
 	for len(line) < maxTyped {
-		if _, err := io.ReadFull(c.in, one); err != nil {
-			return nil, fmt.Errorf("no task: %w", err)
-		}
-		if one[0] == '\n' {
+		if _, err := io.ReadFull(c.in, one); err != nil || one[0] == '\n' {
 			break
 		}
 		line = append(line, one[0])
 	}
 	var task tokenTask
 	if err := json.Unmarshal(line, &task, json.RejectUnknownMembers(true)); err != nil {
-		return nil, errors.New("this is for mintwarden itself; use 'mintwarden init'")
+		return nil, usage(errors.New("this is for mintwarden itself; use 'mintwarden init'"))
 	}
+	return &task, nil
+}
+
+func (c *cli) doTokenTask(ctx context.Context, task *tokenTask) (*tokenFound, error) {
 	if task.User == 0 {
 		return lookForToken(ctx, task)
 	}
@@ -172,7 +179,7 @@ func (c *cli) doTokenJob(ctx context.Context) (*tokenFound, error) {
 	return &tokenFound{Found: true, Serial: serial, UserPIN: true}, err
 }
 
-func lookForToken(ctx context.Context, task tokenTask) (*tokenFound, error) {
+func lookForToken(ctx context.Context, task *tokenTask) (*tokenFound, error) {
 	serial, userPIN, found, err := hsm.FindToken(ctx, task.Module, task.Label)
 	return &tokenFound{Found: found, Serial: serial, UserPIN: userPIN}, err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/ed25519"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,7 +27,7 @@ func personsToken(t *testing.T) (uri string, public policy.PublicKey) {
 	require.NoError(t, opened.Close())
 	pin := filepath.Join(dir, "pin")
 	require.NoError(t, os.WriteFile(pin, []byte("pin-4321\n"), 0o600))
-	public, err = policy.NewPublicKey(ed25519.PublicKey(key))
+	public, err = policy.NewPublicKey(key)
 	require.NoError(t, err)
 	return "pkcs11:token=yubi;object=me?module-path=" + token.ModulePath + "&pin-source=file:" + pin, public
 }

@@ -148,7 +148,7 @@ func jsonTopic() *cobra.Command {
 		Long: `What --json prints, one JSON value on standard output:
 
   create, show, cancel, propose, sign,
-  withdraw                              the resource, as the API answers it (api/openapi.yaml)
+  withdraw, simulate, seal, unseal      the resource, as the API answers it (api/openapi.yaml)
   token deploy|mint|burn|grant|revoke   the API's 202 answer; with --wait what operation watch prints
   list                                  {"data":[…]}, each as show prints it, newest first
   token balance                         {"tokenId","symbol","decimals","balances":[{"address",
@@ -161,7 +161,12 @@ func jsonTopic() *cobra.Command {
                                         document in force, from the verified ledger
   wallet list|show                      {"walletId","vaultAccountId","network","scheme","address",…},
                                         from the verified ledger
-  charter show                          {"charter","digest"}, from the verified ledger
+  charter show                          {"charter","digest","proposals":[…]}: charter is the one in
+                                        force, from the verified ledger
+  charter freeze|unfreeze|admit,
+  recover                               {"document","signedBy","required","applied","file"}
+  explain                               {"operationId","recorded","verdict","differs","why",…}
+  init                                  {"instance","applianceId","charter1","bootstrap","keys":[…]}
   audit verify                          {"ledger":{"sequence","head","valid"},
                                         "audit":{"valid","entriesChecked","firstEntryHash",
                                         "lastEntryHash","brokenAt"}}

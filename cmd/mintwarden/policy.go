@@ -317,7 +317,7 @@ func (c *cli) showProposed(ctx context.Context, served *client.Policy) error {
 		return err
 	}
 	for n := range open {
-		if string(open[n].Digest) == string(served.DocumentDigest) {
+		if string(open[n].Digest) == served.DocumentDigest {
 			return c.showProposal(&open[n], fold)
 		}
 	}

@@ -87,7 +87,7 @@ func (c *cli) simulate(ctx context.Context, s *simulation, idOrName string) erro
 // body is the question as the API takes it.
 func (s *simulation) body(ctx context.Context, c *cli, api *client.Client) (*client.SimulationRequest, error) {
 	body := &client.SimulationRequest{OperationType: client.OperationType(s.operation), TokenID: pointer(s.token), Requester: pointer(s.requester),
-		Proposal: pointer(client.Digest(s.proposal)), Role: pointer(client.Role(s.role))}
+		Proposal: pointer(s.proposal), Role: pointer(client.Role(s.role))}
 	if s.at != "" {
 		at, err := time.Parse(time.RFC3339, s.at)
 		if err != nil {
