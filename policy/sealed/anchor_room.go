@@ -39,10 +39,13 @@ func (r *room) anchorBefore(ctx context.Context, term uint64) error {
 }
 
 // anchorAfter renews the anchor behind a batch that changed what holds, or when
-// it is old.
+// it is old; where others share the token, behind every batch and before any
+// answer of it, for a hostile store may let another seal's view of the log stand
+// still at the anchor and have it take over there: whatever the anchor does not
+// know would be signed twice.
 func (r *room) anchorAfter(ctx context.Context, rd *round, records []ledger.Record) error {
 	n := &r.anchors
-	if n.held != nil && !n.due && !changesLaw(records) && rd.clocks.last.boot-n.at < anchorEvery {
+	if n.held != nil && !n.due && !changesLaw(records) && !r.shared() && rd.clocks.last.boot-n.at < anchorEvery {
 		return nil
 	}
 	return r.anchorHere(ctx, rd.clocks.last)
@@ -75,9 +78,9 @@ func (r *room) shared() bool {
 	return false
 }
 
-// anchorStands is asked once a round, before any answer or signature leaves it,
-// where others share the token: of two seals that were shown two histories one
-// finds the other's term here, and signs nothing more.
+// anchorStands is asked where others share the token before any answer or
+// signature leaves a round that wrote no batch, and so no anchor: of two seals that
+// were shown two histories one finds the other's term here, and signs nothing more.
 func (r *room) anchorStands(ctx context.Context) error {
 	if headOf(r.fold) == 0 || !r.shared() {
 		return nil

@@ -96,8 +96,7 @@ func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answ
 		if err := r.commit(ctx, rd); err != nil {
 			return 0, nil, err
 		}
-	}
-	if err := r.anchorStands(ctx); err != nil {
+	} else if err := r.anchorStands(ctx); err != nil {
 		return 0, nil, err
 	}
 	return len(answers), answers, nil

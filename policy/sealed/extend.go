@@ -87,45 +87,81 @@ func (e *strangerError) Error() string {
 		"that names its id and key and a batch of this history", e.appliance, e.sequence)
 }
 
+// lawful is nil unless the anchor is in the log that we hold and names a charter
+// that never was in force there: then what we hold is not what stood there.
+func (r *room) lawful(ctx context.Context) error {
+	a := r.anchors.held
+	if a == nil || r.fold.CharterKnown(a.Charter) {
+		return nil
+	}
+	if on, _, err := r.onChain(ctx, a.point()); err != nil || !on {
+		return err
+	}
+	return &foreignError{a.Charter}
+}
+
+// foreignError says that the store's history never had the charter that the
+// token's anchor names in force.
+type foreignError struct{ charter policy.Digest }
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("the token's anchor names charter %s, which was never in force in the store's history", e.charter)
+}
+
 // extends is nil if the log that we hold goes through what the witness saw, or
 // the custodians' threshold gave that up.
 func (r *room) extends(ctx context.Context, w witness) error {
+	on, have, err := r.onChain(ctx, w.point)
+	if err != nil || on {
+		return err
+	}
 	if r.gaveUp(w.point) {
 		return nil
 	}
-	seq, _ := r.fold.Head()
-	if seq < w.sequence {
+	if seq, _ := r.fold.Head(); seq < w.sequence {
 		return &behindError{w, seq}
 	}
-	have, err := r.digestAt(ctx, w.sequence)
-	if err != nil {
-		return err
+	return &forkedError{w, have}
+}
+
+// onChain is true if the log that we hold goes through a point, and says what it
+// has there, if anything.
+func (r *room) onChain(ctx context.Context, p point) (on bool, have policy.Digest, err error) {
+	if seq, _ := r.fold.Head(); seq < p.sequence {
+		return false, "", nil
 	}
-	if have != w.head {
-		return &forkedError{w, have}
+	if have, err = r.digestAt(ctx, p.sequence); err != nil {
+		return false, "", err
 	}
-	return nil
+	return have == p.head, have, nil
 }
 
 // surrender is a recover record of the log: what it gave up.
 type surrender struct {
-	epoch    uint64 // that it began
-	accepted uint64
-	lost     uint64
+	epoch uint64 // that it began
+	lost  uint64 // the newest batch that was known and is given up
 }
 
-// gaveUp is true of a point that the custodians' threshold gave up: of an older
-// epoch, behind what they accepted, and not behind what they knew to be lost.
+// gaveUp is true of a point that is not in the log that we hold because the
+// custodians' threshold gave it up: of an older epoch, and not behind what they
+// knew to be lost. What was accepted may be longer than that, a fork.
 func (r *room) gaveUp(p point) bool {
-	return slices.ContainsFunc(r.surrenders, func(s surrender) bool {
-		return p.epoch < s.epoch && p.sequence > s.accepted && p.sequence <= s.lost
-	})
+	return slices.ContainsFunc(r.surrenders, func(s surrender) bool { return p.epoch < s.epoch && p.sequence <= s.lost })
 }
 
 // notes keeps what a batch says that later comparisons need.
 func (r *room) notes(b *ledger.Batch, digest policy.Digest) error {
 	r.trail.pass(b.Sequence, digest)
 	for _, rec := range b.Records {
+		if rec.Join != nil {
+			j, err := ledger.ParseJoin(rec.Join.Payload)
+			if err != nil {
+				return err
+			}
+			if j.ApplianceID == r.appliance {
+				r.joinedIn = b.Sequence
+			}
+		}
 		if rec.Trim != nil {
 			r.trimmedIn = trimBatch{b.Sequence, b.Time}
 		}
@@ -136,17 +172,32 @@ func (r *room) notes(b *ledger.Batch, digest policy.Digest) error {
 		if err != nil {
 			return err
 		}
-		r.surrenders = append(r.surrenders, surrender{d.Epoch, d.Accepted.Sequence, d.Lost.Sequence})
+		r.surrenders = append(r.surrenders, surrender{d.Epoch, d.Lost.Sequence})
 	}
 	return nil
 }
 
 // remembers is nil if this appliance may go by this store: it has a memory of it,
-// begins it, or a join stands in for the memory that it lacks.
+// begins it, or a join stands in for the memory that it lacks. A fold that began
+// with the store's own snapshot rests on one appliance's signature, maybe one that
+// a later charter expelled, and so does the trim that names it: one of those who
+// remember, or the join, must name a batch behind the snapshot.
 func (r *room) remembers(ctx context.Context) error {
 	seq, _ := r.fold.Head()
 	last := r.journal.last
-	if last.Sequence > 0 || seq == 0 {
+	for _, w := range r.witnesses() {
+		if r.lent == 0 || w.sequence <= r.lent {
+			continue
+		}
+		on, _, err := r.onChain(ctx, w.point)
+		if err != nil {
+			return err
+		}
+		if on {
+			r.lent = 0
+		}
+	}
+	if r.lent == 0 && (last.Sequence > 0 || seq == 0) {
 		return nil
 	}
 	stranger := &strangerError{r.appliance, seq}
@@ -161,13 +212,31 @@ func (r *room) remembers(ctx context.Context) error {
 		}
 	}
 	j, ok := r.fold.Joined(r.appliance)
-	if !ok {
+	if !ok || r.joinedIn == 0 {
 		return stranger
 	}
-	if err := r.joins(ctx, j); err != nil {
+	err := r.unused(ctx)
+	if err == nil {
+		err = r.joins(ctx, j)
+	}
+	if err != nil {
 		return fmt.Errorf("%w; the recorded join does not hold: %w", stranger, err)
 	}
 	return nil
+}
+
+// unused is nil if the join that was read stands in for this loss of memory, and
+// not for one before: the anchor went no further since, and is not ours. Who ever
+// authored behind his join had a memory, which he has lost now.
+func (r *room) unused(ctx context.Context) error {
+	a := r.anchors.held
+	if a == nil || r.joinedIn > a.Sequence || r.joinedIn == a.Sequence && a.Author != r.appliance {
+		return nil
+	}
+	if on, _, err := r.onChain(ctx, a.point()); err != nil || !on {
+		return err // given up, or extends had refused it
+	}
+	return seal.Errorf(seal.KindInvalid, "it was recorded in batch %d, the token's anchor is at batch %d (of %s): a newer one is needed", r.joinedIn, a.Sequence, a.Author)
 }
 
 // joins is nil if a join is of this appliance's key and names a batch of the log
@@ -181,6 +250,9 @@ func (r *room) joins(ctx context.Context, j *ledger.Join) error {
 		if key != j.LedgerKey {
 			return seal.Errorf(seal.KindInvalid, "the join names ledger key %s of appliance %s, the token holds %s", j.LedgerKey, j.ApplianceID, key)
 		}
+	}
+	if j.ApplianceID == r.appliance && j.Sequence <= r.lent {
+		return seal.Errorf(seal.KindInvalid, "the join names batch %d; what the store has of it is a snapshot of batch %d, so it must name a later one", j.Sequence, r.lent)
 	}
 	if seq, _ := r.fold.Head(); j.Sequence > seq {
 		return seal.Errorf(seal.KindInvalid, "the join names batch %d, the store ends at %d", j.Sequence, seq)

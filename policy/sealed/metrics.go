@@ -83,6 +83,7 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 func (m *roomMetrics) doubted(err error) {
 	var behind *behindError
 	var forked *forkedError
+	var foreign *foreignError
 	var rewritten *rewrittenError
 	var refused *ledger.Refusal
 	var stranger *strangerError
@@ -91,7 +92,7 @@ func (m *roomMetrics) doubted(err error) {
 	switch {
 	case errors.As(err, &behind):
 		m.noticed(noticedBehind)
-	case errors.As(err, &forked):
+	case errors.As(err, &forked) || errors.As(err, &foreign):
 		m.noticed(noticedForked)
 	case errors.As(err, &rewritten):
 		m.noticed(noticedRewritten)

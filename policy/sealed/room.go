@@ -87,8 +87,10 @@ type room struct {
 	lately int // how many asked at once: those answered last, and those who waited meanwhile
 
 	keep      keeping
-	loaded    bool // the fold began with what load gave
-	refolds   bool // our own snapshot is not to be gone by
+	loaded    bool   // the fold began with what load gave
+	refolds   bool   // our own snapshot is not to be gone by
+	lent      uint64 // the batch of the store's snapshot that the fold began with; 0: it began with batch 1 or our own
+	joinedIn  uint64 // the batch of the newest join of ours that was read; 0: none was
 	trimmedIn trimBatch
 
 	anchors    anchoring
@@ -164,6 +166,7 @@ func (r *room) adopt(charter1 policy.Digest) {
 // begins makes f the fold that reading goes on with.
 func (r *room) begins(f *ledger.Fold) {
 	r.fold, r.trail, r.surrenders = f, newTrail(), nil
+	r.lent, r.joinedIn, r.trimmedIn = 0, 0, trimBatch{}
 	if seq, head := f.Head(); seq > 0 {
 		r.trail.pass(seq, head)
 	}
@@ -342,6 +345,9 @@ func (r *room) catchUp(ctx context.Context) error {
 	if a := r.anchors.held; a != nil && a.Instance != r.fold.Instance() {
 		return &anchorBad{fmt.Errorf("it is of instance %s, the ledger of %s", a.Instance, r.fold.Instance())}
 	}
+	if err := r.lawful(ctx); err != nil {
+		return err
+	}
 	if err := r.remembers(ctx); err != nil {
 		return err
 	}
@@ -358,13 +364,16 @@ func (r *room) start(ctx context.Context) error {
 	if r.loaded {
 		return nil
 	}
-	f, err := r.load(ctx, !r.refolds)
+	f, lent, err := r.load(ctx, !r.refolds)
 	if err != nil {
 		return err
 	}
 	if headOf(f) > 0 {
 		r.begins(f)
 		r.keep.at = headOf(f)
+		if lent {
+			r.lent = headOf(f)
+		}
 		r.log.Info("the ledger is read from a snapshot on", "sequence", r.keep.at)
 	}
 	r.loaded = true

@@ -245,38 +245,37 @@ func (r *room) archive(ctx context.Context, first, kept uint64) error {
 
 // load gives the fold that reading begins with: the snapshot in our own state
 // directory or, where the store was trimmed and we have none that it goes on
-// from, the newest of the store that a trim names; else an empty one. Whatever it
-// gives verifies from charter 1, and the store must go on from it.
-func (r *room) load(ctx context.Context, own bool) (*ledger.Fold, error) {
-	empty := ledger.NewFold(r.charter1)
+// from, the newest of the store that a trim names, which is lent; else an empty
+// one. What is lent rests on whoever signed it until journal, anchor or a join
+// name a batch behind it (see remembers).
+func (r *room) load(ctx context.Context, own bool) (f *ledger.Fold, lent bool, err error) {
 	first, err := r.store.first(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if own && r.keep.dir != "" {
 		signed, err := os.ReadFile(filepath.Join(r.keep.dir, snapshotFile))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return nil, false, err
 		}
 		if err == nil {
 			f, err := ledger.RestoreFold(signed, r.charter1)
 			if err != nil {
 				r.log.Error("own snapshot not taken; reading the store", "error", err)
 			} else if seq := headOf(f); seq+1 >= first && seq <= r.journal.last.Sequence {
-				return f, nil
+				return f, false, nil
 			}
 		}
 	}
 	if first <= ledger.FirstSequence {
-		return empty, nil
+		return ledger.NewFold(r.charter1), false, nil
 	}
 	signed, err := r.store.snapshot(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	f, err := ledger.RestoreFold(signed, r.charter1)
-	if err != nil {
-		return nil, fmt.Errorf("the store's snapshot: %w", err)
+	if f, err = ledger.RestoreFold(signed, r.charter1); err != nil {
+		return nil, false, fmt.Errorf("the store's snapshot: %w", err)
 	}
-	return f, nil
+	return f, true, nil
 }

@@ -41,8 +41,9 @@ func (p *pause) over(doubt error) bool {
 func ofHistory(err error) bool {
 	var forked *forkedError
 	var rewritten *rewrittenError
+	var foreign *foreignError
 	var refused *ledger.Refusal
-	return errors.As(err, &forked) || errors.As(err, &rewritten) || errors.As(err, &refused)
+	return errors.As(err, &forked) || errors.As(err, &foreign) || errors.As(err, &rewritten) || errors.As(err, &refused)
 }
 
 // doubts says what is in doubt, nil if nothing is.
