@@ -338,10 +338,16 @@ func (p *plant) processes() map[string]int {
 }
 
 // resident is the VmRSS of a process, in MiB.
-func resident(pid int) float64 {
+func resident(pid int) float64 { return memory(pid, "VmRSS:") }
+
+// mapped is the part of it that is files', in MiB: etcd's database, mostly, which the kernel takes back when
+// it needs the memory.
+func mapped(pid int) float64 { return memory(pid, "RssFile:") }
+
+func memory(pid int, field string) float64 {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for l := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(l, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(l, field); ok {
 			kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kib / 1024
 		}

@@ -108,6 +108,7 @@ func BenchmarkAppliance(b *testing.B) {
 func (p *plant) report(b *testing.B, when string) {
 	pids := p.processes()
 	b.ReportMetric(resident(pids["serve"]), "MiB-serve-"+when+"(aim≤400)")
+	b.ReportMetric(mapped(pids["serve"]), "MiB-serve-"+when+"-of-files")
 	b.ReportMetric(resident(pids["keeper"])+resident(pids["worker"]), "MiB-seal-"+when+"(aim≤100)")
 }
 
