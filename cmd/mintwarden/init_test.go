@@ -381,10 +381,10 @@ func TestInitLeavesACredential(t *testing.T) {
 		return nil
 	}, s.filed()...)
 	require.Contains(t, got.err, "killed")
-	got = s.init(nil, append(s.filed(), "--credential", s.path("pin.cred"))...)
+	got = s.init(nil, append(s.filed(), "--credential", s.path("pin"), "--credential-name", "seal_pin")...)
 	require.Equal(t, exitDone, got.code, got.err)
 	s.begun()
-	pin, err := exec.Command("systemd-creds", "decrypt", "--name=pin", s.path("pin.cred"), "-").Output()
+	pin, err := exec.Command("systemd-creds", "decrypt", "--name=seal_pin", s.path("pin"), "-").Output()
 	require.NoError(t, err)
 	custody, err := seal.ReadCustody(s.path("state"))
 	require.NoError(t, err)

@@ -25,7 +25,11 @@ func (f *founding) writeCredential(ctx context.Context) error {
 	if f.plan.Flags.HostKeyAccepted || f.plan.Environment == policy.Dev {
 		key = "auto" // the TPM where there is one
 	}
-	cmd := exec.CommandContext(ctx, "systemd-creds", "encrypt", "--with-key="+key, "--name="+credentialName(path), "-", "-")
+	name := f.opts.loadedAs
+	if name == "" {
+		name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	}
+	cmd := exec.CommandContext(ctx, "systemd-creds", "encrypt", "--with-key="+key, "--name="+name, "-", "-")
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(f.pins.user.Bytes()), &out, &said
 	if err := cmd.Run(); err != nil {
@@ -34,12 +38,6 @@ func (f *founding) writeCredential(ctx context.Context) error {
 	if err := writeWhole(path, out.Bytes(), 0o600, nil); err != nil {
 		return err
 	}
-	f.c.say("The PIN stands encrypted in %s. The unit takes it with LoadCredentialEncrypted=%s:%s; seal.toml names it under [pin].", path, credentialName(path), path)
+	f.c.say("The PIN stands encrypted in %s, as credential %s: the unit loads it (LoadCredentialEncrypted=), and seal.toml names it under [pin].", path, name)
 	return nil
-}
-
-// credentialName is what systemd calls the credential: the file's name without its
-// ending.
-func credentialName(path string) string {
-	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 }

@@ -70,6 +70,7 @@ type initFlags struct {
 	keys       string // directory
 	join       bool
 	credential string // file
+	loadedAs   string // the credential's name; empty: the file's
 	custody    string // custody.json of another appliance
 	oldShares  string // directory
 	document   string
@@ -114,6 +115,7 @@ token whose ADMIN they hold. --token-backed-up says that this is arranged.`,
 	f.StringVar(&o.shares, "shares", "", "write each custodian's share into this directory, and read it there, instead of the terminal")
 	f.StringVar(&o.keys, "keys", "", "write the first users' keys and certificates into this directory instead of showing them")
 	f.StringVar(&o.credential, "credential", "", "also leave the user PIN as an encrypted systemd credential in this file, for an unattended start")
+	f.StringVar(&o.loadedAs, "credential-name", "", "with --credential: how systemd calls it, such as seal_pin (default: the file's name without its ending)")
 	f.BoolVar(&o.join, "join", false, "let this appliance join the instance that is there")
 	f.StringVar(&o.custody, "custody", "", "with --join: custody.json of an appliance that uses the same token, or of whose token this one's is a copy")
 	f.StringVar(&o.oldShares, "old-shares", "", "with --custody: directory of the shares for that appliance")
