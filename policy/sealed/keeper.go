@@ -55,6 +55,7 @@ type keeper struct {
 	pinID      string                 // names the PIN, or where it is from, without saying anything of it
 	why        string                 // why it is sealed
 	quorum     *collection
+	documents  usedDocuments
 	signals    chan os.Signal // SIGUSR1: seal
 	life       life
 	asked      chan struct{} // a worker with a login asked to be sealed
@@ -101,6 +102,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	}
 	k.quorum = &collection{state: k.cfg.State, appliance: k.cfg.Appliance, life: collectionLife, unsealKey: key.private, refused: k.refused}
 	defer k.quorum.reset()
+	k.documents.path = k.marker("seals")
 	if err := k.loadPIN(); err != nil {
 		return err
 	}
@@ -356,14 +358,7 @@ func (k *keeper) hear(up, down *os.File) {
 		var err error
 		switch q.Word {
 		case wordSeal:
-			if k.pin != nil {
-				select {
-				case k.asked <- struct{}{}:
-				default: // it is being ended
-				}
-			}
-			err = k.mark()
-			k.forget("sealed on request")
+			err = k.sealOn(q)
 		case wordShare:
 			a.Open, err = k.share(q)
 		case wordLook:
@@ -383,6 +378,36 @@ func (k *keeper) hear(up, down *os.File) {
 			return
 		}
 	}
+}
+
+// sealOn seals on a worker's word. A document that did before has no say any more:
+// on a sealed appliance it changes nothing, on another it is refused, so that
+// nobody who kept it can undo what a quorum did since.
+func (k *keeper) sealOn(q asking) error {
+	if q.Document != "" {
+		used, err := k.documents.counted(q.Document)
+		if err != nil {
+			k.log.Error("which seal documents counted is not known", "error", err)
+		}
+		if used && k.pin == nil {
+			return nil
+		}
+		if used {
+			return seal.Errorf(seal.KindDuplicate, "this document sealed the appliance before; a custodian who wants it sealed signs another")
+		}
+	}
+	if k.pin != nil {
+		select {
+		case k.asked <- struct{}{}:
+		default: // it is being ended
+		}
+	}
+	err := k.mark()
+	k.forget("sealed on request")
+	if err == nil && q.Document != "" { // not before it lasts: else it may be asked again
+		err = k.documents.note(q.Document, q.Until, time.Now())
+	}
+	return err
 }
 
 // share takes a custodian's share; open is true if it was the last that was

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -89,6 +91,8 @@ type keeperLine interface {
 	// share hands in a share. open is true when the quorum is complete: this
 	// process ends then.
 	share(ctx context.Context, q asking) (p *progress, open bool, err error)
+	// sealBy seals on a document, which counts once.
+	sealBy(ctx context.Context, document policy.Digest, until time.Time) error
 }
 
 func (w *worker) look(ctx context.Context) (*progress, error) {
@@ -114,9 +118,15 @@ func (w *worker) share(ctx context.Context, q asking) (*progress, bool, error) {
 // seal asks the keeper to forget the PIN, and shares, for good. A process that has
 // a login ends whatever came of it: what the vendor's library holds goes with it,
 // also where sealing could not be made to last.
-func (w *worker) seal(ctx context.Context) error {
-	_, err := w.pipe.ask(ctx, asking{Word: wordSeal})
-	if w.hello.PINLength > 0 {
+func (w *worker) seal(ctx context.Context) error { return w.sealed(ctx, asking{Word: wordSeal}) }
+
+func (w *worker) sealBy(ctx context.Context, document policy.Digest, until time.Time) error {
+	return w.sealed(ctx, asking{Word: wordSeal, Document: document, Until: until})
+}
+
+func (w *worker) sealed(ctx context.Context, q asking) error {
+	_, err := w.pipe.ask(ctx, q)
+	if kind, _ := seal.KindOf(err); w.hello.PINLength > 0 && kind != seal.KindDuplicate {
 		w.end(exitSealed)
 	}
 	return err

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/awnumar/memguard"
 
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -42,6 +44,9 @@ type asking struct {
 	Instance  string `json:"instance,omitzero"`
 	Nonce     []byte `json:"nonce,omitzero"`
 	Share     []byte `json:"share,omitzero"` // HPKE ciphertext
+	// With wordSeal: the document that asks for it, and until when it counts.
+	Document policy.Digest `json:"document,omitzero"`
+	Until    time.Time     `json:"until,omitzero"`
 }
 
 // answer is the keeper's.

@@ -19,7 +19,10 @@ func (r *room) Seal(ctx context.Context, q seal.SealRequest) (_ *seal.Status, er
 	}
 	// A sealed one forgets what shares were collected, and stays sealed whatever
 	// its configuration would unseal it by at the next start.
-	if err := r.seal(ctx); err != nil {
+	if err := r.sealedOn(ctx, q.Envelope); err != nil {
+		if kind, _ := seal.KindOf(err); kind == seal.KindDuplicate {
+			return nil, err
+		}
 		return nil, seal.Errorf(seal.KindStore, "sealing is in doubt: %v", err)
 	}
 	s, err := r.Status(ctx)
@@ -27,6 +30,18 @@ func (r *room) Seal(ctx context.Context, q seal.SealRequest) (_ *seal.Status, er
 		s.Sealed = true
 	}
 	return s, err
+}
+
+// sealedOn seals on a document, which counts once, or without one.
+func (r *room) sealedOn(ctx context.Context, e *policy.Envelope) error {
+	if e == nil || r.custody.keeper == nil {
+		return r.seal(ctx)
+	}
+	d, err := policy.ParseSeal(e.Payload)
+	if err != nil {
+		return err
+	}
+	return r.custody.keeper.sealBy(ctx, e.PayloadDigest(), d.CreatedAt.Add(sealingLife))
 }
 
 func (r *room) maySeal(ctx context.Context, q seal.SealRequest) error {
@@ -62,6 +77,6 @@ func (r *room) maySeal(ctx context.Context, q seal.SealRequest) error {
 	return nil
 }
 
-// sealingLife is how long a seal document counts, so that an old one cannot be
-// played again for ever.
+// sealingLife is how long a seal document counts, once; the keeper remembers those
+// that did for as long.
 const sealingLife = 24 * time.Hour
