@@ -30,7 +30,9 @@
 // another custody.json ends, so that nothing recorded counts again. A PIN is tried
 // once: one that the token refused is not offered again, in this life or another,
 // while it is the same file, credential or custody. A token that is not there is
-// tried again for ever, and the seal answers meanwhile.
+// tried again for ever, and the seal answers meanwhile. A seal document counts
+// once, and over a store that shows an older charter than was seen here only
+// custodians of the newest one unseal.
 //
 // Under a production charter the seal refuses a PIN file, a credential that no
 // TPM seals and a software token unless the charter accepts them, and people's
