@@ -35,7 +35,7 @@ define apt
 	else echo "$(1) is missing: run 'apt-get install $(1)' as root, then again" >&2; exit 1; fi
 endef
 
-.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-systemd
+.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-systemd need-nspawn
 need-softhsm:
 ifeq ($(SOFTHSM),)
 	$(call apt,softhsm2)
@@ -57,6 +57,12 @@ endif
 need-systemd:
 ifeq ($(shell command -v systemd-analyze),)
 	$(call apt,systemd)
+endif
+
+# Boots what was installed.
+need-nspawn:
+ifeq ($(shell command -v systemd-nspawn),)
+	$(call apt,systemd-container)
 endif
 
 need-npm:
@@ -108,8 +114,8 @@ test: need-softhsm need-p11-kit need-etcdctl need-systemd build fresh vet lint #
 	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages ./... -- -race -timeout 20m
 
 .PHONY: test-long
-test-long: test ## the crash matrix, fuzzing and soak on top
-	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/
+test-long: test need-nspawn ## the crash matrix, fuzzing and soak on top
+	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/ ./systemd/
 
 .PHONY: bench
 bench: need-softhsm ## ratios beside their aims, measured in one run (about 10 minutes)
