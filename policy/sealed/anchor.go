@@ -157,32 +157,34 @@ func (n *anchoring) look(ctx context.Context) error {
 	if a == nil && n.held != nil {
 		return &anchorBad{errors.New("it is gone, which no seal destroys")}
 	}
+	if !same(a, n.held) {
+		n.at = 0 // what stands there is not what we wrote
+	}
 	n.held = a
 	return nil
 }
 
 // write makes next the anchor, in place of the one that is known: create the
 // new, then destroy the old. What another seal put there meanwhile stays, and is
-// an *anchorConflict, before or after.
+// an *anchorConflict: before anything is written where this life has not written
+// yet, and in any case before it returns.
 func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) error {
 	n.due = true
-	found, objects, err := n.read(ctx)
+	old, err := n.replaces(ctx)
 	if err != nil {
 		return err
-	}
-	if !same(found, n.held) {
-		return &anchorConflict{n.held, found}
 	}
 	text, err := next.encode()
 	if err != nil {
 		return err
 	}
 	// gofail: var anchorBeforeWrite struct{}
-	if err := n.token.ExchangeObject(ctx, anchorName, text, objects...); err != nil {
+	if err := n.token.ExchangeObject(ctx, anchorName, text, old...); err != nil {
 		return hsmError(err)
 	}
 	// gofail: var anchorAfterWrite struct{}
-	if found, _, err = n.read(ctx); err != nil {
+	found, _, err := n.read(ctx)
+	if err != nil {
 		return err
 	}
 	if !same(found, next) {
@@ -190,6 +192,24 @@ func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) 
 	}
 	n.held, n.at, n.due = next, now, false
 	return nil
+}
+
+// replaces is the objects that the next anchor takes the place of. The first time
+// in a life all are looked at, for a crash may have left several; later it is the
+// one that we wrote, and whatever else came is found when all are read afterwards.
+func (n *anchoring) replaces(ctx context.Context) ([][]byte, error) {
+	if n.held != nil && n.at > 0 {
+		text, err := n.held.encode()
+		return [][]byte{text}, err
+	}
+	found, objects, err := n.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !same(found, n.held) {
+		return nil, &anchorConflict{n.held, found}
+	}
+	return objects, nil
 }
 
 // stands is nil while the anchor is what we know it to be. The look by a handle

@@ -10,11 +10,7 @@ import (
 
 // anchorHere writes the anchor for the head of our fold.
 func (r *room) anchorHere(ctx context.Context, now instant) error {
-	seq, head := r.fold.Head()
-	_, charter := r.fold.Charter()
-	next := &anchor{Format: anchorFormat, Instance: r.fold.Instance(), Author: r.appliance, Epoch: r.fold.Epoch(), Term: r.term,
-		Sequence: seq, Head: head, Charter: charter}
-	return r.anchored(r.anchors.write(ctx, next, now.boot))
+	return r.anchored(r.anchors.write(ctx, r.anchorOf(), now.boot))
 }
 
 // anchorBefore writes the anchor that must stand before we author in a new term.
@@ -25,10 +21,8 @@ func (r *room) anchorBefore(ctx context.Context, term uint64) error {
 	if err != nil {
 		return &fatalError{err}
 	}
-	seq, head := r.fold.Head()
-	_, charter := r.fold.Charter()
-	next := &anchor{Format: anchorFormat, Instance: r.fold.Instance(), Author: r.appliance, Epoch: r.fold.Epoch(), Term: term,
-		Sequence: seq, Head: head, Charter: charter}
+	next := r.anchorOf()
+	next.Term = term
 	if known, ok := r.lost(); ok && !r.known().ready && isLost(r.known().doubt) {
 		next.Epoch, next.Sequence, next.Head = max(known.epoch, ledger.FirstEpoch), known.sequence, known.head
 		if a := r.anchors.held; a != nil {
@@ -48,7 +42,15 @@ func (r *room) anchorAfter(ctx context.Context, rd *round, records []ledger.Reco
 	if n.held != nil && !n.due && !changesLaw(records) && !r.shared() && rd.clocks.last.boot-n.at < anchorEvery {
 		return nil
 	}
-	return r.anchorHere(ctx, rd.clocks.last)
+	return n.write(ctx, r.anchorOf(), rd.clocks.last.boot)
+}
+
+// anchorOf is the anchor for the head of our fold.
+func (r *room) anchorOf() *anchor {
+	seq, head := r.fold.Head()
+	_, charter := r.fold.Charter()
+	return &anchor{Format: anchorFormat, Instance: r.fold.Instance(), Author: r.appliance, Epoch: r.fold.Epoch(), Term: r.term,
+		Sequence: seq, Head: head, Charter: charter}
 }
 
 // changesLaw is true of records after which an older history would hold something

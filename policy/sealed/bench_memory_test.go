@@ -14,13 +14,22 @@ import (
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
 
-// BenchmarkMemory is charges with journal and anchor as in production, the token
-// shared with another appliance so that the anchor is looked at every round,
-// against the same room without them: the journal's file is in memory, where a sync
-// costs nothing, and the anchor in a variable. In turns, on one etcd.
+// BenchmarkMemory is charges with journal and anchor as in production, against the
+// same room without them: the journal's file is in memory, where a sync costs
+// nothing, and the anchor in a variable. In turns, on one etcd. With a token of its
+// own an author renews the anchor once a minute; where others share it, with every
+// batch.
 func BenchmarkMemory(b *testing.B) {
+	b.Run("own-token", func(b *testing.B) { memory(b, false) })
+	b.Run("shared-token", func(b *testing.B) { memory(b, true) })
+}
+
+func memory(b *testing.B, shared bool) {
 	limit, wide := policy.MaxAmount(), amount("1000000000000000000")
 	h := newSharedBenchmark(b, func(c *policy.Charter) {
+		if !shared {
+			return
+		}
 		twin := c.Appliances[0]
 		twin.ID, twin.LedgerKey = secondAppliance, benchSigner(b, policy.Ed25519).Public()
 		c.Appliances = append(c.Appliances, twin)

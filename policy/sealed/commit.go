@@ -307,10 +307,14 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	if err := r.notes(batch, head); err != nil {
 		return &fatalError{err}
 	}
-	if err := r.remember(rd.sequence, head, rd.clocks); err != nil {
-		return err
+	// Both before any answer leaves, in whatever order they get there.
+	anchored := make(chan error, 1)
+	go func() { anchored <- r.anchorAfter(ctx, rd, batch.Records) }()
+	journaled := r.remember(rd.sequence, head, rd.clocks)
+	if err := <-anchored; journaled == nil {
+		return r.anchored(err)
 	}
-	return r.anchorAfter(ctx, rd, batch.Records)
+	return journaled
 }
 
 // encode has the token sign the round's batch. Package hsm verifies the signature
