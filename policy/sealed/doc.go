@@ -53,15 +53,43 @@
 // authorized once; asking again signs the same digest again. Every signature
 // is verified with the public key before it leaves.
 //
-// When the ledger or the journal cannot be written, the clock is in doubt, or
-// the token does not answer, nothing is signed.
+// When the ledger, the journal or the anchor cannot be written, the clock is in
+// doubt, or the token does not answer, nothing is signed.
+//
+// # Memory
+//
+// The journal is this appliance's memory of the log, the anchor (a private data
+// object in the token) what is left when the disk is not. The store must extend
+// both; one that ends before, or has another history there, is refused, and status
+// says which of the two contradicts it and what it knew. The anchor is written
+// before a seal authors in a higher term, at every change of what holds, once a
+// minute of activity, and where another appliance reaches the token with every
+// batch, before any answer leaves: of two seals that are shown two histories one
+// finds the other's term there. Only Recover, by a document of the threshold that
+// names exactly what is lost and what is accepted, goes on from another history.
+//
+// A seal without a journal signs nothing until a join that the threshold signed,
+// of its own key and a batch of this history, is in the log; one join is good for
+// one loss of memory. It reads the log from batch 1, or from a snapshot that a trim
+// names and that journal, anchor or join vouch for by a batch behind it.
+//
+// Where nobody is author, a seal that is ready becomes it within a second. What it
+// noticed of stores, tokens and clocks that no honest one does is in the log and in
+// mintwarden_seal_noticed_total by its name.
+//
+// The author signs a snapshot of the fold after so many batches, or after a day,
+// from which it starts; with [ledger] retention it then lets older batches go:
+// archived here, and in the archive of whoever follows, then deleted.
+//
+// # Clock
 //
 // The clock is held against the machine's own: in one boot it may be ahead by
 // the charter's maxClockSkew in all, counted from the boot's first batch, and
 // only a reading that was checked becomes what later ones are held against. What
 // it goes on by over reboots, and no boot explains, adds up in the journal; past
 // 24 hours authorize and bump are refused until a document that custodians
-// signed (charter, policy, binding, freeze) is recorded.
+// signed (charter, policy, binding, freeze) is recorded. A chain that is ahead of
+// the clock by more than the skew stops signing, where the caller says how far it is.
 //
 // A key is made in the token only where the charter's numbers have a place for
 // its wallet; keys without a record count. A token that a wallet deploys has as
@@ -70,7 +98,10 @@
 //
 // # What it does not
 //
-// Checkpoints are answered as kind "invalid". Landlock is what the kernel has of
+// Checkpoints are answered as kind "invalid". Appliances whose tokens are clones of
+// one another have no anchor in common: a hostile store can have both author, each
+// in a history of its own. An appliance of which the archive has a hole deletes
+// nothing from the store. Landlock is what the kernel has of
 // it, and the log says what; it does not know UDP, nor which host a TCP port is
 // of: the service manager's network namespace does. Keeper and worker share the
 // state directory, so the worker could read what stands there unencrypted, the
