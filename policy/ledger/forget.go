@@ -2,8 +2,11 @@ package ledger
 
 import (
 	"container/heap"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // What the fold lets go of, and when. Time is the batches' own, so that every fold of one log lets
@@ -20,8 +23,8 @@ import (
 // not settled stays for ever: its transaction may still be mined.
 //
 // Usage goes by buckets, 49 h after each; a superseded policy version when no intent that names it
-// can live any more and the newest one's signatures do not rest on it. Charters' digests, documents' digests, bindings, wallets, lanes and expelled
-// keys stay: people make those, one signature at a time.
+// can live any more and the newest one's signatures do not rest on it. Charters' digests, documents'
+// digests, bindings, wallets, lanes and expelled keys stay: people make those, one signature at a time.
 
 // horizon is how far from an operation's submission anything can still be recorded of it.
 func (s *state) horizon() time.Duration {
@@ -148,14 +151,26 @@ func (s *state) sweepUsage(now time.Time) {
 	}
 }
 
+// sweepPolicies lets superseded versions go. What was signed alone counts as a tightening of the
+// version before it; so that one goes only where the one before it is tightened by it too, and the
+// signatures that are kept still say all that they said. The first of a line is never signed alone.
 func (s *state) sweepPolicies(now time.Time) {
 	for id, line := range s.policies.own {
-		n := 0
-		for n < line.basis() && now.Sub(line.versions[n].superseded) > s.horizon() {
-			n++
+		n := len(line.versions) - 1
+		kept := []policyVersion{line.versions[n]}
+		for n--; n >= 0; n-- {
+			next := &kept[len(kept)-1]
+			gone := now.Sub(line.versions[n].superseded) > s.horizon()
+			if gone && next.alone {
+				gone = n > 0 && policy.Compare(line.versions[n-1].inForce.Policy, next.inForce.Policy) == policy.Tighter
+			}
+			if !gone {
+				kept = append(kept, line.versions[n])
+			}
 		}
-		if n > 0 {
-			s.policies.own[id] = &policyLine{versions: append([]policyVersion(nil), line.versions[n:]...)}
+		if len(kept) < len(line.versions) {
+			slices.Reverse(kept)
+			s.policies.own[id] = &policyLine{versions: kept}
 		}
 	}
 }

@@ -93,6 +93,12 @@ func (s *state) policy(at place, e *Enveloped) *Refusal {
 	if alone && (!known || policy.Compare(line.newest().inForce.Policy, p) != policy.Tighter) {
 		return r // what is more than a tightening needs the threshold
 	}
+	if alone && line.newest().alone {
+		if n := s.resting(); n >= maxResting {
+			return refuse(ReasonConflict, "policy %s is tightened already, and %d versions stand between what the threshold signed and what is in force, at most %d: the threshold must sign",
+				p.ID, n, maxResting)
+		}
+	}
 	next := &policyLine{}
 	if known {
 		next.versions = slices.Clone(line.versions)
@@ -123,6 +129,21 @@ func (l *policyLine) basis() int {
 	n := len(l.versions) - 1
 	for n > 0 && l.versions[n].alone {
 		n--
+	}
+	return n
+}
+
+// maxResting bounds how many versions of all policies stand between the last one that the threshold
+// signed and the one in force: each was signed by fewer custodians and superseded likewise. One
+// custodian could else have every fold hold, and every snapshot carry, as many as he likes. A policy
+// whose version in force the threshold signed can always be tightened; one that was tightened before
+// can, once what the earlier steps left may go (forget.go) or the threshold signed again.
+const maxResting = 64
+
+// resting is how many such versions stand.
+func (s *state) resting() (n int) {
+	for _, line := range s.policies.all() {
+		n += max(0, len(line.versions)-line.basis()-2)
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -61,6 +62,15 @@ func restore(body []byte, charter1, digest policy.Digest, vouched func(*law) err
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("%w: line %d: %w", ErrSnapshot, r.n, r.err)
+	}
+	// A fold that would write other bytes is not the one that this was written of, and would part from
+	// it, or call true what it only read.
+	again, err := r.s.write(io.Discard)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
+	if again != digest {
+		return nil, fmt.Errorf("%w: it is %s, what it restores is written as %s", ErrSnapshot, digest, again)
 	}
 	r.s.memo.described(r.s.head.digest, digest)
 	return f, nil

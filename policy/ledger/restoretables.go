@@ -14,7 +14,8 @@ func (r *restoring) tables() {
 		s.documents.put(l.Payload, l.Sequence)
 		return nil
 	})
-	readSection(r, sectionPolicies, func(l *snapPolicy) string { return l.ID }, r.policy)
+	readSection(r, sectionPolicies, (*snapPolicy).key, r.policy)
+	r.inForce()
 	readSection(r, sectionBindings, func(l *snapBinding) string { return l.TokenID }, r.binding)
 	readSection(r, sectionContracts, func(l *snapContract) string { return contract{l.ChainID, l.Contract}.key() }, func(l *snapContract) error {
 		s.contracts.put(contract{l.ChainID, l.Contract}, l.TokenID)
@@ -65,49 +66,81 @@ func usageOf(line []snapBucket) *usage {
 	return u
 }
 
-// policy takes a policy's versions: the oldest that stands signed by the threshold, each later one so
-// too or by a custodian who tightened the one before.
+// policy takes the next version of a policy: the oldest that stands signed by the threshold, each
+// later one so too, or by a custodian who tightened the one before. How it was taken is what the
+// snapshot says, for where a batch holds a charter too, signatures alone do not tell under which of
+// the two it was judged; what is said must hold under one of them.
 func (r *restoring) policy(l *snapPolicy) error {
-	line := &policyLine{}
-	for i, v := range l.Versions {
-		if v.Envelope == nil || (i == len(l.Versions)-1) != (v.Superseded == nil) {
-			return fmt.Errorf("policy %.64q: a version without an envelope, or superseded by none", l.ID)
+	if l.Envelope == nil {
+		return fmt.Errorf("policy %.64q: a version without an envelope", l.PolicyID)
+	}
+	e := l.Envelope.envelope()
+	p, err := policy.ParsePolicy(e.Payload)
+	if err != nil {
+		return err
+	}
+	if p.ID != l.PolicyID || p.Version != l.Version {
+		return fmt.Errorf("policy %.64q version %d, its document says %s version %d", l.PolicyID, l.Version, p.ID, p.Version)
+	}
+	next := policyVersion{inForce: &policy.InForce{Policy: p, Digest: e.PayloadDigest()}, envelope: e, alone: l.Alone, sequence: l.Sequence}
+	if l.Superseded != nil {
+		next.superseded = l.Superseded.UTC()
+	}
+	line, known := r.s.policies.get(p.ID)
+	if !known {
+		line = &policyLine{}
+	}
+	if err := r.follows(line, &next); err != nil {
+		return fmt.Errorf("policy %s version %d: %w", p.ID, p.Version, err)
+	}
+	line.versions = append(line.versions, next)
+	r.s.policies.put(p.ID, line)
+	return nil
+}
+
+// follows is nil if the version may stand behind those of the line.
+func (r *restoring) follows(line *policyLine, next *policyVersion) error {
+	p := next.inForce.Policy
+	if len(line.versions) > 0 {
+		before := line.newest()
+		if before.superseded.IsZero() {
+			return errors.New("nothing superseded the version before")
 		}
-		e := v.Envelope.envelope()
-		p, err := policy.ParsePolicy(e.Payload)
-		if err != nil {
-			return err
-		}
-		if p.ID != l.ID {
-			return fmt.Errorf("policy %.64q, its document says %s", l.ID, p.ID)
-		}
-		next := policyVersion{inForce: &policy.InForce{Policy: p, Digest: e.PayloadDigest()}, envelope: e, sequence: v.Sequence}
-		if v.Superseded != nil {
-			next.superseded = v.Superseded.UTC()
-		}
-		err = r.held(v.Sequence, func(c *law) error {
-			_, err := c.charter.VerifyThreshold(policy.DocPolicy, e)
-			next.alone = err != nil
-			if err != nil && i > 0 && policy.Compare(line.newest().inForce.Policy, p) == policy.Tighter {
-				_, err = c.charter.VerifyCustodians(policy.DocPolicy, e)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("policy %s: %w", l.ID, err)
-		}
-		if i > 0 {
-			if refusal := succeeds("policy "+l.ID, line.recorded(), p.Version, p.Replaces); refusal != nil {
+		// Behind a gap stands a tightening of what was kept before it (forget.go).
+		if gap := p.Version != before.inForce.Policy.Version+1; !gap || !next.alone {
+			if refusal := succeeds("policy "+p.ID, line.recorded(), p.Version, p.Replaces); refusal != nil {
 				return refusal
 			}
 		}
-		line.versions = append(line.versions, next)
+		if next.alone && policy.Compare(before.inForce.Policy, p) != policy.Tighter {
+			return errors.New("signed alone, and no tightening of the version before")
+		}
+	} else if next.alone {
+		return errors.New("signed alone, and no version before")
 	}
-	if len(line.versions) == 0 {
-		return fmt.Errorf("policy %.64q has no version", l.ID)
+	return r.held(next.sequence, func(c *law) error {
+		_, err := c.charter.VerifyThreshold(policy.DocPolicy, next.envelope)
+		if !next.alone {
+			return err
+		}
+		if err == nil {
+			return errors.New("signed by the threshold, and said to be signed alone")
+		}
+		_, err = c.charter.VerifyCustodians(policy.DocPolicy, next.envelope)
+		return err
+	})
+}
+
+// inForce holds what is true of all policies together.
+func (r *restoring) inForce() {
+	for id, line := range r.s.policies.own {
+		if !line.newest().superseded.IsZero() {
+			r.fail(fmt.Errorf("policy %s: version %d is superseded by none", id, line.newest().inForce.Policy.Version))
+		}
 	}
-	r.s.policies.put(l.ID, line)
-	return nil
+	if n := r.s.resting(); n > maxResting {
+		r.fail(fmt.Errorf("%d versions that were signed alone stand beside those in force, at most %d", n, maxResting))
+	}
 }
 
 func (r *restoring) binding(l *snapBinding) error {

@@ -137,7 +137,7 @@ func (s *state) write(w io.Writer) (policy.Digest, error) {
 	}
 	section(l, sectionDocuments, documents, func(d policy.Digest) string { return string(d) },
 		func(d policy.Digest, sequence uint64) any { return snapRecorded{d, sequence} })
-	section(l, sectionPolicies, s.policies.own, plain, func(_ string, line *policyLine) any { return line.snap() })
+	s.writePolicies(l)
 	section(l, sectionBindings, s.bindings.own, plain, func(_ string, line *bindingLine) any { return line.snap(l) })
 	section(l, sectionContracts, s.contracts.own, contract.key, func(c contract, token string) any { return snapContract{c.chainID, c.address, token} })
 	section(l, sectionWallets, s.wallets.own, plain, func(_ string, w *WalletRecord) any {
@@ -159,6 +159,19 @@ func (s *state) write(w io.Writer) (policy.Digest, error) {
 }
 
 func plain(s string) string { return s }
+
+// writePolicies writes each version on a line of its own, so that no line is longer than what stood
+// in a batch, however many there are.
+func (s *state) writePolicies(l *lines) {
+	versions := map[string]*snapPolicy{}
+	for _, line := range s.policies.own {
+		for i := range line.versions {
+			v := line.versions[i].snap()
+			versions[v.key()] = v
+		}
+	}
+	section(l, sectionPolicies, versions, plain, func(_ string, v *snapPolicy) any { return v })
+}
 
 // writeSigned writes the decisions and requests of the operations that are open.
 func (s *state) writeSigned(l *lines) {

@@ -234,8 +234,8 @@ func TestAttack_AnApplianceSignsAFalseSnapshot(t *testing.T) {
 	}
 	rewrite := func(l string, change ...string) string { return strings.NewReplacer(change...).Replace(l) }
 	seal := func(e *policy.Envelope) string { return string(envelopeJSON(t, e)) }
-	policyLine := line(`"versions"`)
-	whole := policyLine[strings.Index(policyLine, `{"envelope"`):strings.Index(policyLine, `,"sequence"`)]
+	policyLine := line(`{"alone":`, `"version":1}`)
+	whole := policyLine[strings.Index(policyLine, `"envelope"`):strings.Index(policyLine, `,"policyId"`)]
 
 	// A policy of nobody's, one custodian's widening, the first of a line by one custodian.
 	easy := w.policy()
@@ -243,8 +243,17 @@ func TestAttack_AnApplianceSignsAFalseSnapshot(t *testing.T) {
 	b, err := easy.Encode()
 	require.NoError(t, err)
 	unsigned := policy.Envelope{PayloadType: policy.PayloadType(policy.DocPolicy), Payload: b, Signatures: []policy.Signature{{KeyID: ids("custodian-1")[0], Sig: []byte("none")}}}
-	refused(changed(whole, `{"envelope":`+seal(&unsigned)), "does not hold")
-	refused(changed(whole, `{"envelope":`+seal(sign(t, policy.DocPolicy, easy, "custodian-1"))), "threshold is 2")
+	refused(changed(whole, `"envelope":`+seal(&unsigned)), "does not hold")
+	refused(changed(whole, `"envelope":`+seal(sign(t, policy.DocPolicy, easy, "custodian-1"))), "threshold is 2")
+	refused(changed(policyLine, ""), "")
+	refused(changed(policyLine, rewrite(policyLine, `"alone":false`, `"alone":true`)), "no version before")
+	refused(changed(policyLine, policyLine[:strings.Index(policyLine, `,"superseded"`)]+policyLine[strings.Index(policyLine, `,"version":1}`):]), "nothing superseded")
+	refused(changed(policyLine, rewrite(policyLine, `"version":1}`, `"version":2}`)), "its document says")
+	refused(changed(policyLine, `{"alone":false,"envelope":null`+policyLine[strings.Index(policyLine, `,"policyId"`):]), "without an envelope")
+	second := line(`{"alone":`, `"version":2}`)
+	refused(changed(second, rewrite(second, `"alone":true`, `"alone":false`)), "threshold is 2")
+	newest := line(`{"alone":`, `"version":3}`)
+	refused(changed(newest, rewrite(newest, `,"version":3}`, `,"superseded":"2026-04-27T12:00:00Z","version":3}`)), "superseded by none")
 	binding := w.binding()
 	binding.Performers = []string{id("wallet", 1), id("wallet", 2)}
 	bound := line(`"performers"`, id("token", 1), `"envelope"`)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/json/jsontext"
+	"fmt"
 	"slices"
 	"time"
 
@@ -54,16 +55,18 @@ type snapRecorded struct {
 	Sequence uint64        `json:"sequence"`
 }
 
+// snapPolicy is one version of a policy.
 type snapPolicy struct {
-	ID       string        `json:"id"`
-	Versions []snapVersion `json:"versions"`
-}
-
-type snapVersion struct {
+	Alone      bool          `json:"alone"` // taken as a tightening, without the threshold
 	Envelope   *wireEnvelope `json:"envelope"`
+	PolicyID   string        `json:"policyId"`
 	Sequence   uint64        `json:"sequence"`
 	Superseded *time.Time    `json:"superseded,omitzero"`
+	Version    uint64        `json:"version"`
 }
+
+// key puts a policy's versions in their order.
+func (l *snapPolicy) key() string { return fmt.Sprintf("%s %020d", l.PolicyID, l.Version) }
 
 type snapBinding struct {
 	Binding    jsontext.Value `json:"binding,omitzero"` // record of a deployment's
@@ -205,17 +208,13 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-func (l *policyLine) snap() snapPolicy {
-	p := snapPolicy{ID: l.newest().inForce.Policy.ID}
-	for i := range l.versions {
-		v := &l.versions[i]
-		line := snapVersion{Envelope: wireOf(v.envelope), Sequence: v.sequence}
-		if !v.superseded.IsZero() {
-			line.Superseded = &v.superseded
-		}
-		p.Versions = append(p.Versions, line)
+func (v *policyVersion) snap() *snapPolicy {
+	p := v.inForce.Policy
+	line := &snapPolicy{Alone: v.alone, Envelope: wireOf(v.envelope), PolicyID: p.ID, Sequence: v.sequence, Version: p.Version}
+	if !v.superseded.IsZero() {
+		line.Superseded = &v.superseded
 	}
-	return p
+	return line
 }
 
 func (b *bindingLine) snap(l *lines) snapBinding {
