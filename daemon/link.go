@@ -44,7 +44,7 @@ func (p *parts) openLink() (sealer, error) {
 	if !c.Configured() {
 		return p.seal, nil
 	}
-	e, err := openEnds(c, p.cfg.Appliance)
+	e, err := openEnds(c, p.cfg.Appliance, p.cfg.API.ClientCA)
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func (w *town) box(id string) *box {
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { _ = client.Close() })
 	c := w.pair(w.ca, appliancePrefix+id)
-	b.ends, err = openEnds(c, id)
+	b.ends, err = openEnds(c, id, nil)
 	require.NoError(w.t, err)
 	m, err := newLinkMetrics(b.reg)
 	require.NoError(w.t, err)
@@ -422,7 +422,7 @@ func TestAnAnswerFitsOneRequestAlone(t *testing.T) {
 	two := w.box("appliance-2")
 	two.follows("appliance-1")
 	c := w.pair(w.ca, appliancePrefix+"appliance-1")
-	impostor, err := openEnds(c, "appliance-1")
+	impostor, err := openEnds(c, "appliance-1", nil)
 	require.NoError(t, err)
 	var recorded []byte
 	for name, answer := range map[string]func(body []byte) []byte{
@@ -467,14 +467,23 @@ func TestAnAnswerFitsOneRequestAlone(t *testing.T) {
 
 func TestAPairThatIsAnothersIsRefused(t *testing.T) {
 	w := newTown(t, "appliance-1", "appliance-2")
-	_, err := openEnds(w.pair(w.ca, appliancePrefix+"appliance-2"), "appliance-1")
+	_, err := openEnds(w.pair(w.ca, appliancePrefix+"appliance-2"), "appliance-1", nil)
 	require.ErrorContains(t, err, "appliance:appliance-2")
 	c := w.pair(w.ca, appliancePrefix+"appliance-1")
+	people, err := pki.NewCA("people", pki.ECDSAP256)
+	require.NoError(t, err)
+	clients := filepath.Join(t.TempDir(), "clients")
+	require.NoError(t, os.WriteFile(clients, people.Pair().Certificate, 0o600))
+	_, err = openEnds(c, "appliance-1", []string{clients})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(clients, append(people.Pair().Certificate, w.ca.Pair().Certificate...), 0o600))
+	_, err = openEnds(c, "appliance-1", []string{clients})
+	require.ErrorContains(t, err, "a root of their own", "who issues to people issues to appliances")
 	require.NoError(t, os.WriteFile(c.CA, []byte("no certificate"), 0o600))
-	_, err = openEnds(c, "appliance-1")
+	_, err = openEnds(c, "appliance-1", nil)
 	require.ErrorContains(t, err, "link.ca")
 	c.Cert = filepath.Join(t.TempDir(), "absent")
-	_, err = openEnds(c, "appliance-1")
+	_, err = openEnds(c, "appliance-1", nil)
 	require.ErrorContains(t, err, "link.cert")
 }
 

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mintwarden/mintwarden/daemon/config"
@@ -30,8 +33,9 @@ type ends struct {
 }
 
 // openEnds reads our own pair and the root of all, and refuses a pair that is
-// another appliance's.
-func openEnds(c config.Link, id string) (*ends, error) {
+// another appliance's, and a root that is one of callers' too: whoever issues
+// certificates to people could name one of them appliance:….
+func openEnds(c config.Link, id string, callers []string) (*ends, error) {
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: link.cert %s: %w", c.Cert, err)
@@ -43,15 +47,51 @@ func openEnds(c config.Link, id string) (*ends, error) {
 	if leaf.Subject.CommonName != appliancePrefix+id {
 		return nil, fmt.Errorf("daemon: link.cert %s names %q, this is %s%s", c.Cert, leaf.Subject.CommonName, appliancePrefix, id)
 	}
-	text, err := os.ReadFile(c.CA)
+	own, err := certificatesOf(c.CA)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: link.ca: %w", err)
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("daemon: link.ca %s holds no certificate", c.CA)
+	for _, root := range own {
+		roots.AddCert(root)
+	}
+	for _, path := range callers {
+		others, err := certificatesOf(path)
+		if err != nil {
+			return nil, fmt.Errorf("daemon: api.client_ca: %w", err)
+		}
+		for _, other := range others {
+			if slices.ContainsFunc(own, func(c *x509.Certificate) bool {
+				return bytes.Equal(c.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo)
+			}) {
+				return nil, fmt.Errorf("daemon: link.ca %s holds the key of %q, a root of api.client_ca %s; appliances need a root of their own", c.CA, other.Subject.CommonName, path)
+			}
+		}
 	}
 	return &ends{pair, roots}, nil
+}
+
+// certificatesOf are those of a PEM file, at least one.
+func certificatesOf(path string) ([]*x509.Certificate, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return out, nil
 }
 
 // linkGroups are the link's key exchanges: both ends are ours, so the hybrid

@@ -32,7 +32,11 @@ func Serve(ctx context.Context, path, version string, w io.Writer) error {
 
 // Check says what is wrong with the config at path; nil if nothing is.
 func Check(path string) error {
-	_, err := config.Load(path)
+	c, err := config.Load(path)
+	if err != nil || !c.Link.Configured() {
+		return err
+	}
+	_, err = openEnds(c.Link, c.Appliance, c.API.ClientCA)
 	return err
 }
 

@@ -28,4 +28,11 @@
 // It decides nothing that a key's use depends on: policies are judged, and
 // custodians' signatures counted with authority, in the seal. What is checked
 // here is checked so that a person hears at once what would be refused later.
+//
+// It remembers nothing outside the store. Where the log's beginning is in the
+// archive only, and nothing says how far it was carried, it begins with the
+// oldest snapshot in the store, which verifies from charter 1 on by people's
+// signatures and by one appliance's for all else: whoever has that appliance's
+// ledger key and the store can show it, and callers, what did not happen. The
+// seal, which has a memory, believes none of it, and nothing is signed on it.
 package registry
