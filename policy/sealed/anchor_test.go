@@ -163,7 +163,7 @@ func TestAnAnchorOfAnotherInstance(t *testing.T) {
 
 // Where the anchor cannot be renewed nothing leaves, and what was recorded is
 // answered once it can.
-func TestNoAnswerWithoutTheAnchor(t *testing.T) {
+func TestNeverFailOpen_TheAnchorCannotBeWritten(t *testing.T) {
 	i, r, _ := inProcess(t, roomOptions{}, nil)
 	i.furnish()
 	broken := errors.New("the token is busy elsewhere")

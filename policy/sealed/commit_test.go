@@ -21,49 +21,50 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-func TestMarkThenSign(t *testing.T) {
-	t.Run("no signature without the journal", func(t *testing.T) {
-		dir := t.TempDir()
-		i, r, stop := inProcess(t, roomOptions{state: dir}, nil)
-		i.furnish()
-		i.deploy()
-		in := i.mint("1")
-		i.approve(in, 0, 1)
-		before := signatures(t)
-		require.NoError(t, r.journal.f.Close()) // the disk is gone
-		_, err := i.door.Authorize(t.Context(), i.request(in))
-		requireKind(t, seal.KindStore, err)
-		require.Equal(t, before, signatures(t), "the token was not asked")
-		var fatal *fatalError
-		require.ErrorAs(t, stop(), &fatal, "the process ends: what it holds in memory counts no more")
+// Mark, then sign: when the journal cannot be written nothing is signed.
+func TestNeverFailOpen_TheJournalCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	i, r, stop := inProcess(t, roomOptions{state: dir}, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("1")
+	i.approve(in, 0, 1)
+	before := signatures(t)
+	require.NoError(t, r.journal.f.Close()) // the disk is gone
+	_, err := i.door.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindStore, err)
+	require.Equal(t, before, signatures(t), "the token was not asked")
+	var fatal *fatalError
+	require.ErrorAs(t, stop(), &fatal, "the process ends: what it holds in memory counts no more")
 
-		// The batch is in the log all the same: the next life signs it, once.
-		again := newTestRoom(t, i.digest, roomOptions{state: dir})
-		start(t, again)
-		out, err := again.Authorize(t.Context(), i.request(in))
-		require.NoError(t, err)
-		require.Equal(t, uint64(1), i.verified(out).Nonce)
-		require.Equal(t, before+1, signatures(t))
-	})
-	t.Run("no signature without the commit", func(t *testing.T) {
-		w, cfg := newWire(t)
-		i, _, _ := inProcess(t, roomOptions{store: openLog(t, cfg)}, nil)
-		i.furnish()
-		i.deploy()
-		in := i.mint("1")
-		i.approve(in, 0, 1)
-		before := signatures(t)
-		w.set(false, true)
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		_, err := i.door.Authorize(ctx, i.request(in))
-		requireKind(t, seal.KindStore, err)
-		require.Equal(t, before, signatures(t))
-		w.set(false, false)
-		out, err := i.door.Authorize(t.Context(), i.request(in))
-		require.NoError(t, err)
-		require.Equal(t, uint64(1), i.verified(out).Nonce, "whatever came of the first attempt, it counts once")
-	})
+	// The batch is in the log all the same: the next life signs it, once.
+	again := newTestRoom(t, i.digest, roomOptions{state: dir})
+	start(t, again)
+	out, err := again.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), i.verified(out).Nonce)
+	require.Equal(t, before+1, signatures(t))
+}
+
+// Mark, then sign: when the ledger cannot be written nothing is signed.
+func TestNeverFailOpen_TheLedgerCannotBeWritten(t *testing.T) {
+	w, cfg := newWire(t)
+	i, _, _ := inProcess(t, roomOptions{store: openLog(t, cfg)}, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("1")
+	i.approve(in, 0, 1)
+	before := signatures(t)
+	w.set(false, true)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := i.door.Authorize(ctx, i.request(in))
+	requireKind(t, seal.KindStore, err)
+	require.Equal(t, before, signatures(t))
+	w.set(false, false)
+	out, err := i.door.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), i.verified(out).Nonce, "whatever came of the first attempt, it counts once")
 }
 
 // A commit that etcd made and whose answer was lost is found to be made; nothing
