@@ -23,13 +23,15 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
+// sealDir is where sealProgram is, once it was built.
+var sealDir string
+
 // sealProgram is a real mintwarden-seal, built once.
-var sealProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "mintwarden-test")
-	if err != nil {
+var sealProgram = sync.OnceValues(func() (path string, err error) {
+	if sealDir, err = os.MkdirTemp("", "mintwarden-test"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "mintwarden-seal")
+	path = filepath.Join(sealDir, "mintwarden-seal")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/mintwarden/mintwarden/cmd/mintwarden-seal").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

@@ -13,8 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// tidy takes away what the tests share when they are over.
+type tidy struct{ *testing.M }
+
+func (m tidy) Run() int {
+	code := m.M.Run()
+	if sealDir != "" {
+		_ = os.RemoveAll(sealDir) // in the system's temporary directory at worst
+	}
+	return code
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tidy{m}, map[string]func(){
 		"mintwarden": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }
