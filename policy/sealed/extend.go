@@ -152,6 +152,9 @@ func (r *room) gaveUp(p point) bool {
 // notes keeps what a batch says that later comparisons need.
 func (r *room) notes(b *ledger.Batch, digest policy.Digest) error {
 	r.trail.pass(b.Sequence, digest)
+	if b.Author == r.appliance {
+		r.joinedIn = 0 // used, unless this very batch holds it
+	}
 	for _, rec := range b.Records {
 		if rec.Join != nil {
 			j, err := ledger.ParseJoin(rec.Join.Payload)
@@ -226,17 +229,18 @@ func (r *room) remembers(ctx context.Context) error {
 }
 
 // unused is nil if the join that was read stands in for this loss of memory, and
-// not for one before: the anchor went no further since, and is not ours. Who ever
-// authored behind his join had a memory, which he has lost now.
+// not for one before: who authored behind his join, as the log or his anchor says,
+// had a memory, which he has lost now. Where another one of the token authors, its
+// anchor goes with every batch, so that there is nothing behind it to be lost.
 func (r *room) unused(ctx context.Context) error {
 	a := r.anchors.held
-	if a == nil || r.joinedIn > a.Sequence || r.joinedIn == a.Sequence && a.Author != r.appliance {
+	if a == nil || a.Author != r.appliance || a.Sequence < r.joinedIn {
 		return nil
 	}
 	if on, _, err := r.onChain(ctx, a.point()); err != nil || !on {
 		return err // given up, or extends had refused it
 	}
-	return seal.Errorf(seal.KindInvalid, "it was recorded in batch %d, the token's anchor is at batch %d (of %s): a newer one is needed", r.joinedIn, a.Sequence, a.Author)
+	return seal.Errorf(seal.KindInvalid, "it was recorded in batch %d, and the token's anchor says that %s wrote batch %d: a newer one is needed", r.joinedIn, a.Author, a.Sequence)
 }
 
 // joins is nil if a join is of this appliance's key and names a batch of the log

@@ -74,12 +74,27 @@ func TestAttack_AJoinPlayedAgain(t *testing.T) {
 	for _, in := range []*policy.Intent{y, x} {
 		_, err = again.Authorize(ctx, i.request(in))
 		requireKind(t, seal.KindStore, err)
-		require.ErrorContains(t, err, "a newer one is needed")
+		require.ErrorContains(t, err, "no memory")
 	}
 	require.Equal(t, before, signatures(t))
 	seq, head = again.known().fold.Head()
 	_, err = again.Join(ctx, i.join(testAppliance, seq, head))
 	require.NoError(t, err, "a new word of the threshold is one")
+}
+
+// An honest appliance joins while the author is at work, and its log and anchor go
+// on with every batch.
+func TestAnApplianceJoinsABusyLedger(t *testing.T) {
+	c := newCouple(t)
+	c.two = newTestRoom(t, c.digest, roomOptions{state: c.dirs[1], appliance: secondAppliance})
+	seq, head := c.one.known().fold.Head()
+	got, err := c.one.Join(t.Context(), c.join(secondAppliance, seq, head))
+	require.NoError(t, err)
+	c.many(20)
+	require.Greater(t, standing(t).Sequence, got.Sequence)
+	start(t, c.two)
+	c.many(20)
+	c.reaches(c.two, got.Sequence+20)
 }
 
 // forged is what an appliance that a later charter left out can make of a store:

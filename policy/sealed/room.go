@@ -90,7 +90,7 @@ type room struct {
 	loaded    bool   // the fold began with what load gave
 	refolds   bool   // our own snapshot is not to be gone by
 	lent      uint64 // the batch of the store's snapshot that the fold began with; 0: it began with batch 1 or our own
-	joinedIn  uint64 // the batch of the newest join of ours that was read; 0: none was
+	joinedIn  uint64 // the batch of the newest join of ours that was read and not used; 0: none was
 	trimmedIn trimBatch
 
 	anchors    anchoring
