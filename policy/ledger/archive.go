@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +19,14 @@ import (
 // An archive is where batches go that a trim lets go of: a directory of files, each of batches that
 // follow one another. A file's name is the sequence of its first batch in 20 digits and ".batches";
 // it begins with archiveMagic; then comes, for each batch, its length in 4 bytes, big-endian, its
-// SHA-256, and its bytes. Files only grow. A batch counts once its SHA-256 is right, so that what a
-// crash left half written at the end of the last file is cut off when the archive is opened: the
-// store has it still, for nothing is deleted there before Append returned.
+// SHA-256, and its bytes. Files only grow. A batch counts once its SHA-256 is right.
+//
+// A disk may keep any part of what was being written when the power went, and zeros for the rest. So
+// batches that are appended together begin with the byte pending, which is on the disk before them
+// and goes once they are there: what stands behind it never counted. What a crash left at the end of
+// the last file is cut off when the archive is opened, for the store has it still: nothing is deleted
+// there before Append returned. It is the end if nothing that is whole comes behind; damage in front
+// of a whole batch is no crash's, and an error.
 //
 // The archive keeps bytes; whether they are a ledger says the fold, which reads them from batch 1.
 
@@ -31,6 +37,9 @@ const archiveMagic = "mintwarden/archive/v1\n"
 const archiveFile = 256 << 20
 
 const archiveSuffix = ".batches"
+
+// pending stands for the first byte of a length, which is 0 in every length up to MaxBatch.
+const pending = 0xff
 
 // entryHead is the length and the SHA-256 in front of a batch.
 const entryHead = 4 + sha256.Size
@@ -96,9 +105,18 @@ func (a *Archive) look() (name string, err error) {
 	name = a.name(first)
 	a.last = first - 1
 	for value, err := range readArchive(name, first) {
-		var torn *tornError
-		if errors.As(err, &torn) {
-			break
+		var broken *brokenError
+		if errors.As(err, &broken) {
+			whole, lost := false, error(nil)
+			if !broken.end {
+				whole, lost = wholeBehind(name, broken.at)
+			}
+			if lost != nil {
+				return "", lost
+			}
+			if !whole {
+				break
+			}
 		}
 		if err != nil {
 			return "", err
@@ -137,27 +155,50 @@ func (a *Archive) Append(first uint64, values ...[]byte) error {
 	if len(values) == 0 {
 		return nil
 	}
-	if err := a.grow(); err != nil {
-		return err
-	}
-	var b []byte
 	for _, value := range values {
 		if len(value) == 0 || len(value) > MaxBatch {
 			return &ArchiveError{a.dir, first, fmt.Errorf("a batch of %d bytes, want 1 to %d", len(value), MaxBatch)}
 		}
-		sum := sha256.Sum256(value)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
-		b = append(append(b, sum[:]...), value...)
 	}
-	if _, err := a.file.WriteAt(b, a.size); err != nil {
+	if err := a.grow(); err != nil {
 		return err
 	}
-	if err := a.file.Sync(); err != nil {
+	b := entries(values)
+	if err := a.pend(b); err != nil {
+		return err
+	}
+	if err := a.write(b[:1], 0); err != nil {
 		return err
 	}
 	a.size += int64(len(b))
 	a.last += uint64(len(values))
 	return nil
+}
+
+// entries is batches as a file holds them.
+func entries(values [][]byte) (b []byte) {
+	for _, value := range values {
+		sum := sha256.Sum256(value)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+		b = append(append(b, sum[:]...), value...)
+	}
+	return b
+}
+
+// pend puts entries on the disk that do not count yet.
+func (a *Archive) pend(b []byte) error {
+	if err := a.write([]byte{pending}, 0); err != nil {
+		return err
+	}
+	return a.write(b[1:], 1)
+}
+
+// write returns once the bytes are on the disk, that far behind the last batch.
+func (a *Archive) write(b []byte, behind int64) error {
+	if _, err := a.file.WriteAt(b, a.size+behind); err != nil {
+		return err
+	}
+	return a.file.Sync()
 }
 
 // grow makes sure that there is a file to append to.
@@ -243,16 +284,32 @@ func (a *Archive) Batches() iter.Seq2[[]byte, error] {
 	}
 }
 
-// tornError says that a file ends within an entry.
-type tornError struct{ error }
+// brokenError says that no whole entry begins at that place of a file.
+type brokenError struct {
+	error
+	at  int64
+	end bool // whatever comes behind does not count: the file ends, or was being written
+}
 
-func (e *tornError) Unwrap() error { return e.error }
+func (e *brokenError) Unwrap() error { return e.error }
+
+var errPending = errors.New("it was not written to its end")
 
 // readArchive reads one file.
 func readArchive(name string, first uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		sequence := uint64(0)
+		sequence, at := uint64(0), int64(0)
 		bad := func(err error) { yield(nil, &ArchiveError{name, sequence, err}) }
+		damaged := func(format string, args ...any) {
+			bad(&brokenError{error: fmt.Errorf(format, args...), at: at})
+		}
+		// unread marks an end of the file where more was to come.
+		unread := func(err error) {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				err = &brokenError{error: io.ErrUnexpectedEOF, at: at, end: true}
+			}
+			bad(err)
+		}
 		f, err := os.Open(name)
 		if err != nil {
 			bad(err)
@@ -262,46 +319,73 @@ func readArchive(name string, first uint64) iter.Seq2[[]byte, error] {
 		b := bufio.NewReaderSize(f, 1<<20)
 		magic := make([]byte, len(archiveMagic))
 		if _, err := io.ReadFull(b, magic); err != nil {
-			bad(torn(err))
+			unread(err)
 			return
 		}
 		if string(magic) != archiveMagic {
-			bad(fmt.Errorf("it begins with %q", magic))
+			damaged("it begins with %q", magic)
 			return
 		}
+		at = int64(len(archiveMagic))
 		for sequence = first; ; sequence++ {
 			var head [entryHead]byte
 			if _, err := io.ReadFull(b, head[:]); errors.Is(err, io.EOF) {
 				return
 			} else if err != nil {
-				bad(torn(err))
+				unread(err)
+				return
+			}
+			if head[0] == pending {
+				bad(&brokenError{error: errPending, at: at, end: true})
 				return
 			}
 			size := binary.BigEndian.Uint32(head[:4])
 			if size == 0 || size > MaxBatch {
-				bad(fmt.Errorf("a batch of %d bytes, want 1 to %d", size, MaxBatch))
+				damaged("a batch of %d bytes, want 1 to %d", size, MaxBatch)
 				return
 			}
 			value := make([]byte, size)
 			if _, err := io.ReadFull(b, value); err != nil {
-				bad(torn(err))
+				unread(err)
 				return
 			}
 			if sha256.Sum256(value) != [sha256.Size]byte(head[4:]) {
-				bad(errors.New("its SHA-256 is another"))
+				damaged("its SHA-256 is another")
 				return
 			}
 			if !yield(value, nil) {
 				return
 			}
+			at += entryHead + int64(size)
 		}
 	}
 }
 
-// torn marks an end of the file where more was to come.
-func torn(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return &tornError{io.ErrUnexpectedEOF}
+// wholeBehind is true if a batch with its SHA-256 begins anywhere behind that place of a file.
+func wholeBehind(name string, at int64) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
 	}
-	return err
+	defer func() { _ = f.Close() }()
+	b := bufio.NewReaderSize(io.NewSectionReader(f, at, math.MaxInt64-at), 1<<20)
+	for ; ; at++ {
+		head, err := b.Peek(entryHead)
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		if size := binary.BigEndian.Uint32(head); size > 0 && size <= MaxBatch {
+			value := make([]byte, size)
+			_, err := f.ReadAt(value, at+entryHead)
+			if err == nil && sha256.Sum256(value) == [sha256.Size]byte(head[4:]) {
+				return true, nil
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				return false, err
+			}
+		}
+		_, _ = b.Discard(1) // it was peeked at
+	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -90,4 +91,10 @@ func Held(f *Fold) (operations, buckets, versions, looks int) {
 		versions += len(p.versions)
 	}
 	return len(f.state.operations.own), buckets, versions, len(f.state.memory.operations)
+}
+
+// Interrupted appends batches as far as an archive does before they count: what the disk may hold all
+// or part of when the power goes.
+func Interrupted(a *Archive, values ...[]byte) error {
+	return errors.Join(a.grow(), a.pend(entries(values)), a.Close())
 }
