@@ -4,13 +4,20 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
 
 // anchorHere writes the anchor for the head of our fold.
 func (r *room) anchorHere(ctx context.Context, now instant) error {
-	return r.anchored(r.anchors.write(ctx, r.anchorOf(), now.boot))
+	return r.anchored(r.writeAnchor(ctx, r.anchorOf(), now))
+}
+
+func (r *room) writeAnchor(ctx context.Context, next *anchor, now instant) error {
+	start := time.Now()
+	defer func() { r.metrics.anchor.Observe(time.Since(start).Seconds()) }()
+	return r.anchors.write(ctx, next, now.boot)
 }
 
 // anchorBefore writes the anchor that must stand before we author in a new term.
@@ -29,7 +36,7 @@ func (r *room) anchorBefore(ctx context.Context, term uint64) error {
 			next.Charter = a.Charter
 		}
 	}
-	return r.anchored(r.anchors.write(ctx, next, now.boot))
+	return r.anchored(r.writeAnchor(ctx, next, now))
 }
 
 // anchorAfter renews the anchor behind a batch that changed what holds, or when
@@ -42,7 +49,7 @@ func (r *room) anchorAfter(ctx context.Context, rd *round, records []ledger.Reco
 	if n.held != nil && !n.due && !changesLaw(records) && !r.shared() && rd.clocks.last.boot-n.at < anchorEvery {
 		return nil
 	}
-	return n.write(ctx, r.anchorOf(), rd.clocks.last.boot)
+	return r.writeAnchor(ctx, r.anchorOf(), rd.clocks.last)
 }
 
 // anchorOf is the anchor for the head of our fold.

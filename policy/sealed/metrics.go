@@ -18,7 +18,7 @@ import (
 type roomMetrics struct {
 	sealed, token, author, sequence prometheus.Gauge
 	batch                           prometheus.Histogram // records
-	commit, journal                 prometheus.Histogram // seconds
+	commit, journal, anchor         prometheus.Histogram // seconds
 	answers                         *prometheus.CounterVec
 	verdicts                        *prometheus.CounterVec
 	unknown                         prometheus.Counter
@@ -61,6 +61,8 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 			Help: "Time from offering a batch to etcd until its outcome was known.", Buckets: seconds}),
 		journal: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_journal_duration_seconds",
 			Help: "Time of a durable write to the journal.", Buckets: seconds}),
+		anchor: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_anchor_duration_seconds",
+			Help: "Time of a renewal of the anchor in the token.", Buckets: seconds}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_answers_total",
 			Help: "Answers by operation and kind; ok or the error's."}, []string{"op", "kind"}),
 		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_verdicts_total",
@@ -70,7 +72,7 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 		notices: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_noticed_total",
 			Help: "What an honest store, token or clock does not do, by what it was; the log has the values."}, []string{"what"}),
 	}
-	for _, c := range []prometheus.Collector{m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.answers, m.verdicts, m.unknown, m.notices} {
+	for _, c := range []prometheus.Collector{m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.anchor, m.answers, m.verdicts, m.unknown, m.notices} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
