@@ -47,7 +47,7 @@ func TestBooted(t *testing.T) {
 	require.NoError(t, err, out)
 	// What a container is refused unless it asks for it, and a host is not.
 	out, err = nspawn(root, "--system-call-filter=@memlock landlock_create_ruleset landlock_add_rule landlock_restrict_self",
-		"--boot", "--unit=booted.service")
+		"--boot", "--", "--unit=booted.service")
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(test, "log"))

@@ -5,7 +5,12 @@ set -u
 exec >/test/log 2>&1
 set -x
 C=/etc/mintwarden
-check() { local name=$1; shift; if "$@"; then echo "ok $name"; else echo "not ok $name"; fi >>/test/results; }
+check() {
+	local name=$1 said=ok
+	shift
+	"$@" || said="not ok"
+	echo "$said $name" >>/test/results
+}
 until_true() { local end=$((SECONDS + $1)); shift; until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.2; done; }
 as() { local user=$1; shift; setpriv --reuid "$user" --regid "$user" --clear-groups "$@"; }
 main_pid() { systemctl show -P MainPID "$1"; }
@@ -57,11 +62,12 @@ check "the store took its users" until_true 60 said mintwarden "chain node does 
 kill -KILL "$(pgrep -P $P | head -1)"
 check "a worker that was killed comes back, without a person" until_true 30 pgrep -P $P
 kill -STOP $P
-other() { local now; now=$(main_pid mintwarden-seal); [ "$now" != 0 ] && [ "$now" != $P ]; }
+other() { local now; now=$(main_pid mintwarden-seal); [ "$now" != 0 ] && [ "$now" != "$P" ]; }
 check "the watchdog ends a seal that was stopped" until_true 60 other
 check "which is up again" until_true 30 systemctl is-active mintwarden-seal
 kill -KILL "$(main_pid mintwarden-seal)"
 check "a seal that was killed is up again" until_true 30 systemctl is-active mintwarden-seal
+journalctl --no-pager -b -o cat -u mintwarden-seal | tail -n 80
 check "it stops in order" timeout 45 systemctl stop mintwarden mintwarden-seal
 
 echo "# mine" >>$C/seal.toml
