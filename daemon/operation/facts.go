@@ -50,9 +50,19 @@ func neededRole(t policy.OperationType) qrc20.Role {
 
 // checkFacts asks the chain and refuses what it would refuse: 1304, 1705 to 1708, 1713, 1714, 1709. It
 // leaves the plan's fees behind. What it sees may be different when the transaction is mined: it spares
-// people's approvals, it protects nothing.
+// people's approvals, it protects nothing. What it shares with others may be a block old, and nobody is
+// refused for that: a refusal is what the chain says when it is asked again.
 func (s *Service) checkFacts(ctx context.Context, p *plan) error {
-	f, err := s.facts(ctx, p)
+	err := s.checkFactsAt(ctx, p, s.glances)
+	var refusal *registry.Refusal
+	if errors.As(err, &refusal) {
+		return s.checkFactsAt(ctx, p, nil)
+	}
+	return err
+}
+
+func (s *Service) checkFactsAt(ctx context.Context, p *plan, g *glances) error {
+	f, err := s.facts(ctx, p, g)
 	if err != nil {
 		return err
 	}
@@ -92,18 +102,18 @@ func (s *Service) checkFacts(ctx context.Context, p *plan) error {
 	return registry.Refuse(registry.ComplianceFailed, "%s of token %s would revert: %s", p.request.Type, p.token.ID, f.revert.Reason)
 }
 
-// facts asks everything at once: the questions do not depend on each other.
-func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
+// facts asks everything at once: the questions do not depend on each other. What g may share is shared.
+func (s *Service) facts(ctx context.Context, p *plan, g *glances) (*facts, error) {
 	to, data, err := s.call(p)
 	if err != nil {
 		return nil, err
 	}
 	f := &facts{holds: true, held: true}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { f.balance, err = s.glanceBalance(ctx, p.chain, p.wallet.Address); return err })
-	g.Go(func() (err error) { f.fees, err = s.glanceFees(ctx, p.chain, p.request.FeeStrategy); return err })
-	g.Go(func() error {
-		gas, err := s.glanceGas(ctx, p.chain, p.wallet.Address, to, data)
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() (err error) { f.balance, err = glanceBalance(ctx, g, p.chain, p.wallet.Address); return err })
+	all.Go(func() (err error) { f.fees, err = glanceFees(ctx, g, p.chain, p.request.FeeStrategy); return err })
+	all.Go(func() error {
+		gas, err := glanceGas(ctx, g, p.chain, p.wallet.Address, to, data)
 		if errors.As(err, &f.revert) {
 			return nil
 		}
@@ -111,8 +121,8 @@ func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
 		return err
 	})
 	if role := neededRole(p.request.Type); role != "" {
-		g.Go(func() (err error) {
-			f.holds, err = glance(ctx, s.glances, p.chain, "role "+p.token.ID+string(role)+string(p.wallet.Address[:]), func(ctx context.Context) (bool, error) {
+		all.Go(func() (err error) {
+			f.holds, err = glance(ctx, g, p.chain, "role "+p.token.ID+string(role)+string(p.wallet.Address[:]), func(ctx context.Context) (bool, error) {
 				return s.registry.HasRole(ctx, p.token, role, p.wallet.Address)
 			})
 			return err
@@ -121,29 +131,29 @@ func (s *Service) facts(ctx context.Context, p *plan) (*facts, error) {
 	switch p.request.Type {
 	case policy.OpMint:
 		if !p.token.SupplyPolicy.MaxSupply.Is0() {
-			g.Go(func() (err error) { f.supply, err = s.registry.TotalSupply(ctx, p.token); return err })
+			all.Go(func() (err error) { f.supply, err = s.registry.TotalSupply(ctx, p.token); return err })
 		}
 	case policy.OpBurn, policy.OpTransfer:
-		g.Go(func() (err error) { f.owned, err = s.registry.BalanceOf(ctx, p.token, p.from.address); return err })
+		all.Go(func() (err error) { f.owned, err = s.registry.BalanceOf(ctx, p.token, p.from.address); return err })
 		if p.from.address != p.wallet.Address {
-			g.Go(func() (err error) {
+			all.Go(func() (err error) {
 				f.allowance, err = s.registry.Allowance(ctx, p.token, p.from.address, p.wallet.Address)
 				return err
 			})
 		}
 	case policy.OpRevokeRole:
-		g.Go(func() (err error) {
+		all.Go(func() (err error) {
 			f.held, err = s.registry.HasRole(ctx, p.token, p.role, p.subject.address)
 			return err
 		})
 	}
 	if t := p.request.Type; t == policy.OpMint || t == policy.OpBurn || t == policy.OpTransfer {
-		g.Go(func() (err error) {
-			f.paused, err = glance(ctx, s.glances, p.chain, "paused "+p.token.ID, func(ctx context.Context) (bool, error) { return s.registry.Paused(ctx, p.token) })
+		all.Go(func() (err error) {
+			f.paused, err = glance(ctx, g, p.chain, "paused "+p.token.ID, func(ctx context.Context) (bool, error) { return s.registry.Paused(ctx, p.token) })
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
+	if err := all.Wait(); err != nil {
 		return nil, err
 	}
 	return f, nil

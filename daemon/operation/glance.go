@@ -70,8 +70,12 @@ func (g *glances) forget(network, key string, a *said) {
 	}
 }
 
-// glance asks, or takes what somebody else asked under the same head. The answer is shared: not to be changed.
+// glance asks, or takes what somebody else asked under the same head; with nil for g it asks. The answer is
+// shared: not to be changed.
 func glance[T any](ctx context.Context, g *glances, c *chain.Client, key string, ask func(context.Context) (T, error)) (T, error) {
+	if g == nil {
+		return ask(ctx)
+	}
 	network := c.Network().Name
 	a, first := g.at(network, key)
 	if a == nil {
@@ -100,20 +104,20 @@ func glance[T any](ctx context.Context, g *glances, c *chain.Client, key string,
 	return a.value.(T), nil
 }
 
-func (s *Service) glanceBalance(ctx context.Context, c *chain.Client, who tx.Address) (*big.Int, error) {
-	return glance(ctx, s.glances, c, "balance "+string(who[:]), func(ctx context.Context) (*big.Int, error) { return c.Balance(ctx, who) })
+func glanceBalance(ctx context.Context, g *glances, c *chain.Client, who tx.Address) (*big.Int, error) {
+	return glance(ctx, g, c, "balance "+string(who[:]), func(ctx context.Context) (*big.Int, error) { return c.Balance(ctx, who) })
 }
 
-func (s *Service) glanceFees(ctx context.Context, c *chain.Client, f FeeStrategy) (chain.Fees, error) {
-	return glance(ctx, s.glances, c, "fees "+string(f), func(ctx context.Context) (chain.Fees, error) { return c.Fees(ctx, f) })
+func glanceFees(ctx context.Context, g *glances, c *chain.Client, f FeeStrategy) (chain.Fees, error) {
+	return glance(ctx, g, c, "fees "+string(f), func(ctx context.Context) (chain.Fees, error) { return c.Fees(ctx, f) })
 }
 
-func (s *Service) glanceGas(ctx context.Context, c *chain.Client, from tx.Address, to *tx.Address, data []byte) (uint64, error) {
+func glanceGas(ctx context.Context, g *glances, c *chain.Client, from tx.Address, to *tx.Address, data []byte) (uint64, error) {
 	key := "gas " + string(from[:]) + hex.EncodeToString(data)
 	if to != nil {
 		key += string(to[:])
 	}
-	return glance(ctx, s.glances, c, key, func(ctx context.Context) (uint64, error) { return c.EstimateGas(ctx, from, to, data) })
+	return glance(ctx, g, c, key, func(ctx context.Context) (uint64, error) { return c.EstimateGas(ctx, from, to, data) })
 }
 
 // fresh is the newest block that was seen, and whether that was a moment ago.

@@ -261,7 +261,7 @@ func (s *Service) propose(ctx context.Context, o *Operation, i *policy.Intent, r
 	if err != nil {
 		return fmt.Sprintf("it makes no transaction: %s", err), nil
 	}
-	estimate, err := s.glanceGas(ctx, c, i.Performer.Address, u.To, u.Data)
+	estimate, err := glanceGas(ctx, s.glances, c, i.Performer.Address, u.To, u.Data)
 	var revert *chain.RevertError
 	if errors.As(err, &revert) {
 		return "the transaction would revert: " + revert.Reason, nil
@@ -269,7 +269,7 @@ func (s *Service) propose(ctx context.Context, o *Operation, i *policy.Intent, r
 	if err != nil {
 		return "", err
 	}
-	fees, err := s.glanceFees(ctx, c, o.FeeStrategy)
+	fees, err := glanceFees(ctx, s.glances, c, o.FeeStrategy)
 	if err != nil {
 		return "", err
 	}
