@@ -50,7 +50,7 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 	if err != nil {
 		return err
 	}
-	r := seal.AuthorizeRequest{OperationID: o.ID, Intent: body}
+	r := seal.AuthorizeRequest{OperationID: o.ID, Intent: body, Head: l.s.headOf(o.Network)}
 	if a, ok := l.s.authorization(o.ID); ok {
 		r.GasLimit, r.MaxFee, r.Tip = a.GasLimit, a.MaxFee, a.Tip
 	} else if why, err := l.s.propose(ctx, o, i, &r); err != nil {
@@ -68,6 +68,16 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 		l.s.metrics.judged("signing", *result.Verdict)
 	}
 	return l.keep(ctx, fence, o, i, result)
+}
+
+// headOf is the newest block of a network that was seen, which the seal holds its clock against; nil before
+// the first.
+func (s *Service) headOf(network string) *seal.ChainHead {
+	h := s.heads.get(network)
+	if h.Hash.IsZero() {
+		return nil
+	}
+	return &seal.ChainHead{Number: h.Number, Time: h.Time.UTC()}
 }
 
 // The points before and after the commit that makes an operation PENDING_SIGNATURE, alone or with what led

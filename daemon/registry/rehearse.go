@@ -104,7 +104,7 @@ func (s *Service) rehearsal(ctx context.Context, p *Policy) (*rehearsal, error) 
 // replay rehearses from the log's beginning, or from the oldest snapshot where
 // that is gone: then what came before it was decided long ago.
 func (s *Service) replay(ctx context.Context, proposal *policy.Policy, head uint64) (*ledger.Rehearsal, error) {
-	fold, next := ledger.NewFold(s.root), uint64(ledger.FirstSequence)
+	fold, next := ledger.NewFold(s.root), ledger.FirstSequence
 	begin, err := s.begin(ctx, next)
 	if err != nil {
 		return nil, err

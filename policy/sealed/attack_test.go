@@ -256,10 +256,9 @@ func TestAttack_EveryByteOfARecordedAuthorizeChanged(t *testing.T) {
 			require.Equal(t, *in.Params.Recipient, tx.Address(call.Account))
 			require.Equal(t, *i.token.ContractAddress, *s.To)
 			require.Equal(t, next, s.Nonce)
-			cost, ok := policy.Amount{}, false
-			if cost, err = policy.AmountFromBig(s.MaxFee); err == nil {
-				cost, ok = cost.Mul(s.Gas)
-			}
+			perGas, err := policy.AmountFromBig(s.MaxFee)
+			require.NoError(t, err)
+			cost, ok := perGas.Mul(s.Gas)
 			require.True(t, ok)
 			require.LessOrEqual(t, cost.Cmp(in.FeeCap), 0)
 		}

@@ -76,11 +76,11 @@ func (c *collection) pinID() string { return "custody " + string(c.id) }
 func (c *collection) read() error {
 	custody, err := seal.ReadCustody(c.state)
 	if errors.Is(err, fs.ErrNotExist) {
-		if c.custody != nil {
-			c.wipe()
-			c.custody, c.id = nil, ""
+		if c.custody == nil {
+			return nil
 		}
-		return nil
+		c.custody, c.id = nil, ""
+		return c.wipe()
 	}
 	if err != nil {
 		return err
