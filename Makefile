@@ -120,7 +120,7 @@ test-long: test need-nspawn ## the crash matrix, other tokens, attacks a hundred
 .PHONY: bench
 bench: need-softhsm ## ratios beside their aims, measured in one run (about 10 minutes)
 	@go test -run '^$$' -bench . -timeout 20m ./hsm ./policy ./policy/ledger ./policy/sealed ./daemon/dev | awk \
-	  '/^Benchmark[^ \t]*[ \t]+[0-9]+[ \t]/ { n = substr($$1, 10); sub(/-[0-9]+$$/, "", n); for (i = 3; i < NF; i += 2) printf "%-32s %14s  %s\n", n, $$i, $$(i+1); next } \
+	  '/^Benchmark[^ \t]*[ \t]+[0-9]+[ \t]/ { n = substr($$1, 10); sub(/-[0-9]+$$/, "", n); for (i = 3; i < NF; i += 2) printf "%-32s %14s  %s\n", n, $$i, $$(i+1); fflush(); next } \
 	  /^(goos|goarch|PASS|Benchmark)/ { next } { print }'
 
 .PHONY: vuln

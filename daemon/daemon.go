@@ -70,7 +70,9 @@ type Options struct {
 // Run starts the appliance's API and workers and serves until ctx is done or
 // a part fails. It returns nil after a drained stop.
 func Run(ctx context.Context, cfg *config.Config, o Options) error {
-	tuneMemory()
+	pacing, stop := context.WithCancel(ctx)
+	defer stop()
+	go paceGC(pacing)
 	p, err := open(ctx, cfg, o)
 	if err != nil {
 		return err

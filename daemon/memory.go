@@ -1,25 +1,48 @@
 package daemon
 
 import (
+	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 )
 
 const (
-	// gcPercent lets the heap grow to five times what is alive before it is collected: little of serve's memory
-	// lives long, and at Go's own 100 a tenth of its processor time under load was collection.
-	gcPercent = 400
-	// softMemory is what Go's memory may reach, in bytes, before it is collected more often whatever gcPercent
-	// says: well below the 400 MiB that serve shall stay within, for etcd's database is mapped beside it.
-	softMemory = 224 << 20
+	// heapRoom is the heap, in bytes, up to which garbage may lie: at Go's own pace a tenth of the processor
+	// time under load was collection. etcd's database is mapped beside it, within 400 MiB in all.
+	heapRoom = 200 << 20
+	// leastPercent is Go's own pace, for a heap that has outgrown the room; mostPercent keeps a nearly empty
+	// one from asking for a pace that the next burst cannot hold.
+	leastPercent, mostPercent = 100, 400
+	paceEvery                 = time.Second
 )
 
-// tuneMemory sets both, unless who starts the process said otherwise by Go's own variables.
-func tuneMemory() {
-	if _, said := os.LookupEnv("GOGC"); !said {
-		debug.SetGCPercent(gcPercent)
+// paceGC holds the collector's pace to what lives on the heap until ctx ends, unless who started the process
+// said otherwise by Go's own variables. A memory limit in its place spent half of the processor once ten
+// thousand operations had outgrown it.
+func paceGC(ctx context.Context) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
-	if _, said := os.LookupEnv("GOMEMLIMIT"); !said {
-		debug.SetMemoryLimit(softMemory)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	tick := time.NewTicker(paceEvery)
+	defer tick.Stop()
+	for {
+		metrics.Read(live)
+		debug.SetGCPercent(percentFor(live[0].Value.Uint64()))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
+}
+
+// percentFor is the pace by which live bytes fill heapRoom.
+func percentFor(live uint64) int {
+	if live >= heapRoom {
+		return leastPercent
+	}
+	return int(min(max((heapRoom-live)*100/max(live, 1), leastPercent), mostPercent))
 }
