@@ -52,7 +52,6 @@ func init() {
 		defer stop()
 		err = sealed.RunKeeper(ctx, os.Args[2], benchLogger(), level)
 	case "worker":
-		profiled(dir, "worker")
 		os.Exit(sealed.RunWorker("profiled", benchLogger(), level))
 	default:
 		err = fmt.Errorf("%s plays no %q", profiledProgram, os.Args[1])
@@ -75,8 +74,7 @@ func playDev(self, dir string) error {
 		SealBin: self, Version: "profiled", Log: benchLogger(), Level: "error", Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
-// profiled writes what this process does between the two signals. Its files are opened now: later a worker
-// has shut itself in and opens none.
+// profiled writes what this process does between the two signals.
 func profiled(dir, role string) {
 	f, err := os.Create(filepath.Join(dir, role+".pprof"))
 	if err == nil {
@@ -108,8 +106,8 @@ func profiling(signals <-chan os.Signal, f, ended *os.File) {
 	}
 }
 
-// profile runs load on the appliance while serve and the seal's worker are
-// profiled, and prints what took most. The profiles stay in the directory that
+// profile runs load on the appliance while serve is profiled (the seal's
+// processes, shut in, open no file for that), and prints what took most. The profiles stay in the directory that
 // MINTWARDEN_BENCH_KEEP names, if it does.
 func (p *plant) profile(b *testing.B, load func()) {
 	b.Helper()
@@ -126,14 +124,14 @@ func (p *plant) profile(b *testing.B, load func()) {
 	p.start(self, "dev", p.dir)
 	pids := p.processes()
 	tell := func(s syscall.Signal) {
-		for _, role := range []string{"serve", "worker"} {
+		for _, role := range []string{"serve"} {
 			p.must(syscall.Kill(pids[role], s))
 		}
 	}
 	tell(profileFrom)
 	load()
 	tell(profileTo)
-	for _, role := range []string{"serve", "worker"} {
+	for _, role := range []string{"serve"} {
 		file := filepath.Join(dir, role+".pprof")
 		for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
 			if i, err := os.Stat(filepath.Join(dir, role+".ended")); err == nil && i.Size() > 0 {
