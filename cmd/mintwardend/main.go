@@ -114,10 +114,16 @@ func devCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Monitor, "monitor", "127.0.0.1:9464", "address of /metrics, /healthz and /readyz")
 	c.Flags().StringVar(&o.RPC, "rpc", "127.0.0.1:8545", "address of the devnet's JSON-RPC")
 	c.Flags().DurationVar(&o.Period, "period", devnet.DefaultPeriod, "time between the devnet's blocks")
+	c.Flags().StringVar(&o.Scheme, "scheme", "", "signatures of the network, chosen at the first start: dilithium3 (default) or ml-dsa-65")
+	c.Flags().StringVar(&o.SealBin, "seal", "", "path of mintwarden-seal (default beside this program)")
+	c.Flags().StringVar(&o.HSM.Module, "hsm-module", "", "PKCS#11 library of a token of yours, instead of SoftHSM2")
+	c.Flags().StringVar(&o.HSM.Label, "hsm-token", "", "label of that token, which must be initialized")
+	c.Flags().StringVar(&o.HSM.PINFile, "hsm-pin", "", "file with the token's user PIN")
+	c.Flags().StringSliceVar(&o.HSM.Paths, "hsm-paths", nil, "what the library must reach beside what every one may, comma-separated")
 	c.Flags().BoolVar(&pipe, "parent-pipe", false, "end when standard input closes")
 	c.Flags().StringVar(&level, "log", "error", "least level to log: debug, info, warn, error")
 	if err := c.MarkFlagRequired("dir"); err != nil {
-		panic(err) // the flag is defined three lines up
+		panic(err) // the flag is defined above
 	}
 	return c
 }

@@ -18,8 +18,6 @@ package dev
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +36,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
-	"github.com/mintwarden/mintwarden/hsm/softhsm"
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -57,6 +55,8 @@ type Options struct {
 	RPC     string        // host:port of the devnet's JSON-RPC, default 127.0.0.1:8545
 	Period  time.Duration // between blocks, default 1 s
 	SealBin string        // path of mintwarden-seal; default: beside this program
+	HSM     Token         // default: a SoftHSM2 token that dev makes
+	Scheme  string        // of the network's signatures, dilithium3 or ml-dsa-65; default: what charter 1 says, else dilithium3
 
 	Version string
 	Log     *slog.Logger
@@ -98,6 +98,9 @@ func (o *Options) complete() error {
 			return err
 		}
 		*f.value = address
+	}
+	if err := o.HSM.check(); err != nil {
+		return err
 	}
 	if o.Period == 0 {
 		o.Period = devnet.DefaultPeriod
@@ -151,6 +154,7 @@ type appliance struct {
 	children []*child
 	door     *seal.Client
 	config   *config.Config
+	network  policy.Network
 }
 
 func (a *appliance) close() {
@@ -174,7 +178,10 @@ func (a *appliance) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := a.makeToken(ctx)
+	if a.network, err = a.chooseNetwork(a.o.Scheme); err != nil {
+		return err
+	}
+	token, err := a.token(ctx)
 	if err != nil {
 		return err
 	}
@@ -217,14 +224,14 @@ func (a *appliance) startChain(ctx context.Context) error {
 	}
 }
 
-func (a *appliance) startSeal(ctx context.Context, token *softhsm.Token, users *registry.FirstUsers) error {
+func (a *appliance) startSeal(ctx context.Context, token *sealToken, users *registry.FirstUsers) error {
 	socket, err := a.socket("seal.sock")
 	if err != nil {
 		return err
 	}
 	f := sealFile{Appliance: applianceID, State: a.path("seal"), Socket: socket, ParentPipe: true, Log: sealLog{a.o.Level},
-		HSM:   sealHSM{Module: token.ModulePath, Token: token.Label, Sessions: 16},
-		PIN:   sealPIN{File: a.path("hsm", "pin")},
+		HSM: token.hsm,
+		PIN: sealPIN{File: token.pin}, Sandbox: token.sandbox,
 		Store: sealStore{Endpoints: []string{a.etcd.Endpoint()}, CA: a.path("pki", "root-mldsa.crt"), Cert: a.path("pki", "etcd-seal.crt"), Key: a.path("pki", "etcd-seal.key")}}
 	if known, err := a.readCharter1(); err != nil {
 		return err
@@ -235,7 +242,7 @@ func (a *appliance) startSeal(ctx context.Context, token *softhsm.Token, users *
 		return err
 	}
 	a.children = append(a.children, startChild(ctx, "seal", []string{a.o.SealBin, "--config", a.path("config", "seal.toml")},
-		append(environment(), token.Env()), a.log, nil))
+		append(environment(), token.env...), a.log, nil))
 	a.door, err = seal.Dial(ctx, socket)
 	if err != nil {
 		return fmt.Errorf("dev: the seal: %w", err)
@@ -243,38 +250,12 @@ func (a *appliance) startSeal(ctx context.Context, token *softhsm.Token, users *
 	if err := waitSeal(ctx, a.door, func(*seal.Status) bool { return true }); err != nil {
 		return err
 	}
-	digest, err := a.firstStart(ctx, f, a.door, users)
+	digest, err := a.firstStart(ctx, f, a.door, users, a.network)
 	if err != nil {
 		return err
 	}
 	a.config, err = a.writeConfig(string(digest), socket)
 	return err
-}
-
-// makeToken makes the SoftHSM2 token with PINs that nobody sees.
-func (a *appliance) makeToken(ctx context.Context) (*softhsm.Token, error) {
-	pins := map[string][]byte{}
-	for _, name := range []string{"pin", "so-pin"} {
-		if !a.exists("hsm", name) {
-			raw := make([]byte, 24)
-			if _, err := rand.Read(raw); err != nil {
-				return nil, fmt.Errorf("dev: %w", err)
-			}
-			if err := a.write([]byte(base64.RawURLEncoding.EncodeToString(raw)), "hsm", name); err != nil {
-				return nil, err
-			}
-		}
-		pin, err := a.read("hsm", name)
-		if err != nil {
-			return nil, fmt.Errorf("dev: %w", err)
-		}
-		pins[name] = pin
-	}
-	t, err := softhsm.Create(ctx, a.path("hsm", "token"), tokenLabel, pins["so-pin"], pins["pin"])
-	if err != nil {
-		return nil, fmt.Errorf("dev: %w", err)
-	}
-	return t, nil
 }
 
 // writeConfig writes mintwarden.toml and reads it back as serve would.
@@ -288,8 +269,8 @@ func (a *appliance) writeConfig(charter1, socket string) (*config.Config, error)
 		Seal:    config.Seal{Socket: socket},
 		Store: config.Store{Endpoints: []string{a.etcd.Endpoint()}, CA: a.path("pki", "root-mldsa.crt"),
 			Cert: a.path("pki", "etcd-mintwarden.crt"), Key: a.path("pki", "etcd-mintwarden.key")},
-		Networks: []config.Network{{Name: networkName, Kind: "quantum", ChainID: devnet.DefaultChainID,
-			RPCURLs: []string{"http://" + a.o.RPC}, Confirmations: confirmations, Scheme: "dilithium3", Currency: "QC",
+		Networks: []config.Network{{Name: a.network.Name, Kind: string(a.network.Kind), ChainID: a.network.ChainID,
+			RPCURLs: []string{"http://" + a.o.RPC}, Confirmations: confirmations, Scheme: string(a.network.Scheme), Currency: a.network.Currency,
 			Period: a.o.Period.String()}},
 	}
 	text, err := c.Encode()

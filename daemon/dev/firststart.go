@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mintwarden/mintwarden/chain/devnet"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
@@ -16,20 +15,14 @@ import (
 const (
 	// applianceID names the one box of a development instance.
 	applianceID = "appliance-1"
-	// networkName is the network that a development charter has.
-	networkName = "quantum-chain-devnet"
 	// custodianThreshold of the three demo custodians (formats.md).
 	custodianThreshold = 2
-	// defaultMaxFee in wei (1 QC) is what an operation may cost where no MAX_FEE is in scope; a deployment needs about 0.04.
-	defaultMaxFee = 1e18
-	// dailyFee in wei (1,000 QC, what the devnet funds a wallet with) a wallet and day.
-	dailyFee = "1000000000000000000000"
 )
 
 // charter1 makes charter 1 for the seal's own keys, or reads the one that an
 // earlier start made. The digest in charter1.sha256 is written first, since
 // the seal's configuration and the CLI are rooted in it.
-func (d *directory) charter1(ctx context.Context, door *seal.Client, users *registry.FirstUsers) (*policy.Envelope, error) {
+func (d *directory) charter1(ctx context.Context, door *seal.Client, users *registry.FirstUsers, network policy.Network) (*policy.Envelope, error) {
 	if e, err := d.readCharter1(); err != nil || e != nil {
 		return e, err
 	}
@@ -37,7 +30,7 @@ func (d *directory) charter1(ctx context.Context, door *seal.Client, users *regi
 	if err != nil {
 		return nil, fmt.Errorf("dev: the seal's keys: %w", err)
 	}
-	charter, err := d.draftCharter(keys, users)
+	charter, err := d.draftCharter(keys, users, network)
 	if err != nil {
 		return nil, err
 	}
@@ -60,15 +53,10 @@ func (d *directory) charter1(ctx context.Context, door *seal.Client, users *regi
 	return e, d.write(e.Encode(), "config", "charter1.json")
 }
 
-func (d *directory) draftCharter(keys *seal.InitResult, users *registry.FirstUsers) (*policy.Charter, error) {
-	daily, err := policy.ParseAmount(dailyFee)
-	if err != nil {
-		return nil, err
-	}
+func (d *directory) draftCharter(keys *seal.InitResult, users *registry.FirstUsers, network policy.Network) (*policy.Charter, error) {
 	c := &policy.Charter{
 		Format: 1, Instance: store.NewID("inst_"), Version: 1, Environment: policy.Dev, TenantID: tenant,
-		Networks: []policy.Network{{Name: networkName, Kind: "quantum", ChainID: devnet.DefaultChainID, Scheme: "dilithium3",
-			Currency: "QC", DefaultMaxFee: policy.AmountOf(defaultMaxFee), DailyFee: daily}},
+		Networks:   []policy.Network{network},
 		Custodians: policy.Custodians{Threshold: custodianThreshold},
 		Groups:     map[string][]string{},
 		Appliances: []policy.Appliance{{ID: applianceID, LedgerKey: keys.LedgerKey, UnsealKey: keys.UnsealKey,
@@ -98,8 +86,8 @@ func (d *directory) draftCharter(keys *seal.InitResult, users *registry.FirstUse
 
 // firstStart brings seal and ledger to the point where serve can start:
 // charter 1 in the ledger. Every step run again finds itself done.
-func (d *directory) firstStart(ctx context.Context, sealConfig sealFile, door *seal.Client, users *registry.FirstUsers) (policy.Digest, error) {
-	e, err := d.charter1(ctx, door, users)
+func (d *directory) firstStart(ctx context.Context, sealConfig sealFile, door *seal.Client, users *registry.FirstUsers, network policy.Network) (policy.Digest, error) {
+	e, err := d.charter1(ctx, door, users, network)
 	if err != nil {
 		return "", err
 	}

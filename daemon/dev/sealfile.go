@@ -19,6 +19,7 @@ type sealFile struct {
 	Log        sealLog       `toml:"log"`
 	HSM        sealHSM       `toml:"hsm"`
 	PIN        sealPIN       `toml:"pin"`
+	Sandbox    sealSandbox   `toml:"sandbox"`
 	Store      sealStore     `toml:"store"`
 }
 
@@ -34,6 +35,11 @@ type sealHSM struct {
 
 type sealPIN struct {
 	File string `toml:"file"`
+}
+
+type sealSandbox struct {
+	Read  []string `toml:"read,omitempty"`
+	Write []string `toml:"write,omitempty"`
 }
 
 type sealStore struct {
