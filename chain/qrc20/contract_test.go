@@ -11,10 +11,12 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
-// onEveryFork runs a behaviour under the rules of each network kind.
+// onEveryFork runs a behaviour of every template under the rules of each network kind.
 func onEveryFork(t *testing.T, f func(t *testing.T, w *world)) {
 	for fork := range forks {
-		t.Run(fork, func(t *testing.T) { f(t, newWorld(t, fork)) })
+		for _, tpl := range qrc20.Templates() {
+			t.Run(fork+" "+tpl.ID, func(t *testing.T) { f(t, newWorld(t, fork, tpl.ID)) })
+		}
 	}
 }
 
@@ -35,7 +37,7 @@ func TestConstructorSetsWhatItWasTold(t *testing.T) {
 		require.True(t, read(w, token, reads.PackBurnable(), reads.UnpackBurnable))
 		require.Equal(t, units(7), w.supply(token))
 		require.Equal(t, units(7), w.balance(token, admin))
-		for _, r := range []qrc20.Role{qrc20.Admin, qrc20.Minter, qrc20.Burner, qrc20.Pauser} {
+		for _, r := range w.template.Roles {
 			require.Equal(t, []tx.Address{admin}, w.holders(token, r), r)
 		}
 	})
@@ -169,7 +171,6 @@ func TestPauseStopsEveryMovement(t *testing.T) {
 
 // TestConstructorRefuses gives the constructor what InitCode never does, as a stranger could.
 func TestConstructorRefuses(t *testing.T) {
-	tpl, _ := qrc20.TemplateByID("tpl_qrc20_v1")
 	nobody := common.Address{}
 	for name, c := range map[string]struct {
 		args []byte
@@ -182,11 +183,13 @@ func TestConstructorRefuses(t *testing.T) {
 		"supply above cap": {reads.PackConstructor("n", "s", 18, units(1), true, true, units(2), common.Address(admin)),
 			"the total supply would be 2, above the cap of 1"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, "london")
-			ret, ok := w.send(admin, nil, append(append([]byte(nil), tpl.Bytecode...), c.args...), 10_000_000)
-			require.False(t, ok)
-			require.Equal(t, c.want, qrc20.DecodeRevert(ret))
-		})
+		for _, tpl := range qrc20.Templates() {
+			t.Run(name+" "+tpl.ID, func(t *testing.T) {
+				w := newWorld(t, "london", tpl.ID)
+				ret, ok := w.send(admin, nil, append(append([]byte(nil), tpl.Bytecode...), c.args...), 10_000_000)
+				require.False(t, ok)
+				require.Equal(t, c.want, qrc20.DecodeRevert(ret))
+			})
+		}
 	}
 }

@@ -48,6 +48,18 @@ func TestTemplates(t *testing.T) {
 	require.False(t, ok)
 	require.False(t, v1(t).HasRole(qrc20.Freezer))
 	require.False(t, v1(t).HasMethod(qrc20.Freeze))
+	require.True(t, regulated(t).HasRole(qrc20.Freezer))
+	require.True(t, regulated(t).HasMethod(qrc20.Disallow))
+	require.NotEqual(t, v1(t).BytecodeHash, regulated(t).BytecodeHash)
+}
+
+func regulated(t testing.TB) *qrc20.Template {
+	t.Helper()
+	tpl, ok := qrc20.TemplateByID("tpl_qrc20_regulated_v1")
+	if !ok {
+		t.Fatal("tpl_qrc20_regulated_v1 is missing")
+	}
+	return tpl
 }
 
 func drawDeploy(t *rapid.T) qrc20.DeployArgs {
@@ -73,7 +85,7 @@ func drawDeploy(t *rapid.T) qrc20.DeployArgs {
 func TestInitCodeAndDecodeInitCodeAreInverses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := drawDeploy(t)
-		tpl, _ := qrc20.TemplateByID("tpl_qrc20_v1")
+		tpl := rapid.SampledFrom(qrc20.Templates()).Draw(t, "template")
 		code, err := tpl.InitCode(a)
 		require.NoError(t, err)
 		limit := a.Cap
@@ -150,8 +162,14 @@ func TestDecodeInitCodeRefuses(t *testing.T) {
 }
 
 func TestCheckCode(t *testing.T) {
-	tpl, a := v1(t), example()
-	w := newWorld(t, "london")
+	for _, tpl := range qrc20.Templates() {
+		t.Run(tpl.ID, func(t *testing.T) { testCheckCode(t, tpl) })
+	}
+}
+
+func testCheckCode(t *testing.T, tpl *qrc20.Template) {
+	a := example()
+	w := newWorld(t, "london", tpl.ID)
 	code := w.state.GetCode(common.Address(w.deploy(a)))
 	require.Equal(t, tpl.BytecodeHash, tpl.HashCode(code))
 	require.NotEqual(t, tpl.BytecodeHash, [32]byte(crypto.Keccak256Hash(code)), "the immutables are set")
@@ -178,6 +196,23 @@ func TestCheckCode(t *testing.T) {
 	} {
 		require.ErrorIs(t, tpl.CheckCode(other, a), qrc20.ErrCode, name)
 	}
+	for _, other := range qrc20.Templates() {
+		if other != tpl {
+			require.ErrorIs(t, other.CheckCode(code, a), qrc20.ErrCode, "the code of another template")
+		}
+	}
+}
+
+// TestOneTemplatesInitCodeIsNotAnothers: what was approved under one template cannot be deployed as the other.
+func TestOneTemplatesInitCodeIsNotAnothers(t *testing.T) {
+	plain, err := v1(t).InitCode(example())
+	require.NoError(t, err)
+	_, err = regulated(t).DecodeInitCode(plain)
+	require.ErrorIs(t, err, qrc20.ErrDeploy)
+	strict, err := regulated(t).InitCode(example())
+	require.NoError(t, err)
+	_, err = v1(t).DecodeInitCode(strict)
+	require.ErrorIs(t, err, qrc20.ErrDeploy)
 }
 
 // TestSealStaysLight holds the package to what the seal may link: no RPC client, no EVM; and to the

@@ -57,15 +57,18 @@ var (
 
 // world is go-ethereum's EVM over a state of its own, with whole transactions: intrinsic gas, nonce.
 type world struct {
-	t     *testing.T
-	evm   *vm.EVM
-	state *state.StateDB
+	t        *testing.T
+	template *qrc20.Template
+	evm      *vm.EVM
+	state    *state.StateDB
 	// used is the highest gas of the last transaction, refunds not deducted: the least limit.
 	used uint64
 }
 
-func newWorld(t *testing.T, fork string) *world {
+func newWorld(t *testing.T, fork, template string) *world {
 	config := forks[fork]
+	tpl, ok := qrc20.TemplateByID(template)
+	require.True(t, ok, template)
 	db, err := state.New(types.EmptyRootHash, state.NewDatabaseForTesting())
 	require.NoError(t, err)
 	block := vm.BlockContext{
@@ -77,7 +80,7 @@ func newWorld(t *testing.T, fork string) *world {
 	if config.TerminalTotalDifficulty != nil {
 		block.Random = &common.Hash{}
 	}
-	return &world{t: t, evm: vm.NewEVM(block, db, config, vm.Config{}), state: db}
+	return &world{t: t, template: tpl, evm: vm.NewEVM(block, db, config, vm.Config{}), state: db}
 }
 
 // send executes one transaction with a gas limit and gives its return data and whether it succeeded.
@@ -96,11 +99,23 @@ func (w *world) send(from tx.Address, to *tx.Address, data []byte, gas uint64) (
 	return r.ReturnData, !r.Failed()
 }
 
-// deploy gives the contract's address; the constructor must succeed.
+// deploy gives the contract's address; the constructor must succeed. Where the template has an allowlist,
+// everybody who has a name here is on it.
 func (w *world) deploy(a qrc20.DeployArgs) tx.Address {
 	w.t.Helper()
-	tpl, ok := qrc20.TemplateByID("tpl_qrc20_v1")
-	require.True(w.t, ok)
+	at := w.deployOnly(a)
+	if w.template.HasMethod(qrc20.Allow) {
+		for _, who := range []tx.Address{alice, bob, mallory} {
+			require.Empty(w.t, w.call(a.Admin, at, qrc20.Call{Method: qrc20.Allow, Account: who}))
+		}
+	}
+	return at
+}
+
+// deployOnly leaves the allowlist as the constructor made it.
+func (w *world) deployOnly(a qrc20.DeployArgs) tx.Address {
+	w.t.Helper()
+	tpl := w.template
 	code, err := tpl.InitCode(a)
 	require.NoError(w.t, err)
 	at := tx.CreateAddress(a.Admin, w.state.GetNonce(common.Address(a.Admin)))

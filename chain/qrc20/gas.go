@@ -17,9 +17,17 @@ var callBounds = map[Method]gasBounds{
 	RevokeRole:   {26_000, 120_000},
 	Pause:        {42_000, 95_000},
 	Unpause:      {27_000, 60_000},
+	Freeze:       {26_000, 110_000},
+	Unfreeze:     {26_000, 70_000},
+	Allow:        {26_000, 110_000},
+	Disallow:     {26_000, 70_000},
 }
 
-var deployV1 = gasBounds{1_300_000, 4_000_000}
+// The bounds of a method hold for every template that has it; those of a deployment are its own.
+var (
+	deployV1          = gasBounds{1_300_000, 4_000_000}
+	deployRegulatedV1 = gasBounds{1_700_000, 5_000_000}
+)
 
 // GasBounds are the gas limits between which a call of the method may be signed, both inclusive;
 // 0, 0 for an unknown method, which none fits.

@@ -32,6 +32,8 @@ var words = map[string]string{
 	"ERC20InvalidSpender":              "%[1]s cannot have an allowance",
 	"EnforcedPause":                    "the token is paused",
 	"ExpectedPause":                    "the token is not paused",
+	"QRC20AccountFrozen":               "%[1]s is frozen",
+	"QRC20AccountNotAllowed":           "%[1]s is not on the token's allowlist",
 	"QRC20InvalidAdmin":                "%[1]s cannot be the token's admin",
 	"QRC20RoleNotAvailable":            "the token's supply policy has no role %[1]s",
 }

@@ -64,6 +64,17 @@ var templates = sync.OnceValue(func() []*Template {
 			Methods: []Method{Mint, Burn, BurnFrom, Transfer, TransferFrom, GrantRole, RevokeRole, Pause, Unpause},
 			gas:     deployV1,
 		}),
+		load(&Template{
+			ID:       "tpl_qrc20_regulated_v1",
+			Standard: StandardQRC20,
+			Name:     "Regulated QRC-20 token",
+			Description: "A QRC-20 token that moves between accounts on its allowlist only, and neither from, nor to, " +
+				"nor by a frozen one; the admin's wallet is the first on the list.",
+			Roles: []Role{Admin, Minter, Burner, Pauser, Freezer, ComplianceOperator},
+			Methods: []Method{Mint, Burn, BurnFrom, Transfer, TransferFrom, GrantRole, RevokeRole, Pause, Unpause,
+				Freeze, Unfreeze, Allow, Disallow},
+			gas: deployRegulatedV1,
+		}),
 	}
 })
 

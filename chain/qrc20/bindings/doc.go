@@ -6,3 +6,4 @@
 package bindings
 
 //go:generate go tool abigen --v2 --abi ../artifact/tpl_qrc20_v1.abi.json --pkg bindings --type QRC20V1 --out qrc20v1.go
+//go:generate go tool abigen --v2 --abi ../artifact/tpl_qrc20_regulated_v1.abi.json --pkg bindings --type QRC20RegulatedV1 --out qrc20regulatedv1.go

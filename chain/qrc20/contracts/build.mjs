@@ -14,7 +14,10 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "artifact");
 const require = createRequire(import.meta.url);
 
-const templates = [{ id: "tpl_qrc20_v1", contract: "QRC20V1" }];
+const templates = [
+  { id: "tpl_qrc20_v1", contract: "QRC20V1" },
+  { id: "tpl_qrc20_regulated_v1", contract: "QRC20RegulatedV1" },
+];
 
 const settings = {
   // Quantum Chain forks to London: no PUSH0.
