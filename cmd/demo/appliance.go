@@ -26,11 +26,12 @@ type appliance struct {
 	ended         chan error
 }
 
-// startAppliance returns when the appliance says that it is ready.
-func startAppliance(ctx context.Context, bin, dir string) (*appliance, error) {
+// startAppliance returns when the appliance says that it is ready. The flags are
+// mintwardend dev's, beside the ones that the demo needs.
+func startAppliance(ctx context.Context, bin, dir string, flags []string) (*appliance, error) {
 	a := &appliance{bin: bin, dir: dir, ended: make(chan error, 1)}
-	a.cmd = exec.Command(filepath.Join(bin, "mintwardend"), "dev", "--dir", dir,
-		"--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--log", "error", "--parent-pipe")
+	a.cmd = exec.Command(filepath.Join(bin, "mintwardend"), append([]string{"dev", "--dir", dir,
+		"--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--log", "error", "--parent-pipe"}, flags...)...)
 	// Nobody writes to it. It closes with this process, however that ends, and the appliance with it.
 	if _, err := a.cmd.StdinPipe(); err != nil {
 		return nil, err

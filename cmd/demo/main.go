@@ -22,12 +22,16 @@ const limit = 10 * time.Minute
 func main() {
 	bin := flag.String("bin", "bin", "directory of mintwardend, mintwarden-seal and mintwarden")
 	keep := flag.Bool("keep", false, "keep the appliance's directory")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "demo [flags] [-- flags of mintwardend dev]")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := run(ctx, *bin, *keep); err != nil {
+	if err := run(ctx, *bin, *keep, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo: FAILED:", err)
 		cancel()
 		stop()
@@ -35,7 +39,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, bin string, keep bool) (err error) {
+func run(ctx context.Context, bin string, keep bool, flags []string) (err error) {
 	started := time.Now()
 	bin, err = filepath.Abs(bin)
 	if err != nil {
@@ -47,7 +51,7 @@ func run(ctx context.Context, bin string, keep bool) (err error) {
 	}
 	heading("An appliance of your own")
 	say("starting mintwardend dev in %s", dir)
-	a, err := startAppliance(ctx, bin, dir)
+	a, err := startAppliance(ctx, bin, dir, flags)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
@@ -62,7 +66,11 @@ func run(ctx context.Context, bin string, keep bool) (err error) {
 			farewell(time.Since(started))
 		}
 	}()
-	say("ready at %s: embedded etcd, SoftHSM2 token, devnet, sealed process, demo users", a.url)
+	token := "SoftHSM2 token"
+	if len(flags) > 0 {
+		token = "token"
+	}
+	say("ready at %s: embedded etcd, %s, devnet, sealed process, demo users", a.url, token)
 	s, err := newStory(ctx, a)
 	if err != nil {
 		return err

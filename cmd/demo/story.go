@@ -83,7 +83,7 @@ func (s *story) vaults() error {
 		}
 		s.treasury = w
 	}
-	say("%s %s, wallet %s (%s)", s.vault.ID, s.vault.Name, s.treasury.Address, s.treasury.Scheme)
+	say("%s %s, wallet %s (%s, %s)", s.vault.ID, s.vault.Name, s.treasury.Address, s.treasury.Scheme, s.treasury.Protection)
 	var err error
 	if s.partner, err = s.operator.CreateVaultAccount(s.ctx, client.VaultAccountCreate{Name: "minting-desk"}); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (s *story) vaults() error {
 		return err
 	}
 	s.desk = *w
-	say("%s %s, wallet %s (%s)", s.partner.ID, s.partner.Name, s.desk.Address, s.desk.Scheme)
+	say("%s %s, wallet %s (%s, %s)", s.partner.ID, s.partner.Name, s.desk.Address, s.desk.Scheme, s.desk.Protection)
 	return nil
 }
 
