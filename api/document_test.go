@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -32,7 +33,14 @@ func TestEveryRouteHasAHandlerAndAPermission(t *testing.T) {
 	for _, r := range s.routes().Routes() {
 		handled[r.Method+" "+r.Path] = true
 	}
-	require.ElementsMatch(t, slices.Collect(maps.Keys(s.document.routes)), slices.Collect(maps.Keys(handled)))
+	unhandled := excluded(t)
+	documented := map[string]bool{}
+	for name, r := range s.document.routes {
+		if !unhandled[r.id] {
+			documented[name] = true
+		}
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(documented)), slices.Collect(maps.Keys(handled)))
 	for name, r := range s.document.routes {
 		switch {
 		case r.id == "getOpenAPI":
@@ -43,13 +51,28 @@ func TestEveryRouteHasAHandlerAndAPermission(t *testing.T) {
 		if r.method == http.MethodGet {
 			require.Equal(t, keyNone, r.key, name)
 			for _, p := range r.permissions {
-				require.True(t, strings.HasSuffix(string(p), ":read") || strings.HasPrefix(r.id, "getLedger"), "%s asks for %s to read", name, p)
+				reads := strings.HasSuffix(string(p), ":read") || p == registry.TransactionsExport || strings.HasPrefix(r.id, "getLedger")
+				require.True(t, reads, "%s asks for %s to read", name, p)
 			}
 			continue
 		}
 		require.NotEqual(t, keyNone, r.key, name)
-		require.Equal(t, r.operation != "", r.key == keyRequired, "%s: what moves a token needs a key, nothing else does", name)
+		moves := r.operation != "" || r.id == "retireToken"
+		require.Equal(t, moves, r.key == keyRequired, "%s: what moves or ends a token needs a key, nothing else does", name)
 	}
+}
+
+// excluded names the operations that the generator's configuration leaves out
+// of the server.
+func excluded(t testing.TB) map[string]bool {
+	t.Helper()
+	config, err := os.ReadFile("oapi-codegen.yaml")
+	require.NoError(t, err)
+	out := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^    - (\w+)$`).FindAllSubmatch(config, -1) {
+		out[string(m[1])] = true
+	}
+	return out
 }
 
 // TestRolesReachRoutes: every permission that a route asks for is carried by
@@ -68,7 +91,8 @@ func TestRolesReachRoutes(t *testing.T) {
 			continue
 		}
 		require.NotEmpty(t, holders, name)
-		require.Equal(t, r.method == http.MethodGet || r.id == "simulatePolicy", slices.Contains(holders, registry.Viewer), name)
+		reads := r.method == http.MethodGet && r.id != "exportTransactions" || r.id == "simulatePolicy" || r.id == "estimateTokenDeployment"
+		require.Equal(t, reads, slices.Contains(holders, registry.Viewer), name)
 	}
 }
 
@@ -87,9 +111,6 @@ func TestErrorTableIsTheDocuments(t *testing.T) {
 		}
 	}
 	for _, c := range codes {
-		if c.name == "INVALID_URL" {
-			continue // of webhooks, which this document does not have yet
-		}
 		require.Equal(t, fmt.Sprint(c.number), documented[c.name], "%s", c.name)
 	}
 	require.Len(t, byType, len(codes))

@@ -106,6 +106,27 @@ func (e CredentialCreatedStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusDEAD      DeliveryStatus = "DEAD"
+	DeliveryStatusDELIVERED DeliveryStatus = "DELIVERED"
+	DeliveryStatusPENDING   DeliveryStatus = "PENDING"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryStatus enum.
+func (e DeliveryStatus) Valid() bool {
+	switch e {
+	case DeliveryStatusDEAD:
+		return true
+	case DeliveryStatusDELIVERED:
+		return true
+	case DeliveryStatusPENDING:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FeeStrategy.
 const (
 	FeeStrategyHIGH   FeeStrategy = "HIGH"
@@ -412,6 +433,27 @@ func (e PolicyRuleType) Valid() bool {
 	}
 }
 
+// Defines values for ReconciliationStatus.
+const (
+	ReconciliationStatusAGREES     ReconciliationStatus = "AGREES"
+	ReconciliationStatusCATCHINGUP ReconciliationStatus = "CATCHING_UP"
+	ReconciliationStatusDISAGREES  ReconciliationStatus = "DISAGREES"
+)
+
+// Valid indicates whether the value is a known member of the ReconciliationStatus enum.
+func (e ReconciliationStatus) Valid() bool {
+	switch e {
+	case ReconciliationStatusAGREES:
+		return true
+	case ReconciliationStatusCATCHINGUP:
+		return true
+	case ReconciliationStatusDISAGREES:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	RoleADMIN              Role = "ADMIN"
@@ -547,6 +589,24 @@ func (e UserRole) Valid() bool {
 	}
 }
 
+// Defines values for UserUpdateStatus.
+const (
+	UserUpdateStatusACTIVE    UserUpdateStatus = "ACTIVE"
+	UserUpdateStatusSUSPENDED UserUpdateStatus = "SUSPENDED"
+)
+
+// Valid indicates whether the value is a known member of the UserUpdateStatus enum.
+func (e UserUpdateStatus) Valid() bool {
+	switch e {
+	case UserUpdateStatusACTIVE:
+		return true
+	case UserUpdateStatusSUSPENDED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VaultAccountStatus.
 const (
 	VaultAccountStatusACTIVE VaultAccountStatus = "ACTIVE"
@@ -580,10 +640,172 @@ func (e WalletProtection) Valid() bool {
 	}
 }
 
+// Defines values for WebhookStatus.
+const (
+	WebhookStatusACTIVE   WebhookStatus = "ACTIVE"
+	WebhookStatusDISABLED WebhookStatus = "DISABLED"
+)
+
+// Valid indicates whether the value is a known member of the WebhookStatus enum.
+func (e WebhookStatus) Valid() bool {
+	switch e {
+	case WebhookStatusACTIVE:
+		return true
+	case WebhookStatusDISABLED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookCreatedStatus.
+const (
+	WebhookCreatedStatusACTIVE   WebhookCreatedStatus = "ACTIVE"
+	WebhookCreatedStatusDISABLED WebhookCreatedStatus = "DISABLED"
+)
+
+// Valid indicates whether the value is a known member of the WebhookCreatedStatus enum.
+func (e WebhookCreatedStatus) Valid() bool {
+	switch e {
+	case WebhookCreatedStatusACTIVE:
+		return true
+	case WebhookCreatedStatusDISABLED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportFormat.
+const (
+	ExportFormatCsv  ExportFormat = "csv"
+	ExportFormatJSON ExportFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportFormat enum.
+func (e ExportFormat) Valid() bool {
+	switch e {
+	case ExportFormatCsv:
+		return true
+	case ExportFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// AccountChangeAccepted The operation that freezes or releases an account, or changes the allowlist.
+type AccountChangeAccepted struct {
+	// ApprovalPolicyID A policy's id.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ApprovalPolicyID PolicyID `json:"approvalPolicyId"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// SubjectAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	SubjectAddress Address `json:"subjectAddress"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+}
+
+// AccountFreezeRequest Whom to freeze or release, and why; the reason goes into the audit log.
+//
+// Example: {"reason":"court order 17","subject":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
+type AccountFreezeRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Reason UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Reason *Text `json:"reason,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Subject Party `json:"subject"`
+}
+
 // Address `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
 //
 // Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
 type Address = string
+
+// AllowlistRequest Whom to add to the allowlist.
+//
+// Example: {"subject":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
+type AllowlistRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Subject Party `json:"subject"`
+}
 
 // Amount A decimal number of base units, 0 to 2^256 - 1.
 //
@@ -710,6 +932,11 @@ type AuditEntryList struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// AuditID An audit entry's id.
+//
+// Example: aud_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type AuditID = string
+
 // AuditVerification What a check of the audit log found.
 type AuditVerification struct {
 	// BrokenAt The number of the first entry that does not hold.
@@ -814,6 +1041,72 @@ type BurnRequest struct {
 	//
 	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
 	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+}
+
+// CancelNonceAccepted The operation that uses the nonce up.
+type CancelNonceAccepted struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Nonce The nonce.
+	//
+	// Example: 7
+	Nonce string `json:"nonce"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID Null; a CANCEL has no token.
+	TokenID *string `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+
+	// WalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WalletID WalletID `json:"walletId"`
+}
+
+// CancelNonceRequest The nonce to use up.
+//
+// Example: {"nonce":"7"}
+type CancelNonceRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Nonce The nonce, a decimal number.
+	//
+	// Example: 7
+	Nonce string `json:"nonce"`
 
 	// Replaces An operation's id.
 	//
@@ -1121,10 +1414,40 @@ type CredentialList struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// CredentialRotate Which API key to replace, and how long the old one is still honoured.
+//
+// Example: {"credentialId":"cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF","graceSeconds":3600}
+type CredentialRotate struct {
+	// CredentialID An API key's id.
+	//
+	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	CredentialID CredentialID `json:"credentialId"`
+
+	// GraceSeconds Seconds; 0 refuses the old key at once.
+	//
+	// Example: 3600
+	GraceSeconds *int `json:"graceSeconds,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
 // Decimals How many decimal places one unit of the token has.
 //
 // Example: 18
 type Decimals = int
+
+// DeliveryID A delivery's id.
+//
+// Example: del_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type DeliveryID = string
+
+// DeliveryStatus How far a delivery has come. `DEAD` has no attempt left and can be replayed.
+//
+// Example: DELIVERED
+type DeliveryStatus string
 
 // DeployAccepted The operation that deploys a token.
 type DeployAccepted struct {
@@ -1237,6 +1560,31 @@ type Deployment struct {
 	TransactionHash *string `json:"transactionHash"`
 }
 
+// DeploymentEstimateRequest Which deployment to estimate.
+//
+// Example: {"deployerWalletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+type DeploymentEstimateRequest struct {
+	// ConstructorArgs What the contract is constructed with. What is given must be the token's own value; it is there to be checked.
+	//
+	// Example: {"name":"Example Institutional Token"}
+	ConstructorArgs *ConstructorArgs `json:"constructorArgs,omitempty"`
+
+	// DeployerWalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	DeployerWalletID *WalletID `json:"deployerWalletId,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+}
+
 // Difference What a proposal changes of the version in force, in words, one change an item.
 type Difference = []string
 
@@ -1317,6 +1665,47 @@ type ErrorBody struct {
 type ErrorEnvelope struct {
 	// Error What is wrong with which value, and what to do.
 	Error ErrorBody `json:"error"`
+}
+
+// EventID An event's id.
+//
+// Example: evt_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type EventID = string
+
+// FeeEstimate What a transaction would cost now. Amounts are in the network's own currency's base units.
+type FeeEstimate struct {
+	// BaseFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	BaseFeePerGas Amount `json:"baseFeePerGas"`
+
+	// BlockNumber The block that the estimate was made at.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// Currency A token's symbol.
+	//
+	// Example: EIT
+	Currency Symbol `json:"currency"`
+
+	// GasLimit The gas that the transaction is given.
+	//
+	// Example: 120000
+	GasLimit int64 `json:"gasLimit"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Strategies What each fee strategy comes to.
+	Strategies []StrategyFee `json:"strategies"`
 }
 
 // FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
@@ -1926,6 +2315,69 @@ type Party struct {
 // Example: address
 type PartyType string
 
+// PauseAccepted The operation that pauses or unpauses.
+type PauseAccepted struct {
+	// ApprovalPolicyID A policy's id.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ApprovalPolicyID PolicyID `json:"approvalPolicyId"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+}
+
+// PauseRequest How to pause or unpause a token.
+//
+// Example: {"feeStrategy":"MEDIUM"}
+type PauseRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+}
+
 // Performer The vault account or wallet that performs an operation in place of the token's admin vault account.
 //
 // Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
@@ -2248,6 +2700,96 @@ type QuorumKOf struct {
 // Example: [{"group":"approvers","min":2}]
 type QuorumList = []Quorum
 
+// Receipt Proof that a record is in the tree that the seal signs.
+type Receipt struct {
+	// Entry Base64 of the exact bytes of the record that the proof is of.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Entry []byte `json:"entry"`
+
+	// ID The operation or the audit entry.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID string `json:"id"`
+
+	// Proof A C2SP tlog-proof, as its file has it: the index, the path to the root, and the signed checkpoint.
+	//
+	// Example: c2sp.org/tlog-proof@v1
+	Proof string `json:"proof"`
+}
+
+// Reconciliation How the chain and the operations of a token compare.
+type Reconciliation struct {
+	// BlockNumber The last block that was read.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// CheckedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CheckedAt Timestamp `json:"checkedAt"`
+
+	// EventsChecked How many events were matched or not.
+	//
+	// Example: 12
+	EventsChecked int64 `json:"eventsChecked"`
+
+	// FromBlock The block that the token's contract was made in.
+	//
+	// Example: 7
+	FromBlock int64 `json:"fromBlock"`
+
+	// Frozen Whether privileged operations on the token are frozen for it.
+	//
+	// Example: false
+	Frozen bool `json:"frozen"`
+
+	// Status Whether they agree. `CATCHING_UP` while events up to the head are still being read.
+	//
+	// Example: AGREES
+	Status ReconciliationStatus `json:"status"`
+
+	// Supply A total supply from three sources.
+	Supply ReconciliationSupply `json:"supply"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// Unmatched The newest of those.
+	Unmatched []UnmatchedEvent `json:"unmatched"`
+
+	// UnmatchedTotal How many events no operation explains.
+	//
+	// Example: 0
+	UnmatchedTotal int64 `json:"unmatchedTotal"`
+}
+
+// ReconciliationStatus Whether they agree. `CATCHING_UP` while events up to the head are still being read.
+//
+// Example: AGREES
+type ReconciliationStatus string
+
+// ReconciliationSupply A total supply from three sources.
+type ReconciliationSupply struct {
+	// Contract A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Contract Amount `json:"contract"`
+
+	// Events A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Events Amount `json:"events"`
+
+	// Operations A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Operations Amount `json:"operations"`
+}
+
 // Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
 type Rehearsal struct {
 	// Complete Whether the ledger was replayed to its end.
@@ -2288,6 +2830,21 @@ type Rehearsal struct {
 //
 // Example: req_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type RequestID = string
+
+// RetireRequest Why the token is retired; the reason goes into the audit log.
+//
+// Example: {"reason":"redeemed in full"}
+type RetireRequest struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Reason UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Reason *Text `json:"reason,omitempty"`
+}
 
 // Role A role on a token's contract. A template says which it has.
 //
@@ -2372,6 +2929,68 @@ type RoleChangeRequest struct {
 	Subject Party `json:"subject"`
 }
 
+// RoleDefinition A named set of permissions.
+type RoleDefinition struct {
+	// BuiltIn Whether the appliance has it of its own; such a role does not change.
+	//
+	// Example: false
+	BuiltIn bool `json:"builtIn"`
+
+	// CreatedAt When it was made; null for a built-in one.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt *time.Time `json:"createdAt"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description Text `json:"description"`
+
+	// Name A role's name.
+	//
+	// Example: auditor
+	Name RoleName `json:"name"`
+
+	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
+	//
+	// Example: ["tokens:read","tokens:mint"]
+	Permissions Permissions `json:"permissions"`
+}
+
+// RoleDefinitionCreate The role to make.
+//
+// Example: {"name":"auditor","permissions":["audit:read","tokens:read"]}
+type RoleDefinitionCreate struct {
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description *Text `json:"description,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Name A role's name.
+	//
+	// Example: auditor
+	Name RoleName `json:"name"`
+
+	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
+	//
+	// Example: ["tokens:read","tokens:mint"]
+	Permissions Permissions `json:"permissions"`
+}
+
+// RoleDefinitionList A page of roles.
+type RoleDefinitionList struct {
+	// Data The page's items.
+	Data []RoleDefinition `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
 // RoleHolders Who holds a role.
 type RoleHolders struct {
 	// Holders Addresses, sorted.
@@ -2382,6 +3001,11 @@ type RoleHolders struct {
 	// Example: MINTER
 	Role Role `json:"role"`
 }
+
+// RoleName A role's name.
+//
+// Example: auditor
+type RoleName = string
 
 // RuleOutcome What one rule says of an operation.
 type RuleOutcome struct {
@@ -2629,6 +3253,29 @@ type StatusChange struct {
 	//
 	// Example: PENDING_AUTHORIZATION
 	Status OperationStatus `json:"status"`
+}
+
+// StrategyFee The fees of a strategy.
+type StrategyFee struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy FeeStrategy `json:"feeStrategy"`
+
+	// MaxFee A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxFee Amount `json:"maxFee"`
+
+	// MaxFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxFeePerGas Amount `json:"maxFeePerGas"`
+
+	// MaxPriorityFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxPriorityFeePerGas Amount `json:"maxPriorityFeePerGas"`
 }
 
 // SupplyPolicy What the contract allows of the supply, fixed at deployment. A `maxSupply` of `0`, the default, is no cap.
@@ -2947,6 +3594,47 @@ type TokenDetail struct {
 // Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type TokenID = string
 
+// TokenImport A token that was deployed elsewhere. Name, symbol, decimals and supply are read from its contract.
+//
+// Example: {"admin":{"approvalPolicyId":"pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF","vaultAccountId":"vault_01JS0Z4M9GQ3V1T7T2B5C8D0EF"},"contractAddress":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","network":"quantum-chain-devnet","templateId":"tpl_qrc20_v1"}
+type TokenImport struct {
+	// Admin Who administers a token.
+	Admin TokenAdmin `json:"admin"`
+
+	// ContractAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	ContractAddress Address `json:"contractAddress"`
+
+	// CreationTransactionHash 32 bytes, `0x` and lower-case hex.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	CreationTransactionHash *Hash `json:"creationTransactionHash,omitempty"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description *Text `json:"description,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// Tags Words to find the token by.
+	Tags *[]Tag `json:"tags,omitempty"`
+
+	// TemplateID A template's id.
+	//
+	// Example: tpl_qrc20_v1
+	TemplateID TemplateID `json:"templateId"`
+}
+
 // TokenList A page of tokens.
 type TokenList struct {
 	// Data The page's items.
@@ -3113,10 +3801,415 @@ type TokenUpdate struct {
 	TemplateID *TemplateID `json:"templateId,omitempty"`
 }
 
+// Transaction The chain side of an operation. Fields that are not known yet are null; fees are in the network's own currency's base units.
+type Transaction struct {
+	// Amount The amount of tokens in base units.
+	//
+	// Example: 1000000000000000000000
+	Amount *string `json:"amount"`
+
+	// Attention What a person should look at while it goes on, such as TX_BROADCAST_FAILED.
+	//
+	// Example: approvers
+	Attention *string `json:"attention"`
+
+	// BlockNumber The block that holds it.
+	//
+	// Example: 42
+	BlockNumber *int64 `json:"blockNumber"`
+
+	// Confirmations How many blocks deep it is, its own included.
+	//
+	// Example: 2
+	Confirmations int64 `json:"confirmations"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// FailureReason Why it was refused, withdrawn or failed.
+	//
+	// Example: approvers
+	FailureReason *string `json:"failureReason"`
+
+	// FeeCap A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	FeeCap Amount `json:"feeCap"`
+
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy FeeStrategy `json:"feeStrategy"`
+
+	// GasLimit The gas that it is given.
+	//
+	// Example: 120000
+	GasLimit *string `json:"gasLimit"`
+
+	// ID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID TransactionRequestID `json:"id"`
+
+	// MaxFeePerGas The most that it pays for a unit of gas.
+	//
+	// Example: 1000000000
+	MaxFeePerGas *string `json:"maxFeePerGas"`
+
+	// MaxPriorityFeePerGas What of it goes to the miner.
+	//
+	// Example: 1000000000
+	MaxPriorityFeePerGas *string `json:"maxPriorityFeePerGas"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// Nonce The wallet's nonce; null until the ledger gave one.
+	//
+	// Example: 7
+	Nonce *string `json:"nonce"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Replacements The versions that were signed, first to last; all have the same nonce, and each replaces the one before.
+	Replacements []TransactionVersion `json:"replacements"`
+
+	// RequestedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	RequestedBy UserName `json:"requestedBy"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID The token; null for CANCEL.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *string `json:"tokenId"`
+
+	// TransactionHash The transaction that is on its way, or was mined.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash *string `json:"transactionHash"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// WalletAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	WalletAddress Address `json:"walletAddress"`
+
+	// WalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WalletID WalletID `json:"walletId"`
+}
+
+// TransactionCSV RFC 4180: a header line with the names of TransactionSummary's fields, then a line a transaction, null as nothing.
+//
+// Example: id,operationId,…
+type TransactionCSV = string
+
+// TransactionExport Every matching transaction, newest first.
+type TransactionExport = []TransactionSummary
+
+// TransactionList A page of transactions.
+type TransactionList struct {
+	// Data The page's items.
+	Data []TransactionSummary `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
 // TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
 //
 // Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type TransactionRequestID = string
+
+// TransactionSummary A transaction request as lists show it.
+type TransactionSummary struct {
+	// Amount The amount of tokens in base units.
+	//
+	// Example: 1000000000000000000000
+	Amount *string `json:"amount"`
+
+	// Attention What a person should look at while it goes on, such as TX_BROADCAST_FAILED.
+	//
+	// Example: approvers
+	Attention *string `json:"attention"`
+
+	// BlockNumber The block that holds it.
+	//
+	// Example: 42
+	BlockNumber *int64 `json:"blockNumber"`
+
+	// Confirmations How many blocks deep it is, its own included.
+	//
+	// Example: 2
+	Confirmations int64 `json:"confirmations"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// FailureReason Why it was refused, withdrawn or failed.
+	//
+	// Example: approvers
+	FailureReason *string `json:"failureReason"`
+
+	// FeeCap A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	FeeCap Amount `json:"feeCap"`
+
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy FeeStrategy `json:"feeStrategy"`
+
+	// ID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID TransactionRequestID `json:"id"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// Nonce The wallet's nonce; null until the ledger gave one.
+	//
+	// Example: 7
+	Nonce *string `json:"nonce"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// RequestedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	RequestedBy UserName `json:"requestedBy"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID The token; null for CANCEL.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *string `json:"tokenId"`
+
+	// TransactionHash The transaction that is on its way, or was mined.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash *string `json:"transactionHash"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// WalletAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	WalletAddress Address `json:"walletAddress"`
+
+	// WalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WalletID WalletID `json:"walletId"`
+}
+
+// TransactionVersion One signed version of a transaction.
+type TransactionVersion struct {
+	// GasLimit A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	GasLimit Amount `json:"gasLimit"`
+
+	// MaxFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxFeePerGas Amount `json:"maxFeePerGas"`
+
+	// MaxPriorityFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxPriorityFeePerGas Amount `json:"maxPriorityFeePerGas"`
+
+	// SignedAt When it was signed, as far as that was kept.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	SignedAt *time.Time `json:"signedAt"`
+
+	// TransactionHash 32 bytes, `0x` and lower-case hex.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash Hash `json:"transactionHash"`
+
+	// Version From 1.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// TransferAccepted The operation that transfers.
+type TransferAccepted struct {
+	// Amount A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Amount Amount `json:"amount"`
+
+	// ApprovalPolicyID A policy's id.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ApprovalPolicyID PolicyID `json:"approvalPolicyId"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// FromAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	FromAddress Address `json:"fromAddress"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// RecipientAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	RecipientAddress Address `json:"recipientAddress"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+}
+
+// TransferRequest What to transfer from whom to whom.
+//
+// Example: {"amount":"1000","from":{"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"},"to":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
+type TransferRequest struct {
+	// Amount A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Amount Amount `json:"amount"`
+
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// From Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	From Party `json:"from"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// To Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	To Party `json:"to"`
+}
+
+// UnmatchedEvent An event of the contract that no authorized operation explains.
+type UnmatchedEvent struct {
+	// Account The account that it concerns.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	Account *string `json:"account"`
+
+	// Amount The amount that it moved; null where it moved none.
+	//
+	// Example: 1000000000
+	Amount *string `json:"amount"`
+
+	// BlockNumber Its block.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// Event The event's name.
+	//
+	// Example: Transfer
+	Event string `json:"event"`
+
+	// LogIndex Its place in the block.
+	//
+	// Example: 0
+	LogIndex int64 `json:"logIndex"`
+
+	// Role The role that it changed, one of Role.
+	//
+	// Example: MINTER
+	Role *string `json:"role"`
+
+	// TransactionHash 32 bytes, `0x` and lower-case hex.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash Hash `json:"transactionHash"`
+}
 
 // Unsealing How far a quorum of custodians has come to unseal; there while the seal is sealed.
 type Unsealing struct {
@@ -3220,6 +4313,31 @@ type UserName = string
 //
 // Example: approver
 type UserRole string
+
+// UserUpdate What to change of a user.
+//
+// Example: {"status":"SUSPENDED"}
+type UserUpdate struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Role A role's name.
+	//
+	// Example: auditor
+	Role *RoleName `json:"role,omitempty"`
+
+	// Status Whether the user's API keys are honoured.
+	//
+	// Example: ACTIVE
+	Status *UserUpdateStatus `json:"status,omitempty"`
+}
+
+// UserUpdateStatus Whether the user's API keys are honoured.
+//
+// Example: ACTIVE
+type UserUpdateStatus string
 
 // VaultAccount A group of wallets.
 type VaultAccount struct {
@@ -3408,6 +4526,254 @@ type WalletList struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// Webhook A subscription.
+type Webhook struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description Text `json:"description"`
+
+	// Events Event types; `*` is all, `token.*` all of tokens.
+	//
+	// Example: ["token.*"]
+	Events []string `json:"events"`
+
+	// ID A webhook's id.
+	//
+	// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID WebhookID `json:"id"`
+
+	// PreviousSecretExpiresAt Until when deliveries are signed by the secret before, too.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	PreviousSecretExpiresAt *time.Time `json:"previousSecretExpiresAt"`
+
+	// Status Whether events are delivered.
+	//
+	// Example: ACTIVE
+	Status WebhookStatus `json:"status"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// URL Where events are posted to. https, save in dev.
+	//
+	// Example: https://hooks.example.com/mintwarden
+	URL string `json:"url"`
+}
+
+// WebhookStatus Whether events are delivered.
+//
+// Example: ACTIVE
+type WebhookStatus string
+
+// WebhookAttempt One attempt to deliver.
+type WebhookAttempt struct {
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At Timestamp `json:"at"`
+
+	// DurationMs How long it took, in milliseconds.
+	//
+	// Example: 12
+	DurationMs int64 `json:"durationMs"`
+
+	// Error Why it failed; null where it did not.
+	//
+	// Example: no answer within 10 s
+	Error *string `json:"error"`
+
+	// StatusCode The endpoint's HTTP status; null where there was no answer.
+	//
+	// Example: 200
+	StatusCode *int64 `json:"statusCode"`
+}
+
+// WebhookCreate The endpoint to tell.
+//
+// Example: {"events":["token.*"],"url":"https://hooks.example.com/mintwarden"}
+type WebhookCreate struct {
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description *Text `json:"description,omitempty"`
+
+	// Events Event types; `*` is all, `token.*` all of tokens.
+	//
+	// Example: ["token.*"]
+	Events []string `json:"events"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// URL Where events are posted to. https, save in dev.
+	//
+	// Example: https://hooks.example.com/mintwarden
+	URL string `json:"url"`
+}
+
+// WebhookCreated A subscription with its secret, which is shown once.
+type WebhookCreated struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description Text `json:"description"`
+
+	// Events Event types; `*` is all, `token.*` all of tokens.
+	//
+	// Example: ["token.*"]
+	Events []string `json:"events"`
+
+	// ID A webhook's id.
+	//
+	// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID WebhookID `json:"id"`
+
+	// PreviousSecretExpiresAt Until when deliveries are signed by the secret before, too.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	PreviousSecretExpiresAt *time.Time `json:"previousSecretExpiresAt"`
+
+	// Secret What signs deliveries. It is not shown again, not even to a retry with the same idempotency key.
+	//
+	// Example: whsec_…
+	Secret *string `json:"secret,omitempty"`
+
+	// Status Whether events are delivered.
+	//
+	// Example: ACTIVE
+	Status WebhookCreatedStatus `json:"status"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// URL Where events are posted to. https, save in dev.
+	//
+	// Example: https://hooks.example.com/mintwarden
+	URL string `json:"url"`
+}
+
+// WebhookCreatedStatus Whether events are delivered.
+//
+// Example: ACTIVE
+type WebhookCreatedStatus string
+
+// WebhookDelivery An event on its way to an endpoint.
+type WebhookDelivery struct {
+	// Attempts Its attempts, first to last.
+	Attempts []WebhookAttempt `json:"attempts"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// EventID An event's id.
+	//
+	// Example: evt_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	EventID EventID `json:"eventId"`
+
+	// EventType What happened.
+	//
+	// Example: token.minted
+	EventType string `json:"eventType"`
+
+	// ID A delivery's id.
+	//
+	// Example: del_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID DeliveryID `json:"id"`
+
+	// NextAttemptAt When it is tried next; null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+
+	// Status How far a delivery has come. `DEAD` has no attempt left and can be replayed.
+	//
+	// Example: DELIVERED
+	Status DeliveryStatus `json:"status"`
+
+	// WebhookID A webhook's id.
+	//
+	// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WebhookID WebhookID `json:"webhookId"`
+}
+
+// WebhookDeliveryList A page of deliveries.
+type WebhookDeliveryList struct {
+	// Data The page's items.
+	Data []WebhookDelivery `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
+// WebhookID A webhook's id.
+//
+// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type WebhookID = string
+
+// WebhookList A page of webhooks.
+type WebhookList struct {
+	// Data The page's items.
+	Data []Webhook `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
+// WebhookReplay Nothing but the key of the request.
+//
+// Example: {"idempotencyKey":"replay-1"}
+type WebhookReplay struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
+// WebhookRotate How long the old secret still signs.
+//
+// Example: {"graceSeconds":86400}
+type WebhookRotate struct {
+	// GraceSeconds Seconds; 0 ends it at once.
+	//
+	// Example: 86400
+	GraceSeconds *int `json:"graceSeconds,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
+// WebhookTest Nothing but the key of the request.
+//
+// Example: {"idempotencyKey":"test-1"}
+type WebhookTest struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
 // AddressPath `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
 //
 // Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
@@ -3446,8 +4812,32 @@ type AuditTo = time.Time
 // Example: approver-1
 type AwaitingApprovalByFilter = UserName
 
+// CreatedFrom defines model for CreatedFrom.
+type CreatedFrom = time.Time
+
+// CreatedTo defines model for CreatedTo.
+type CreatedTo = time.Time
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeliveryStatusFilter How far a delivery has come. `DEAD` has no attempt left and can be replayed.
+//
+// Example: DELIVERED
+type DeliveryStatusFilter = DeliveryStatus
+
+// EstimateNetwork A network's name, as in the charter.
+//
+// Example: quantum-chain-devnet
+type EstimateNetwork = NetworkName
+
+// EstimateOperationType What an operation does.
+//
+// Example: MINT
+type EstimateOperationType = OperationType
+
+// ExportFormat defines model for ExportFormat.
+type ExportFormat string
 
 // LedgerFrom defines model for LedgerFrom.
 type LedgerFrom = int64
@@ -3503,6 +4893,11 @@ type TokenStatusFilter = TokenStatus
 //
 // Example: user_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type UserIDFilter = UserID
+
+// WalletIDFilter A wallet's id.
+//
+// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type WalletIDFilter = WalletID
 
 // BadRequest How every error is answered.
 type BadRequest = ErrorEnvelope

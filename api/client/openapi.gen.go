@@ -110,6 +110,27 @@ func (e CredentialCreatedStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusDEAD      DeliveryStatus = "DEAD"
+	DeliveryStatusDELIVERED DeliveryStatus = "DELIVERED"
+	DeliveryStatusPENDING   DeliveryStatus = "PENDING"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryStatus enum.
+func (e DeliveryStatus) Valid() bool {
+	switch e {
+	case DeliveryStatusDEAD:
+		return true
+	case DeliveryStatusDELIVERED:
+		return true
+	case DeliveryStatusPENDING:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FeeStrategy.
 const (
 	FeeStrategyHIGH   FeeStrategy = "HIGH"
@@ -416,6 +437,27 @@ func (e PolicyRuleType) Valid() bool {
 	}
 }
 
+// Defines values for ReconciliationStatus.
+const (
+	ReconciliationStatusAGREES     ReconciliationStatus = "AGREES"
+	ReconciliationStatusCATCHINGUP ReconciliationStatus = "CATCHING_UP"
+	ReconciliationStatusDISAGREES  ReconciliationStatus = "DISAGREES"
+)
+
+// Valid indicates whether the value is a known member of the ReconciliationStatus enum.
+func (e ReconciliationStatus) Valid() bool {
+	switch e {
+	case ReconciliationStatusAGREES:
+		return true
+	case ReconciliationStatusCATCHINGUP:
+		return true
+	case ReconciliationStatusDISAGREES:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	RoleADMIN              Role = "ADMIN"
@@ -551,6 +593,24 @@ func (e UserRole) Valid() bool {
 	}
 }
 
+// Defines values for UserUpdateStatus.
+const (
+	UserUpdateStatusACTIVE    UserUpdateStatus = "ACTIVE"
+	UserUpdateStatusSUSPENDED UserUpdateStatus = "SUSPENDED"
+)
+
+// Valid indicates whether the value is a known member of the UserUpdateStatus enum.
+func (e UserUpdateStatus) Valid() bool {
+	switch e {
+	case UserUpdateStatusACTIVE:
+		return true
+	case UserUpdateStatusSUSPENDED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VaultAccountStatus.
 const (
 	VaultAccountStatusACTIVE VaultAccountStatus = "ACTIVE"
@@ -584,10 +644,190 @@ func (e WalletProtection) Valid() bool {
 	}
 }
 
+// Defines values for WebhookStatus.
+const (
+	WebhookStatusACTIVE   WebhookStatus = "ACTIVE"
+	WebhookStatusDISABLED WebhookStatus = "DISABLED"
+)
+
+// Valid indicates whether the value is a known member of the WebhookStatus enum.
+func (e WebhookStatus) Valid() bool {
+	switch e {
+	case WebhookStatusACTIVE:
+		return true
+	case WebhookStatusDISABLED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookCreatedStatus.
+const (
+	WebhookCreatedStatusACTIVE   WebhookCreatedStatus = "ACTIVE"
+	WebhookCreatedStatusDISABLED WebhookCreatedStatus = "DISABLED"
+)
+
+// Valid indicates whether the value is a known member of the WebhookCreatedStatus enum.
+func (e WebhookCreatedStatus) Valid() bool {
+	switch e {
+	case WebhookCreatedStatusACTIVE:
+		return true
+	case WebhookCreatedStatusDISABLED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportFormat.
+const (
+	ExportFormatCsv  ExportFormat = "csv"
+	ExportFormatJSON ExportFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportFormat enum.
+func (e ExportFormat) Valid() bool {
+	switch e {
+	case ExportFormatCsv:
+		return true
+	case ExportFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportTransactionsParamsFormat.
+const (
+	ExportTransactionsParamsFormatCsv  ExportTransactionsParamsFormat = "csv"
+	ExportTransactionsParamsFormatJSON ExportTransactionsParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportTransactionsParamsFormat enum.
+func (e ExportTransactionsParamsFormat) Valid() bool {
+	switch e {
+	case ExportTransactionsParamsFormatCsv:
+		return true
+	case ExportTransactionsParamsFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// AccountChangeAccepted The operation that freezes or releases an account, or changes the allowlist.
+type AccountChangeAccepted struct {
+	// ApprovalPolicyID A policy's id.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ApprovalPolicyID PolicyID `json:"approvalPolicyId"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// SubjectAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	SubjectAddress Address `json:"subjectAddress"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+}
+
+// AccountFreezeRequest Whom to freeze or release, and why; the reason goes into the audit log.
+//
+// Example: {"reason":"court order 17","subject":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
+type AccountFreezeRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Reason UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Reason *Text `json:"reason,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Subject Party `json:"subject"`
+}
+
 // Address `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
 //
 // Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
 type Address = string
+
+// AllowlistRequest Whom to add to the allowlist.
+//
+// Example: {"subject":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
+type AllowlistRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	Subject Party `json:"subject"`
+}
 
 // Amount A decimal number of base units, 0 to 2^256 - 1.
 //
@@ -714,6 +954,11 @@ type AuditEntryList struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// AuditID An audit entry's id.
+//
+// Example: aud_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type AuditID = string
+
 // AuditVerification What a check of the audit log found.
 type AuditVerification struct {
 	// BrokenAt The number of the first entry that does not hold.
@@ -818,6 +1063,72 @@ type BurnRequest struct {
 	//
 	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
 	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+}
+
+// CancelNonceAccepted The operation that uses the nonce up.
+type CancelNonceAccepted struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Nonce The nonce.
+	//
+	// Example: 7
+	Nonce string `json:"nonce"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID Null; a CANCEL has no token.
+	TokenID *string `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+
+	// WalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WalletID WalletID `json:"walletId"`
+}
+
+// CancelNonceRequest The nonce to use up.
+//
+// Example: {"nonce":"7"}
+type CancelNonceRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Nonce The nonce, a decimal number.
+	//
+	// Example: 7
+	Nonce string `json:"nonce"`
 
 	// Replaces An operation's id.
 	//
@@ -1125,10 +1436,40 @@ type CredentialList struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// CredentialRotate Which API key to replace, and how long the old one is still honoured.
+//
+// Example: {"credentialId":"cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF","graceSeconds":3600}
+type CredentialRotate struct {
+	// CredentialID An API key's id.
+	//
+	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	CredentialID CredentialID `json:"credentialId"`
+
+	// GraceSeconds Seconds; 0 refuses the old key at once.
+	//
+	// Example: 3600
+	GraceSeconds *int `json:"graceSeconds,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
 // Decimals How many decimal places one unit of the token has.
 //
 // Example: 18
 type Decimals = int
+
+// DeliveryID A delivery's id.
+//
+// Example: del_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type DeliveryID = string
+
+// DeliveryStatus How far a delivery has come. `DEAD` has no attempt left and can be replayed.
+//
+// Example: DELIVERED
+type DeliveryStatus string
 
 // DeployAccepted The operation that deploys a token.
 type DeployAccepted struct {
@@ -1241,6 +1582,31 @@ type Deployment struct {
 	TransactionHash *string `json:"transactionHash"`
 }
 
+// DeploymentEstimateRequest Which deployment to estimate.
+//
+// Example: {"deployerWalletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+type DeploymentEstimateRequest struct {
+	// ConstructorArgs What the contract is constructed with. What is given must be the token's own value; it is there to be checked.
+	//
+	// Example: {"name":"Example Institutional Token"}
+	ConstructorArgs *ConstructorArgs `json:"constructorArgs,omitempty"`
+
+	// DeployerWalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	DeployerWalletID *WalletID `json:"deployerWalletId,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+}
+
 // Difference What a proposal changes of the version in force, in words, one change an item.
 type Difference = []string
 
@@ -1321,6 +1687,47 @@ type ErrorBody struct {
 type ErrorEnvelope struct {
 	// Error What is wrong with which value, and what to do.
 	Error ErrorBody `json:"error"`
+}
+
+// EventID An event's id.
+//
+// Example: evt_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type EventID = string
+
+// FeeEstimate What a transaction would cost now. Amounts are in the network's own currency's base units.
+type FeeEstimate struct {
+	// BaseFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	BaseFeePerGas Amount `json:"baseFeePerGas"`
+
+	// BlockNumber The block that the estimate was made at.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// Currency A token's symbol.
+	//
+	// Example: EIT
+	Currency Symbol `json:"currency"`
+
+	// GasLimit The gas that the transaction is given.
+	//
+	// Example: 120000
+	GasLimit int64 `json:"gasLimit"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Strategies What each fee strategy comes to.
+	Strategies []StrategyFee `json:"strategies"`
 }
 
 // FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
@@ -1930,6 +2337,69 @@ type Party struct {
 // Example: address
 type PartyType string
 
+// PauseAccepted The operation that pauses or unpauses.
+type PauseAccepted struct {
+	// ApprovalPolicyID A policy's id.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ApprovalPolicyID PolicyID `json:"approvalPolicyId"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+}
+
+// PauseRequest How to pause or unpause a token.
+//
+// Example: {"feeStrategy":"MEDIUM"}
+type PauseRequest struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+}
+
 // Performer The vault account or wallet that performs an operation in place of the token's admin vault account.
 //
 // Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
@@ -2252,6 +2722,96 @@ type QuorumKOf struct {
 // Example: [{"group":"approvers","min":2}]
 type QuorumList = []Quorum
 
+// Receipt Proof that a record is in the tree that the seal signs.
+type Receipt struct {
+	// Entry Base64 of the exact bytes of the record that the proof is of.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Entry []byte `json:"entry"`
+
+	// ID The operation or the audit entry.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID string `json:"id"`
+
+	// Proof A C2SP tlog-proof, as its file has it: the index, the path to the root, and the signed checkpoint.
+	//
+	// Example: c2sp.org/tlog-proof@v1
+	Proof string `json:"proof"`
+}
+
+// Reconciliation How the chain and the operations of a token compare.
+type Reconciliation struct {
+	// BlockNumber The last block that was read.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// CheckedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CheckedAt Timestamp `json:"checkedAt"`
+
+	// EventsChecked How many events were matched or not.
+	//
+	// Example: 12
+	EventsChecked int64 `json:"eventsChecked"`
+
+	// FromBlock The block that the token's contract was made in.
+	//
+	// Example: 7
+	FromBlock int64 `json:"fromBlock"`
+
+	// Frozen Whether privileged operations on the token are frozen for it.
+	//
+	// Example: false
+	Frozen bool `json:"frozen"`
+
+	// Status Whether they agree. `CATCHING_UP` while events up to the head are still being read.
+	//
+	// Example: AGREES
+	Status ReconciliationStatus `json:"status"`
+
+	// Supply A total supply from three sources.
+	Supply ReconciliationSupply `json:"supply"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// Unmatched The newest of those.
+	Unmatched []UnmatchedEvent `json:"unmatched"`
+
+	// UnmatchedTotal How many events no operation explains.
+	//
+	// Example: 0
+	UnmatchedTotal int64 `json:"unmatchedTotal"`
+}
+
+// ReconciliationStatus Whether they agree. `CATCHING_UP` while events up to the head are still being read.
+//
+// Example: AGREES
+type ReconciliationStatus string
+
+// ReconciliationSupply A total supply from three sources.
+type ReconciliationSupply struct {
+	// Contract A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Contract Amount `json:"contract"`
+
+	// Events A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Events Amount `json:"events"`
+
+	// Operations A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Operations Amount `json:"operations"`
+}
+
 // Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
 type Rehearsal struct {
 	// Complete Whether the ledger was replayed to its end.
@@ -2292,6 +2852,21 @@ type Rehearsal struct {
 //
 // Example: req_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type RequestID = string
+
+// RetireRequest Why the token is retired; the reason goes into the audit log.
+//
+// Example: {"reason":"redeemed in full"}
+type RetireRequest struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Reason UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Reason *Text `json:"reason,omitempty"`
+}
 
 // Role A role on a token's contract. A template says which it has.
 //
@@ -2376,6 +2951,68 @@ type RoleChangeRequest struct {
 	Subject Party `json:"subject"`
 }
 
+// RoleDefinition A named set of permissions.
+type RoleDefinition struct {
+	// BuiltIn Whether the appliance has it of its own; such a role does not change.
+	//
+	// Example: false
+	BuiltIn bool `json:"builtIn"`
+
+	// CreatedAt When it was made; null for a built-in one.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt *time.Time `json:"createdAt"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description Text `json:"description"`
+
+	// Name A role's name.
+	//
+	// Example: auditor
+	Name RoleName `json:"name"`
+
+	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
+	//
+	// Example: ["tokens:read","tokens:mint"]
+	Permissions Permissions `json:"permissions"`
+}
+
+// RoleDefinitionCreate The role to make.
+//
+// Example: {"name":"auditor","permissions":["audit:read","tokens:read"]}
+type RoleDefinitionCreate struct {
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description *Text `json:"description,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Name A role's name.
+	//
+	// Example: auditor
+	Name RoleName `json:"name"`
+
+	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
+	//
+	// Example: ["tokens:read","tokens:mint"]
+	Permissions Permissions `json:"permissions"`
+}
+
+// RoleDefinitionList A page of roles.
+type RoleDefinitionList struct {
+	// Data The page's items.
+	Data []RoleDefinition `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
 // RoleHolders Who holds a role.
 type RoleHolders struct {
 	// Holders Addresses, sorted.
@@ -2386,6 +3023,11 @@ type RoleHolders struct {
 	// Example: MINTER
 	Role Role `json:"role"`
 }
+
+// RoleName A role's name.
+//
+// Example: auditor
+type RoleName = string
 
 // RuleOutcome What one rule says of an operation.
 type RuleOutcome struct {
@@ -2633,6 +3275,29 @@ type StatusChange struct {
 	//
 	// Example: PENDING_AUTHORIZATION
 	Status OperationStatus `json:"status"`
+}
+
+// StrategyFee The fees of a strategy.
+type StrategyFee struct {
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy FeeStrategy `json:"feeStrategy"`
+
+	// MaxFee A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxFee Amount `json:"maxFee"`
+
+	// MaxFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxFeePerGas Amount `json:"maxFeePerGas"`
+
+	// MaxPriorityFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxPriorityFeePerGas Amount `json:"maxPriorityFeePerGas"`
 }
 
 // SupplyPolicy What the contract allows of the supply, fixed at deployment. A `maxSupply` of `0`, the default, is no cap.
@@ -2951,6 +3616,47 @@ type TokenDetail struct {
 // Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type TokenID = string
 
+// TokenImport A token that was deployed elsewhere. Name, symbol, decimals and supply are read from its contract.
+//
+// Example: {"admin":{"approvalPolicyId":"pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF","vaultAccountId":"vault_01JS0Z4M9GQ3V1T7T2B5C8D0EF"},"contractAddress":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","network":"quantum-chain-devnet","templateId":"tpl_qrc20_v1"}
+type TokenImport struct {
+	// Admin Who administers a token.
+	Admin TokenAdmin `json:"admin"`
+
+	// ContractAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	ContractAddress Address `json:"contractAddress"`
+
+	// CreationTransactionHash 32 bytes, `0x` and lower-case hex.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	CreationTransactionHash *Hash `json:"creationTransactionHash,omitempty"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description *Text `json:"description,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// Tags Words to find the token by.
+	Tags *[]Tag `json:"tags,omitempty"`
+
+	// TemplateID A template's id.
+	//
+	// Example: tpl_qrc20_v1
+	TemplateID TemplateID `json:"templateId"`
+}
+
 // TokenList A page of tokens.
 type TokenList struct {
 	// Data The page's items.
@@ -3117,10 +3823,415 @@ type TokenUpdate struct {
 	TemplateID *TemplateID `json:"templateId,omitempty"`
 }
 
+// Transaction The chain side of an operation. Fields that are not known yet are null; fees are in the network's own currency's base units.
+type Transaction struct {
+	// Amount The amount of tokens in base units.
+	//
+	// Example: 1000000000000000000000
+	Amount *string `json:"amount"`
+
+	// Attention What a person should look at while it goes on, such as TX_BROADCAST_FAILED.
+	//
+	// Example: approvers
+	Attention *string `json:"attention"`
+
+	// BlockNumber The block that holds it.
+	//
+	// Example: 42
+	BlockNumber *int64 `json:"blockNumber"`
+
+	// Confirmations How many blocks deep it is, its own included.
+	//
+	// Example: 2
+	Confirmations int64 `json:"confirmations"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// FailureReason Why it was refused, withdrawn or failed.
+	//
+	// Example: approvers
+	FailureReason *string `json:"failureReason"`
+
+	// FeeCap A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	FeeCap Amount `json:"feeCap"`
+
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy FeeStrategy `json:"feeStrategy"`
+
+	// GasLimit The gas that it is given.
+	//
+	// Example: 120000
+	GasLimit *string `json:"gasLimit"`
+
+	// ID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID TransactionRequestID `json:"id"`
+
+	// MaxFeePerGas The most that it pays for a unit of gas.
+	//
+	// Example: 1000000000
+	MaxFeePerGas *string `json:"maxFeePerGas"`
+
+	// MaxPriorityFeePerGas What of it goes to the miner.
+	//
+	// Example: 1000000000
+	MaxPriorityFeePerGas *string `json:"maxPriorityFeePerGas"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// Nonce The wallet's nonce; null until the ledger gave one.
+	//
+	// Example: 7
+	Nonce *string `json:"nonce"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// Replacements The versions that were signed, first to last; all have the same nonce, and each replaces the one before.
+	Replacements []TransactionVersion `json:"replacements"`
+
+	// RequestedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	RequestedBy UserName `json:"requestedBy"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID The token; null for CANCEL.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *string `json:"tokenId"`
+
+	// TransactionHash The transaction that is on its way, or was mined.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash *string `json:"transactionHash"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// WalletAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	WalletAddress Address `json:"walletAddress"`
+
+	// WalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WalletID WalletID `json:"walletId"`
+}
+
+// TransactionCSV RFC 4180: a header line with the names of TransactionSummary's fields, then a line a transaction, null as nothing.
+//
+// Example: id,operationId,…
+type TransactionCSV = string
+
+// TransactionExport Every matching transaction, newest first.
+type TransactionExport = []TransactionSummary
+
+// TransactionList A page of transactions.
+type TransactionList struct {
+	// Data The page's items.
+	Data []TransactionSummary `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
 // TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
 //
 // Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type TransactionRequestID = string
+
+// TransactionSummary A transaction request as lists show it.
+type TransactionSummary struct {
+	// Amount The amount of tokens in base units.
+	//
+	// Example: 1000000000000000000000
+	Amount *string `json:"amount"`
+
+	// Attention What a person should look at while it goes on, such as TX_BROADCAST_FAILED.
+	//
+	// Example: approvers
+	Attention *string `json:"attention"`
+
+	// BlockNumber The block that holds it.
+	//
+	// Example: 42
+	BlockNumber *int64 `json:"blockNumber"`
+
+	// Confirmations How many blocks deep it is, its own included.
+	//
+	// Example: 2
+	Confirmations int64 `json:"confirmations"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// FailureReason Why it was refused, withdrawn or failed.
+	//
+	// Example: approvers
+	FailureReason *string `json:"failureReason"`
+
+	// FeeCap A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	FeeCap Amount `json:"feeCap"`
+
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy FeeStrategy `json:"feeStrategy"`
+
+	// ID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID TransactionRequestID `json:"id"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// Nonce The wallet's nonce; null until the ledger gave one.
+	//
+	// Example: 7
+	Nonce *string `json:"nonce"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// RequestedBy A user's name; a person has the same one in charter, decisions and audit log.
+	//
+	// Example: approver-1
+	RequestedBy UserName `json:"requestedBy"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID The token; null for CANCEL.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID *string `json:"tokenId"`
+
+	// TransactionHash The transaction that is on its way, or was mined.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash *string `json:"transactionHash"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// WalletAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	WalletAddress Address `json:"walletAddress"`
+
+	// WalletID A wallet's id.
+	//
+	// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WalletID WalletID `json:"walletId"`
+}
+
+// TransactionVersion One signed version of a transaction.
+type TransactionVersion struct {
+	// GasLimit A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	GasLimit Amount `json:"gasLimit"`
+
+	// MaxFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxFeePerGas Amount `json:"maxFeePerGas"`
+
+	// MaxPriorityFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	MaxPriorityFeePerGas Amount `json:"maxPriorityFeePerGas"`
+
+	// SignedAt When it was signed, as far as that was kept.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	SignedAt *time.Time `json:"signedAt"`
+
+	// TransactionHash 32 bytes, `0x` and lower-case hex.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash Hash `json:"transactionHash"`
+
+	// Version From 1.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// TransferAccepted The operation that transfers.
+type TransferAccepted struct {
+	// Amount A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Amount Amount `json:"amount"`
+
+	// ApprovalPolicyID A policy's id.
+	//
+	// Example: pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ApprovalPolicyID PolicyID `json:"approvalPolicyId"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// FromAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	FromAddress Address `json:"fromAddress"`
+
+	// OperationID An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	OperationID OperationID `json:"operationId"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// RecipientAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	RecipientAddress Address `json:"recipientAddress"`
+
+	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
+	//
+	// Example: PENDING_AUTHORIZATION
+	Status OperationStatus `json:"status"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// TransactionRequestID The id of an operation's transaction request, `txreq_` and the operation's suffix.
+	//
+	// Example: txreq_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
+}
+
+// TransferRequest What to transfer from whom to whom.
+//
+// Example: {"amount":"1000","from":{"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"},"to":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
+type TransferRequest struct {
+	// Amount A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	Amount Amount `json:"amount"`
+
+	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
+	//
+	// Example: MEDIUM
+	FeeStrategy *FeeStrategy `json:"feeStrategy,omitempty"`
+
+	// From Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	From Party `json:"from"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
+	//
+	// Example: {"type":"walletId","walletId":"wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF"}
+	PerformedBy *Performer `json:"performedBy,omitempty"`
+
+	// Replaces An operation's id.
+	//
+	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	Replaces *OperationID `json:"replaces,omitempty"`
+
+	// To Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
+	//
+	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
+	To Party `json:"to"`
+}
+
+// UnmatchedEvent An event of the contract that no authorized operation explains.
+type UnmatchedEvent struct {
+	// Account The account that it concerns.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	Account *string `json:"account"`
+
+	// Amount The amount that it moved; null where it moved none.
+	//
+	// Example: 1000000000
+	Amount *string `json:"amount"`
+
+	// BlockNumber Its block.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// Event The event's name.
+	//
+	// Example: Transfer
+	Event string `json:"event"`
+
+	// LogIndex Its place in the block.
+	//
+	// Example: 0
+	LogIndex int64 `json:"logIndex"`
+
+	// Role The role that it changed, one of Role.
+	//
+	// Example: MINTER
+	Role *string `json:"role"`
+
+	// TransactionHash 32 bytes, `0x` and lower-case hex.
+	//
+	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
+	TransactionHash Hash `json:"transactionHash"`
+}
 
 // Unsealing How far a quorum of custodians has come to unseal; there while the seal is sealed.
 type Unsealing struct {
@@ -3224,6 +4335,31 @@ type UserName = string
 //
 // Example: approver
 type UserRole string
+
+// UserUpdate What to change of a user.
+//
+// Example: {"status":"SUSPENDED"}
+type UserUpdate struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// Role A role's name.
+	//
+	// Example: auditor
+	Role *RoleName `json:"role,omitempty"`
+
+	// Status Whether the user's API keys are honoured.
+	//
+	// Example: ACTIVE
+	Status *UserUpdateStatus `json:"status,omitempty"`
+}
+
+// UserUpdateStatus Whether the user's API keys are honoured.
+//
+// Example: ACTIVE
+type UserUpdateStatus string
 
 // VaultAccount A group of wallets.
 type VaultAccount struct {
@@ -3412,6 +4548,254 @@ type WalletList struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// Webhook A subscription.
+type Webhook struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description Text `json:"description"`
+
+	// Events Event types; `*` is all, `token.*` all of tokens.
+	//
+	// Example: ["token.*"]
+	Events []string `json:"events"`
+
+	// ID A webhook's id.
+	//
+	// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID WebhookID `json:"id"`
+
+	// PreviousSecretExpiresAt Until when deliveries are signed by the secret before, too.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	PreviousSecretExpiresAt *time.Time `json:"previousSecretExpiresAt"`
+
+	// Status Whether events are delivered.
+	//
+	// Example: ACTIVE
+	Status WebhookStatus `json:"status"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// URL Where events are posted to. https, save in dev.
+	//
+	// Example: https://hooks.example.com/mintwarden
+	URL string `json:"url"`
+}
+
+// WebhookStatus Whether events are delivered.
+//
+// Example: ACTIVE
+type WebhookStatus string
+
+// WebhookAttempt One attempt to deliver.
+type WebhookAttempt struct {
+	// At RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	At Timestamp `json:"at"`
+
+	// DurationMs How long it took, in milliseconds.
+	//
+	// Example: 12
+	DurationMs int64 `json:"durationMs"`
+
+	// Error Why it failed; null where it did not.
+	//
+	// Example: no answer within 10 s
+	Error *string `json:"error"`
+
+	// StatusCode The endpoint's HTTP status; null where there was no answer.
+	//
+	// Example: 200
+	StatusCode *int64 `json:"statusCode"`
+}
+
+// WebhookCreate The endpoint to tell.
+//
+// Example: {"events":["token.*"],"url":"https://hooks.example.com/mintwarden"}
+type WebhookCreate struct {
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description *Text `json:"description,omitempty"`
+
+	// Events Event types; `*` is all, `token.*` all of tokens.
+	//
+	// Example: ["token.*"]
+	Events []string `json:"events"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// URL Where events are posted to. https, save in dev.
+	//
+	// Example: https://hooks.example.com/mintwarden
+	URL string `json:"url"`
+}
+
+// WebhookCreated A subscription with its secret, which is shown once.
+type WebhookCreated struct {
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Description UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	Description Text `json:"description"`
+
+	// Events Event types; `*` is all, `token.*` all of tokens.
+	//
+	// Example: ["token.*"]
+	Events []string `json:"events"`
+
+	// ID A webhook's id.
+	//
+	// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID WebhookID `json:"id"`
+
+	// PreviousSecretExpiresAt Until when deliveries are signed by the secret before, too.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	PreviousSecretExpiresAt *time.Time `json:"previousSecretExpiresAt"`
+
+	// Secret What signs deliveries. It is not shown again, not even to a retry with the same idempotency key.
+	//
+	// Example: whsec_…
+	Secret *string `json:"secret,omitempty"`
+
+	// Status Whether events are delivered.
+	//
+	// Example: ACTIVE
+	Status WebhookCreatedStatus `json:"status"`
+
+	// UpdatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	UpdatedAt Timestamp `json:"updatedAt"`
+
+	// URL Where events are posted to. https, save in dev.
+	//
+	// Example: https://hooks.example.com/mintwarden
+	URL string `json:"url"`
+}
+
+// WebhookCreatedStatus Whether events are delivered.
+//
+// Example: ACTIVE
+type WebhookCreatedStatus string
+
+// WebhookDelivery An event on its way to an endpoint.
+type WebhookDelivery struct {
+	// Attempts Its attempts, first to last.
+	Attempts []WebhookAttempt `json:"attempts"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// EventID An event's id.
+	//
+	// Example: evt_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	EventID EventID `json:"eventId"`
+
+	// EventType What happened.
+	//
+	// Example: token.minted
+	EventType string `json:"eventType"`
+
+	// ID A delivery's id.
+	//
+	// Example: del_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ID DeliveryID `json:"id"`
+
+	// NextAttemptAt When it is tried next; null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+
+	// Status How far a delivery has come. `DEAD` has no attempt left and can be replayed.
+	//
+	// Example: DELIVERED
+	Status DeliveryStatus `json:"status"`
+
+	// WebhookID A webhook's id.
+	//
+	// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	WebhookID WebhookID `json:"webhookId"`
+}
+
+// WebhookDeliveryList A page of deliveries.
+type WebhookDeliveryList struct {
+	// Data The page's items.
+	Data []WebhookDelivery `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
+// WebhookID A webhook's id.
+//
+// Example: wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type WebhookID = string
+
+// WebhookList A page of webhooks.
+type WebhookList struct {
+	// Data The page's items.
+	Data []Webhook `json:"data"`
+
+	// Pagination Where a page stands in its list.
+	Pagination Pagination `json:"pagination"`
+}
+
+// WebhookReplay Nothing but the key of the request.
+//
+// Example: {"idempotencyKey":"replay-1"}
+type WebhookReplay struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
+// WebhookRotate How long the old secret still signs.
+//
+// Example: {"graceSeconds":86400}
+type WebhookRotate struct {
+	// GraceSeconds Seconds; 0 ends it at once.
+	//
+	// Example: 86400
+	GraceSeconds *int `json:"graceSeconds,omitempty"`
+
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
+// WebhookTest Nothing but the key of the request.
+//
+// Example: {"idempotencyKey":"test-1"}
+type WebhookTest struct {
+	// IdempotencyKey One key for one effect.
+	//
+	// Example: 6f1c7f0e-mint-2026-04-27
+	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+}
+
 // AddressPath `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
 //
 // Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
@@ -3450,8 +4834,32 @@ type AuditTo = time.Time
 // Example: approver-1
 type AwaitingApprovalByFilter = UserName
 
+// CreatedFrom defines model for CreatedFrom.
+type CreatedFrom = time.Time
+
+// CreatedTo defines model for CreatedTo.
+type CreatedTo = time.Time
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeliveryStatusFilter How far a delivery has come. `DEAD` has no attempt left and can be replayed.
+//
+// Example: DELIVERED
+type DeliveryStatusFilter = DeliveryStatus
+
+// EstimateNetwork A network's name, as in the charter.
+//
+// Example: quantum-chain-devnet
+type EstimateNetwork = NetworkName
+
+// EstimateOperationType What an operation does.
+//
+// Example: MINT
+type EstimateOperationType = OperationType
+
+// ExportFormat defines model for ExportFormat.
+type ExportFormat string
 
 // LedgerFrom defines model for LedgerFrom.
 type LedgerFrom = int64
@@ -3507,6 +4915,11 @@ type TokenStatusFilter = TokenStatus
 //
 // Example: user_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 type UserIDFilter = UserID
+
+// WalletIDFilter A wallet's id.
+//
+// Example: wallet_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+type WalletIDFilter = WalletID
 
 // BadRequest How every error is answered.
 type BadRequest = ErrorEnvelope
@@ -3601,6 +5014,12 @@ type CreateCredentialParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RotateCredentialParams defines parameters for RotateCredential.
+type RotateCredentialParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RevokeCredentialParams defines parameters for RevokeCredential.
 type RevokeCredentialParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
@@ -3660,6 +5079,21 @@ type SignPolicyParams struct {
 
 // SimulatePolicyParams defines parameters for SimulatePolicy.
 type SimulatePolicyParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListRolesParams defines parameters for ListRoles.
+type ListRolesParams struct {
+	// Limit How many items a page holds.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// CreateRoleParams defines parameters for CreateRole.
+type CreateRoleParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3769,8 +5203,26 @@ type CreateTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ImportTokenParams defines parameters for ImportToken.
+type ImportTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // UpdateTokenParams defines parameters for UpdateToken.
 type UpdateTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddTokenAllowlistParams defines parameters for AddTokenAllowlist.
+type AddTokenAllowlistParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RemoveTokenAllowlistParams defines parameters for RemoveTokenAllowlist.
+type RemoveTokenAllowlistParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3787,8 +5239,32 @@ type DeployTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// EstimateTokenDeploymentParams defines parameters for EstimateTokenDeployment.
+type EstimateTokenDeploymentParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// FreezeTokenAccountParams defines parameters for FreezeTokenAccount.
+type FreezeTokenAccountParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // MintTokenParams defines parameters for MintToken.
 type MintTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseTokenParams defines parameters for PauseToken.
+type PauseTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RetireTokenParams defines parameters for RetireToken.
+type RetireTokenParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3805,6 +5281,120 @@ type RevokeTokenRoleParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// TransferTokenParams defines parameters for TransferToken.
+type TransferTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnfreezeTokenAccountParams defines parameters for UnfreezeTokenAccount.
+type UnfreezeTokenAccountParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnpauseTokenParams defines parameters for UnpauseToken.
+type UnpauseTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListTransactionsParams defines parameters for ListTransactions.
+type ListTransactionsParams struct {
+	// Limit How many items a page holds.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `pagination.nextCursor` of the page before. It goes with the same filters and without `offset`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// TokenID Only operations of this token.
+	TokenID *TokenIDFilter `form:"tokenId,omitempty" json:"tokenId,omitempty"`
+
+	// OperationType Only operations of this type.
+	OperationType *OperationTypeFilter `form:"operationType,omitempty" json:"operationType,omitempty"`
+
+	// Status Only operations of this status.
+	Status *OperationStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// RequestedBy Only operations that this user asked for.
+	RequestedBy *RequestedByFilter `form:"requestedBy,omitempty" json:"requestedBy,omitempty"`
+
+	// Network Only tokens on this network.
+	Network *NetworkFilter `form:"network,omitempty" json:"network,omitempty"`
+
+	// WalletID Only transactions of this wallet.
+	WalletID *WalletIDFilter `form:"walletId,omitempty" json:"walletId,omitempty"`
+
+	// From Only what was asked for at this moment or later.
+	From *CreatedFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only what was asked for before this moment.
+	To *CreatedTo `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// EstimateTransactionFeeParams defines parameters for EstimateTransactionFee.
+type EstimateTransactionFeeParams struct {
+	// Network The network.
+	Network EstimateNetwork `form:"network" json:"network"`
+
+	// OperationType What is to be done.
+	OperationType EstimateOperationType `form:"operationType" json:"operationType"`
+}
+
+// ExportTransactionsParams defines parameters for ExportTransactions.
+type ExportTransactionsParams struct {
+	// Format How the export is written.
+	Format *ExportTransactionsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// TokenID Only operations of this token.
+	TokenID *TokenIDFilter `form:"tokenId,omitempty" json:"tokenId,omitempty"`
+
+	// OperationType Only operations of this type.
+	OperationType *OperationTypeFilter `form:"operationType,omitempty" json:"operationType,omitempty"`
+
+	// Status Only operations of this status.
+	Status *OperationStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// RequestedBy Only operations that this user asked for.
+	RequestedBy *RequestedByFilter `form:"requestedBy,omitempty" json:"requestedBy,omitempty"`
+
+	// Network Only tokens on this network.
+	Network *NetworkFilter `form:"network,omitempty" json:"network,omitempty"`
+
+	// WalletID Only transactions of this wallet.
+	WalletID *WalletIDFilter `form:"walletId,omitempty" json:"walletId,omitempty"`
+
+	// From Only what was asked for at this moment or later.
+	From *CreatedFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only what was asked for before this moment.
+	To *CreatedTo `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// ExportTransactionsParamsFormat defines parameters for ExportTransactions.
+type ExportTransactionsParamsFormat string
+
+// ApproveTransactionParams defines parameters for ApproveTransaction.
+type ApproveTransactionParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelTransactionParams defines parameters for CancelTransaction.
+type CancelTransactionParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RejectTransactionParams defines parameters for RejectTransaction.
+type RejectTransactionParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit How many items a page holds.
@@ -3816,6 +5406,12 @@ type ListUsersParams struct {
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UpdateUserParams defines parameters for UpdateUser.
+type UpdateUserParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3850,6 +5446,66 @@ type CreateWalletParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CancelWalletNonceParams defines parameters for CancelWalletNonce.
+type CancelWalletNonceParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	// Limit How many items a page holds.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// CreateWebhookParams defines parameters for CreateWebhook.
+type CreateWebhookParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteWebhookParams defines parameters for DeleteWebhook.
+type DeleteWebhookParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListWebhookDeliveriesParams defines parameters for ListWebhookDeliveries.
+type ListWebhookDeliveriesParams struct {
+	// Limit How many items a page holds.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `pagination.nextCursor` of the page before. It goes with the same filters and without `offset`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Status Only deliveries of this status.
+	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+}
+
+// ReplayWebhookDeliveryParams defines parameters for ReplayWebhookDelivery.
+type ReplayWebhookDeliveryParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RotateWebhookParams defines parameters for RotateWebhook.
+type RotateWebhookParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TestWebhookParams defines parameters for TestWebhook.
+type TestWebhookParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ProposeCharterJSONRequestBody defines body for ProposeCharter for application/json ContentType.
 type ProposeCharterJSONRequestBody = CharterWrite
 
@@ -3858,6 +5514,9 @@ type SignCharterJSONRequestBody = EnvelopeRequest
 
 // CreateCredentialJSONRequestBody defines body for CreateCredential for application/json ContentType.
 type CreateCredentialJSONRequestBody = CredentialCreate
+
+// RotateCredentialJSONRequestBody defines body for RotateCredential for application/json ContentType.
+type RotateCredentialJSONRequestBody = CredentialRotate
 
 // CreatePolicyJSONRequestBody defines body for CreatePolicy for application/json ContentType.
 type CreatePolicyJSONRequestBody = PolicyWrite
@@ -3870,6 +5529,9 @@ type SignPolicyJSONRequestBody = EnvelopeRequest
 
 // SimulatePolicyJSONRequestBody defines body for SimulatePolicy for application/json ContentType.
 type SimulatePolicyJSONRequestBody = SimulationRequest
+
+// CreateRoleJSONRequestBody defines body for CreateRole for application/json ContentType.
+type CreateRoleJSONRequestBody = RoleDefinitionCreate
 
 // FreezeJSONRequestBody defines body for Freeze for application/json ContentType.
 type FreezeJSONRequestBody = EnvelopeRequest
@@ -3895,8 +5557,14 @@ type SignTokenOperationRequestJSONRequestBody = EnvelopeRequest
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate
 
+// ImportTokenJSONRequestBody defines body for ImportToken for application/json ContentType.
+type ImportTokenJSONRequestBody = TokenImport
+
 // UpdateTokenJSONRequestBody defines body for UpdateToken for application/json ContentType.
 type UpdateTokenJSONRequestBody = TokenUpdate
+
+// AddTokenAllowlistJSONRequestBody defines body for AddTokenAllowlist for application/json ContentType.
+type AddTokenAllowlistJSONRequestBody = AllowlistRequest
 
 // BurnTokenJSONRequestBody defines body for BurnToken for application/json ContentType.
 type BurnTokenJSONRequestBody = BurnRequest
@@ -3904,8 +5572,20 @@ type BurnTokenJSONRequestBody = BurnRequest
 // DeployTokenJSONRequestBody defines body for DeployToken for application/json ContentType.
 type DeployTokenJSONRequestBody = DeployRequest
 
+// EstimateTokenDeploymentJSONRequestBody defines body for EstimateTokenDeployment for application/json ContentType.
+type EstimateTokenDeploymentJSONRequestBody = DeploymentEstimateRequest
+
+// FreezeTokenAccountJSONRequestBody defines body for FreezeTokenAccount for application/json ContentType.
+type FreezeTokenAccountJSONRequestBody = AccountFreezeRequest
+
 // MintTokenJSONRequestBody defines body for MintToken for application/json ContentType.
 type MintTokenJSONRequestBody = MintRequest
+
+// PauseTokenJSONRequestBody defines body for PauseToken for application/json ContentType.
+type PauseTokenJSONRequestBody = PauseRequest
+
+// RetireTokenJSONRequestBody defines body for RetireToken for application/json ContentType.
+type RetireTokenJSONRequestBody = RetireRequest
 
 // GrantTokenRoleJSONRequestBody defines body for GrantTokenRole for application/json ContentType.
 type GrantTokenRoleJSONRequestBody = RoleChangeRequest
@@ -3913,14 +5593,50 @@ type GrantTokenRoleJSONRequestBody = RoleChangeRequest
 // RevokeTokenRoleJSONRequestBody defines body for RevokeTokenRole for application/json ContentType.
 type RevokeTokenRoleJSONRequestBody = RoleChangeRequest
 
+// TransferTokenJSONRequestBody defines body for TransferToken for application/json ContentType.
+type TransferTokenJSONRequestBody = TransferRequest
+
+// UnfreezeTokenAccountJSONRequestBody defines body for UnfreezeTokenAccount for application/json ContentType.
+type UnfreezeTokenAccountJSONRequestBody = AccountFreezeRequest
+
+// UnpauseTokenJSONRequestBody defines body for UnpauseToken for application/json ContentType.
+type UnpauseTokenJSONRequestBody = PauseRequest
+
+// ApproveTransactionJSONRequestBody defines body for ApproveTransaction for application/json ContentType.
+type ApproveTransactionJSONRequestBody = EnvelopeRequest
+
+// CancelTransactionJSONRequestBody defines body for CancelTransaction for application/json ContentType.
+type CancelTransactionJSONRequestBody = CancelRequest
+
+// RejectTransactionJSONRequestBody defines body for RejectTransaction for application/json ContentType.
+type RejectTransactionJSONRequestBody = EnvelopeRequest
+
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
+
+// UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
+type UpdateUserJSONRequestBody = UserUpdate
 
 // CreateVaultAccountJSONRequestBody defines body for CreateVaultAccount for application/json ContentType.
 type CreateVaultAccountJSONRequestBody = VaultAccountCreate
 
 // CreateWalletJSONRequestBody defines body for CreateWallet for application/json ContentType.
 type CreateWalletJSONRequestBody = WalletCreate
+
+// CancelWalletNonceJSONRequestBody defines body for CancelWalletNonce for application/json ContentType.
+type CancelWalletNonceJSONRequestBody = CancelNonceRequest
+
+// CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
+type CreateWebhookJSONRequestBody = WebhookCreate
+
+// ReplayWebhookDeliveryJSONRequestBody defines body for ReplayWebhookDelivery for application/json ContentType.
+type ReplayWebhookDeliveryJSONRequestBody = WebhookReplay
+
+// RotateWebhookJSONRequestBody defines body for RotateWebhook for application/json ContentType.
+type RotateWebhookJSONRequestBody = WebhookRotate
+
+// TestWebhookJSONRequestBody defines body for TestWebhook for application/json ContentType.
+type TestWebhookJSONRequestBody = WebhookTest
 
 // Getter for additional properties for OpenAPIDocument. Returns the specified
 // element and whether it was found
@@ -4106,6 +5822,13 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/audit/verify (the `VerifyAudit` operationId).
 	VerifyAudit(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetAuditReceipt Read the receipt of an audit entry
+	//
+	// Proof, to be verified offline, that an audit entry is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301. A denial at submission names its entry in `details.auditId`.
+	//
+	// Corresponds with GET /v1/audit/{auditId}/receipt (the `GetAuditReceipt` operationId).
+	GetAuditReceipt(ctx context.Context, auditID AuditID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetCharter Read the charter
 	//
 	// The charter in force, with the exact bytes that its custodians signed.
@@ -4173,6 +5896,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/credentials (the `CreateCredential` operationId).
 	CreateCredential(ctx context.Context, params *CreateCredentialParams, body CreateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateCredentialWithBody Rotate a credential
+	//
+	// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/credentials/rotate (the `RotateCredential` operationId).
+	RotateCredentialWithBody(ctx context.Context, params *RotateCredentialParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateCredential Rotate a credential
+	//
+	// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/credentials/rotate (the `RotateCredential` operationId).
+	RotateCredential(ctx context.Context, params *RotateCredentialParams, body RotateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeCredential Revoke an API key
 	//
@@ -4295,6 +6036,31 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/policies/{policyId}/simulate (the `SimulatePolicy` operationId).
 	SimulatePolicy(ctx context.Context, policyID PolicyID, params *SimulatePolicyParams, body SimulatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListRoles List roles
+	//
+	// The built-in roles and the appliance's own, newest first, built-in ones last.
+	//
+	// Corresponds with GET /v1/roles (the `ListRoles` operationId).
+	ListRoles(ctx context.Context, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRoleWithBody Create a role
+	//
+	// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/roles (the `CreateRole` operationId).
+	CreateRoleWithBody(ctx context.Context, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRole Create a role
+	//
+	// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/roles (the `CreateRole` operationId).
+	CreateRole(ctx context.Context, params *CreateRoleParams, body CreateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetSeal Read the seal's state
 	//
 	// Whether this appliance's seal is unsealed, and what it last recorded. It answers also while the seal is sealed or does not answer.
@@ -4406,6 +6172,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/token-operations/{operationId}/cancel (the `CancelTokenOperation` operationId).
 	CancelTokenOperation(ctx context.Context, operationID OperationID, params *CancelTokenOperationParams, body CancelTokenOperationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetTokenOperationReceipt Read the receipt of an operation
+	//
+	// Proof, to be verified offline, that the operation's last record is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301.
+	//
+	// Corresponds with GET /v1/token-operations/{operationId}/receipt (the `GetTokenOperationReceipt` operationId).
+	GetTokenOperationReceipt(ctx context.Context, operationID OperationID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RejectTokenOperationWithBody Reject an operation
 	//
 	// Records a signed decision whose `decision` is `REJECT`. A person may reject after approving, until the authorization is committed.
@@ -4481,6 +6254,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tokens (the `CreateToken` operationId).
 	CreateToken(ctx context.Context, params *CreateTokenParams, body CreateTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ImportTokenWithBody Import a token
+	//
+	// Takes over a token that was deployed elsewhere. Its contract must be a template's, checked from the creation transaction's input, else a binding that says `unverified` asks for the custodians' threshold. Until the binding is signed the token stays in `DRAFT`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/import (the `ImportToken` operationId).
+	ImportTokenWithBody(ctx context.Context, params *ImportTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportToken Import a token
+	//
+	// Takes over a token that was deployed elsewhere. Its contract must be a template's, checked from the creation transaction's input, else a binding that says `unverified` asks for the custodians' threshold. Until the binding is signed the token stays in `DRAFT`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/import (the `ImportToken` operationId).
+	ImportToken(ctx context.Context, params *ImportTokenParams, body ImportTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetToken Read one token
 	//
 	// One token, with `totalSupply` and `paused` read from the chain.
@@ -4505,6 +6296,31 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/tokens/{tokenId} (the `UpdateToken` operationId).
 	UpdateToken(ctx context.Context, tokenID TokenID, params *UpdateTokenParams, body UpdateTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddTokenAllowlistWithBody Add an account to the allowlist
+	//
+	// Asks for an account to be allowed to hold the token. The performing vault needs COMPLIANCE_OPERATOR on the chain (else 1708), and the template must have an allowlist (else 1704).
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/allowlist (the `AddTokenAllowlist` operationId).
+	AddTokenAllowlistWithBody(ctx context.Context, tokenID TokenID, params *AddTokenAllowlistParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddTokenAllowlist Add an account to the allowlist
+	//
+	// Asks for an account to be allowed to hold the token. The performing vault needs COMPLIANCE_OPERATOR on the chain (else 1708), and the template must have an allowlist (else 1704).
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/allowlist (the `AddTokenAllowlist` operationId).
+	AddTokenAllowlist(ctx context.Context, tokenID TokenID, params *AddTokenAllowlistParams, body AddTokenAllowlistJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveTokenAllowlist Remove an account from the allowlist
+	//
+	// Asks for an account to be taken off the allowlist. Fee strategy and performing vault are the token's own.
+	//
+	// Corresponds with DELETE /v1/tokens/{tokenId}/allowlist/{address} (the `RemoveTokenAllowlist` operationId).
+	RemoveTokenAllowlist(ctx context.Context, tokenID TokenID, address AddressPath, params *RemoveTokenAllowlistParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTokenBalance Read a balance
 	//
@@ -4556,6 +6372,42 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tokens/{tokenId}/deployment (the `GetTokenDeployment` operationId).
 	GetTokenDeployment(ctx context.Context, tokenID TokenID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// EstimateTokenDeploymentWithBody Estimate a deployment
+	//
+	// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/deployment/estimate (the `EstimateTokenDeployment` operationId).
+	EstimateTokenDeploymentWithBody(ctx context.Context, tokenID TokenID, params *EstimateTokenDeploymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EstimateTokenDeployment Estimate a deployment
+	//
+	// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/deployment/estimate (the `EstimateTokenDeployment` operationId).
+	EstimateTokenDeployment(ctx context.Context, tokenID TokenID, params *EstimateTokenDeploymentParams, body EstimateTokenDeploymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FreezeTokenAccountWithBody Freeze an account
+	//
+	// Asks for an account's tokens to be frozen. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/freeze (the `FreezeTokenAccount` operationId).
+	FreezeTokenAccountWithBody(ctx context.Context, tokenID TokenID, params *FreezeTokenAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FreezeTokenAccount Freeze an account
+	//
+	// Asks for an account's tokens to be frozen. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/freeze (the `FreezeTokenAccount` operationId).
+	FreezeTokenAccount(ctx context.Context, tokenID TokenID, params *FreezeTokenAccountParams, body FreezeTokenAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// MintTokenWithBody Mint
 	//
 	// Asks for new tokens to be made for a recipient. The performing vault needs MINTER on the chain (else 1706).
@@ -4573,6 +6425,49 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tokens/{tokenId}/mint (the `MintToken` operationId).
 	MintToken(ctx context.Context, tokenID TokenID, params *MintTokenParams, body MintTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseTokenWithBody Pause a token
+	//
+	// Asks for every movement of the token to be stopped. The performing vault needs PAUSER on the chain (else 1708).
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/pause (the `PauseToken` operationId).
+	PauseTokenWithBody(ctx context.Context, tokenID TokenID, params *PauseTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseToken Pause a token
+	//
+	// Asks for every movement of the token to be stopped. The performing vault needs PAUSER on the chain (else 1708).
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/pause (the `PauseToken` operationId).
+	PauseToken(ctx context.Context, tokenID TokenID, params *PauseTokenParams, body PauseTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTokenReconciliation Read a reconciliation
+	//
+	// The token's supply from the contract's events, from the contract and from operations side by side, and the events that no authorized operation explains.
+	//
+	// Corresponds with GET /v1/tokens/{tokenId}/reconciliation (the `GetTokenReconciliation` operationId).
+	GetTokenReconciliation(ctx context.Context, tokenID TokenID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetireTokenWithBody Retire a token
+	//
+	// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/retire (the `RetireToken` operationId).
+	RetireTokenWithBody(ctx context.Context, tokenID TokenID, params *RetireTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetireToken Retire a token
+	//
+	// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/retire (the `RetireToken` operationId).
+	RetireToken(ctx context.Context, tokenID TokenID, params *RetireTokenParams, body RetireTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokenRoles List a token's role holders
 	//
@@ -4617,6 +6512,142 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tokens/{tokenId}/roles/revoke (the `RevokeTokenRole` operationId).
 	RevokeTokenRole(ctx context.Context, tokenID TokenID, params *RevokeTokenRoleParams, body RevokeTokenRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// TransferTokenWithBody Transfer
+	//
+	// Asks for tokens of a holder to be moved to a recipient. A source that is the performing wallet calls `transfer(address,uint256)`; any other calls `transferFrom(address,address,uint256)` and needs its allowance.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/transfers (the `TransferToken` operationId).
+	TransferTokenWithBody(ctx context.Context, tokenID TokenID, params *TransferTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TransferToken Transfer
+	//
+	// Asks for tokens of a holder to be moved to a recipient. A source that is the performing wallet calls `transfer(address,uint256)`; any other calls `transferFrom(address,address,uint256)` and needs its allowance.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/transfers (the `TransferToken` operationId).
+	TransferToken(ctx context.Context, tokenID TokenID, params *TransferTokenParams, body TransferTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnfreezeTokenAccountWithBody Unfreeze an account
+	//
+	// Asks for an account's tokens to be released. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/unfreeze (the `UnfreezeTokenAccount` operationId).
+	UnfreezeTokenAccountWithBody(ctx context.Context, tokenID TokenID, params *UnfreezeTokenAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnfreezeTokenAccount Unfreeze an account
+	//
+	// Asks for an account's tokens to be released. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/unfreeze (the `UnfreezeTokenAccount` operationId).
+	UnfreezeTokenAccount(ctx context.Context, tokenID TokenID, params *UnfreezeTokenAccountParams, body UnfreezeTokenAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnpauseTokenWithBody Unpause a token
+	//
+	// Asks for every movement of the token to be let go on. The performing vault needs PAUSER on the chain (else 1708).
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/unpause (the `UnpauseToken` operationId).
+	UnpauseTokenWithBody(ctx context.Context, tokenID TokenID, params *UnpauseTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnpauseToken Unpause a token
+	//
+	// Asks for every movement of the token to be let go on. The performing vault needs PAUSER on the chain (else 1708).
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/unpause (the `UnpauseToken` operationId).
+	UnpauseToken(ctx context.Context, tokenID TokenID, params *UnpauseTokenParams, body UnpauseTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTransactions List transactions
+	//
+	// Transaction requests, newest first: each is the chain side of one operation. `cursor` costs the same at any depth.
+	//
+	// Corresponds with GET /v1/transactions (the `ListTransactions` operationId).
+	ListTransactions(ctx context.Context, params *ListTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EstimateTransactionFee Estimate a fee
+	//
+	// What an operation of a type would cost on a network now, under each fee strategy, by the gas that the type is bounded to.
+	//
+	// Corresponds with GET /v1/transactions/estimate-fee (the `EstimateTransactionFee` operationId).
+	EstimateTransactionFee(ctx context.Context, params *EstimateTransactionFeeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportTransactions Export transactions
+	//
+	// Every matching transaction, newest first, streamed: as CSV (RFC 4180, with a header line) or as one JSON array.
+	//
+	// Corresponds with GET /v1/transactions/export (the `ExportTransactions` operationId).
+	ExportTransactions(ctx context.Context, params *ExportTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTransaction Read one transaction
+	//
+	// One transaction request with its nonce, fees, block, confirmations and every version that was signed. An unknown one is 404/1300.
+	//
+	// Corresponds with GET /v1/transactions/{transactionRequestId} (the `GetTransaction` operationId).
+	GetTransaction(ctx context.Context, transactionRequestID TransactionRequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveTransactionWithBody Approve a transaction
+	//
+	// The same as `POST /v1/token-operations/{operationId}/approve`, by the transaction request's id.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/transactions/{transactionRequestId}/approve (the `ApproveTransaction` operationId).
+	ApproveTransactionWithBody(ctx context.Context, transactionRequestID TransactionRequestID, params *ApproveTransactionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveTransaction Approve a transaction
+	//
+	// The same as `POST /v1/token-operations/{operationId}/approve`, by the transaction request's id.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/transactions/{transactionRequestId}/approve (the `ApproveTransaction` operationId).
+	ApproveTransaction(ctx context.Context, transactionRequestID TransactionRequestID, params *ApproveTransactionParams, body ApproveTransactionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelTransactionWithBody Cancel a transaction
+	//
+	// The same as `POST /v1/token-operations/{operationId}/cancel`, by the transaction request's id.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/transactions/{transactionRequestId}/cancel (the `CancelTransaction` operationId).
+	CancelTransactionWithBody(ctx context.Context, transactionRequestID TransactionRequestID, params *CancelTransactionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelTransaction Cancel a transaction
+	//
+	// The same as `POST /v1/token-operations/{operationId}/cancel`, by the transaction request's id.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/transactions/{transactionRequestId}/cancel (the `CancelTransaction` operationId).
+	CancelTransaction(ctx context.Context, transactionRequestID TransactionRequestID, params *CancelTransactionParams, body CancelTransactionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectTransactionWithBody Reject a transaction
+	//
+	// The same as `POST /v1/token-operations/{operationId}/reject`, by the transaction request's id.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/transactions/{transactionRequestId}/reject (the `RejectTransaction` operationId).
+	RejectTransactionWithBody(ctx context.Context, transactionRequestID TransactionRequestID, params *RejectTransactionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectTransaction Reject a transaction
+	//
+	// The same as `POST /v1/token-operations/{operationId}/reject`, by the transaction request's id.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/transactions/{transactionRequestId}/reject (the `RejectTransaction` operationId).
+	RejectTransaction(ctx context.Context, transactionRequestID TransactionRequestID, params *RejectTransactionParams, body RejectTransactionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListUsers List users
 	//
 	// Users, newest first.
@@ -4648,6 +6679,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateUserWithBody Change a user
+	//
+	// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
+	UpdateUserWithBody(ctx context.Context, userID UserID, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateUser Change a user
+	//
+	// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
+	UpdateUser(ctx context.Context, userID UserID, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListVaultAccounts List vault accounts
 	//
@@ -4719,6 +6768,117 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/wallets/{walletId}/balance (the `GetWalletBalance` operationId).
 	GetWalletBalance(ctx context.Context, walletID WalletID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelWalletNonceWithBody Cancel a nonce
+	//
+	// Asks for a nonce of the wallet's lane to be used up by a transaction that does nothing, so that those behind it can go on. It is judged by the policies of the wallet's vault account and of all.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/wallets/{walletId}/cancel-nonce (the `CancelWalletNonce` operationId).
+	CancelWalletNonceWithBody(ctx context.Context, walletID WalletID, params *CancelWalletNonceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelWalletNonce Cancel a nonce
+	//
+	// Asks for a nonce of the wallet's lane to be used up by a transaction that does nothing, so that those behind it can go on. It is judged by the policies of the wallet's vault account and of all.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/wallets/{walletId}/cancel-nonce (the `CancelWalletNonce` operationId).
+	CancelWalletNonce(ctx context.Context, walletID WalletID, params *CancelWalletNonceParams, body CancelWalletNonceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWebhooks List webhooks
+	//
+	// Webhook endpoints, newest first.
+	//
+	// Corresponds with GET /v1/webhooks (the `ListWebhooks` operationId).
+	ListWebhooks(ctx context.Context, params *ListWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWebhookWithBody Create a webhook
+	//
+	// Subscribes an endpoint to events. The answer holds the secret that signs deliveries, once. A URL that is malformed, not https, or leads to a refused address is 400/1107.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks (the `CreateWebhook` operationId).
+	CreateWebhookWithBody(ctx context.Context, params *CreateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWebhook Create a webhook
+	//
+	// Subscribes an endpoint to events. The answer holds the secret that signs deliveries, once. A URL that is malformed, not https, or leads to a refused address is 400/1107.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks (the `CreateWebhook` operationId).
+	CreateWebhook(ctx context.Context, params *CreateWebhookParams, body CreateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteWebhook Delete a webhook
+	//
+	// Ends a subscription. What is still to be delivered to it is dropped.
+	//
+	// Corresponds with DELETE /v1/webhooks/{webhookId} (the `DeleteWebhook` operationId).
+	DeleteWebhook(ctx context.Context, webhookID WebhookID, params *DeleteWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWebhookDeliveries List a webhook's deliveries
+	//
+	// Deliveries, newest first, with their attempts. `cursor` costs the same at any depth.
+	//
+	// Corresponds with GET /v1/webhooks/{webhookId}/deliveries (the `ListWebhookDeliveries` operationId).
+	ListWebhookDeliveries(ctx context.Context, webhookID WebhookID, params *ListWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayWebhookDeliveryWithBody Replay a delivery
+	//
+	// Delivers an event once more, under its own id, with attempts counted anew.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks/{webhookId}/replay/{deliveryId} (the `ReplayWebhookDelivery` operationId).
+	ReplayWebhookDeliveryWithBody(ctx context.Context, webhookID WebhookID, deliveryID DeliveryID, params *ReplayWebhookDeliveryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayWebhookDelivery Replay a delivery
+	//
+	// Delivers an event once more, under its own id, with attempts counted anew.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks/{webhookId}/replay/{deliveryId} (the `ReplayWebhookDelivery` operationId).
+	ReplayWebhookDelivery(ctx context.Context, webhookID WebhookID, deliveryID DeliveryID, params *ReplayWebhookDeliveryParams, body ReplayWebhookDeliveryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateWebhookWithBody Rotate a webhook's secret
+	//
+	// Gives the webhook a new secret, shown once. Until the old one expires deliveries carry signatures by both.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks/{webhookId}/rotate (the `RotateWebhook` operationId).
+	RotateWebhookWithBody(ctx context.Context, webhookID WebhookID, params *RotateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateWebhook Rotate a webhook's secret
+	//
+	// Gives the webhook a new secret, shown once. Until the old one expires deliveries carry signatures by both.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks/{webhookId}/rotate (the `RotateWebhook` operationId).
+	RotateWebhook(ctx context.Context, webhookID WebhookID, params *RotateWebhookParams, body RotateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestWebhookWithBody Test a webhook
+	//
+	// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks/{webhookId}/test (the `TestWebhook` operationId).
+	TestWebhookWithBody(ctx context.Context, webhookID WebhookID, params *TestWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestWebhook Test a webhook
+	//
+	// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks/{webhookId}/test (the `TestWebhook` operationId).
+	TestWebhook(ctx context.Context, webhookID WebhookID, params *TestWebhookParams, body TestWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAuditEntries List audit entries
@@ -4745,6 +6905,23 @@ func (c *Wire) ListAuditEntries(ctx context.Context, params *ListAuditEntriesPar
 // Corresponds with GET /v1/audit/verify (the `VerifyAudit` operationId).
 func (c *Wire) VerifyAudit(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerifyAuditRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAuditReceipt Read the receipt of an audit entry
+//
+// Proof, to be verified offline, that an audit entry is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301. A denial at submission names its entry in `details.auditId`.
+//
+// Corresponds with GET /v1/audit/{auditId}/receipt (the `GetAuditReceipt` operationId).
+func (c *Wire) GetAuditReceipt(ctx context.Context, auditID AuditID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAuditReceiptRequest(c.Server, auditID)
 	if err != nil {
 		return nil, err
 	}
@@ -4893,6 +7070,44 @@ func (c *Wire) CreateCredentialWithBody(ctx context.Context, params *CreateCrede
 // Corresponds with POST /v1/credentials (the `CreateCredential` operationId).
 func (c *Wire) CreateCredential(ctx context.Context, params *CreateCredentialParams, body CreateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateCredentialRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateCredentialWithBody Rotate a credential
+//
+// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/credentials/rotate (the `RotateCredential` operationId).
+func (c *Wire) RotateCredentialWithBody(ctx context.Context, params *RotateCredentialParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateCredentialRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateCredential Rotate a credential
+//
+// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/credentials/rotate (the `RotateCredential` operationId).
+func (c *Wire) RotateCredential(ctx context.Context, params *RotateCredentialParams, body RotateCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateCredentialRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5174,6 +7389,61 @@ func (c *Wire) SimulatePolicy(ctx context.Context, policyID PolicyID, params *Si
 	return c.Client.Do(req)
 }
 
+// ListRoles List roles
+//
+// The built-in roles and the appliance's own, newest first, built-in ones last.
+//
+// Corresponds with GET /v1/roles (the `ListRoles` operationId).
+func (c *Wire) ListRoles(ctx context.Context, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRolesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRoleWithBody Create a role
+//
+// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/roles (the `CreateRole` operationId).
+func (c *Wire) CreateRoleWithBody(ctx context.Context, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRoleRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRole Create a role
+//
+// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/roles (the `CreateRole` operationId).
+func (c *Wire) CreateRole(ctx context.Context, params *CreateRoleParams, body CreateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRoleRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetSeal Read the seal's state
 //
 // Whether this appliance's seal is unsealed, and what it last recorded. It answers also while the seal is sealed or does not answer.
@@ -5415,6 +7685,23 @@ func (c *Wire) CancelTokenOperation(ctx context.Context, operationID OperationID
 	return c.Client.Do(req)
 }
 
+// GetTokenOperationReceipt Read the receipt of an operation
+//
+// Proof, to be verified offline, that the operation's last record is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301.
+//
+// Corresponds with GET /v1/token-operations/{operationId}/receipt (the `GetTokenOperationReceipt` operationId).
+func (c *Wire) GetTokenOperationReceipt(ctx context.Context, operationID OperationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTokenOperationReceiptRequest(c.Server, operationID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RejectTokenOperationWithBody Reject an operation
 //
 // Records a signed decision whose `decision` is `REJECT`. A person may reject after approving, until the authorization is committed.
@@ -5580,6 +7867,44 @@ func (c *Wire) CreateToken(ctx context.Context, params *CreateTokenParams, body 
 	return c.Client.Do(req)
 }
 
+// ImportTokenWithBody Import a token
+//
+// Takes over a token that was deployed elsewhere. Its contract must be a template's, checked from the creation transaction's input, else a binding that says `unverified` asks for the custodians' threshold. Until the binding is signed the token stays in `DRAFT`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/import (the `ImportToken` operationId).
+func (c *Wire) ImportTokenWithBody(ctx context.Context, params *ImportTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportTokenRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportToken Import a token
+//
+// Takes over a token that was deployed elsewhere. Its contract must be a template's, checked from the creation transaction's input, else a binding that says `unverified` asks for the custodians' threshold. Until the binding is signed the token stays in `DRAFT`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/import (the `ImportToken` operationId).
+func (c *Wire) ImportToken(ctx context.Context, params *ImportTokenParams, body ImportTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportTokenRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetToken Read one token
 //
 // One token, with `totalSupply` and `paused` read from the chain.
@@ -5625,6 +7950,61 @@ func (c *Wire) UpdateTokenWithBody(ctx context.Context, tokenID TokenID, params 
 // Corresponds with PATCH /v1/tokens/{tokenId} (the `UpdateToken` operationId).
 func (c *Wire) UpdateToken(ctx context.Context, tokenID TokenID, params *UpdateTokenParams, body UpdateTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateTokenRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddTokenAllowlistWithBody Add an account to the allowlist
+//
+// Asks for an account to be allowed to hold the token. The performing vault needs COMPLIANCE_OPERATOR on the chain (else 1708), and the template must have an allowlist (else 1704).
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/allowlist (the `AddTokenAllowlist` operationId).
+func (c *Wire) AddTokenAllowlistWithBody(ctx context.Context, tokenID TokenID, params *AddTokenAllowlistParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddTokenAllowlistRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddTokenAllowlist Add an account to the allowlist
+//
+// Asks for an account to be allowed to hold the token. The performing vault needs COMPLIANCE_OPERATOR on the chain (else 1708), and the template must have an allowlist (else 1704).
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/allowlist (the `AddTokenAllowlist` operationId).
+func (c *Wire) AddTokenAllowlist(ctx context.Context, tokenID TokenID, params *AddTokenAllowlistParams, body AddTokenAllowlistJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddTokenAllowlistRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveTokenAllowlist Remove an account from the allowlist
+//
+// Asks for an account to be taken off the allowlist. Fee strategy and performing vault are the token's own.
+//
+// Corresponds with DELETE /v1/tokens/{tokenId}/allowlist/{address} (the `RemoveTokenAllowlist` operationId).
+func (c *Wire) RemoveTokenAllowlist(ctx context.Context, tokenID TokenID, address AddressPath, params *RemoveTokenAllowlistParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveTokenAllowlistRequest(c.Server, tokenID, address, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5745,6 +8125,82 @@ func (c *Wire) GetTokenDeployment(ctx context.Context, tokenID TokenID, reqEdito
 	return c.Client.Do(req)
 }
 
+// EstimateTokenDeploymentWithBody Estimate a deployment
+//
+// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/deployment/estimate (the `EstimateTokenDeployment` operationId).
+func (c *Wire) EstimateTokenDeploymentWithBody(ctx context.Context, tokenID TokenID, params *EstimateTokenDeploymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateTokenDeploymentRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EstimateTokenDeployment Estimate a deployment
+//
+// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/deployment/estimate (the `EstimateTokenDeployment` operationId).
+func (c *Wire) EstimateTokenDeployment(ctx context.Context, tokenID TokenID, params *EstimateTokenDeploymentParams, body EstimateTokenDeploymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateTokenDeploymentRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FreezeTokenAccountWithBody Freeze an account
+//
+// Asks for an account's tokens to be frozen. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/freeze (the `FreezeTokenAccount` operationId).
+func (c *Wire) FreezeTokenAccountWithBody(ctx context.Context, tokenID TokenID, params *FreezeTokenAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFreezeTokenAccountRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FreezeTokenAccount Freeze an account
+//
+// Asks for an account's tokens to be frozen. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/freeze (the `FreezeTokenAccount` operationId).
+func (c *Wire) FreezeTokenAccount(ctx context.Context, tokenID TokenID, params *FreezeTokenAccountParams, body FreezeTokenAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFreezeTokenAccountRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // MintTokenWithBody Mint
 //
 // Asks for new tokens to be made for a recipient. The performing vault needs MINTER on the chain (else 1706).
@@ -5773,6 +8229,99 @@ func (c *Wire) MintTokenWithBody(ctx context.Context, tokenID TokenID, params *M
 // Corresponds with POST /v1/tokens/{tokenId}/mint (the `MintToken` operationId).
 func (c *Wire) MintToken(ctx context.Context, tokenID TokenID, params *MintTokenParams, body MintTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMintTokenRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseTokenWithBody Pause a token
+//
+// Asks for every movement of the token to be stopped. The performing vault needs PAUSER on the chain (else 1708).
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/pause (the `PauseToken` operationId).
+func (c *Wire) PauseTokenWithBody(ctx context.Context, tokenID TokenID, params *PauseTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseTokenRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseToken Pause a token
+//
+// Asks for every movement of the token to be stopped. The performing vault needs PAUSER on the chain (else 1708).
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/pause (the `PauseToken` operationId).
+func (c *Wire) PauseToken(ctx context.Context, tokenID TokenID, params *PauseTokenParams, body PauseTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseTokenRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTokenReconciliation Read a reconciliation
+//
+// The token's supply from the contract's events, from the contract and from operations side by side, and the events that no authorized operation explains.
+//
+// Corresponds with GET /v1/tokens/{tokenId}/reconciliation (the `GetTokenReconciliation` operationId).
+func (c *Wire) GetTokenReconciliation(ctx context.Context, tokenID TokenID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTokenReconciliationRequest(c.Server, tokenID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetireTokenWithBody Retire a token
+//
+// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/retire (the `RetireToken` operationId).
+func (c *Wire) RetireTokenWithBody(ctx context.Context, tokenID TokenID, params *RetireTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetireTokenRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetireToken Retire a token
+//
+// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/retire (the `RetireToken` operationId).
+func (c *Wire) RetireToken(ctx context.Context, tokenID TokenID, params *RetireTokenParams, body RetireTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetireTokenRequest(c.Server, tokenID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5876,6 +8425,302 @@ func (c *Wire) RevokeTokenRole(ctx context.Context, tokenID TokenID, params *Rev
 	return c.Client.Do(req)
 }
 
+// TransferTokenWithBody Transfer
+//
+// Asks for tokens of a holder to be moved to a recipient. A source that is the performing wallet calls `transfer(address,uint256)`; any other calls `transferFrom(address,address,uint256)` and needs its allowance.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/transfers (the `TransferToken` operationId).
+func (c *Wire) TransferTokenWithBody(ctx context.Context, tokenID TokenID, params *TransferTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTransferTokenRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TransferToken Transfer
+//
+// Asks for tokens of a holder to be moved to a recipient. A source that is the performing wallet calls `transfer(address,uint256)`; any other calls `transferFrom(address,address,uint256)` and needs its allowance.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/transfers (the `TransferToken` operationId).
+func (c *Wire) TransferToken(ctx context.Context, tokenID TokenID, params *TransferTokenParams, body TransferTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTransferTokenRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnfreezeTokenAccountWithBody Unfreeze an account
+//
+// Asks for an account's tokens to be released. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/unfreeze (the `UnfreezeTokenAccount` operationId).
+func (c *Wire) UnfreezeTokenAccountWithBody(ctx context.Context, tokenID TokenID, params *UnfreezeTokenAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnfreezeTokenAccountRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnfreezeTokenAccount Unfreeze an account
+//
+// Asks for an account's tokens to be released. The performing vault needs FREEZER on the chain (else 1708), and the template must have the operation (else 1704).
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/unfreeze (the `UnfreezeTokenAccount` operationId).
+func (c *Wire) UnfreezeTokenAccount(ctx context.Context, tokenID TokenID, params *UnfreezeTokenAccountParams, body UnfreezeTokenAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnfreezeTokenAccountRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnpauseTokenWithBody Unpause a token
+//
+// Asks for every movement of the token to be let go on. The performing vault needs PAUSER on the chain (else 1708).
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/unpause (the `UnpauseToken` operationId).
+func (c *Wire) UnpauseTokenWithBody(ctx context.Context, tokenID TokenID, params *UnpauseTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnpauseTokenRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnpauseToken Unpause a token
+//
+// Asks for every movement of the token to be let go on. The performing vault needs PAUSER on the chain (else 1708).
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/unpause (the `UnpauseToken` operationId).
+func (c *Wire) UnpauseToken(ctx context.Context, tokenID TokenID, params *UnpauseTokenParams, body UnpauseTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnpauseTokenRequest(c.Server, tokenID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListTransactions List transactions
+//
+// Transaction requests, newest first: each is the chain side of one operation. `cursor` costs the same at any depth.
+//
+// Corresponds with GET /v1/transactions (the `ListTransactions` operationId).
+func (c *Wire) ListTransactions(ctx context.Context, params *ListTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTransactionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EstimateTransactionFee Estimate a fee
+//
+// What an operation of a type would cost on a network now, under each fee strategy, by the gas that the type is bounded to.
+//
+// Corresponds with GET /v1/transactions/estimate-fee (the `EstimateTransactionFee` operationId).
+func (c *Wire) EstimateTransactionFee(ctx context.Context, params *EstimateTransactionFeeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateTransactionFeeRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportTransactions Export transactions
+//
+// Every matching transaction, newest first, streamed: as CSV (RFC 4180, with a header line) or as one JSON array.
+//
+// Corresponds with GET /v1/transactions/export (the `ExportTransactions` operationId).
+func (c *Wire) ExportTransactions(ctx context.Context, params *ExportTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportTransactionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTransaction Read one transaction
+//
+// One transaction request with its nonce, fees, block, confirmations and every version that was signed. An unknown one is 404/1300.
+//
+// Corresponds with GET /v1/transactions/{transactionRequestId} (the `GetTransaction` operationId).
+func (c *Wire) GetTransaction(ctx context.Context, transactionRequestID TransactionRequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTransactionRequest(c.Server, transactionRequestID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveTransactionWithBody Approve a transaction
+//
+// The same as `POST /v1/token-operations/{operationId}/approve`, by the transaction request's id.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/transactions/{transactionRequestId}/approve (the `ApproveTransaction` operationId).
+func (c *Wire) ApproveTransactionWithBody(ctx context.Context, transactionRequestID TransactionRequestID, params *ApproveTransactionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveTransactionRequestWithBody(c.Server, transactionRequestID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveTransaction Approve a transaction
+//
+// The same as `POST /v1/token-operations/{operationId}/approve`, by the transaction request's id.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/transactions/{transactionRequestId}/approve (the `ApproveTransaction` operationId).
+func (c *Wire) ApproveTransaction(ctx context.Context, transactionRequestID TransactionRequestID, params *ApproveTransactionParams, body ApproveTransactionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveTransactionRequest(c.Server, transactionRequestID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelTransactionWithBody Cancel a transaction
+//
+// The same as `POST /v1/token-operations/{operationId}/cancel`, by the transaction request's id.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/transactions/{transactionRequestId}/cancel (the `CancelTransaction` operationId).
+func (c *Wire) CancelTransactionWithBody(ctx context.Context, transactionRequestID TransactionRequestID, params *CancelTransactionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelTransactionRequestWithBody(c.Server, transactionRequestID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelTransaction Cancel a transaction
+//
+// The same as `POST /v1/token-operations/{operationId}/cancel`, by the transaction request's id.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/transactions/{transactionRequestId}/cancel (the `CancelTransaction` operationId).
+func (c *Wire) CancelTransaction(ctx context.Context, transactionRequestID TransactionRequestID, params *CancelTransactionParams, body CancelTransactionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelTransactionRequest(c.Server, transactionRequestID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectTransactionWithBody Reject a transaction
+//
+// The same as `POST /v1/token-operations/{operationId}/reject`, by the transaction request's id.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/transactions/{transactionRequestId}/reject (the `RejectTransaction` operationId).
+func (c *Wire) RejectTransactionWithBody(ctx context.Context, transactionRequestID TransactionRequestID, params *RejectTransactionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectTransactionRequestWithBody(c.Server, transactionRequestID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectTransaction Reject a transaction
+//
+// The same as `POST /v1/token-operations/{operationId}/reject`, by the transaction request's id.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/transactions/{transactionRequestId}/reject (the `RejectTransaction` operationId).
+func (c *Wire) RejectTransaction(ctx context.Context, transactionRequestID TransactionRequestID, params *RejectTransactionParams, body RejectTransactionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectTransactionRequest(c.Server, transactionRequestID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListUsers List users
 //
 // Users, newest first.
@@ -5938,6 +8783,44 @@ func (c *Wire) CreateUser(ctx context.Context, params *CreateUserParams, body Cr
 // Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 func (c *Wire) GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetUserRequest(c.Server, userID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateUserWithBody Change a user
+//
+// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
+func (c *Wire) UpdateUserWithBody(ctx context.Context, userID UserID, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateUserRequestWithBody(c.Server, userID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateUser Change a user
+//
+// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
+func (c *Wire) UpdateUser(ctx context.Context, userID UserID, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateUserRequest(c.Server, userID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6099,6 +8982,247 @@ func (c *Wire) GetWallet(ctx context.Context, walletID WalletID, reqEditors ...R
 // Corresponds with GET /v1/wallets/{walletId}/balance (the `GetWalletBalance` operationId).
 func (c *Wire) GetWalletBalance(ctx context.Context, walletID WalletID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetWalletBalanceRequest(c.Server, walletID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelWalletNonceWithBody Cancel a nonce
+//
+// Asks for a nonce of the wallet's lane to be used up by a transaction that does nothing, so that those behind it can go on. It is judged by the policies of the wallet's vault account and of all.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/wallets/{walletId}/cancel-nonce (the `CancelWalletNonce` operationId).
+func (c *Wire) CancelWalletNonceWithBody(ctx context.Context, walletID WalletID, params *CancelWalletNonceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelWalletNonceRequestWithBody(c.Server, walletID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelWalletNonce Cancel a nonce
+//
+// Asks for a nonce of the wallet's lane to be used up by a transaction that does nothing, so that those behind it can go on. It is judged by the policies of the wallet's vault account and of all.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/wallets/{walletId}/cancel-nonce (the `CancelWalletNonce` operationId).
+func (c *Wire) CancelWalletNonce(ctx context.Context, walletID WalletID, params *CancelWalletNonceParams, body CancelWalletNonceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelWalletNonceRequest(c.Server, walletID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWebhooks List webhooks
+//
+// Webhook endpoints, newest first.
+//
+// Corresponds with GET /v1/webhooks (the `ListWebhooks` operationId).
+func (c *Wire) ListWebhooks(ctx context.Context, params *ListWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWebhooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWebhookWithBody Create a webhook
+//
+// Subscribes an endpoint to events. The answer holds the secret that signs deliveries, once. A URL that is malformed, not https, or leads to a refused address is 400/1107.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks (the `CreateWebhook` operationId).
+func (c *Wire) CreateWebhookWithBody(ctx context.Context, params *CreateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebhookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWebhook Create a webhook
+//
+// Subscribes an endpoint to events. The answer holds the secret that signs deliveries, once. A URL that is malformed, not https, or leads to a refused address is 400/1107.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks (the `CreateWebhook` operationId).
+func (c *Wire) CreateWebhook(ctx context.Context, params *CreateWebhookParams, body CreateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebhookRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteWebhook Delete a webhook
+//
+// Ends a subscription. What is still to be delivered to it is dropped.
+//
+// Corresponds with DELETE /v1/webhooks/{webhookId} (the `DeleteWebhook` operationId).
+func (c *Wire) DeleteWebhook(ctx context.Context, webhookID WebhookID, params *DeleteWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteWebhookRequest(c.Server, webhookID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWebhookDeliveries List a webhook's deliveries
+//
+// Deliveries, newest first, with their attempts. `cursor` costs the same at any depth.
+//
+// Corresponds with GET /v1/webhooks/{webhookId}/deliveries (the `ListWebhookDeliveries` operationId).
+func (c *Wire) ListWebhookDeliveries(ctx context.Context, webhookID WebhookID, params *ListWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWebhookDeliveriesRequest(c.Server, webhookID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayWebhookDeliveryWithBody Replay a delivery
+//
+// Delivers an event once more, under its own id, with attempts counted anew.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks/{webhookId}/replay/{deliveryId} (the `ReplayWebhookDelivery` operationId).
+func (c *Wire) ReplayWebhookDeliveryWithBody(ctx context.Context, webhookID WebhookID, deliveryID DeliveryID, params *ReplayWebhookDeliveryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayWebhookDeliveryRequestWithBody(c.Server, webhookID, deliveryID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayWebhookDelivery Replay a delivery
+//
+// Delivers an event once more, under its own id, with attempts counted anew.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks/{webhookId}/replay/{deliveryId} (the `ReplayWebhookDelivery` operationId).
+func (c *Wire) ReplayWebhookDelivery(ctx context.Context, webhookID WebhookID, deliveryID DeliveryID, params *ReplayWebhookDeliveryParams, body ReplayWebhookDeliveryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayWebhookDeliveryRequest(c.Server, webhookID, deliveryID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateWebhookWithBody Rotate a webhook's secret
+//
+// Gives the webhook a new secret, shown once. Until the old one expires deliveries carry signatures by both.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks/{webhookId}/rotate (the `RotateWebhook` operationId).
+func (c *Wire) RotateWebhookWithBody(ctx context.Context, webhookID WebhookID, params *RotateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateWebhookRequestWithBody(c.Server, webhookID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateWebhook Rotate a webhook's secret
+//
+// Gives the webhook a new secret, shown once. Until the old one expires deliveries carry signatures by both.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks/{webhookId}/rotate (the `RotateWebhook` operationId).
+func (c *Wire) RotateWebhook(ctx context.Context, webhookID WebhookID, params *RotateWebhookParams, body RotateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateWebhookRequest(c.Server, webhookID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestWebhookWithBody Test a webhook
+//
+// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks/{webhookId}/test (the `TestWebhook` operationId).
+func (c *Wire) TestWebhookWithBody(ctx context.Context, webhookID WebhookID, params *TestWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestWebhookRequestWithBody(c.Server, webhookID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestWebhook Test a webhook
+//
+// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks/{webhookId}/test (the `TestWebhook` operationId).
+func (c *Wire) TestWebhook(ctx context.Context, webhookID WebhookID, params *TestWebhookParams, body TestWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestWebhookRequest(c.Server, webhookID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6281,6 +9405,40 @@ func NewVerifyAuditRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/v1/audit/verify")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAuditReceiptRequest constructs an http.Request for the GetAuditReceipt method
+func NewGetAuditReceiptRequest(server string, auditID AuditID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "auditId", auditID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/audit/%s/receipt", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6534,6 +9692,61 @@ func NewCreateCredentialRequestWithBody(server string, params *CreateCredentialP
 	}
 
 	operationPath := fmt.Sprintf("/v1/credentials")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRotateCredentialRequest calls the generic RotateCredential builder with application/json body
+func NewRotateCredentialRequest(server string, params *RotateCredentialParams, body RotateCredentialJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRotateCredentialRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewRotateCredentialRequestWithBody constructs an http.Request for the RotateCredential method, with any body, and a specified content type
+func NewRotateCredentialRequestWithBody(server string, params *RotateCredentialParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/credentials/rotate")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7158,6 +10371,127 @@ func NewSimulatePolicyRequestWithBody(server string, policyID PolicyID, params *
 	return req, nil
 }
 
+// NewListRolesRequest constructs an http.Request for the ListRoles method
+func NewListRolesRequest(server string, params *ListRolesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/roles")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateRoleRequest calls the generic CreateRole builder with application/json body
+func NewCreateRoleRequest(server string, params *CreateRoleParams, body CreateRoleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateRoleRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateRoleRequestWithBody constructs an http.Request for the CreateRole method, with any body, and a specified content type
+func NewCreateRoleRequestWithBody(server string, params *CreateRoleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/roles")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetSealRequest constructs an http.Request for the GetSeal method
 func NewGetSealRequest(server string) (*http.Request, error) {
 	var err error
@@ -7646,6 +10980,40 @@ func NewCancelTokenOperationRequestWithBody(server string, operationID Operation
 	return req, nil
 }
 
+// NewGetTokenOperationReceiptRequest constructs an http.Request for the GetTokenOperationReceipt method
+func NewGetTokenOperationReceiptRequest(server string, operationID OperationID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "operationId", operationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/token-operations/%s/receipt", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRejectTokenOperationRequest calls the generic RejectTokenOperation builder with application/json body
 func NewRejectTokenOperationRequest(server string, operationID OperationID, params *RejectTokenOperationParams, body RejectTokenOperationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -8039,6 +11407,61 @@ func NewCreateTokenRequestWithBody(server string, params *CreateTokenParams, con
 	return req, nil
 }
 
+// NewImportTokenRequest calls the generic ImportToken builder with application/json body
+func NewImportTokenRequest(server string, params *ImportTokenParams, body ImportTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewImportTokenRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewImportTokenRequestWithBody constructs an http.Request for the ImportToken method, with any body, and a specified content type
+func NewImportTokenRequestWithBody(server string, params *ImportTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/import")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetTokenRequest constructs an http.Request for the GetToken method
 func NewGetTokenRequest(server string, tokenID TokenID) (*http.Request, error) {
 	var err error
@@ -8116,6 +11539,124 @@ func NewUpdateTokenRequestWithBody(server string, tokenID TokenID, params *Updat
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewAddTokenAllowlistRequest calls the generic AddTokenAllowlist builder with application/json body
+func NewAddTokenAllowlistRequest(server string, tokenID TokenID, params *AddTokenAllowlistParams, body AddTokenAllowlistJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddTokenAllowlistRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewAddTokenAllowlistRequestWithBody constructs an http.Request for the AddTokenAllowlist method, with any body, and a specified content type
+func NewAddTokenAllowlistRequestWithBody(server string, tokenID TokenID, params *AddTokenAllowlistParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/allowlist", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRemoveTokenAllowlistRequest constructs an http.Request for the RemoveTokenAllowlist method
+func NewRemoveTokenAllowlistRequest(server string, tokenID TokenID, address AddressPath, params *RemoveTokenAllowlistParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "address", address, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "address"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/allowlist/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	if params != nil {
 
@@ -8334,6 +11875,130 @@ func NewGetTokenDeploymentRequest(server string, tokenID TokenID) (*http.Request
 	return req, nil
 }
 
+// NewEstimateTokenDeploymentRequest calls the generic EstimateTokenDeployment builder with application/json body
+func NewEstimateTokenDeploymentRequest(server string, tokenID TokenID, params *EstimateTokenDeploymentParams, body EstimateTokenDeploymentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEstimateTokenDeploymentRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewEstimateTokenDeploymentRequestWithBody constructs an http.Request for the EstimateTokenDeployment method, with any body, and a specified content type
+func NewEstimateTokenDeploymentRequestWithBody(server string, tokenID TokenID, params *EstimateTokenDeploymentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/deployment/estimate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewFreezeTokenAccountRequest calls the generic FreezeTokenAccount builder with application/json body
+func NewFreezeTokenAccountRequest(server string, tokenID TokenID, params *FreezeTokenAccountParams, body FreezeTokenAccountJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewFreezeTokenAccountRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewFreezeTokenAccountRequestWithBody constructs an http.Request for the FreezeTokenAccount method, with any body, and a specified content type
+func NewFreezeTokenAccountRequestWithBody(server string, tokenID TokenID, params *FreezeTokenAccountParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/freeze", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewMintTokenRequest calls the generic MintToken builder with application/json body
 func NewMintTokenRequest(server string, tokenID TokenID, params *MintTokenParams, body MintTokenJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -8362,6 +12027,164 @@ func NewMintTokenRequestWithBody(server string, tokenID TokenID, params *MintTok
 	}
 
 	operationPath := fmt.Sprintf("/v1/tokens/%s/mint", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPauseTokenRequest calls the generic PauseToken builder with application/json body
+func NewPauseTokenRequest(server string, tokenID TokenID, params *PauseTokenParams, body PauseTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPauseTokenRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewPauseTokenRequestWithBody constructs an http.Request for the PauseToken method, with any body, and a specified content type
+func NewPauseTokenRequestWithBody(server string, tokenID TokenID, params *PauseTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetTokenReconciliationRequest constructs an http.Request for the GetTokenReconciliation method
+func NewGetTokenReconciliationRequest(server string, tokenID TokenID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/reconciliation", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRetireTokenRequest calls the generic RetireToken builder with application/json body
+func NewRetireTokenRequest(server string, tokenID TokenID, params *RetireTokenParams, body RetireTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRetireTokenRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewRetireTokenRequestWithBody constructs an http.Request for the RetireToken method, with any body, and a specified content type
+func NewRetireTokenRequestWithBody(server string, tokenID TokenID, params *RetireTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/retire", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8554,6 +12377,794 @@ func NewRevokeTokenRoleRequestWithBody(server string, tokenID TokenID, params *R
 	return req, nil
 }
 
+// NewTransferTokenRequest calls the generic TransferToken builder with application/json body
+func NewTransferTokenRequest(server string, tokenID TokenID, params *TransferTokenParams, body TransferTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTransferTokenRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewTransferTokenRequestWithBody constructs an http.Request for the TransferToken method, with any body, and a specified content type
+func NewTransferTokenRequestWithBody(server string, tokenID TokenID, params *TransferTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/transfers", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnfreezeTokenAccountRequest calls the generic UnfreezeTokenAccount builder with application/json body
+func NewUnfreezeTokenAccountRequest(server string, tokenID TokenID, params *UnfreezeTokenAccountParams, body UnfreezeTokenAccountJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnfreezeTokenAccountRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewUnfreezeTokenAccountRequestWithBody constructs an http.Request for the UnfreezeTokenAccount method, with any body, and a specified content type
+func NewUnfreezeTokenAccountRequestWithBody(server string, tokenID TokenID, params *UnfreezeTokenAccountParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/unfreeze", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnpauseTokenRequest calls the generic UnpauseToken builder with application/json body
+func NewUnpauseTokenRequest(server string, tokenID TokenID, params *UnpauseTokenParams, body UnpauseTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnpauseTokenRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewUnpauseTokenRequestWithBody constructs an http.Request for the UnpauseToken method, with any body, and a specified content type
+func NewUnpauseTokenRequestWithBody(server string, tokenID TokenID, params *UnpauseTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/unpause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListTransactionsRequest constructs an http.Request for the ListTransactions method
+func NewListTransactionsRequest(server string, params *ListTransactionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TokenID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tokenId", *params.TokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OperationType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "operationType", *params.OperationType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.RequestedBy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "requestedBy", *params.RequestedBy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Network != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "network", *params.Network, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.WalletID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "walletId", *params.WalletID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewEstimateTransactionFeeRequest constructs an http.Request for the EstimateTransactionFee method
+func NewEstimateTransactionFeeRequest(server string, params *EstimateTransactionFeeParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions/estimate-fee")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "network", params.Network, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "operationType", params.OperationType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportTransactionsRequest constructs an http.Request for the ExportTransactions method
+func NewExportTransactionsRequest(server string, params *ExportTransactionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TokenID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tokenId", *params.TokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OperationType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "operationType", *params.OperationType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.RequestedBy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "requestedBy", *params.RequestedBy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Network != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "network", *params.Network, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.WalletID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "walletId", *params.WalletID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTransactionRequest constructs an http.Request for the GetTransaction method
+func NewGetTransactionRequest(server string, transactionRequestID TransactionRequestID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "transactionRequestId", transactionRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApproveTransactionRequest calls the generic ApproveTransaction builder with application/json body
+func NewApproveTransactionRequest(server string, transactionRequestID TransactionRequestID, params *ApproveTransactionParams, body ApproveTransactionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveTransactionRequestWithBody(server, transactionRequestID, params, "application/json", bodyReader)
+}
+
+// NewApproveTransactionRequestWithBody constructs an http.Request for the ApproveTransaction method, with any body, and a specified content type
+func NewApproveTransactionRequestWithBody(server string, transactionRequestID TransactionRequestID, params *ApproveTransactionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "transactionRequestId", transactionRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions/%s/approve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCancelTransactionRequest calls the generic CancelTransaction builder with application/json body
+func NewCancelTransactionRequest(server string, transactionRequestID TransactionRequestID, params *CancelTransactionParams, body CancelTransactionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCancelTransactionRequestWithBody(server, transactionRequestID, params, "application/json", bodyReader)
+}
+
+// NewCancelTransactionRequestWithBody constructs an http.Request for the CancelTransaction method, with any body, and a specified content type
+func NewCancelTransactionRequestWithBody(server string, transactionRequestID TransactionRequestID, params *CancelTransactionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "transactionRequestId", transactionRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRejectTransactionRequest calls the generic RejectTransaction builder with application/json body
+func NewRejectTransactionRequest(server string, transactionRequestID TransactionRequestID, params *RejectTransactionParams, body RejectTransactionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRejectTransactionRequestWithBody(server, transactionRequestID, params, "application/json", bodyReader)
+}
+
+// NewRejectTransactionRequestWithBody constructs an http.Request for the RejectTransaction method, with any body, and a specified content type
+func NewRejectTransactionRequestWithBody(server string, transactionRequestID TransactionRequestID, params *RejectTransactionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "transactionRequestId", transactionRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/transactions/%s/reject", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListUsersRequest constructs an http.Request for the ListUsers method
 func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request, error) {
 	var err error
@@ -8704,6 +13315,68 @@ func NewGetUserRequest(server string, userID UserID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateUserRequest calls the generic UpdateUser builder with application/json body
+func NewUpdateUserRequest(server string, userID UserID, params *UpdateUserParams, body UpdateUserJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateUserRequestWithBody(server, userID, params, "application/json", bodyReader)
+}
+
+// NewUpdateUserRequestWithBody constructs an http.Request for the UpdateUser method, with any body, and a specified content type
+func NewUpdateUserRequestWithBody(server string, userID UserID, params *UpdateUserParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "userId", userID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/users/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -9062,6 +13735,528 @@ func NewGetWalletBalanceRequest(server string, walletID WalletID) (*http.Request
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCancelWalletNonceRequest calls the generic CancelWalletNonce builder with application/json body
+func NewCancelWalletNonceRequest(server string, walletID WalletID, params *CancelWalletNonceParams, body CancelWalletNonceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCancelWalletNonceRequestWithBody(server, walletID, params, "application/json", bodyReader)
+}
+
+// NewCancelWalletNonceRequestWithBody constructs an http.Request for the CancelWalletNonce method, with any body, and a specified content type
+func NewCancelWalletNonceRequestWithBody(server string, walletID WalletID, params *CancelWalletNonceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "walletId", walletID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/wallets/%s/cancel-nonce", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListWebhooksRequest constructs an http.Request for the ListWebhooks method
+func NewListWebhooksRequest(server string, params *ListWebhooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateWebhookRequest calls the generic CreateWebhook builder with application/json body
+func NewCreateWebhookRequest(server string, params *CreateWebhookParams, body CreateWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateWebhookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateWebhookRequestWithBody constructs an http.Request for the CreateWebhook method, with any body, and a specified content type
+func NewCreateWebhookRequestWithBody(server string, params *CreateWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteWebhookRequest constructs an http.Request for the DeleteWebhook method
+func NewDeleteWebhookRequest(server string, webhookID WebhookID, params *DeleteWebhookParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhookId", webhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListWebhookDeliveriesRequest constructs an http.Request for the ListWebhookDeliveries method
+func NewListWebhookDeliveriesRequest(server string, webhookID WebhookID, params *ListWebhookDeliveriesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhookId", webhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplayWebhookDeliveryRequest calls the generic ReplayWebhookDelivery builder with application/json body
+func NewReplayWebhookDeliveryRequest(server string, webhookID WebhookID, deliveryID DeliveryID, params *ReplayWebhookDeliveryParams, body ReplayWebhookDeliveryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplayWebhookDeliveryRequestWithBody(server, webhookID, deliveryID, params, "application/json", bodyReader)
+}
+
+// NewReplayWebhookDeliveryRequestWithBody constructs an http.Request for the ReplayWebhookDelivery method, with any body, and a specified content type
+func NewReplayWebhookDeliveryRequestWithBody(server string, webhookID WebhookID, deliveryID DeliveryID, params *ReplayWebhookDeliveryParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhookId", webhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "deliveryId", deliveryID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s/replay/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRotateWebhookRequest calls the generic RotateWebhook builder with application/json body
+func NewRotateWebhookRequest(server string, webhookID WebhookID, params *RotateWebhookParams, body RotateWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRotateWebhookRequestWithBody(server, webhookID, params, "application/json", bodyReader)
+}
+
+// NewRotateWebhookRequestWithBody constructs an http.Request for the RotateWebhook method, with any body, and a specified content type
+func NewRotateWebhookRequestWithBody(server string, webhookID WebhookID, params *RotateWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhookId", webhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s/rotate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewTestWebhookRequest calls the generic TestWebhook builder with application/json body
+func NewTestWebhookRequest(server string, webhookID WebhookID, params *TestWebhookParams, body TestWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTestWebhookRequestWithBody(server, webhookID, params, "application/json", bodyReader)
+}
+
+// NewTestWebhookRequestWithBody constructs an http.Request for the TestWebhook method, with any body, and a specified content type
+func NewTestWebhookRequestWithBody(server string, webhookID WebhookID, params *TestWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhookId", webhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s/test", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
