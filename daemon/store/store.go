@@ -1,6 +1,6 @@
 // Package store is the appliance's state in etcd: the connection, the layout of keys, and Tx, the one
-// transaction in which a change, the audit entry that tells of it and the idempotency record that answers
-// for it are written together or not at all (design.md, “One transaction”).
+// transaction in which a change, the audit entry and the events that tell of it and the idempotency record
+// that answers for it are written together or not at all (design.md, “One transaction”).
 //
 // It promises that
 //

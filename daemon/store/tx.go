@@ -25,6 +25,8 @@ type Tx struct {
 	s       *Store
 	id      ulid.ULID // orders the audit entries of this change among those of others
 	audits  int
+	outbox  ulid.ULID // orders the events of this change among those of others
+	events  int
 	cmps    []clientv3.Cmp
 	cmpKeys []string
 	cmpRevs []int64 // what each comparison expects
