@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"crypto/mldsa"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json/jsontext"
@@ -14,6 +15,7 @@ type Scheme string
 const (
 	Dilithium3 Scheme = "dilithium3" // CRYSTALS-Dilithium mode 3, round 3
 	MLDSA65    Scheme = "ml-dsa-65"  // FIPS 204, empty context
+	MLDSA44    Scheme = "ml-dsa-44"  // FIPS 204, empty context; for cosignatures (C2SP tlog-cosignature), not for wallets
 )
 
 const (
@@ -21,9 +23,19 @@ const (
 	gcmIVSize      = 12
 	gcmTagSize     = 16
 	secretSize     = seedSize + gcmTagSize // SoftHSM2 wants room for the tag when it decrypts
-	publicKeySize  = 1952                  // both schemes
+	publicKeySize  = 1952                  // of Dilithium3 and MLDSA65
 	envelopeFormat = 1
 )
+
+// wrapped is true of the schemes whose seeds can be wrapped.
+func (s Scheme) wrapped() bool { return s == Dilithium3 || s == MLDSA65 || s == MLDSA44 }
+
+func (s Scheme) publicKeySize() int {
+	if s == MLDSA44 {
+		return mldsa.MLDSA44PublicKeySize
+	}
+	return publicKeySize
+}
 
 // envelope is a wrapped seed as it stands in the token.
 type envelope struct {
@@ -56,14 +68,14 @@ func (e *envelope) check() error {
 	switch {
 	case e.Format != envelopeFormat:
 		return fmt.Errorf("hsm: envelope format %d, want %d", e.Format, envelopeFormat)
-	case e.Scheme != Dilithium3 && e.Scheme != MLDSA65:
+	case !e.Scheme.wrapped():
 		return fmt.Errorf("hsm: unknown scheme %q", e.Scheme)
 	case checkID(e.ID) != nil:
 		return checkID(e.ID)
 	case checkID(e.WrappingKey) != nil:
 		return checkID(e.WrappingKey)
-	case len(e.PublicKey) != publicKeySize:
-		return fmt.Errorf("hsm: public key of %d bytes, want %d", len(e.PublicKey), publicKeySize)
+	case len(e.PublicKey) != e.Scheme.publicKeySize():
+		return fmt.Errorf("hsm: public key of %d bytes, want %d", len(e.PublicKey), e.Scheme.publicKeySize())
 	case len(e.IV) != gcmIVSize:
 		return fmt.Errorf("hsm: IV of %d bytes, want %d", len(e.IV), gcmIVSize)
 	case len(e.Ciphertext) != seedSize+gcmTagSize:

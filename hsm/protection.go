@@ -83,7 +83,7 @@ func (t *Token) SignDigest(ctx context.Context, id string, digest [32]byte) ([]b
 	e := t.envelopes[id]
 	t.cacheMu.RUnlock()
 	if e != nil {
-		return t.signWith(ctx, e, digest)
+		return t.signWith(ctx, e, digest[:])
 	}
 	_, scheme, protection, err := t.KeyPublic(ctx, id)
 	switch {

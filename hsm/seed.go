@@ -3,6 +3,7 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"crypto/mldsa"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -21,7 +22,7 @@ import (
 // envelope in the token under id. If the id has an envelope of the same scheme
 // already, its public key is the answer; of another scheme, ErrMismatch.
 func (t *Token) CreateSeedKey(ctx context.Context, id string, scheme Scheme, wrappingKey string) ([]byte, error) {
-	if scheme != Dilithium3 && scheme != MLDSA65 {
+	if !scheme.wrapped() {
 		return nil, fmt.Errorf("hsm: unknown scheme %q", scheme)
 	}
 	switch pub, have, err := t.SeedPublic(ctx, id); {
@@ -46,7 +47,7 @@ func (t *Token) CreateSeedKey(ctx context.Context, id string, scheme Scheme, wra
 	// A key that does not come back from its envelope, or does not sign, must never
 	// get a name.
 	digest := sha256.Sum256([]byte(id))
-	sig, err := t.signWith(ctx, made, digest)
+	sig, err := t.signWith(ctx, made, digest[:])
 	if err == nil && !verify(scheme, made.PublicKey, digest[:], sig) {
 		err = fmt.Errorf("%w: its signature does not verify", ErrMismatch)
 	}
@@ -73,7 +74,7 @@ func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string
 		return nil, err
 	}
 	e := &envelope{Format: envelopeFormat, ID: id, Scheme: scheme, WrappingKey: wrappingKey,
-		PublicKey: make([]byte, publicKeySize), IV: make([]byte, gcmIVSize)}
+		PublicKey: make([]byte, scheme.publicKeySize()), IV: make([]byte, gcmIVSize)}
 	if _, err := rand.Read(e.IV); err != nil {
 		return nil, clean(err)
 	}
@@ -139,13 +140,33 @@ func (t *Token) SignSeed(ctx context.Context, id string, digest [32]byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return t.signWith(ctx, e, digest)
+	return t.signWith(ctx, e, digest[:])
+}
+
+// SignSeedMessage signs a whole message with the wrapped key id, which must be of
+// MLDSA44 (FIPS 204, empty context). It is verified before it leaves.
+func (t *Token) SignSeedMessage(ctx context.Context, id string, message []byte) ([]byte, error) {
+	e, err := t.envelope(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if e.Scheme != MLDSA44 {
+		return nil, fmt.Errorf("%w: key %q is of scheme %s, which signs digests only", ErrMismatch, id, e.Scheme)
+	}
+	sig, err := t.signWith(ctx, e, message)
+	if err == nil && !verify(e.Scheme, e.PublicKey, message, sig) {
+		err = fmt.Errorf("%w: a signature of %q does not verify", ErrMismatch, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sig, nil
 }
 
 // signingCalls are what metrics call the signatures.
-var signingCalls = map[Scheme]string{Dilithium3: "sign_dilithium3", MLDSA65: "sign_ml-dsa-65"}
+var signingCalls = map[Scheme]string{Dilithium3: "sign_dilithium3", MLDSA65: "sign_ml-dsa-65", MLDSA44: "sign_ml-dsa-44"}
 
-func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]byte, error) {
+func (t *Token) signWith(ctx context.Context, e *envelope, message []byte) ([]byte, error) {
 	var sig []byte
 	err := t.do(ctx, signingCalls[e.Scheme], func(s *session) error {
 		if err := t.unwrap(s, e); err != nil {
@@ -157,7 +178,7 @@ func (t *Token) signWith(ctx context.Context, e *envelope, digest [32]byte) ([]b
 			k := derive(e.Scheme, s.secret.Bytes()[:seedSize])
 			defer k.wipe()
 			if subtle.ConstantTimeCompare(k.public, e.PublicKey) == 1 {
-				ok = k.sign(digest[:], out) == nil
+				ok = k.sign(message, out) == nil
 			}
 		})
 		s.secret.Wipe()
@@ -267,11 +288,14 @@ func (t *Token) CheckValue(ctx context.Context, id string) (string, error) {
 // expanded is a key made from a seed. It lives inside secret.Do only.
 type expanded struct {
 	public []byte
-	sign   func(digest, out []byte) error
+	sign   func(message, out []byte) error
 	wipe   func() // what is left on the heap is erased only once it is collected
 }
 
 func derive(scheme Scheme, seed []byte) expanded {
+	if scheme == MLDSA44 {
+		return deriveMLDSA44(seed)
+	}
 	in := (*[seedSize]byte)(seed)
 	if scheme == Dilithium3 {
 		pk, sk := mode3.NewKeyFromSeed(in)
@@ -281,7 +305,25 @@ func derive(scheme Scheme, seed []byte) expanded {
 	return expanded{pk.Bytes(), func(d, out []byte) error { return mldsa65.SignTo(sk, d, nil, true, out) }, func() { *sk = mldsa65.PrivateKey{} }}
 }
 
+// deriveMLDSA44 goes by the standard library, which keeps the expanded key where
+// only the collector reaches it; derive's caller is inside secret.Do, which erases
+// it then.
+func deriveMLDSA44(seed []byte) expanded {
+	sk, err := mldsa.NewPrivateKey(mldsa.MLDSA44(), seed)
+	if err != nil { // the library has no ML-DSA, or the seed is of another length
+		return expanded{nil, func([]byte, []byte) error { return err }, func() {}}
+	}
+	return expanded{sk.PublicKey().Bytes(), func(m, out []byte) error {
+		sig, err := sk.Sign(nil, m, nil)
+		copy(out, sig)
+		return err
+	}, func() {}}
+}
+
 func signatureSize(scheme Scheme) int {
+	if scheme == MLDSA44 {
+		return mldsa.MLDSA44SignatureSize
+	}
 	if scheme == Dilithium3 {
 		return mode3.SignatureSize
 	}
@@ -289,6 +331,10 @@ func signatureSize(scheme Scheme) int {
 }
 
 func verify(scheme Scheme, public, digest, sig []byte) bool {
+	if scheme == MLDSA44 {
+		pk, err := mldsa.NewPublicKey(mldsa.MLDSA44(), public)
+		return err == nil && mldsa.Verify(pk, digest, sig, nil) == nil
+	}
 	if scheme == Dilithium3 {
 		var pk mode3.PublicKey
 		return pk.UnmarshalBinary(public) == nil && mode3.Verify(&pk, digest, sig)
