@@ -95,9 +95,11 @@ func New(d Deps) (*Service, error) {
 	return s, nil
 }
 
-// commit writes a changed operation and takes it in. o was read at rev, in state before.
+// commit writes a changed operation, with the events that tell of it, and takes it in. o was read at rev, in
+// state before.
 func (s *Service) commit(ctx context.Context, t *store.Tx, o *Operation, rev int64, before *Operation) error {
 	wasClosed := before != nil && before.closed()
+	o.emit(t, before)
 	o.stage(t, rev, wasClosed)
 	at, err := t.Commit(ctx)
 	if err != nil {

@@ -74,6 +74,7 @@ func create[T any](ctx context.Context, s *Service, m *mirror[T], key string, v 
 		f(tx)
 	}
 	tx.Audit(a.draft(h))
+	emit(tx, h, v)
 	tx.Idempotent(idem, v)
 	rev, err := tx.Commit(ctx)
 	if err != nil {
@@ -109,6 +110,7 @@ func update[T any](ctx context.Context, s *Service, m *mirror[T], key string, a 
 		} else {
 			tx.PutIf(key, encode(v), rev)
 			tx.Audit(a.draft(h))
+			emit(tx, h, v)
 		}
 		tx.Idempotent(idem, v)
 		at, err := tx.Commit(ctx)
