@@ -2,6 +2,8 @@ package operation
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -71,19 +73,46 @@ func (m *metrics) judged(stage string, v policy.Verdict) {
 	m.verdicts.WithLabelValues(stage, rule, string(outcome)).Inc()
 }
 
-// openCollector counts open operations by status when it is asked.
+// openCollector counts open operations by status, and tells how long the oldest has been in it, when it is asked.
 type openCollector struct{ x *index }
 
-var openDesc = prometheus.NewDesc("mintwarden_open_operations", "Operations that are not over, by status.", []string{"status"}, nil)
+var (
+	openDesc   = prometheus.NewDesc("mintwarden_open_operations", "Operations that are not over, by status.", []string{"status"}, nil)
+	oldestDesc = prometheus.NewDesc("mintwarden_oldest_operation_seconds", "Longest time that an operation has been in its status now; 0 if none is in it.", []string{"status"}, nil)
+)
 
-func (c *openCollector) Describe(ch chan<- *prometheus.Desc) { ch <- openDesc }
+func (c *openCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- openDesc
+	ch <- oldestDesc
+}
 
 func (c *openCollector) Collect(ch chan<- prometheus.Metric) {
-	var n [len(tally{}.status)]int
-	c.x.ask(func(t *tally) { n = t.status })
+	n, since := c.x.ages()
+	now := time.Now()
 	for i, s := range statuses {
-		if !s.Terminal() && s != Submitted {
-			ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n[i]), string(s))
+		if s.Terminal() || s == Submitted {
+			continue
+		}
+		age := 0.0
+		if !since[i].IsZero() {
+			age = max(0, now.Sub(since[i]).Seconds())
+		}
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n[i]), string(s))
+		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age, string(s))
+	}
+}
+
+// ages counts open operations by status's place in Statuses, and tells when the one that has been in it for
+// longest came there; zero if none is in it.
+func (x *index) ages() (n [len(tally{}.status)]int, since [len(tally{}.status)]time.Time) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n = x.tally.status
+	for _, e := range x.open {
+		i, at := slices.Index(statuses, e.op.Status), e.op.History[len(e.op.History)-1].At
+		if since[i].IsZero() || at.Before(since[i]) {
+			since[i] = at
 		}
 	}
+	return n, since
 }
