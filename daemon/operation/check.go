@@ -85,9 +85,12 @@ func (p *Party) check(name string) error {
 	return nil
 }
 
-// checkState: 1702 and 1703.
+// checkState: 1702 and 1703, and 1704 of a retired token, which no state of its contract changes.
 func (p *plan) checkState() error {
 	t := p.token
+	if t.Status == registry.TokenRetired {
+		return retired(t)
+	}
 	if p.request.Type == policy.OpDeployToken {
 		if t.Status == registry.TokenDraft || t.Status == registry.TokenFailed {
 			return nil
@@ -106,9 +109,6 @@ func (p *plan) checkState() error {
 // checkTemplate: 1704.
 func (p *plan) checkTemplate() error {
 	t, r := p.token, p.request
-	if t.Status == registry.TokenRetired {
-		return registry.Refuse(registry.OperationNotAllowed, "token %s is retired", t.ID)
-	}
 	supply := func(allowed bool, word string) error {
 		if allowed {
 			return nil

@@ -27,6 +27,7 @@ type facts struct {
 	supply    policy.Amount
 	owned     policy.Amount // the source's balance of the token
 	allowance policy.Amount // what the performer may take of it
+	standings []standingOf  // of all whom the movement or the change of a list is about
 }
 
 // neededRole is the role that the contract asks of the performer; empty: none.
@@ -53,42 +54,62 @@ func neededRole(t policy.OperationType) qrc20.Role {
 // people's approvals, it protects nothing. What it shares with others may be a block old, and nobody is
 // refused for that: a refusal is what the chain says when it is asked again.
 func (s *Service) checkFacts(ctx context.Context, p *plan) error {
-	err := s.checkFactsAt(ctx, p, s.glances)
-	var refusal *registry.Refusal
-	if errors.As(err, &refusal) {
-		return s.checkFactsAt(ctx, p, nil)
-	}
-	return err
-}
-
-func (s *Service) checkFactsAt(ctx context.Context, p *plan, g *glances) error {
-	f, err := s.facts(ctx, p, g)
+	to, data, err := s.call(p)
 	if err != nil {
 		return err
 	}
-	gas := p.lowest
-	if f.revert == nil {
-		gas = withMargin(f.gas, p.lowest, p.highest)
+	_, err = s.askTwice(func(g *glances) (*facts, error) {
+		f, err := s.facts(ctx, p, to, data, g)
+		if err != nil {
+			return nil, err
+		}
+		gas := p.lowest
+		if f.revert == nil {
+			gas = withMargin(f.gas, p.lowest, p.highest)
+		}
+		if err := s.setFees(p, f, gas); err != nil {
+			return nil, err
+		}
+		if err := p.checkFunds(f, p.fees.cap, "the fee cap"); err != nil {
+			return nil, err
+		}
+		return f, s.checkChain(p, f)
+	})
+	return err
+}
+
+// askTwice asks with what is shared; a refusal holds only if it is given again by what is not.
+func (s *Service) askTwice(ask func(*glances) (*facts, error)) (*facts, error) {
+	f, err := ask(s.glances)
+	var refusal *registry.Refusal
+	if errors.As(err, &refusal) {
+		return ask(nil)
 	}
-	if err := s.setFees(p, f, gas); err != nil {
-		return err
+	return f, err
+}
+
+// checkFunds: 1304.
+func (p *plan) checkFunds(f *facts, need policy.Amount, what string) error {
+	short := new(big.Int).Sub(need.Big(), f.balance)
+	if short.Sign() <= 0 {
+		return nil
 	}
-	if short := new(big.Int).Sub(p.fees.cap.Big(), f.balance); short.Sign() > 0 {
-		return &registry.Refusal{Type: registry.TxInsufficientFunds,
-			Message: fmt.Sprintf("wallet %s (%s) has %s wei and cannot pay the fee cap of %s wei; send it %s wei more", p.wallet.ID, p.wallet.Address, f.balance, p.fees.cap, short),
-			Details: map[string]any{"address": p.wallet.Address.String(), "balance": f.balance.String(), "feeCap": p.fees.cap.String(), "shortfall": short.String()}}
-	}
-	if err := s.checkSupply(p, f); err != nil {
-		return err
-	}
-	if err := p.checkRole(f); err != nil {
-		return err
-	}
-	if err := p.checkBalance(f); err != nil {
-		return err
-	}
-	if f.paused {
-		return registry.Refuse(registry.ComplianceFailed, "token %s is paused", p.token.ID)
+	return &registry.Refusal{Type: registry.TxInsufficientFunds,
+		Message: fmt.Sprintf("wallet %s (%s) has %s wei and cannot pay %s of %s wei; send it %s wei more", p.wallet.ID, p.wallet.Address, f.balance, what, need, short),
+		Details: map[string]any{"address": p.wallet.Address.String(), "balance": f.balance.String(), "feeCap": need.String(), "shortfall": short.String()}}
+}
+
+// checkChain: 1705 to 1709, 1713 and 1714, in spec/api.md's order.
+func (s *Service) checkChain(p *plan, f *facts) error {
+	for _, check := range []func() error{
+		func() error { return s.checkSupply(p, f) },
+		func() error { return p.checkRole(f) },
+		func() error { return p.checkBalance(f) },
+		func() error { return p.checkCompliance(f) },
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if f.revert == nil {
 		if f.gas > p.highest {
@@ -103,11 +124,7 @@ func (s *Service) checkFactsAt(ctx context.Context, p *plan, g *glances) error {
 }
 
 // facts asks everything at once: the questions do not depend on each other. What g may share is shared.
-func (s *Service) facts(ctx context.Context, p *plan, g *glances) (*facts, error) {
-	to, data, err := s.call(p)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) facts(ctx context.Context, p *plan, to *tx.Address, data []byte, g *glances) (*facts, error) {
 	f := &facts{holds: true, held: true}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() (err error) { f.balance, err = glanceBalance(ctx, g, p.chain, p.wallet.Address); return err })
@@ -131,7 +148,7 @@ func (s *Service) facts(ctx context.Context, p *plan, g *glances) (*facts, error
 	switch p.request.Type {
 	case policy.OpMint:
 		if !p.token.SupplyPolicy.MaxSupply.Is0() {
-			all.Go(func() (err error) { f.supply, err = s.registry.TotalSupply(ctx, p.token); return err })
+			all.Go(func() (err error) { f.supply, err = s.supply(ctx, p, g); return err })
 		}
 	case policy.OpBurn, policy.OpTransfer:
 		all.Go(func() (err error) { f.owned, err = s.registry.BalanceOf(ctx, p.token, p.from.address); return err })
@@ -147,9 +164,19 @@ func (s *Service) facts(ctx context.Context, p *plan, g *glances) (*facts, error
 			return err
 		})
 	}
-	if t := p.request.Type; t == policy.OpMint || t == policy.OpBurn || t == policy.OpTransfer {
+	if minds(p.request.Type) {
 		all.Go(func() (err error) {
 			f.paused, err = glance(ctx, g, p.chain, "paused "+p.token.ID, func(ctx context.Context) (bool, error) { return s.registry.Paused(ctx, p.token) })
+			return err
+		})
+	}
+	f.standings = p.standings()
+	for i := range f.standings {
+		x := &f.standings[i]
+		all.Go(func() (err error) {
+			x.Standing, err = glance(ctx, g, p.chain, "standing "+p.token.ID+string(x.address[:]), func(ctx context.Context) (registry.Standing, error) {
+				return s.registry.StandingOf(ctx, p.token, x.address)
+			})
 			return err
 		})
 	}
@@ -157,6 +184,17 @@ func (s *Service) facts(ctx context.Context, p *plan, g *glances) (*facts, error
 		return nil, err
 	}
 	return f, nil
+}
+
+// supply is what exists of the token. A submission adds to it what others wait for, so it is asked exactly.
+// At signing it is shared: what this process saw mined makes it forget what it was told before.
+func (s *Service) supply(ctx context.Context, p *plan, g *glances) (policy.Amount, error) {
+	if !p.signing {
+		return s.registry.TotalSupply(ctx, p.token)
+	}
+	return glance(ctx, g, p.chain, "supply "+p.token.ID, func(ctx context.Context) (policy.Amount, error) {
+		return s.registry.TotalSupply(ctx, p.token)
+	})
 }
 
 // call is what the plan's transaction calls: built as the seal will build it, from an intent.
@@ -228,7 +266,11 @@ func (s *Service) checkSupply(p *plan, f *facts) error {
 		return nil
 	}
 	var pending *big.Int
-	s.index.ask(func(t *tally) { pending = t.unminted(p.token.ID, p.requester) })
+	s.index.ask(func(t *tally) {
+		if pending = t.unminted(p.token.ID, p.requester); p.signing {
+			pending = t.unminted(p.token.ID, "") // those that wait like this one would all wait for each other
+		}
+	})
 	sum := new(big.Int).Add(f.supply.Big(), pending)
 	if sum.Add(sum, p.amount.Big()).Cmp(limit.Big()) <= 0 {
 		return nil

@@ -19,6 +19,7 @@ type plan struct {
 	request   *Request
 	requester string
 	now       time.Time
+	signing   bool // nobody is asked any more: the seal is next
 
 	token    *registry.Token
 	tokenRev int64

@@ -3,13 +3,9 @@ package operation
 import (
 	"context"
 	"encoding/json/v2"
-	"errors"
 	"fmt"
-	"math/big"
 	"time"
 
-	"github.com/mintwarden/mintwarden/chain"
-	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/registry"
@@ -256,77 +252,6 @@ func (l *lane) endForgotten(ctx context.Context, fence *store.Fence, o *Operatio
 		return true, l.s.stageEnd(ctx, t, o, e, registry.SystemActor(), func(d audit.Draft) audit.Draft { return d })
 	})
 	return err
-}
-
-// propose asks the chain for gas limit and fees. A reason says that the transaction would not succeed.
-func (s *Service) propose(ctx context.Context, o *Operation, i *policy.Intent, r *seal.AuthorizeRequest) (why string, err error) {
-	c, ok := s.chains[o.Network]
-	if !ok {
-		return "", fmt.Errorf("operation: network %s of %s is not configured", o.Network, o.ID)
-	}
-	lowest, highest := boundsOf(i)
-	free := *i
-	free.FeeCap = policy.MaxAmount()
-	u, err := free.Transaction(nonceFor(i), lowest, big.NewInt(1), new(big.Int))
-	if err != nil {
-		return fmt.Sprintf("it makes no transaction: %s", err), nil
-	}
-	estimate, err := glanceGas(ctx, s.glances, c, i.Performer.Address, u.To, u.Data)
-	var revert *chain.RevertError
-	if errors.As(err, &revert) {
-		return "the transaction would revert: " + revert.Reason, nil
-	}
-	if err != nil {
-		return "", err
-	}
-	fees, err := glanceFees(ctx, s.glances, c, o.FeeStrategy)
-	if err != nil {
-		return "", err
-	}
-	r.GasLimit = withMargin(estimate, lowest, highest)
-	maxFee, tip := fees.MaxFee, fees.Tip
-	if most := new(big.Int).Div(i.FeeCap.Big(), new(big.Int).SetUint64(r.GasLimit)); maxFee.Cmp(most) > 0 {
-		maxFee = most
-	}
-	if tip.Cmp(maxFee) > 0 {
-		tip = maxFee
-	}
-	if base := new(big.Int).Sub(fees.MaxFee, fees.Tip); maxFee.Sign() == 0 || new(big.Int).Lsh(maxFee, 1).Cmp(base) < 0 {
-		return "", fmt.Errorf("operation: fees are above the fee cap %s of %s; it waits until they fall or it expires", i.FeeCap, o.ID)
-	}
-	if r.MaxFee, err = policy.AmountFromBig(maxFee); err != nil {
-		return "", err
-	}
-	r.Tip, err = policy.AmountFromBig(tip)
-	return "", err
-}
-
-// nonceFor is a nonce with which the intent makes a transaction.
-func nonceFor(i *policy.Intent) uint64 {
-	if i.Params.Nonce != nil {
-		if a, err := policy.ParseAmount(*i.Params.Nonce); err == nil {
-			return a.Big().Uint64()
-		}
-	}
-	return 0
-}
-
-// boundsOf are what the seal accepts as the gas limit.
-func boundsOf(i *policy.Intent) (lowest, highest uint64) {
-	if i.OperationType == policy.OpDeployToken {
-		if t, ok := qrc20.TemplateByID(i.Token.TemplateID); ok {
-			return t.DeployGasBounds()
-		}
-		return 0, 0
-	}
-	m := methods(i.OperationType)
-	if len(m) == 0 {
-		return 21_000, 100_000
-	}
-	if i.Params.Source != nil && *i.Params.Source != i.Performer.Address {
-		return qrc20.GasBounds(m[len(m)-1])
-	}
-	return qrc20.GasBounds(m[0])
 }
 
 // settle tells the seal that an operation is final on the chain, which frees its place.

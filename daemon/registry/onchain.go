@@ -20,6 +20,16 @@ import (
 // of the first one in the same way.
 var contract = bindings.NewQRC20V1()
 
+// lists packs and unpacks what only a contract with an allowlist and freezes
+// answers.
+var lists = bindings.NewQRC20RegulatedV1()
+
+// Standing is what a regulated token's contract says of an account.
+type Standing struct {
+	Frozen  bool
+	Allowed bool
+}
+
 // RoleHolders is who holds a role on the chain, sorted by address.
 type RoleHolders struct {
 	Role    qrc20.Role
@@ -73,6 +83,18 @@ func (s *Service) BalanceOf(ctx context.Context, t *Token, who tx.Address) (poli
 // Allowance is what spender may take of the owner's tokens, in base units.
 func (s *Service) Allowance(ctx context.Context, t *Token, owner, spender tx.Address) (policy.Amount, error) {
 	return readAmount(ctx, s, t, contract.PackAllowance(common.Address(owner), common.Address(spender)), contract.UnpackAllowance)
+}
+
+// StandingOf is where an account stands on the lists of a token whose template
+// has them. The two are read one after the other: what is mined in between may
+// show in one and not in the other.
+func (s *Service) StandingOf(ctx context.Context, t *Token, who tx.Address) (Standing, error) {
+	frozen, err := read(ctx, s, t, lists.PackFrozen(common.Address(who)), lists.UnpackFrozen)
+	if err != nil {
+		return Standing{}, err
+	}
+	allowed, err := read(ctx, s, t, lists.PackAllowed(common.Address(who)), lists.UnpackAllowed)
+	return Standing{frozen, allowed}, err
 }
 
 // WalletBalance is what a wallet holds of its network's own currency, in base

@@ -242,6 +242,19 @@ func (s *Service) TokenAt(ctx context.Context, id string) (*Token, int64, error)
 	return t, rev, err
 }
 
+// SeenToken is a token as the watch last told of it, which may be a moment old.
+// It is not to be changed.
+func (s *Service) SeenToken(ctx context.Context, id string) (*Token, error) {
+	if !store.ValidID(tokenPrefix, id) {
+		return nil, noToken(id)
+	}
+	t, err := s.tokens.get(ctx, s.store, store.Token(id))
+	if err == nil && t == nil {
+		err = noToken(id)
+	}
+	return t, err
+}
+
 // StageToken puts a changed token into tx, which then commits only if the token
 // still stands at rev; tx must also hold the audit entry that tells of it.
 func (s *Service) StageToken(tx *store.Tx, t *Token, rev int64) {

@@ -1,0 +1,152 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/mintwarden/mintwarden/chain/qrc20"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// propose asks the chain once more all that it was asked at submission, and for gas limit and fees. A
+// reason, which begins with an error type of spec/api.md, says that the transaction must not be made.
+func (s *Service) propose(ctx context.Context, o *Operation, i *policy.Intent, r *seal.AuthorizeRequest) (why string, err error) {
+	p, err := s.planAtSigning(ctx, o, i)
+	if err == nil {
+		err = s.offer(ctx, p, o, i, r)
+	}
+	var refusal *registry.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Error(), nil
+	}
+	return "", err
+}
+
+// offer fills in gas limit and fees of a transaction that the chain would take.
+func (s *Service) offer(ctx context.Context, p *plan, o *Operation, i *policy.Intent, r *seal.AuthorizeRequest) error {
+	free := *i
+	free.FeeCap = policy.MaxAmount()
+	p.lowest, p.highest = boundsOf(i)
+	u, err := free.Transaction(nonceFor(i), p.lowest, big.NewInt(1), new(big.Int))
+	if err != nil {
+		return registry.Refuse(registry.Validation, "it makes no transaction: %s", err)
+	}
+	_, err = s.askTwice(func(g *glances) (*facts, error) {
+		f, err := s.facts(ctx, p, u.To, u.Data, g)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.checkChain(p, f); err != nil {
+			return nil, err
+		}
+		if err := offerFees(p, o, i, f, r); err != nil {
+			return nil, err
+		}
+		once, ok := r.MaxFee.Mul(r.GasLimit)
+		if !ok {
+			return nil, fmt.Errorf("operation: %d gas at %s wei for %s: more than 2^256-1", r.GasLimit, r.MaxFee, o.ID)
+		}
+		return f, p.checkFunds(f, once, "one transaction")
+	})
+	return err
+}
+
+// offerFees are the chain's fees, as far as the intent's cap takes them.
+func offerFees(p *plan, o *Operation, i *policy.Intent, f *facts, r *seal.AuthorizeRequest) (err error) {
+	r.GasLimit = withMargin(f.gas, p.lowest, p.highest)
+	maxFee, tip := f.fees.MaxFee, f.fees.Tip
+	if most := new(big.Int).Div(i.FeeCap.Big(), new(big.Int).SetUint64(r.GasLimit)); maxFee.Cmp(most) > 0 {
+		maxFee = most
+	}
+	if tip.Cmp(maxFee) > 0 {
+		tip = maxFee
+	}
+	if base := new(big.Int).Sub(f.fees.MaxFee, f.fees.Tip); maxFee.Sign() == 0 || new(big.Int).Lsh(maxFee, 1).Cmp(base) < 0 {
+		return fmt.Errorf("operation: fees are above the fee cap %s of %s; it waits until they fall or it expires", i.FeeCap, o.ID)
+	}
+	if r.MaxFee, err = policy.AmountFromBig(maxFee); err != nil {
+		return err
+	}
+	r.Tip, err = policy.AmountFromBig(tip)
+	return err
+}
+
+// planAtSigning is the plan that an intent was made of, with what may have changed since looked up again: a
+// token that was retired meanwhile is refused.
+func (s *Service) planAtSigning(ctx context.Context, o *Operation, i *policy.Intent) (*plan, error) {
+	p := &plan{
+		id: o.ID, request: &Request{Type: i.OperationType, TokenID: i.Token.ID, FeeStrategy: o.FeeStrategy}, requester: i.Requester,
+		now: s.now(), signing: true, role: i.Params.Role, token: &registry.Token{},
+		wallet: &registry.Wallet{ID: i.Performer.WalletID, Address: i.Performer.Address, VaultAccountID: o.VaultID, Network: o.Network, Scheme: i.Scheme},
+	}
+	var ok bool
+	if p.chain, ok = s.chains[o.Network]; !ok {
+		return nil, fmt.Errorf("operation: network %s of %s is not configured", o.Network, o.ID)
+	}
+	if i.OperationType == policy.OpCancel {
+		return p, nil
+	}
+	token, err := s.registry.SeenToken(ctx, i.Token.ID)
+	if err != nil {
+		return nil, err
+	}
+	if token.Status == registry.TokenRetired {
+		return nil, retired(token)
+	}
+	if p.template, ok = qrc20.TemplateByID(i.Token.TemplateID); !ok {
+		return nil, registry.Refuse(registry.TemplateNotFound, "template %s of token %s is not known", i.Token.TemplateID, i.Token.ID)
+	}
+	seen := *token
+	seen.ContractAddress = i.Token.ContractAddress
+	p.token = &seen
+	if i.OperationType != policy.OpDeployToken {
+		p.amount = of(i.Params.Amount)
+	}
+	for _, x := range []struct {
+		in  *tx.Address
+		out *party
+	}{{i.Params.Recipient, &p.recipient}, {i.Params.Source, &p.from}, {i.Params.Subject, &p.subject}} {
+		if x.in != nil {
+			*x.out = party{given: true, address: *x.in}
+		}
+	}
+	return p, nil
+}
+
+// retired: 1704.
+func retired(t *registry.Token) error {
+	return registry.Refuse(registry.OperationNotAllowed, "token %s is retired: it takes no privileged operation any more", t.ID)
+}
+
+// nonceFor is a nonce with which the intent makes a transaction.
+func nonceFor(i *policy.Intent) uint64 {
+	if i.Params.Nonce != nil {
+		if a, err := policy.ParseAmount(*i.Params.Nonce); err == nil {
+			return a.Big().Uint64()
+		}
+	}
+	return 0
+}
+
+// boundsOf are what the seal accepts as the gas limit.
+func boundsOf(i *policy.Intent) (lowest, highest uint64) {
+	if i.OperationType == policy.OpDeployToken {
+		if t, ok := qrc20.TemplateByID(i.Token.TemplateID); ok {
+			return t.DeployGasBounds()
+		}
+		return 0, 0
+	}
+	m := methods(i.OperationType)
+	if len(m) == 0 {
+		return 21_000, 100_000
+	}
+	if i.Params.Source != nil && *i.Params.Source != i.Performer.Address {
+		return qrc20.GasBounds(m[len(m)-1])
+	}
+	return qrc20.GasBounds(m[0])
+}
