@@ -77,15 +77,3 @@ type SettleRequest struct {
 	OperationID string  `json:"operationId"`
 	TxHash      tx.Hash `json:"txHash"` // of what holds the nonce at depth, ours or not
 }
-
-// CheckpointRequest asks for a tree head to be signed.
-type CheckpointRequest struct {
-	Tree  Tree     `json:"tree"`
-	Proof [][]byte `json:"proof"` // RFC 6962 consistency proof from the last tree that the seal signed
-}
-
-// Tree is a tree head.
-type Tree struct {
-	Size uint64        `json:"size"`
-	Root policy.Digest `json:"root"`
-}

@@ -103,12 +103,6 @@ type BumpResult struct {
 	TxHash   tx.Hash `json:"txHash"`
 }
 
-// CheckpointResult is a signed tree head.
-type CheckpointResult struct {
-	Sequence uint64 `json:"sequence"`
-	Note     string `json:"note"` // C2SP signed note
-}
-
 // Metrics is the seal's own, in Prometheus' text format.
 type Metrics struct {
 	Text string `json:"text"`

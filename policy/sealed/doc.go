@@ -96,9 +96,17 @@
 // performers that wallet and the oldest of its vault's on that network, 256 in
 // all.
 //
+// # Checkpoints
+//
+// The audit log and the ledger are one tree, which serve grows and this room signs
+// the heads of, each recorded in the ledger first: only one that extends the last
+// recorded one, and holds the batches that this seal folded. What the tree says
+// of the audit log is serve's word, which it cannot take back. The keys are made in
+// the token at the first checkpoint, and the ledger key says whose they are.
+//
 // # What it does not
 //
-// Checkpoints are answered as kind "invalid". Appliances whose tokens are clones of
+// Appliances whose tokens are clones of
 // one another have no anchor in common: a hostile store can have both author, each
 // in a history of its own. An appliance of which the archive has a hole deletes
 // nothing from the store. Landlock is what the kernel has of

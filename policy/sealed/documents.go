@@ -100,15 +100,6 @@ func (r *room) entering(ctx context.Context, e *policy.Envelope, record ledger.R
 	return &out, nil
 }
 
-// Checkpoint is not known to this build.
-func (r *room) Checkpoint(context.Context, seal.CheckpointRequest) (*seal.CheckpointResult, error) {
-	return nil, notYet(seal.OpCheckpoint)
-}
-
-func notYet(op seal.Op) error {
-	return seal.Errorf(seal.KindInvalid, "this build of the seal does not have %s", op)
-}
-
 // count counts an operation's answer.
 func (r *room) count(op seal.Op, err *error) {
 	kind := "ok"

@@ -42,6 +42,7 @@ const (
 	noticedKeeping   notice = "log_not_shortened" // a snapshot, trim or archive failed
 	noticedClock     notice = "clock_doubt"       // the clocks contradict each other, or the last batch
 	noticedSignature notice = "signature_refused" // the token gave a signature that does not verify
+	noticedTree      notice = "tree_refused"      // a tree head that does not extend the last one, or holds another ledger
 )
 
 func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {

@@ -74,6 +74,8 @@ type room struct {
 	places    places
 	verifiers verifiers
 
+	checkpoints checkpointing
+
 	mu    sync.Mutex
 	state state // what handlers may know of run's situation
 
@@ -84,7 +86,7 @@ type room struct {
 	clocks baseline
 	key    policy.PublicKey // our ledger key, once the token was asked
 
-	lately int // how many asked at once: those answered last, and those who waited meanwhile
+	arrivals arrivals
 
 	keep      keeping
 	loaded    bool   // the fold began with what load gave
@@ -214,42 +216,11 @@ func (r *room) run(ctx context.Context) error {
 				return err
 			}
 		case p := <-r.proposals:
-			waiting := r.gather(p)
-			if err := r.decideAll(ctx, waiting); err != nil {
+			n, err := r.decideAll(ctx, r.arrivals.crowd(p, r.proposals))
+			if err != nil {
 				return err
 			}
-			r.lately = min(len(waiting)+len(r.proposals), maxWaiting)
-		}
-	}
-}
-
-// linger is how long a batch is held open for those who were just answered and
-// are likely to ask again; a commit takes a few times as long, whatever is in it.
-const linger = time.Millisecond
-
-// gather takes everything that waits behind p and, where as many as lately are
-// not there yet, what comes within the linger.
-func (r *room) gather(p *proposal) []*proposal {
-	waiting := []*proposal{p}
-	var over <-chan time.Time
-	for {
-		select {
-		case p := <-r.proposals:
-			waiting = append(waiting, p)
-			continue
-		default:
-		}
-		if len(waiting) >= r.lately {
-			return waiting
-		}
-		if over == nil {
-			over = time.After(linger)
-		}
-		select {
-		case p := <-r.proposals:
-			waiting = append(waiting, p)
-		case <-over:
-			return waiting
+			r.arrivals.answered(n, len(r.proposals))
 		}
 	}
 }
