@@ -41,6 +41,12 @@ func TestMain(m *testing.M) {
 	if root := os.Getenv(ockEnter); root != "" {
 		panic(ockEnterRoot(root))
 	}
+	if root := os.Getenv(ockSeal); root != "" {
+		os.Exit(ockSealOutside(root))
+	}
+	if root := os.Getenv(ockSealEnter); root != "" {
+		panic(ockSealInside(root))
+	}
 	if os.Getenv(ockInside) != "" {
 		os.Exit(m.Run())
 	}

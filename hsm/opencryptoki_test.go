@@ -115,34 +115,63 @@ func ockConfigure(t *testing.T, root string) {
 // ockEnterRoot makes this process, the first one of its namespaces, another that
 // runs in the root.
 func ockEnterRoot(root string) error {
-	for _, m := range []struct {
+	if err := errors.Join(ockMount(root), os.Unsetenv(ockEnter), os.Setenv(ockInside, "1")); err != nil {
+		return err
+	}
+	return syscall.Exec("/hsm.test", append([]string{"/hsm.test"}, os.Args[1:]...), os.Environ())
+}
+
+// ockMount makes the root this process's, with the shared directories at the same
+// paths as outside.
+func ockMount(root string, shared ...string) error {
+	type mount struct {
 		source, target, kind string
 		flags                uintptr
-	}{{"none", "/", "", syscall.MS_REC | syscall.MS_PRIVATE}, {"/dev", root + "/dev", "", syscall.MS_BIND},
-		{"none", root + "/dev/shm", "tmpfs", 0}, {"proc", root + "/proc", "proc", 0}} {
+	}
+	all := []mount{{"none", "/", "", syscall.MS_REC | syscall.MS_PRIVATE}, {"/dev", root + "/dev", "", syscall.MS_BIND},
+		{"none", root + "/dev/shm", "tmpfs", 0}, {"proc", root + "/proc", "proc", 0}}
+	for _, dir := range shared {
+		if err := os.MkdirAll(root+dir, 0o755); err != nil {
+			return err
+		}
+		all = append(all, mount{dir, root + dir, "", syscall.MS_BIND})
+	}
+	for _, m := range all {
 		if err := syscall.Mount(m.source, m.target, m.kind, m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
-	if err := errors.Join(syscall.Chroot(root), os.Chdir("/"), os.Unsetenv(ockEnter), os.Setenv(ockInside, "1")); err != nil {
-		return err
+	return errors.Join(syscall.Chroot(root), os.Chdir("/"))
+}
+
+// ockNamespaces are what a process of the root has for itself; it dies with its
+// parent's thread.
+func ockNamespaces() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC}
+}
+
+// ockSlots starts the slot daemon and returns when it answers.
+func ockSlots() error {
+	if out, err := exec.Command("/usr/sbin/pkcsslotd").CombinedOutput(); err != nil {
+		return fmt.Errorf("pkcsslotd: %w: %s", err, out)
 	}
-	return syscall.Exec("/hsm.test", append([]string{"/hsm.test"}, os.Args[1:]...), os.Environ())
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		c, err := net.Dial("unix", "/run/opencryptoki/pkcsslotd.socket")
+		if err == nil {
+			return c.Close()
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // ockStart starts the slot daemon and makes the token: the SO PIN that every new
 // one has must be changed before a user PIN can be set.
 func ockStart(t *testing.T) {
 	t.Helper()
-	out, err := exec.Command("/usr/sbin/pkcsslotd").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("unix", "/run/opencryptoki/pkcsslotd.socket")
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, time.Minute, time.Millisecond)
+	require.NoError(t, ockSlots())
 	const defaultSOPIN = "87654321"
 	p := pkcs11.New(ockModule)
 	require.NotNil(t, p)
@@ -187,22 +216,33 @@ func TestOpencryptoki(t *testing.T) {
 	if !long() {
 		t.Skip("opencryptoki: with MINTWARDEN_LONG=1, for it downloads 17 MB")
 	}
-	root := ockRoot(t)
-	self, err := os.Open(os.Args[0])
-	require.NoError(t, err)
-	defer self.Close()
-	inside, err := os.OpenFile(filepath.Join(root, "hsm.test"), os.O_CREATE|os.O_WRONLY, 0o755)
-	require.NoError(t, err)
-	_, err = io.Copy(inside, self)
-	require.NoError(t, errors.Join(err, inside.Close()))
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpencryptoki$", "-test.v")
-	cmd.Env = append(os.Environ(), ockEnter+"="+root)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL,
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC}
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	out := ockRun(t, ockRoot(t), "TestOpencryptoki")
 	for _, c := range ockCases {
 		require.True(t, bytes.Contains(out, []byte("--- PASS: TestOpencryptoki/"+strings.ReplaceAll(c.name, " ", "_")+" ")), "%s\n%s", c.name, out)
 	}
 	t.Logf("%s", out)
+}
+
+// ockRun runs one test of this program in the root and returns what it printed.
+func ockRun(t *testing.T, root, name string) []byte {
+	t.Helper()
+	ockCopy(t, os.Args[0], filepath.Join(root, "hsm.test"))
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+name+"$", "-test.v")
+	cmd.Env = append(os.Environ(), ockEnter+"="+root)
+	cmd.SysProcAttr = ockNamespaces()
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return out
+}
+
+// ockCopy puts a program into the root.
+func ockCopy(t *testing.T, from, to string) {
+	t.Helper()
+	program, err := os.Open(from)
+	require.NoError(t, err)
+	defer program.Close()
+	inside, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	require.NoError(t, err)
+	_, err = io.Copy(inside, program)
+	require.NoError(t, errors.Join(err, inside.Close()))
 }

@@ -3,6 +3,7 @@ package dev
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -13,8 +14,8 @@ import (
 // unless that was done: with two of the shares custodian-1 to -3 a sealed
 // appliance comes back. custody.json is written last: its presence says that the
 // shares are whole. A directory of an earlier build gets it at its next start.
-func (d *directory) makeCustody(charter1 *policy.Envelope) error {
-	if d.exists("seal", seal.CustodyFile) {
+func (a *appliance) makeCustody(charter1 *policy.Envelope) error {
+	if a.exists("seal", seal.CustodyFile) {
 		return nil
 	}
 	c, err := policy.ParseCharter(charter1.Payload)
@@ -22,8 +23,8 @@ func (d *directory) makeCustody(charter1 *policy.Envelope) error {
 		return fmt.Errorf("dev: charter 1: %w", err)
 	}
 	pins := map[string][]byte{}
-	for _, name := range []string{"pin", "so-pin"} {
-		text, err := d.read("hsm", name)
+	for name, path := range a.pinFiles() {
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("dev: %w", err)
 		}
@@ -35,11 +36,11 @@ func (d *directory) makeCustody(charter1 *policy.Envelope) error {
 		return fmt.Errorf("dev: custody of the PINs: %w", err)
 	}
 	for name, share := range shares {
-		err := d.write(append(share.Encode(), '\n'), "custodians", name+".share")
+		err := a.write(append(share.Encode(), '\n'), "custodians", name+".share")
 		share.Destroy()
 		if err != nil {
 			return err
 		}
 	}
-	return seal.WriteCustody(d.path("seal"), custody)
+	return seal.WriteCustody(a.path("seal"), custody)
 }

@@ -250,7 +250,7 @@ func (a *appliance) startSeal(ctx context.Context, token *sealToken, users *regi
 	if err := waitSeal(ctx, a.door, func(*seal.Status) bool { return true }); err != nil {
 		return err
 	}
-	digest, err := a.firstStart(ctx, f, a.door, users, a.network)
+	digest, err := a.firstStart(ctx, f, users)
 	if err != nil {
 		return err
 	}

@@ -86,35 +86,35 @@ func (d *directory) draftCharter(keys *seal.InitResult, users *registry.FirstUse
 
 // firstStart brings seal and ledger to the point where serve can start:
 // charter 1 in the ledger. Every step run again finds itself done.
-func (d *directory) firstStart(ctx context.Context, sealConfig sealFile, door *seal.Client, users *registry.FirstUsers, network policy.Network) (policy.Digest, error) {
-	e, err := d.charter1(ctx, door, users, network)
+func (a *appliance) firstStart(ctx context.Context, sealConfig sealFile, users *registry.FirstUsers) (policy.Digest, error) {
+	e, err := a.charter1(ctx, a.door, users, a.network)
 	if err != nil {
 		return "", err
 	}
 	digest := e.PayloadDigest()
-	if err := d.write([]byte(digest+"\n"), "charter1.sha256"); err != nil {
+	if err := a.write([]byte(digest+"\n"), "charter1.sha256"); err != nil {
 		return "", err
 	}
 	sealConfig.Charter1 = digest
-	if err := d.writeSealConfig(sealConfig); err != nil {
+	if err := a.writeSealConfig(sealConfig); err != nil {
 		return "", err
 	}
-	if err := d.makeCustody(e); err != nil {
+	if err := a.makeCustody(e); err != nil {
 		return "", err
 	}
 	// A seal that was sealed stays so over a restart, by a marker in its directory; serve answers reads meanwhile, and
 	// takes the custodians' shares.
 	var status *seal.Status
-	if err := waitSeal(ctx, door, func(s *seal.Status) bool {
+	if err := waitSeal(ctx, a.door, func(s *seal.Status) bool {
 		status = s
-		return !s.Sealed || s.Initialized && d.exists("seal", "sealed")
+		return !s.Sealed || s.Initialized && a.exists("seal", "sealed")
 	}); err != nil {
 		return "", err
 	}
 	if status.Initialized {
 		return digest, nil
 	}
-	if _, err := door.CharterApply(ctx, e); err != nil {
+	if _, err := a.door.CharterApply(ctx, e); err != nil {
 		return "", fmt.Errorf("dev: charter 1: %w", err)
 	}
 	return digest, nil

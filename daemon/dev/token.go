@@ -14,24 +14,25 @@ import (
 // Token is a PKCS#11 token that is there already, for those who want to see this
 // appliance on theirs. Without a module dev makes a SoftHSM2 token of its own.
 type Token struct {
-	Module  string   // path of the library
-	Label   string   // of the token, initialized
-	PINFile string   // holds the user PIN and nothing else
-	Paths   []string // what the library reads and writes beside what every one does, absolute
+	Module string   // path of the library
+	Label  string   // of the token, initialized
+	PIN    string   // file that holds the user PIN and nothing else
+	SOPIN  string   // file with the security officer's, which the custodians' shares keep too
+	Paths  []string // what the library reads and writes beside what every one does, absolute
 }
 
 // check refuses half a token before anything is made.
 func (t *Token) check() error {
 	if t.Module == "" {
-		if t.Label != "" || t.PINFile != "" || len(t.Paths) > 0 {
-			return errors.New("dev: --hsm-token, --hsm-pin and --hsm-paths go with --hsm-module")
+		if t.Label != "" || t.PIN != "" || t.SOPIN != "" || len(t.Paths) > 0 {
+			return errors.New("dev: --hsm-token, --hsm-pin, --hsm-so-pin and --hsm-paths go with --hsm-module")
 		}
 		return nil
 	}
-	if t.Label == "" || t.PINFile == "" {
-		return errors.New("dev: --hsm-module needs --hsm-token and --hsm-pin")
+	if t.Label == "" || t.PIN == "" || t.SOPIN == "" {
+		return errors.New("dev: --hsm-module needs --hsm-token, --hsm-pin and --hsm-so-pin")
 	}
-	for _, p := range append([]string{t.Module, t.PINFile}, t.Paths...) {
+	for _, p := range append([]string{t.Module, t.PIN, t.SOPIN}, t.Paths...) {
 		if !filepath.IsAbs(p) {
 			return fmt.Errorf("dev: path %q of the token is not absolute", p)
 		}
@@ -50,11 +51,19 @@ type sealToken struct {
 // sealSessions bounds the seal's sessions with the token.
 const sealSessions = 16
 
+// pinFiles are where the token's PINs stand.
+func (a *appliance) pinFiles() map[string]string {
+	if a.o.HSM.Module != "" {
+		return map[string]string{"pin": a.o.HSM.PIN, "so-pin": a.o.HSM.SOPIN}
+	}
+	return map[string]string{"pin": a.path("hsm", "pin"), "so-pin": a.path("hsm", "so-pin")}
+}
+
 // token is the one that the options name, or a SoftHSM2 token with PINs that
 // nobody sees.
 func (a *appliance) token(ctx context.Context) (*sealToken, error) {
 	if t := a.o.HSM; t.Module != "" {
-		return &sealToken{hsm: sealHSM{Module: t.Module, Token: t.Label, Sessions: sealSessions}, pin: t.PINFile,
+		return &sealToken{hsm: sealHSM{Module: t.Module, Token: t.Label, Sessions: sealSessions}, pin: t.PIN,
 			sandbox: sealSandbox{Read: t.Paths, Write: t.Paths}}, nil
 	}
 	pins := map[string][]byte{}
