@@ -17,6 +17,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/chain/devnet/geth"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/operation"
@@ -55,13 +56,19 @@ func TestMain(m *testing.M) {
 
 // house is an appliance without its HTTP face: a real etcd, SoftHSM2, seal and devnet.
 type house struct {
-	t      testing.TB
-	etcd   *storetest.Server
-	store  *store.Store
-	node   *devnet.Node
-	chain  *chain.Client
-	socket string
-	hsm    hsm.Config // of the seal's token, for a thief
+	t             testing.TB
+	etcd          *storetest.Server
+	store         *store.Store
+	kind          tx.Kind
+	scheme        tx.Scheme
+	chainID       uint64
+	confirmations uint64
+	urls          []string
+	node          *devnet.Node // of kind quantum
+	geth          *geth.Node   // of kind evm
+	chain         *chain.Client
+	socket        string
+	hsm           hsm.Config // of the seal's token, for a thief
 
 	charter1   policy.Digest
 	instance   string
@@ -82,7 +89,9 @@ type house struct {
 
 // options of a house.
 type options struct {
-	period         time.Duration // of the devnet's blocks; default 100 ms
+	kind           tx.Kind                   // of the network; default quantum
+	nodes          func(own string) []string // RPC URLs in place of the node's own
+	period         time.Duration             // of the node's blocks; default 100 ms, of kind evm 1 s
 	maxOutstanding uint64
 	rules          []policy.Rule // default: 2 of approvers for everything
 }
@@ -101,24 +110,70 @@ func amountRule(t policy.RuleType, n string) policy.Rule {
 
 func newHouse(t testing.TB, o options) *house {
 	t.Helper()
-	if o.period == 0 {
+	if o.kind == "" {
+		o.kind = tx.KindQuantum
+	}
+	if o.period == 0 && o.kind == tx.KindQuantum {
 		o.period = 100 * time.Millisecond
 	}
 	if o.rules == nil {
 		o.rules = []policy.Rule{approvals(2)}
 	}
-	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules}
+	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules, confirmations: 2}
 	h.etcd = storetest.Start(t)
-	var err error
-	h.node, err = devnet.Start(context.Background(), devnet.Config{Dir: filepath.Join(t.TempDir(), "chain"), Period: o.period})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = h.node.Close() })
+	h.startNode(o)
 	h.startSeal(o)
 	h.startDaemon()
 	t.Cleanup(func() { h.stopDaemon() })
 	h.addVaults()
 	h.applyPolicy(o.rules...)
 	return h
+}
+
+// startNode starts the chain.
+func (h *house) startNode(o options) {
+	var err error
+	dir := filepath.Join(h.t.TempDir(), "chain")
+	h.kind = o.kind
+	if o.kind == tx.KindEVM {
+		h.scheme, h.chainID = tx.Secp256k1, geth.ChainID
+		h.geth, err = geth.Start(context.Background(), geth.Config{Dir: dir, Addr: "127.0.0.1:0", Period: o.period})
+		require.NoError(h.t, err)
+		h.t.Cleanup(func() { _ = h.geth.Close() })
+		h.urls = []string{h.geth.URL()}
+	} else {
+		h.scheme, h.chainID = tx.Dilithium3, devnet.DefaultChainID
+		h.node, err = devnet.Start(context.Background(), devnet.Config{Dir: dir, Period: o.period})
+		require.NoError(h.t, err)
+		h.t.Cleanup(func() { _ = h.node.Close() })
+		h.urls = []string{h.node.URL()}
+	}
+	if o.nodes != nil {
+		h.urls = o.nodes(h.urls[0])
+	}
+}
+
+// fund gives a wallet coins.
+func (h *house) fund(ctx context.Context, who tx.Address) error {
+	var err error
+	if h.geth != nil {
+		_, err = h.geth.Fund(ctx, common.Address(who))
+	} else {
+		_, err = h.node.Fund(common.Address(who))
+	}
+	return err
+}
+
+// mine makes blocks at once.
+func (h *house) mine(count uint64) {
+	h.t.Helper()
+	var err error
+	if h.geth != nil {
+		_, err = h.geth.Mine(count)
+	} else {
+		_, err = h.node.Mine(count)
+	}
+	require.NoError(h.t, err)
 }
 
 // startSeal makes a token, starts the seal, and takes it through the first start.
@@ -183,7 +238,7 @@ func (h *house) charter(keys *seal.InitResult, o options) *policy.Charter {
 	require.NoError(h.t, err)
 	c := &policy.Charter{
 		Format: policy.Format, Instance: "unit", Version: 1, Environment: policy.Dev, TenantID: tenant,
-		Networks: []policy.Network{{Name: networkName, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, Scheme: tx.Dilithium3,
+		Networks: []policy.Network{{Name: networkName, Kind: h.kind, ChainID: h.chainID, Scheme: h.scheme,
 			Currency: "QC", DefaultMaxFee: policy.AmountOf(1e18), DailyFee: day}},
 		Custodians: policy.Custodians{Threshold: 2}, Groups: map[string][]string{},
 		Appliances: []policy.Appliance{{ID: "appliance-1", LedgerKey: keys.LedgerKey, UnsealKey: keys.UnsealKey,
@@ -231,18 +286,17 @@ func (h *house) startDaemon() {
 	h.store = s
 	h.seal, err = seal.Dial(context.Background(), h.socket)
 	require.NoError(t, err)
-	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: networkName, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID,
-		RPCURLs: []string{h.node.URL()}, Confirmations: 2, Scheme: tx.Dilithium3, Currency: "QC", BlockPeriod: 100 * time.Millisecond}, log, nil)
+	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: networkName, Kind: h.kind, ChainID: h.chainID,
+		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: 100 * time.Millisecond}, log, nil)
 	require.NoError(t, err)
 	chains := map[string]*chain.Client{networkName: h.chain}
 	reg := prometheus.NewRegistry()
 	h.registry, err = registry.New(registry.Deps{Store: s, Seal: h.seal, Chains: chains, Charter1: h.charter1, Tenant: tenant, Log: log,
-		Registerer: reg, OnWallet: func(_ context.Context, w *registry.Wallet) error {
+		Registerer: reg, OnWallet: func(ctx context.Context, w *registry.Wallet) error {
 			if w.Label == "poor" {
 				return nil
 			}
-			_, err := h.node.Fund(common.Address(w.Address))
-			return err
+			return h.fund(ctx, w.Address)
 		}})
 	require.NoError(t, err)
 	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg})
