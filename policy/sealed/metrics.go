@@ -56,7 +56,7 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 			Help: "1 while this seal writes the ledger."}),
 		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_sequence",
 			Help: "Sequence of the newest batch in the fold."}),
-		batch: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_batch_records",
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_seal_batch_records",
 			Help: "Records of a batch that this seal committed.", Buckets: prometheus.ExponentialBuckets(1, 2, 10)}),
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_ledger_commit_duration_seconds",
 			Help: "Time from offering a batch to etcd until its outcome was known.", Buckets: seconds}),
