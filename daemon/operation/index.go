@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json/v2"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/store"
-	"github.com/mintwarden/mintwarden/policy"
 )
 
 // index is what this process knows of all operations, fed by watch: a few words of each, in order, so that
@@ -25,10 +23,9 @@ import (
 type index struct {
 	store *store.Store
 	log   *slog.Logger
-	seed  maphash.Seed
 
 	mu      sync.RWMutex
-	rows    []row                       // oldest first: the ids' order
+	rows    *rows
 	open    map[string]entry            // not closed, by id
 	wallets map[string]map[string]entry // the same, by wallet and id
 	on      map[string]map[string]bool  // ids of those whose signed bytes are not final, by wallet
@@ -46,41 +43,15 @@ type entry struct {
 	rev int64
 }
 
-// row is an operation in a list. Texts are hashes: whoever is listed is read from the store.
-type row struct {
-	id        string
-	token     uint64
-	requester uint64
-	rev       int64 // at which this was so
-	kind      uint8 // place in policy.OperationTypes
-	status    uint8 // place in Statuses
-}
-
 func newIndex(s *store.Store, log *slog.Logger) *index {
-	return &index{store: s, log: log, seed: maphash.MakeSeed(), open: map[string]entry{}, wallets: map[string]map[string]entry{},
+	return &index{store: s, log: log, rows: newRows(), open: map[string]entry{}, wallets: map[string]map[string]entry{},
 		on: map[string]map[string]bool{}, tally: newTally(), recent: newRecent(), loaded: make(chan struct{}), changed: make(chan struct{})}
 }
-
-func (x *index) hash(s string) uint64 { return maphash.String(x.seed, s) }
-
-func (x *index) row(s summary, rev int64) row {
-	return row{
-		id: s.ID, rev: rev, token: x.hash(s.TokenID), requester: x.hash(s.RequestedBy),
-		kind:   uint8(slices.Index(operationTypes, s.Type)),
-		status: uint8(slices.Index(statuses, s.Status)),
-	}
-}
-
-// operationTypes and statuses are in the order in which rows count them.
-var (
-	operationTypes = policy.OperationTypes()
-	statuses       = Statuses()
-)
 
 // put takes in a state that was committed at rev. Older news than what is known is passed over.
 func (x *index) put(o *Operation, rev int64) {
 	x.mu.Lock()
-	if !x.list(o.summary(), rev) {
+	if !x.rows.put(o.summary(), rev) {
 		x.mu.Unlock()
 		return
 	}
@@ -136,37 +107,8 @@ func (x *index) forget(id string) {
 func (x *index) knows(id string, rev int64) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if n := len(x.rows); n == 0 || x.rows[n-1].id < id {
-		return false
-	}
-	i, known := x.at(id)
-	return known && x.rows[i].rev >= rev
-}
-
-// at is where an operation's row is or belongs; the caller holds the lock.
-func (x *index) at(id string) (int, bool) {
-	return slices.BinarySearchFunc(x.rows, id, func(r row, id string) int { return strings.Compare(r.id, id) })
-}
-
-// list keeps the rows and reports whether this was news; the caller holds the lock. Most operations that
-// are not known yet come last.
-func (x *index) list(s summary, rev int64) bool {
-	r := x.row(s, rev)
-	n := len(x.rows)
-	if n == 0 || x.rows[n-1].id < s.ID {
-		x.rows = append(x.rows, r)
-		return true
-	}
-	i, known := x.at(s.ID)
-	switch {
-	case !known:
-		x.rows = slices.Insert(x.rows, i, r)
-	case x.rows[i].rev >= rev:
-		return false
-	default:
-		x.rows[i] = r
-	}
-	return true
+	r, known := x.rows.find(id)
+	return known && r.rev >= rev
 }
 
 // onChange has h called after every change of an operation, in no particular goroutine; h must not block.
@@ -279,7 +221,7 @@ func (x *index) follow(ctx context.Context) error {
 			continue
 		}
 		x.mu.Lock()
-		if x.list(s, kv.ModRevision) {
+		if x.rows.put(s, kv.ModRevision) {
 			x.forget(s.ID)
 		}
 		x.mu.Unlock()

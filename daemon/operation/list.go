@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -22,6 +23,11 @@ type Filter struct {
 	Type        policy.OperationType
 	Status      Status
 	RequestedBy string // a person's name
+	WalletID    string // the performer
+	Network     string
+	// From and To bound the moment at which the operation's id was drawn, which is when its request came:
+	// From itself is in, To is not.
+	From, To time.Time
 	// AwaitingApprovalBy is a person's name: operations that wait for approvals of a group that the person
 	// is of now, that the person did not request and has not decided on.
 	AwaitingApprovalBy string
@@ -100,7 +106,7 @@ func (s *Service) List(ctx context.Context, f Filter, limit, offset int, cursor 
 		return nil, 0, "", err
 	}
 	limit = min(limit, 2*store.MaxTxOps)
-	ids, total := s.index.find(f, s.awaiting(f.AwaitingApprovalBy), cursor, offset, limit+1)
+	ids, total := s.index.page(f, s.awaiting(f.AwaitingApprovalBy), cursor, offset, limit+1)
 	if len(ids) > limit {
 		ids = ids[:limit]
 		next = ids[limit-1]
@@ -151,35 +157,36 @@ func (s *Service) awaiting(person string) func(*Operation) bool {
 	}
 }
 
-// find walks the rows, newest first. awaits, if not nil, looks at open operations only.
-func (x *index) find(f Filter, awaits func(*Operation) bool, after string, skip, limit int) (ids []string, total int) {
+// page is the ids that f admits, newest first: at most limit of them, behind an id if one is given, without the
+// first skip; and how many there are in all. awaits, if not nil, looks at open operations only.
+func (x *index) page(f Filter, awaits func(*Operation) bool, after string, skip, limit int) (ids []string, total int) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	token, requester := x.hash(f.TokenID), x.hash(f.RequestedBy)
-	kind, status := slices.Index(operationTypes, f.Type), slices.Index(statuses, f.Status)
-	for _, r := range slices.Backward(x.rows) {
-		if (f.TokenID != "" && r.token != token) || (f.RequestedBy != "" && r.requester != requester) ||
-			(f.Type != "" && int(r.kind) != kind) || (f.Status != "" && int(r.status) != status) {
-			continue
-		}
-		if awaits != nil {
-			if e, ok := x.open[r.id]; !ok || !awaits(e.op) {
-				continue
-			}
-		}
-		total++
-		if after != "" && r.id >= after {
-			continue
-		}
-		if skip > 0 {
-			skip--
-			continue
-		}
-		if len(ids) < limit {
-			ids = append(ids, r.id)
+	c := x.rows.choose(f)
+	if awaits != nil {
+		x.narrow(c, awaits)
+	}
+	for id := range c.newest(after, skip) {
+		if ids = append(ids, id); len(ids) == limit {
+			break
 		}
 	}
-	return ids, total
+	return ids, x.rows.total(c)
+}
+
+// narrow leaves of a choice the open operations that wait; the caller holds the lock.
+func (x *index) narrow(c *choice, awaits func(*Operation) bool) {
+	var waiting []*row
+	for id, e := range x.open {
+		if _, in := at(c.list, id); !in || !awaits(e.op) {
+			continue
+		}
+		if r, ok := x.rows.find(id); ok && c.takes(r) {
+			waiting = append(waiting, r)
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *row) int { return strings.Compare(a.id, b.id) })
+	c.list, c.whole, c.counts = waiting, true, nil
 }
 
 func encodeDecisions(ds []Decision) ([]byte, error) { return json.Marshal(ds) }

@@ -174,12 +174,17 @@ type summary struct {
 	TokenID     string               `json:"tokenId,omitzero"`
 	Type        policy.OperationType `json:"type"`
 	RequestedBy string               `json:"requestedBy"`
+	WalletID    string               `json:"walletId"`
+	Network     string               `json:"network"`
 	Status      Status               `json:"status"` // right for closed operations, last written for others
 	Closed      bool                 `json:"closed,omitzero"`
 }
 
 func (o *Operation) summary() summary {
-	return summary{ID: o.ID, TokenID: o.TokenID, Type: o.Type, RequestedBy: o.RequestedBy, Status: o.Status, Closed: o.closed()}
+	return summary{
+		ID: o.ID, TokenID: o.TokenID, Type: o.Type, RequestedBy: o.RequestedBy, WalletID: o.WalletID, Network: o.Network,
+		Status: o.Status, Closed: o.closed(),
+	}
 }
 
 // stage writes o, which was read at rev (0: it is new), into t, and its index key if that has changed.
