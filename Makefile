@@ -75,10 +75,13 @@ build: ## bin/mintwardend, bin/mintwarden-seal, bin/mintwarden
 	@mkdir -p bin
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mintwardend ./cmd/mintwarden-seal ./cmd/mintwarden
 
+# quantum, or evm: the same on go-ethereum's own node, with secp256k1 keys that the token uses itself.
+NETWORK := quantum
+
 .PHONY: demo
-demo: need-softhsm build ## the main job, start to end, on a fresh appliance
+demo: need-softhsm build ## the main job, start to end, on a fresh appliance; NETWORK=evm: on go-ethereum
 	@go build -o bin/demo ./cmd/demo
-	@bin/demo --bin bin
+	@bin/demo --bin bin -- --network $(NETWORK)
 
 .PHONY: run
 run: need-softhsm build ## the appliance in ./.dev, until Ctrl-C

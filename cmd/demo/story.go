@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	network = "quantum-chain-devnet"
-	vault   = "treasury"
+	vault = "treasury"
 	// unit is one EIT in base units: 18 decimals.
 	unit = "000000000000000000"
 )
@@ -88,7 +87,7 @@ func (s *story) vaults() error {
 	if s.partner, err = s.operator.CreateVaultAccount(s.ctx, client.VaultAccountCreate{Name: "minting-desk"}); err != nil {
 		return err
 	}
-	w, err := s.operator.CreateWallet(s.ctx, s.partner.ID, client.WalletCreate{Network: network})
+	w, err := s.operator.CreateWallet(s.ctx, s.partner.ID, client.WalletCreate{Network: s.treasury.Network})
 	if err != nil {
 		return err
 	}
@@ -110,7 +109,7 @@ func (s *story) create() error {
 	cap := "10000000" + unit
 	var err error
 	s.token, err = s.operator.CreateToken(s.ctx, client.TokenCreate{Standard: "QRC-20", TemplateID: "tpl_qrc20_v1",
-		Name: "Example Institutional Token", Symbol: "EIT", Decimals: 18, Network: network,
+		Name: "Example Institutional Token", Symbol: "EIT", Decimals: 18, Network: s.treasury.Network,
 		SupplyPolicy: client.SupplyPolicy{Mintable: true, Burnable: true, MaxSupply: &cap},
 		Admin:        client.TokenAdmin{VaultAccountID: s.vault.ID, ApprovalPolicyID: policy}})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/chain/devnet/geth"
 	"github.com/mintwarden/mintwarden/daemon"
 	"github.com/mintwarden/mintwarden/daemon/dev"
 )
@@ -114,6 +115,7 @@ func devCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Monitor, "monitor", "127.0.0.1:9464", "address of /metrics, /healthz and /readyz")
 	c.Flags().StringVar(&o.RPC, "rpc", "127.0.0.1:8545", "address of the devnet's JSON-RPC")
 	c.Flags().DurationVar(&o.Period, "period", devnet.DefaultPeriod, "time between the devnet's blocks")
+	c.Flags().StringVar(&o.Network, "network", "", "kind of the network, chosen at the first start: quantum (default), or evm, on go-ethereum's own node")
 	c.Flags().StringVar(&o.Scheme, "scheme", "", "signatures of the network, chosen at the first start: dilithium3 (default) or ml-dsa-65")
 	c.Flags().StringVar(&o.SealBin, "seal", "", "path of mintwarden-seal (default beside this program)")
 	c.Flags().StringVar(&o.HSM.Module, "hsm-module", "", "PKCS#11 library of a token of yours, instead of SoftHSM2")
@@ -131,11 +133,11 @@ func devCommand() *cobra.Command {
 
 func devnetCommand() *cobra.Command {
 	var cfg devnet.Config
-	var level string
+	var level, kind string
 	var pipe bool
 	c := &cobra.Command{
 		Use:     "devnet",
-		Short:   "Run a Quantum Chain of one node, for development and tests",
+		Short:   "Run a Quantum Chain of one node, or go-ethereum's own, for development and tests",
 		Example: "  mintwardend devnet --dir ./chain --rpc 127.0.0.1:8545",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -148,10 +150,22 @@ func devnetCommand() *cobra.Command {
 			if pipe {
 				ctx = whileOpen(ctx, c.InOrStdin())
 			}
-			return runDevnet(ctx, cfg, c.OutOrStdout())
+			switch kind {
+			case "quantum":
+				return runNode(ctx, c.OutOrStdout(), func() (node, error) { return devnet.Start(ctx, cfg) })
+			case "evm":
+				if c.Flags().Changed("chain-id") && cfg.ChainID != geth.ChainID {
+					return fmt.Errorf("--chain-id %d: kind evm has chain id %d", cfg.ChainID, geth.ChainID)
+				}
+				return runNode(ctx, c.OutOrStdout(), func() (node, error) {
+					return geth.Start(ctx, geth.Config{Dir: cfg.Dir, Addr: cfg.Addr, Period: cfg.Period, Log: log})
+				})
+			}
+			return fmt.Errorf("--kind %q is neither quantum nor evm", kind)
 		},
 	}
 	c.Flags().StringVar(&cfg.Dir, "dir", "", "directory of the chain (required)")
+	c.Flags().StringVar(&kind, "kind", "quantum", "quantum, or evm: go-ethereum's own node")
 	c.Flags().StringVar(&cfg.Addr, "rpc", "127.0.0.1:8545", "address of the JSON-RPC; port 0 picks a free one")
 	c.Flags().DurationVar(&cfg.Period, "period", devnet.DefaultPeriod, "time between blocks; 0 makes one at each transaction")
 	c.Flags().Uint64Var(&cfg.ChainID, "chain-id", devnet.DefaultChainID, "chain id")
@@ -163,13 +177,19 @@ func devnetCommand() *cobra.Command {
 	return c
 }
 
-func runDevnet(ctx context.Context, cfg devnet.Config, stdout io.Writer) (err error) {
-	node, err := devnet.Start(ctx, cfg)
+// node is a chain's node that runs in this process.
+type node interface {
+	URL() string
+	Close() error
+}
+
+func runNode(ctx context.Context, stdout io.Writer, start func() (node, error)) (err error) {
+	n, err := start()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, node.Close()) }()
-	if _, err := fmt.Fprintln(stdout, "ready rpc="+node.URL()); err != nil {
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if _, err := fmt.Fprintln(stdout, "ready rpc="+n.URL()); err != nil {
 		return err
 	}
 	<-ctx.Done()

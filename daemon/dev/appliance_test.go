@@ -2,6 +2,7 @@ package dev_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
@@ -64,8 +65,9 @@ type appliance struct {
 
 // program is which build runs, and how often it makes blocks.
 type program struct {
-	bin    string
-	period time.Duration
+	bin     string
+	period  time.Duration
+	monitor string // where its figures are; empty: on a port that is free then
 }
 
 func startAppliance(t *testing.T, dir string) *appliance {
@@ -81,7 +83,7 @@ func (p program) start(t *testing.T, dir string) *appliance {
 	t.Helper()
 	a := &appliance{t: t, owner: t, dir: dir, program: p, ended: make(chan struct{}), clients: map[string]*client.Client{}}
 	a.cmd = exec.Command(filepath.Join(p.bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0",
-		"--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--period", p.period.String(), "--log", "info")
+		"--monitor", cmp.Or(p.monitor, "127.0.0.1:0"), "--rpc", "127.0.0.1:0", "--period", p.period.String(), "--log", "info")
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {

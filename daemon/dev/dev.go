@@ -56,6 +56,7 @@ type Options struct {
 	Period  time.Duration // between blocks, default 1 s
 	SealBin string        // path of mintwarden-seal; default: beside this program
 	HSM     Token         // default: a SoftHSM2 token that dev makes
+	Network string        // quantum or evm; default: what charter 1 says, else quantum
 	Scheme  string        // of the network's signatures, dilithium3 or ml-dsa-65; default: what charter 1 says, else dilithium3
 
 	Version string
@@ -178,9 +179,10 @@ func (a *appliance) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.network, err = a.chooseNetwork(a.o.Scheme); err != nil {
+	if a.network, err = a.chooseNetwork(a.o.Network, a.o.Scheme); err != nil {
 		return err
 	}
+	a.o.Period = period(a.network, a.o.Period)
 	token, err := a.token(ctx)
 	if err != nil {
 		return err
@@ -208,7 +210,7 @@ func (a *appliance) startChain(ctx context.Context) error {
 	}
 	ready := make(chan struct{})
 	var once sync.Once
-	a.children = append(a.children, startChild(ctx, "devnet", []string{program, "devnet", "--dir", a.path("chain"),
+	a.children = append(a.children, startChild(ctx, "devnet", []string{program, "devnet", "--kind", string(a.network.Kind), "--dir", a.path("chain"),
 		"--rpc", a.o.RPC, "--period", a.o.Period.String(), "--log", a.o.Level, "--parent-pipe"}, environment(), a.log, func(line string) {
 		if strings.HasPrefix(line, "ready ") {
 			once.Do(func() { close(ready) })

@@ -77,7 +77,7 @@ func (a *appliance) makeVault(ctx context.Context, operator *client.Client) erro
 		return err // nil: it has one
 	}
 	label := vaultName
-	_, err := operator.CreateWallet(ctx, vault.ID, client.WalletCreate{Network: networkName, Label: &label},
+	_, err := operator.CreateWallet(ctx, vault.ID, client.WalletCreate{Network: a.network.Name, Label: &label},
 		client.WithIdempotencyKey("dev-wallet"))
 	return err
 }
