@@ -150,27 +150,42 @@ func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o
 		"transactionHash": o.TransactionHash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed}}},
 		func(o *Operation, t *store.Tx) error {
 			o.BlockNumber, o.Confirmations, o.FailureReason, o.Attention = st.BlockNumber, st.Confirmations, "", ""
-			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool { return completed(token, o, l.s) })
+			return l.s.stageToken(ctx, t, o, func(token *registry.Token) (bool, error) { return l.s.completed(ctx, token, o) })
 		})
 	// gofail: var completeAfterCommit struct{}
 	return err
 }
 
 // completed is what a completed operation makes of its token.
-func completed(token *registry.Token, o *Operation, s *Service) bool {
+func (s *Service) completed(ctx context.Context, token *registry.Token, o *Operation) (bool, error) {
 	switch o.Type {
 	case policy.OpDeployToken:
 		contract := tx.CreateAddress(o.Performer, o.Nonce)
 		token.Status, token.ContractAddress, token.TransactionHash = registry.TokenDeployed, &contract, o.TransactionHash
 		token.BlockNumber, token.DeployedAt = o.BlockNumber, policy.Seconds(s.now())
-	case policy.OpPause:
-		token.Status = registry.TokenPaused
-	case policy.OpUnpause:
-		token.Status = registry.TokenDeployed
-	default:
-		return false
+		return true, nil
+	case policy.OpPause, policy.OpUnpause:
+		return s.followPause(ctx, token)
 	}
-	return true
+	return false, nil
+}
+
+// followPause takes over what the chain says: two wallets' operations are not seen to be final in the order
+// in which they were mined. A retired token stays retired.
+func (s *Service) followPause(ctx context.Context, token *registry.Token) (bool, error) {
+	if token.Status != registry.TokenDeployed && token.Status != registry.TokenPaused {
+		return false, nil
+	}
+	paused, err := s.registry.Paused(ctx, token)
+	if err != nil {
+		return false, err
+	}
+	before := token.Status
+	token.Status = registry.TokenDeployed
+	if paused {
+		token.Status = registry.TokenPaused
+	}
+	return token.Status != before, nil
 }
 
 // fail ends an operation on the chain's word, over the states that lead there.
@@ -179,19 +194,19 @@ func (l *lane) fail(ctx context.Context, fence *store.Fence, o *Operation, from 
 	_, err := l.walk(ctx, fence, o.ID, from, append(over, end),
 		func(o *Operation, t *store.Tx) error {
 			o.FailureReason, o.Attention = reason, ""
-			return l.s.stageToken(ctx, t, o, func(token *registry.Token) bool {
+			return l.s.stageToken(ctx, t, o, func(token *registry.Token) (bool, error) {
 				failed := o.Type == policy.OpDeployToken && token.DeployOperationID == o.ID && token.Status == registry.TokenDeploying
 				if failed {
 					token.Status = registry.TokenFailed
 				}
-				return failed
+				return failed, nil
 			})
 		})
 	return err
 }
 
 // stageToken puts a change of the operation's token into the same transaction.
-func (s *Service) stageToken(ctx context.Context, t *store.Tx, o *Operation, change func(*registry.Token) bool) error {
+func (s *Service) stageToken(ctx context.Context, t *store.Tx, o *Operation, change func(*registry.Token) (bool, error)) error {
 	if o.Type != policy.OpDeployToken && o.Type != policy.OpPause && o.Type != policy.OpUnpause {
 		return nil
 	}
@@ -199,10 +214,11 @@ func (s *Service) stageToken(ctx context.Context, t *store.Tx, o *Operation, cha
 	if err != nil {
 		return err
 	}
-	if change(token) {
+	changed, err := change(token)
+	if changed && err == nil {
 		s.registry.StageToken(t, token, rev)
 	}
-	return nil
+	return err
 }
 
 // checkDeployed compares the code on the chain with the template's, its immutables at the intended values.

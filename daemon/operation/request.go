@@ -34,6 +34,7 @@ type Request struct {
 	Subject     *Party  // roles, freezing, allowlist
 	Role        string  // GRANT_ROLE, REVOKE_ROLE
 	PerformedBy *Party  // nil: the token's admin vault account
+	Reason      string  // FREEZE, UNFREEZE: why, for the audit log
 	FeeStrategy FeeStrategy
 	Replaces    string        // a FAILED operation of the same token and type; empty: none
 	IntentTTL   time.Duration // 0: the configured operation TTL

@@ -120,10 +120,16 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 		token := *p.token
 		token.Status, token.DeployOperationID = registry.TokenDeploying, o.ID
 		s.registry.StageToken(t, &token, p.tokenRev)
+	} else {
+		t.Require(store.Token(o.TokenID), p.tokenRev) // or it could be for a token that was retired a moment ago
 	}
-	t.Audit(o.draft(a, Submitted.action(), map[string]any{
+	asked := map[string]any{
 		"intentDigest": string(o.IntentDigest), "performer": o.Performer.String(), "expiresAt": o.ExpiresAt.Format(time.RFC3339),
-	}))
+	}
+	if p.request.Reason != "" {
+		asked["reason"] = p.request.Reason
+	}
+	t.Audit(o.draft(a, Submitted.action(), asked))
 	t.Audit(o.draft(a, next.action(), map[string]any{
 		"policyId": o.PolicyID, "policyVersion": o.PolicyVersion, "requiredApprovals": o.RequiredApprovals, "approvalGroup": o.ApprovalGroup,
 	}))

@@ -16,6 +16,7 @@ type tally struct {
 	status   [16]int                  // open operations by their status's place in Statuses
 	pending  map[string]int           // that await approval, by credential
 	released map[string]int           // whose signed bytes are not final, by network
+	open     map[string]int           // that are not over, by token
 	same     map[likeness][]string    // ids of those that are not over, oldest first
 	unmined  map[string]*big.Int      // base units of authorized mints that no block holds, by token
 	waiting  map[requested]*big.Int   // base units of a person's mints that are not authorized, by token
@@ -40,7 +41,7 @@ type countedAmount struct {
 }
 
 func newTally() *tally {
-	return &tally{pending: map[string]int{}, released: map[string]int{}, same: map[likeness][]string{},
+	return &tally{pending: map[string]int{}, released: map[string]int{}, open: map[string]int{}, same: map[likeness][]string{},
 		unmined: map[string]*big.Int{}, waiting: map[requested]*big.Int{}, mints: map[string]countedAmount{}}
 }
 
@@ -58,6 +59,7 @@ func (t *tally) add(o *Operation) {
 		t.released[o.Network]++
 	}
 	if !o.Status.Terminal() {
+		t.open[o.TokenID]++
 		l := likenessOf(o)
 		ids := t.same[l]
 		i, _ := slices.BinarySearch(ids, o.ID)
@@ -102,6 +104,7 @@ func (t *tally) remove(o *Operation) {
 		decrement(t.released, o.Network)
 	}
 	if !o.Status.Terminal() {
+		decrement(t.open, o.TokenID)
 		l := likenessOf(o)
 		ids := t.same[l]
 		if i, found := slices.BinarySearch(ids, o.ID); found {

@@ -44,7 +44,7 @@ func anyOperation(t *rapid.T) *Operation {
 }
 
 func checkTally(t *rapid.T, x *index, all map[string]*Operation) {
-	open, pending, released := 0, map[string]int{}, map[string]int{}
+	open, pending, released, alive := 0, map[string]int{}, map[string]int{}, map[string]int{}
 	supply := map[requested]*big.Int{}
 	for _, token := range []string{"token1", "token2"} {
 		for _, person := range []string{"person1", "person2"} {
@@ -62,6 +62,9 @@ func checkTally(t *rapid.T, x *index, all map[string]*Operation) {
 		if o.Status.released() {
 			released[o.Network]++
 		}
+		if !o.Status.Terminal() {
+			alive[o.TokenID]++
+		}
 		for k, sum := range supply {
 			unmined := o.Status == Signed || o.Status == Broadcasting || (o.Authorized && o.Status.beforeSignature())
 			own := o.Status.beforeSignature() && o.RequestedBy == k.person
@@ -74,6 +77,7 @@ func checkTally(t *rapid.T, x *index, all map[string]*Operation) {
 	x.ask(func(c *tally) {
 		require.Equal(t, pending, c.pending)
 		require.Equal(t, released, c.released)
+		require.Equal(t, alive, c.open)
 		for k, sum := range supply {
 			require.Zero(t, sum.Cmp(c.unminted(k.token, k.person)), "%v: %s, counted %s", k, c.unminted(k.token, k.person), sum)
 		}
