@@ -67,7 +67,8 @@ type appliance struct {
 type program struct {
 	bin     string
 	period  time.Duration
-	monitor string // where its figures are; empty: on a port that is free then
+	monitor string   // where its figures are; empty: on a port that is free then
+	flags   []string // more of dev's
 }
 
 func startAppliance(t *testing.T, dir string) *appliance {
@@ -82,8 +83,8 @@ func startAppliance(t *testing.T, dir string) *appliance {
 func (p program) start(t *testing.T, dir string) *appliance {
 	t.Helper()
 	a := &appliance{t: t, owner: t, dir: dir, program: p, ended: make(chan struct{}), clients: map[string]*client.Client{}}
-	a.cmd = exec.Command(filepath.Join(p.bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0",
-		"--monitor", cmp.Or(p.monitor, "127.0.0.1:0"), "--rpc", "127.0.0.1:0", "--period", p.period.String(), "--log", "info")
+	a.cmd = exec.Command(filepath.Join(p.bin, "mintwardend"), append([]string{"dev", "--dir", dir, "--api", "127.0.0.1:0",
+		"--monitor", cmp.Or(p.monitor, "127.0.0.1:0"), "--rpc", "127.0.0.1:0", "--period", p.period.String(), "--log", "info"}, p.flags...)...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
@@ -331,12 +332,12 @@ func (a *appliance) treasury() (vault client.VaultAccount, wallet client.Wallet,
 // draft makes a token that is not deployed.
 func (a *appliance) draft(policyID string) *client.Token {
 	a.t.Helper()
-	vault, _, devDefault := a.treasury()
+	vault, wallet, devDefault := a.treasury()
 	if policyID == "" {
 		policyID = devDefault
 	}
 	t, err := a.as("operator").CreateToken(a.context(), client.TokenCreate{Standard: "QRC-20", TemplateID: "tpl_qrc20_v1",
-		Name: "Example Institutional Token", Symbol: "EIT", Decimals: 18, Network: "quantum-chain-devnet",
+		Name: "Example Institutional Token", Symbol: "EIT", Decimals: 18, Network: wallet.Network,
 		SupplyPolicy: client.SupplyPolicy{Mintable: true, Burnable: true},
 		Admin:        client.TokenAdmin{VaultAccountID: vault.ID, ApprovalPolicyID: policyID}})
 	if err != nil {
