@@ -1,0 +1,281 @@
+package chain
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+)
+
+// ErrTooManyLogs is wrapped when a node does not give all logs of a range at once: ask for fewer blocks.
+var ErrTooManyLogs = errors.New("too many logs in one question")
+
+// Log is what a contract's code wrote while a transaction was carried out.
+type Log struct {
+	Address     tx.Address
+	Topics      []tx.Hash // at most four; the first names the event
+	Data        []byte
+	BlockNumber uint64
+	BlockHash   tx.Hash
+	TxHash      tx.Hash
+	Index       uint64 // its place in the block
+}
+
+// Same tells whether two nodes speak of the same log.
+func (l *Log) Same(other *Log) bool {
+	return l.Address == other.Address && slices.Equal(l.Topics, other.Topics) && bytes.Equal(l.Data, other.Data) &&
+		l.BlockNumber == other.BlockNumber && l.BlockHash == other.BlockHash && l.TxHash == other.TxHash && l.Index == other.Index
+}
+
+// LogQuery picks logs. All of it is checked again on what a node answers.
+type LogQuery struct {
+	Addresses []tx.Address // at least one; any of them
+	// Topics are the alternatives at each place; no alternatives, or a place that is not named: any.
+	Topics [][]tx.Hash
+}
+
+func (q *LogQuery) admits(l *Log) bool {
+	if !slices.Contains(q.Addresses, l.Address) {
+		return false
+	}
+	for i, any := range q.Topics {
+		if len(any) > 0 && (i >= len(l.Topics) || !slices.Contains(any, l.Topics[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *LogQuery) object(from, to uint64) map[string]any {
+	addresses := make([]string, len(q.Addresses))
+	for i, a := range q.Addresses {
+		addresses[i] = hexutil.Encode(a[:])
+	}
+	topics := make([]any, len(q.Topics))
+	for i, alternatives := range q.Topics {
+		if len(alternatives) > 0 {
+			texts := make([]string, len(alternatives))
+			for j, t := range alternatives {
+				texts[j] = hexutil.Encode(t[:])
+			}
+			topics[i] = texts
+		}
+	}
+	return map[string]any{"fromBlock": hexutil.EncodeUint64(from), "toBlock": hexutil.EncodeUint64(to), "address": addresses, "topics": topics}
+}
+
+type rawLog struct {
+	Address     *address        `json:"address"`
+	Topics      []hash          `json:"topics"`
+	Data        hexutil.Bytes   `json:"data"`
+	BlockNumber *hexutil.Uint64 `json:"blockNumber"`
+	BlockHash   *hash           `json:"blockHash"`
+	TxHash      *hash           `json:"transactionHash"`
+	Index       *hexutil.Uint64 `json:"logIndex"`
+	Removed     bool            `json:"removed"`
+}
+
+func (r *rawLog) log() (Log, error) {
+	if r == nil || r.Address == nil || r.BlockNumber == nil || r.BlockHash == nil || r.TxHash == nil || r.Index == nil || r.Removed || len(r.Topics) > 4 {
+		return Log{}, fmt.Errorf("%w: log", errAnswer)
+	}
+	l := Log{Address: tx.Address(*r.Address), Data: r.Data, BlockNumber: uint64(*r.BlockNumber), BlockHash: tx.Hash(*r.BlockHash),
+		TxHash: tx.Hash(*r.TxHash), Index: uint64(*r.Index)}
+	for _, t := range r.Topics {
+		l.Topics = append(l.Topics, tx.Hash(t))
+	}
+	return l, nil
+}
+
+// Logs is what any of the queries picks of the blocks from and to and those between, in the chain's order, each
+// log once, and the hash of block to. All of it is one node's answer, and a node that does not have block to yet
+// is not asked. ErrTooManyLogs when the node wants a smaller range.
+func (c *Client) Logs(ctx context.Context, from, to uint64, queries ...LogQuery) ([]Log, tx.Hash, error) {
+	type answer struct {
+		logs    []Log
+		last    tx.Hash
+		tooMany error // the node's words; the next one need not be asked
+	}
+	a, err := ask(ctx, c, func(s session) (answer, error) {
+		last, err := s.blockHash(to)
+		if err != nil {
+			return answer{}, err
+		}
+		seen := map[uint64]map[uint64]bool{}
+		var logs []Log
+		for _, q := range queries {
+			some, err := s.logs(from, to, q)
+			if tooMany(err) {
+				return answer{tooMany: err}, nil
+			}
+			if err != nil {
+				return answer{}, err
+			}
+			for _, l := range some {
+				if seen[l.BlockNumber] == nil {
+					seen[l.BlockNumber] = map[uint64]bool{}
+				}
+				if !seen[l.BlockNumber][l.Index] {
+					seen[l.BlockNumber][l.Index] = true
+					logs = append(logs, l)
+				}
+			}
+		}
+		slices.SortFunc(logs, func(a, b Log) int {
+			return cmp.Or(cmp.Compare(a.BlockNumber, b.BlockNumber), cmp.Compare(a.Index, b.Index))
+		})
+		return answer{logs: logs, last: last}, nil
+	})
+	if err == nil && a.tooMany != nil {
+		err = fmt.Errorf("%w: blocks %d to %d of %s: %s", ErrTooManyLogs, from, to, c.net.Name, plain(a.tooMany))
+	}
+	return a.logs, a.last, err
+}
+
+func (s session) logs(from, to uint64, q LogQuery) ([]Log, error) {
+	var raw []*rawLog
+	if err := s.ask(&raw, "eth_getLogs", q.object(from, to)); err != nil {
+		return nil, err
+	}
+	logs := make([]Log, 0, len(raw))
+	for _, r := range raw {
+		l, err := r.log()
+		if err != nil {
+			return nil, err
+		}
+		if l.BlockNumber < from || l.BlockNumber > to || !q.admits(&l) {
+			return nil, fmt.Errorf("%w: a log of block %d that was not asked for", errAnswer, l.BlockNumber)
+		}
+		logs = append(logs, l)
+	}
+	return logs, nil
+}
+
+// limits are what nodes say when a range is too large for them: geth's, Erigon's, Nethermind's, Besu's and the large
+// providers' words.
+var limits = []string{"more than", "block range", "too large", "too many", "too big", "limit exceeded", "limited to", "exceed", "response size",
+	"query timeout", "timed out", "max results", "range is"}
+
+// tooMany tells a node's limit from its other refusals. An answer that does not end within the timeout or the limit
+// of size is one, too.
+func tooMany(err error) bool {
+	var refused *RPCError
+	var size *http.MaxBytesError
+	var status rpc.HTTPError
+	switch {
+	case errors.As(err, &refused):
+		if refused.Code == -32005 {
+			return true
+		}
+		message := strings.ToLower(refused.Message)
+		return slices.ContainsFunc(limits, func(l string) bool { return strings.Contains(message, l) })
+	case errors.As(err, &size):
+		return true
+	case errors.As(err, &status):
+		return status.StatusCode == http.StatusRequestEntityTooLarge
+	}
+	return false
+}
+
+// BlockHash is the hash of the canonical block with a number. A block that no node has yet is an error.
+func (c *Client) BlockHash(ctx context.Context, number uint64) (tx.Hash, error) {
+	return ask(ctx, c, func(s session) (tx.Hash, error) { return s.blockHash(number) })
+}
+
+func (s session) blockHash(number uint64) (tx.Hash, error) {
+	var h *header
+	if err := s.ask(&h, "eth_getBlockByNumber", hexutil.EncodeUint64(number), false); err != nil {
+		return tx.Hash{}, err
+	}
+	if h == nil {
+		return tx.Hash{}, fmt.Errorf("block %d is not there yet", number)
+	}
+	if h.Hash == nil || h.Number == nil || uint64(*h.Number) != number {
+		return tx.Hash{}, fmt.Errorf("%w: block %d", errAnswer, number)
+	}
+	return tx.Hash(*h.Hash), nil
+}
+
+// CallAt is Call on the state after a block; nodes forget states, so it must be a recent one.
+func (c *Client) CallAt(ctx context.Context, from, to tx.Address, data []byte, block uint64) ([]byte, error) {
+	args := callObject{From: hexutil.Encode(from[:]), To: hexutil.Encode(to[:]), Data: data}
+	return ask(ctx, c, func(s session) ([]byte, error) { return s.call(args, hexutil.EncodeUint64(block)) })
+}
+
+// Sent is a transaction as a node tells of it.
+type Sent struct {
+	From  tx.Address
+	To    *tx.Address // nil for a contract creation
+	Input []byte
+}
+
+// Transaction is a transaction, nil if the node that answers does not know it.
+func (c *Client) Transaction(ctx context.Context, txHash tx.Hash) (*Sent, error) {
+	return ask(ctx, c, func(s session) (*Sent, error) {
+		t, err := s.transaction(txHash)
+		if err != nil || t == nil {
+			return nil, err
+		}
+		return &Sent{From: tx.Address(t.From), To: (*tx.Address)(t.To), Input: t.Input}, nil
+	})
+}
+
+// Witnesses asks every node for itself whether a log stands in the canonical chain, and tells how many say so and how
+// many there are. Nodes that do not answer say nothing.
+func (c *Client) Witnesses(ctx context.Context, l Log) (yes, nodes int, err error) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, n := range c.nodes {
+		all.Go(func() {
+			s := session{n, ctx, c.metrics}
+			err := c.check(s)
+			stands := false
+			if err == nil {
+				stands, err = s.witness(l)
+			}
+			if err != nil && ctx.Err() == nil {
+				c.failed(n, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if stands {
+				yes++
+			}
+		})
+	}
+	all.Wait()
+	return yes, len(c.nodes), ctx.Err()
+}
+
+func (s session) witness(l Log) (bool, error) {
+	at, err := s.blockHash(l.BlockNumber)
+	if err != nil || at != l.BlockHash {
+		return false, err
+	}
+	var r *struct {
+		Logs []*rawLog `json:"logs"`
+	}
+	if err := s.ask(&r, "eth_getTransactionReceipt", hexutil.Encode(l.TxHash[:])); err != nil || r == nil {
+		return false, err
+	}
+	for _, raw := range r.Logs {
+		other, err := raw.log()
+		if err != nil {
+			return false, err
+		}
+		if l.Same(&other) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
