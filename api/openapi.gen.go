@@ -73,6 +73,7 @@ func (e CharterStatus) Valid() bool {
 // Defines values for CredentialStatus.
 const (
 	CredentialStatusACTIVE  CredentialStatus = "ACTIVE"
+	CredentialStatusEXPIRED CredentialStatus = "EXPIRED"
 	CredentialStatusREVOKED CredentialStatus = "REVOKED"
 )
 
@@ -80,6 +81,8 @@ const (
 func (e CredentialStatus) Valid() bool {
 	switch e {
 	case CredentialStatusACTIVE:
+		return true
+	case CredentialStatusEXPIRED:
 		return true
 	case CredentialStatusREVOKED:
 		return true
@@ -91,6 +94,7 @@ func (e CredentialStatus) Valid() bool {
 // Defines values for CredentialCreatedStatus.
 const (
 	CredentialCreatedStatusACTIVE  CredentialCreatedStatus = "ACTIVE"
+	CredentialCreatedStatusEXPIRED CredentialCreatedStatus = "EXPIRED"
 	CredentialCreatedStatusREVOKED CredentialCreatedStatus = "REVOKED"
 )
 
@@ -98,6 +102,8 @@ const (
 func (e CredentialCreatedStatus) Valid() bool {
 	switch e {
 	case CredentialCreatedStatusACTIVE:
+		return true
+	case CredentialCreatedStatusEXPIRED:
 		return true
 	case CredentialCreatedStatusREVOKED:
 		return true
@@ -553,36 +559,6 @@ func (e UserStatus) Valid() bool {
 	case UserStatusACTIVE:
 		return true
 	case UserStatusSUSPENDED:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for UserRole.
-const (
-	UserRoleAdmin             UserRole = "admin"
-	UserRoleApprover          UserRole = "approver"
-	UserRoleComplianceOfficer UserRole = "compliance_officer"
-	UserRoleCustodian         UserRole = "custodian"
-	UserRoleOperator          UserRole = "operator"
-	UserRoleViewer            UserRole = "viewer"
-)
-
-// Valid indicates whether the value is a known member of the UserRole enum.
-func (e UserRole) Valid() bool {
-	switch e {
-	case UserRoleAdmin:
-		return true
-	case UserRoleApprover:
-		return true
-	case UserRoleComplianceOfficer:
-		return true
-	case UserRoleCustodian:
-		return true
-	case UserRoleOperator:
-		return true
-	case UserRoleViewer:
 		return true
 	default:
 		return false
@@ -1271,6 +1247,11 @@ type Credential struct {
 	// Example: 2026-04-27T10:14:00Z
 	CreatedAt Timestamp `json:"createdAt"`
 
+	// ExpiresAt From when on the key answers 401/1002; null, never.
+	//
+	// Example: 2026-07-27T10:14:00Z
+	ExpiresAt *time.Time `json:"expiresAt"`
+
 	// ID An API key's id.
 	//
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
@@ -1281,10 +1262,20 @@ type Credential struct {
 	// Example: quarterly issuance
 	Label Text `json:"label"`
 
+	// LastUsedAt When the key was last used; of use on other appliances up to ten minutes old. Null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	LastUsedAt *time.Time `json:"lastUsedAt"`
+
 	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
 	//
 	// Example: ["tokens:read","tokens:mint"]
 	Permissions Permissions `json:"permissions"`
+
+	// ReplacedBy The key that rotation put in this one's place; null, none.
+	//
+	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ReplacedBy *string `json:"replacedBy"`
 
 	// RevokedAt When the key was revoked; null, not.
 	//
@@ -1320,6 +1311,11 @@ type CredentialCreate struct {
 	//
 	// Example: ["10.0.0.0/8"]
 	Cidrs *Cidrs `json:"cidrs,omitempty"`
+
+	// ExpiresAt From when on the key is refused; absent, never.
+	//
+	// Example: 2026-07-27T10:14:00Z
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 
 	// IdempotencyKey One key for one effect.
 	//
@@ -1359,6 +1355,11 @@ type CredentialCreated struct {
 	// Example: 2026-04-27T10:14:00Z
 	CreatedAt Timestamp `json:"createdAt"`
 
+	// ExpiresAt From when on the key answers 401/1002; null, never.
+	//
+	// Example: 2026-07-27T10:14:00Z
+	ExpiresAt *time.Time `json:"expiresAt"`
+
 	// ID An API key's id.
 	//
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
@@ -1374,10 +1375,20 @@ type CredentialCreated struct {
 	// Example: quarterly issuance
 	Label Text `json:"label"`
 
+	// LastUsedAt When the key was last used; of use on other appliances up to ten minutes old. Null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	LastUsedAt *time.Time `json:"lastUsedAt"`
+
 	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
 	//
 	// Example: ["tokens:read","tokens:mint"]
 	Permissions Permissions `json:"permissions"`
+
+	// ReplacedBy The key that rotation put in this one's place; null, none.
+	//
+	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ReplacedBy *string `json:"replacedBy"`
 
 	// RevokedAt When the key was revoked; null, not.
 	//
@@ -1423,7 +1434,7 @@ type CredentialRotate struct {
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	CredentialID CredentialID `json:"credentialId"`
 
-	// GraceSeconds Seconds; 0 refuses the old key at once.
+	// GraceSeconds For how many seconds the old key is still honoured; 0 revokes it at once.
 	//
 	// Example: 3600
 	GraceSeconds *int `json:"graceSeconds,omitempty"`
@@ -4249,10 +4260,10 @@ type User struct {
 	// Example: approver-1
 	Name UserName `json:"name"`
 
-	// Role What a user may do.
+	// Role A role's name.
 	//
-	// Example: approver
-	Role UserRole `json:"role"`
+	// Example: auditor
+	Role RoleName `json:"role"`
 
 	// Status Whether the user's API keys are honoured.
 	//
@@ -4284,10 +4295,10 @@ type UserCreate struct {
 	// Example: approver-1
 	Name UserName `json:"name"`
 
-	// Role What a user may do.
+	// Role A role's name.
 	//
-	// Example: approver
-	Role UserRole `json:"role"`
+	// Example: auditor
+	Role RoleName `json:"role"`
 }
 
 // UserID A user's id.
@@ -4308,11 +4319,6 @@ type UserList struct {
 //
 // Example: approver-1
 type UserName = string
-
-// UserRole What a user may do.
-//
-// Example: approver
-type UserRole string
 
 // UserUpdate What to change of a user.
 //
@@ -4992,6 +4998,12 @@ type CreateCredentialParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RotateCredentialParams defines parameters for RotateCredential.
+type RotateCredentialParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RevokeCredentialParams defines parameters for RevokeCredential.
 type RevokeCredentialParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
@@ -5051,6 +5063,21 @@ type SignPolicyParams struct {
 
 // SimulatePolicyParams defines parameters for SimulatePolicy.
 type SimulatePolicyParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListRolesParams defines parameters for ListRoles.
+type ListRolesParams struct {
+	// Limit How many items a page holds.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// CreateRoleParams defines parameters for CreateRole.
+type CreateRoleParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -5211,6 +5238,12 @@ type CreateUserParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// UpdateUserParams defines parameters for UpdateUser.
+type UpdateUserParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListVaultAccountsParams defines parameters for ListVaultAccounts.
 type ListVaultAccountsParams struct {
 	// Limit How many items a page holds.
@@ -5250,6 +5283,9 @@ type SignCharterJSONRequestBody = EnvelopeRequest
 // CreateCredentialJSONRequestBody defines body for CreateCredential for application/json ContentType.
 type CreateCredentialJSONRequestBody = CredentialCreate
 
+// RotateCredentialJSONRequestBody defines body for RotateCredential for application/json ContentType.
+type RotateCredentialJSONRequestBody = CredentialRotate
+
 // CreatePolicyJSONRequestBody defines body for CreatePolicy for application/json ContentType.
 type CreatePolicyJSONRequestBody = PolicyWrite
 
@@ -5261,6 +5297,9 @@ type SignPolicyJSONRequestBody = EnvelopeRequest
 
 // SimulatePolicyJSONRequestBody defines body for SimulatePolicy for application/json ContentType.
 type SimulatePolicyJSONRequestBody = SimulationRequest
+
+// CreateRoleJSONRequestBody defines body for CreateRole for application/json ContentType.
+type CreateRoleJSONRequestBody = RoleDefinitionCreate
 
 // FreezeJSONRequestBody defines body for Freeze for application/json ContentType.
 type FreezeJSONRequestBody = EnvelopeRequest
@@ -5306,6 +5345,9 @@ type RevokeTokenRoleJSONRequestBody = RoleChangeRequest
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
+
+// UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
+type UpdateUserJSONRequestBody = UserUpdate
 
 // CreateVaultAccountJSONRequestBody defines body for CreateVaultAccount for application/json ContentType.
 type CreateVaultAccountJSONRequestBody = VaultAccountCreate
@@ -5432,9 +5474,15 @@ type ServerInterface interface {
 	// CreateCredential Create an API key
 	// (POST /v1/credentials)
 	CreateCredential(c *gin.Context, params CreateCredentialParams)
+	// RotateCredential Rotate a credential
+	// (POST /v1/credentials/rotate)
+	RotateCredential(c *gin.Context, params RotateCredentialParams)
 	// RevokeCredential Revoke an API key
 	// (DELETE /v1/credentials/{credentialId})
 	RevokeCredential(c *gin.Context, credentialID CredentialID, params RevokeCredentialParams)
+	// GetCredential Read one API key
+	// (GET /v1/credentials/{credentialId})
+	GetCredential(c *gin.Context, credentialID CredentialID)
 	// GetLedger Read the ledger
 	// (GET /v1/ledger)
 	GetLedger(c *gin.Context, params GetLedgerParams)
@@ -5465,6 +5513,12 @@ type ServerInterface interface {
 	// SimulatePolicy Ask what the policies would say
 	// (POST /v1/policies/{policyId}/simulate)
 	SimulatePolicy(c *gin.Context, policyID PolicyID, params SimulatePolicyParams)
+	// ListRoles List roles
+	// (GET /v1/roles)
+	ListRoles(c *gin.Context, params ListRolesParams)
+	// CreateRole Create a role
+	// (POST /v1/roles)
+	CreateRole(c *gin.Context, params CreateRoleParams)
 	// GetSeal Read the seal's state
 	// (GET /v1/seal)
 	GetSeal(c *gin.Context)
@@ -5546,6 +5600,9 @@ type ServerInterface interface {
 	// GetUser Read one user
 	// (GET /v1/users/{userId})
 	GetUser(c *gin.Context, userID UserID)
+	// UpdateUser Change a user
+	// (PATCH /v1/users/{userId})
+	UpdateUser(c *gin.Context, userID UserID, params UpdateUserParams)
 	// ListVaultAccounts List vault accounts
 	// (GET /v1/vault/accounts)
 	ListVaultAccounts(c *gin.Context, params ListVaultAccountsParams)
@@ -5866,6 +5923,46 @@ func (siw *ServerInterfaceWrapper) CreateCredential(c *gin.Context) {
 	siw.Handler.CreateCredential(c, params)
 }
 
+// RotateCredential operation middleware
+func (siw *ServerInterfaceWrapper) RotateCredential(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RotateCredentialParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RotateCredential(c, params)
+}
+
 // RevokeCredential operation middleware
 func (siw *ServerInterfaceWrapper) RevokeCredential(c *gin.Context) {
 
@@ -5913,6 +6010,31 @@ func (siw *ServerInterfaceWrapper) RevokeCredential(c *gin.Context) {
 	}
 
 	siw.Handler.RevokeCredential(c, credentialID, params)
+}
+
+// GetCredential operation middleware
+func (siw *ServerInterfaceWrapper) GetCredential(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "credentialId" -------------
+	var credentialID CredentialID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "credentialId", c.Param("credentialId"), &credentialID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter credentialId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCredential(c, credentialID)
 }
 
 // GetLedger operation middleware
@@ -6292,6 +6414,81 @@ func (siw *ServerInterfaceWrapper) SimulatePolicy(c *gin.Context) {
 	}
 
 	siw.Handler.SimulatePolicy(c, policyID, params)
+}
+
+// ListRoles operation middleware
+func (siw *ServerInterfaceWrapper) ListRoles(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRolesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", c.Request.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter offset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListRoles(c, params)
+}
+
+// CreateRole operation middleware
+func (siw *ServerInterfaceWrapper) CreateRole(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateRoleParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateRole(c, params)
 }
 
 // GetSeal operation middleware
@@ -7401,6 +7598,55 @@ func (siw *ServerInterfaceWrapper) GetUser(c *gin.Context) {
 	siw.Handler.GetUser(c, userID)
 }
 
+// UpdateUser operation middleware
+func (siw *ServerInterfaceWrapper) UpdateUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "userId" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "userId", c.Param("userId"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter userId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateUserParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateUser(c, userID, params)
+}
+
 // ListVaultAccounts operation middleware
 func (siw *ServerInterfaceWrapper) ListVaultAccounts(c *gin.Context) {
 
@@ -7717,9 +7963,14 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/v1/users", wrapper.CreateUser)
 	router.GET(options.BaseURL+"/v1/users/:userId", wrapper.GetUser)
+	router.PATCH(options.BaseURL+"/v1/users/:userId", wrapper.UpdateUser)
+	router.GET(options.BaseURL+"/v1/roles", wrapper.ListRoles)
+	router.POST(options.BaseURL+"/v1/roles", wrapper.CreateRole)
 	router.GET(options.BaseURL+"/v1/credentials", wrapper.ListCredentials)
 	router.POST(options.BaseURL+"/v1/credentials", wrapper.CreateCredential)
+	router.POST(options.BaseURL+"/v1/credentials/rotate", wrapper.RotateCredential)
 	router.DELETE(options.BaseURL+"/v1/credentials/:credentialId", wrapper.RevokeCredential)
+	router.GET(options.BaseURL+"/v1/credentials/:credentialId", wrapper.GetCredential)
 	router.GET(options.BaseURL+"/v1/audit", wrapper.ListAuditEntries)
 	router.GET(options.BaseURL+"/v1/audit/verify", wrapper.VerifyAudit)
 	router.GET(options.BaseURL+"/v1/openapi.json", wrapper.GetOpenAPI)

@@ -258,13 +258,18 @@ func (s *Server) admit(c *gin.Context, r *request) error {
 		}
 		return err
 	}
+	from := peer(c.Request)
+	if err := caller.Admits(print, from); err != nil {
+		// A stolen key, shown from elsewhere, spends nothing of its owner's.
+		if limited := s.take(c, certificateBucket(c.Request)); limited != nil {
+			return limited
+		}
+		return err
+	}
 	if err := s.take(c, caller.CredentialID); err != nil {
 		return err
 	}
-	from := peer(c.Request)
-	if err := caller.Admits(print, from); err != nil {
-		return err
-	}
+	s.registry.Used(caller.CredentialID)
 	caller.RequestID, caller.IP, caller.UserAgent = r.id, from.String(), userAgent(c.Request)
 	r.caller = caller
 	if !caller.AllowsAny(r.route.permissions...) {

@@ -12,7 +12,7 @@ import (
 
 func userForm(u *registry.User) User {
 	return User{
-		ID: u.ID, Name: u.Name, Role: UserRole(u.Role), Status: UserStatus(u.Status), CreatedAt: second(u.CreatedAt), UpdatedAt: second(u.UpdatedAt),
+		ID: u.ID, Name: u.Name, Role: RoleName(u.Role), Status: UserStatus(u.Status), CreatedAt: second(u.CreatedAt), UpdatedAt: second(u.UpdatedAt),
 	}
 }
 
@@ -26,7 +26,7 @@ func (s *Server) CreateUser(c *gin.Context, _ CreateUserParams) {
 	}
 	spec := registry.UserSpec{Name: b.Name, Role: registry.UserRole(b.Role)}
 	change(s, c, http.StatusCreated, sure(userForm), func(ctx context.Context, idem *store.Idempotent) (*registry.User, error) {
-		return s.registry.CreateUser(ctx, r.actor(), spec, idem)
+		return s.registry.CreateUser(ctx, r.caller, spec, idem)
 	})
 }
 
@@ -49,4 +49,26 @@ func (s *Server) GetUser(c *gin.Context, userID UserID) {
 		return
 	}
 	s.answer(c, userForm(u))
+}
+
+// UpdateUser answers PATCH /v1/users/{userId}.
+func (s *Server) UpdateUser(c *gin.Context, userID UserID, _ UpdateUserParams) {
+	r := requestOf(c)
+	b, err := bind[UserUpdate](r.raw)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	var patch registry.UserPatch
+	if b.Role != nil {
+		role := registry.UserRole(*b.Role)
+		patch.Role = &role
+	}
+	if b.Status != nil {
+		status := registry.UserStatus(*b.Status)
+		patch.Status = &status
+	}
+	change(s, c, http.StatusOK, sure(userForm), func(ctx context.Context, idem *store.Idempotent) (*registry.User, error) {
+		return s.registry.UpdateUser(ctx, r.caller, userID, patch, idem)
+	})
 }

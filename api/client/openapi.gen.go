@@ -77,6 +77,7 @@ func (e CharterStatus) Valid() bool {
 // Defines values for CredentialStatus.
 const (
 	CredentialStatusACTIVE  CredentialStatus = "ACTIVE"
+	CredentialStatusEXPIRED CredentialStatus = "EXPIRED"
 	CredentialStatusREVOKED CredentialStatus = "REVOKED"
 )
 
@@ -84,6 +85,8 @@ const (
 func (e CredentialStatus) Valid() bool {
 	switch e {
 	case CredentialStatusACTIVE:
+		return true
+	case CredentialStatusEXPIRED:
 		return true
 	case CredentialStatusREVOKED:
 		return true
@@ -95,6 +98,7 @@ func (e CredentialStatus) Valid() bool {
 // Defines values for CredentialCreatedStatus.
 const (
 	CredentialCreatedStatusACTIVE  CredentialCreatedStatus = "ACTIVE"
+	CredentialCreatedStatusEXPIRED CredentialCreatedStatus = "EXPIRED"
 	CredentialCreatedStatusREVOKED CredentialCreatedStatus = "REVOKED"
 )
 
@@ -102,6 +106,8 @@ const (
 func (e CredentialCreatedStatus) Valid() bool {
 	switch e {
 	case CredentialCreatedStatusACTIVE:
+		return true
+	case CredentialCreatedStatusEXPIRED:
 		return true
 	case CredentialCreatedStatusREVOKED:
 		return true
@@ -557,36 +563,6 @@ func (e UserStatus) Valid() bool {
 	case UserStatusACTIVE:
 		return true
 	case UserStatusSUSPENDED:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for UserRole.
-const (
-	UserRoleAdmin             UserRole = "admin"
-	UserRoleApprover          UserRole = "approver"
-	UserRoleComplianceOfficer UserRole = "compliance_officer"
-	UserRoleCustodian         UserRole = "custodian"
-	UserRoleOperator          UserRole = "operator"
-	UserRoleViewer            UserRole = "viewer"
-)
-
-// Valid indicates whether the value is a known member of the UserRole enum.
-func (e UserRole) Valid() bool {
-	switch e {
-	case UserRoleAdmin:
-		return true
-	case UserRoleApprover:
-		return true
-	case UserRoleComplianceOfficer:
-		return true
-	case UserRoleCustodian:
-		return true
-	case UserRoleOperator:
-		return true
-	case UserRoleViewer:
 		return true
 	default:
 		return false
@@ -1293,6 +1269,11 @@ type Credential struct {
 	// Example: 2026-04-27T10:14:00Z
 	CreatedAt Timestamp `json:"createdAt"`
 
+	// ExpiresAt From when on the key answers 401/1002; null, never.
+	//
+	// Example: 2026-07-27T10:14:00Z
+	ExpiresAt *time.Time `json:"expiresAt"`
+
 	// ID An API key's id.
 	//
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
@@ -1303,10 +1284,20 @@ type Credential struct {
 	// Example: quarterly issuance
 	Label Text `json:"label"`
 
+	// LastUsedAt When the key was last used; of use on other appliances up to ten minutes old. Null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	LastUsedAt *time.Time `json:"lastUsedAt"`
+
 	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
 	//
 	// Example: ["tokens:read","tokens:mint"]
 	Permissions Permissions `json:"permissions"`
+
+	// ReplacedBy The key that rotation put in this one's place; null, none.
+	//
+	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ReplacedBy *string `json:"replacedBy"`
 
 	// RevokedAt When the key was revoked; null, not.
 	//
@@ -1342,6 +1333,11 @@ type CredentialCreate struct {
 	//
 	// Example: ["10.0.0.0/8"]
 	Cidrs *Cidrs `json:"cidrs,omitempty"`
+
+	// ExpiresAt From when on the key is refused; absent, never.
+	//
+	// Example: 2026-07-27T10:14:00Z
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 
 	// IdempotencyKey One key for one effect.
 	//
@@ -1381,6 +1377,11 @@ type CredentialCreated struct {
 	// Example: 2026-04-27T10:14:00Z
 	CreatedAt Timestamp `json:"createdAt"`
 
+	// ExpiresAt From when on the key answers 401/1002; null, never.
+	//
+	// Example: 2026-07-27T10:14:00Z
+	ExpiresAt *time.Time `json:"expiresAt"`
+
 	// ID An API key's id.
 	//
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
@@ -1396,10 +1397,20 @@ type CredentialCreated struct {
 	// Example: quarterly issuance
 	Label Text `json:"label"`
 
+	// LastUsedAt When the key was last used; of use on other appliances up to ten minutes old. Null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	LastUsedAt *time.Time `json:"lastUsedAt"`
+
 	// Permissions Permissions, `resource:action`; `resource:*` is every action of a resource.
 	//
 	// Example: ["tokens:read","tokens:mint"]
 	Permissions Permissions `json:"permissions"`
+
+	// ReplacedBy The key that rotation put in this one's place; null, none.
+	//
+	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	ReplacedBy *string `json:"replacedBy"`
 
 	// RevokedAt When the key was revoked; null, not.
 	//
@@ -1445,7 +1456,7 @@ type CredentialRotate struct {
 	// Example: cred_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	CredentialID CredentialID `json:"credentialId"`
 
-	// GraceSeconds Seconds; 0 refuses the old key at once.
+	// GraceSeconds For how many seconds the old key is still honoured; 0 revokes it at once.
 	//
 	// Example: 3600
 	GraceSeconds *int `json:"graceSeconds,omitempty"`
@@ -4271,10 +4282,10 @@ type User struct {
 	// Example: approver-1
 	Name UserName `json:"name"`
 
-	// Role What a user may do.
+	// Role A role's name.
 	//
-	// Example: approver
-	Role UserRole `json:"role"`
+	// Example: auditor
+	Role RoleName `json:"role"`
 
 	// Status Whether the user's API keys are honoured.
 	//
@@ -4306,10 +4317,10 @@ type UserCreate struct {
 	// Example: approver-1
 	Name UserName `json:"name"`
 
-	// Role What a user may do.
+	// Role A role's name.
 	//
-	// Example: approver
-	Role UserRole `json:"role"`
+	// Example: auditor
+	Role RoleName `json:"role"`
 }
 
 // UserID A user's id.
@@ -4330,11 +4341,6 @@ type UserList struct {
 //
 // Example: approver-1
 type UserName = string
-
-// UserRole What a user may do.
-//
-// Example: approver
-type UserRole string
 
 // UserUpdate What to change of a user.
 //
@@ -5899,7 +5905,7 @@ type ClientInterface interface {
 
 	// RotateCredentialWithBody Rotate a credential
 	//
-	// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+	// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5908,7 +5914,7 @@ type ClientInterface interface {
 
 	// RotateCredential Rotate a credential
 	//
-	// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+	// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5921,6 +5927,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/credentials/{credentialId} (the `RevokeCredential` operationId).
 	RevokeCredential(ctx context.Context, credentialID CredentialID, params *RevokeCredentialParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCredential Read one API key
+	//
+	// An API key without its secret. An unknown one is 404/1112.
+	//
+	// Corresponds with GET /v1/credentials/{credentialId} (the `GetCredential` operationId).
+	GetCredential(ctx context.Context, credentialID CredentialID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetLedger Read the ledger
 	//
@@ -6045,7 +6058,7 @@ type ClientInterface interface {
 
 	// CreateRoleWithBody Create a role
 	//
-	// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+	// Makes a role of named permissions, for good: a role is never changed. 403/1001 with `details.rule`: `SEPARATION_OF_DUTIES` where it would hold two of asking for operations, approving them, signing policies or working the seal, and administering; `PERMISSION_NOT_HELD` where its maker cannot give what it carries. Nobody gives what he does not have; who may write roles appoints others to the duties that are not his.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6054,7 +6067,7 @@ type ClientInterface interface {
 
 	// CreateRole Create a role
 	//
-	// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+	// Makes a role of named permissions, for good: a role is never changed. 403/1001 with `details.rule`: `SEPARATION_OF_DUTIES` where it would hold two of asking for operations, approving them, signing policies or working the seal, and administering; `PERMISSION_NOT_HELD` where its maker cannot give what it carries. Nobody gives what he does not have; who may write roles appoints others to the duties that are not his.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6682,7 +6695,7 @@ type ClientInterface interface {
 
 	// UpdateUserWithBody Change a user
 	//
-	// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+	// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6691,7 +6704,7 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user
 	//
-	// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+	// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7082,7 +7095,7 @@ func (c *Wire) CreateCredential(ctx context.Context, params *CreateCredentialPar
 
 // RotateCredentialWithBody Rotate a credential
 //
-// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7101,7 +7114,7 @@ func (c *Wire) RotateCredentialWithBody(ctx context.Context, params *RotateCrede
 
 // RotateCredential Rotate a credential
 //
-// Makes a new API key with the rights and bounds of another one, which is refused from then on, or after a time of grace.
+// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7125,6 +7138,23 @@ func (c *Wire) RotateCredential(ctx context.Context, params *RotateCredentialPar
 // Corresponds with DELETE /v1/credentials/{credentialId} (the `RevokeCredential` operationId).
 func (c *Wire) RevokeCredential(ctx context.Context, credentialID CredentialID, params *RevokeCredentialParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeCredentialRequest(c.Server, credentialID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCredential Read one API key
+//
+// An API key without its secret. An unknown one is 404/1112.
+//
+// Corresponds with GET /v1/credentials/{credentialId} (the `GetCredential` operationId).
+func (c *Wire) GetCredential(ctx context.Context, credentialID CredentialID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCredentialRequest(c.Server, credentialID)
 	if err != nil {
 		return nil, err
 	}
@@ -7408,7 +7438,7 @@ func (c *Wire) ListRoles(ctx context.Context, params *ListRolesParams, reqEditor
 
 // CreateRoleWithBody Create a role
 //
-// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+// Makes a role of named permissions, for good: a role is never changed. 403/1001 with `details.rule`: `SEPARATION_OF_DUTIES` where it would hold two of asking for operations, approving them, signing policies or working the seal, and administering; `PERMISSION_NOT_HELD` where its maker cannot give what it carries. Nobody gives what he does not have; who may write roles appoints others to the duties that are not his.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7427,7 +7457,7 @@ func (c *Wire) CreateRoleWithBody(ctx context.Context, params *CreateRoleParams,
 
 // CreateRole Create a role
 //
-// Makes a role of named permissions. One that would both request and approve, or one whose maker lacks what it gives, is 403/1001.
+// Makes a role of named permissions, for good: a role is never changed. 403/1001 with `details.rule`: `SEPARATION_OF_DUTIES` where it would hold two of asking for operations, approving them, signing policies or working the seal, and administering; `PERMISSION_NOT_HELD` where its maker cannot give what it carries. Nobody gives what he does not have; who may write roles appoints others to the duties that are not his.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8795,7 +8825,7 @@ func (c *Wire) GetUser(ctx context.Context, userID UserID, reqEditors ...Request
 
 // UpdateUserWithBody Change a user
 //
-// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8814,7 +8844,7 @@ func (c *Wire) UpdateUserWithBody(ctx context.Context, userID UserID, params *Up
 
 // UpdateUser Change a user
 //
-// Changes a user's role or status. A suspended user's API keys are refused everywhere within a second.
+// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9825,6 +9855,40 @@ func NewRevokeCredentialRequest(server string, credentialID CredentialID, params
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewGetCredentialRequest constructs an http.Request for the GetCredential method
+func NewGetCredentialRequest(server string, credentialID CredentialID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "credentialId", credentialID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/credentials/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil

@@ -80,8 +80,11 @@ func ParseFirstUsers(b []byte) (*FirstUsers, error) {
 const maxBootstrapUsers = 20
 
 func (u FirstUser) check() error {
-	if err := checkUser(UserSpec{u.Name, u.Role}); err != nil {
+	if err := checkUserName(u.Name); err != nil {
 		return fmt.Errorf("%w: user %+q: %w", ErrBootstrap, u.Name, err)
+	}
+	if !u.Role.Valid() {
+		return fmt.Errorf("%w: user %s: there is no built-in role %+q; they are %v", ErrBootstrap, u.Name, string(u.Role), UserRoles())
 	}
 	if !store.ValidID(userPrefix, u.ID) {
 		return fmt.Errorf("%w: user id %+q", ErrBootstrap, u.ID)

@@ -31,12 +31,35 @@ type Credential struct {
 	CIDRs        []netip.Prefix `json:"cidrs"`
 	CreatedBy    string         `json:"createdBy"`
 	CreatedAt    time.Time      `json:"createdAt"`
-	RevokedAt    time.Time      `json:"revokedAt,omitzero"`
-	RevokedBy    string         `json:"revokedBy,omitzero"`
+	// ExpiresAt is from when on the key is refused; zero for never.
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	RevokedAt time.Time `json:"revokedAt,omitzero"`
+	RevokedBy string    `json:"revokedBy,omitzero"`
+	// ReplacedBy is the credential that rotation put in this one's place; empty
+	// if it was not rotated.
+	ReplacedBy string `json:"replacedBy,omitzero"`
 }
 
 // Revoked tells whether the credential was revoked.
 func (c *Credential) Revoked() bool { return !c.RevokedAt.IsZero() }
+
+// Expired tells whether the credential's time has passed.
+func (c *Credential) Expired(now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// refusal says why the key is not honoured any more; nil if it is.
+func (c *Credential) refusal(now time.Time) *Refusal {
+	switch {
+	case c.Revoked():
+		return Refuse(APIKeyRevoked, "credential %s was revoked at %s", c.ID, c.RevokedAt.Format(time.RFC3339))
+	case !c.Expired(now):
+		return nil
+	case c.ReplacedBy != "":
+		return Refuse(APIKeyRevoked, "credential %s was replaced by %s, and its grace ended at %s", c.ID, c.ReplacedBy, c.ExpiresAt.Format(time.RFC3339))
+	}
+	return Refuse(APIKeyRevoked, "credential %s expired at %s", c.ID, c.ExpiresAt.Format(time.RFC3339))
+}
 
 // CredentialSpec is what is asked for when a credential is made.
 type CredentialSpec struct {
@@ -46,6 +69,8 @@ type CredentialSpec struct {
 	// Fingerprints are hex SHA-256 of client certificates' DER, any case.
 	Fingerprints []string
 	CIDRs        []netip.Prefix
+	// ExpiresAt is from when on the key is refused; zero for never.
+	ExpiresAt time.Time
 }
 
 // A bearer key is qcs_test_<ULID>_<secret>, or qcs_live_… where the charter
@@ -87,35 +112,90 @@ func hashSecret(secret string) string {
 // CreateCredential makes a credential for a user and returns its bearer key,
 // which is kept nowhere: not even the record of an idempotency key gets it, so
 // a repeated request is answered without it.
-func (s *Service) CreateCredential(ctx context.Context, a Actor, spec CredentialSpec, idem *store.Idempotent) (string, *Credential, error) {
-	u, err := s.User(ctx, spec.UserID)
+func (s *Service) CreateCredential(ctx context.Context, by *Principal, spec CredentialSpec, idem *store.Idempotent) (string, *Credential, error) {
+	key := ""
+	c, err := attempt(ctx, s, idem, func(tx *store.Tx) (*Credential, func(int64), error) {
+		who, err := s.authority(ctx, tx, by, CredentialsCreate)
+		if err != nil {
+			return nil, nil, err
+		}
+		u, at, err := s.owner(ctx, spec.UserID)
+		if err != nil {
+			return nil, nil, err
+		}
+		carries, err := s.carried(ctx, u.Role)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := s.newCredential(u, carries, spec)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := who.mayDraw(u, c.effective(carries)); err != nil {
+			return nil, nil, err
+		}
+		key = s.draw(c, who)
+		tx.Require(store.User(u.ID), at)
+		tx.PutIfAbsent(store.Credential(c.ID), encode(c))
+		tx.Audit(who.draft(happening{"credential.created", "credential", c.ID, map[string]any{"userId": u.ID, "user": u.Name, "label": c.Label}}))
+		return c, func(rev int64) { s.credentials.wrote(store.Credential(c.ID), c, rev) }, nil
+	})
 	if err != nil {
 		return "", nil, err
 	}
-	c, err := newCredential(u, spec)
-	if err != nil {
-		return "", nil, err
-	}
-	charter, _ := s.fold.Charter()
-	b := NewBearer(live(charter))
-	c.ID, c.Hash, c.CreatedBy, c.CreatedAt = b.CredentialID, b.Hash, a.Name, s.second()
-	h := happening{"credential.created", "credential", c.ID, map[string]any{"userId": u.ID, "user": u.Name, "label": c.Label}}
-	if err := create(ctx, s, s.credentials, store.Credential(c.ID), c, a, h, idem); err != nil {
-		return "", nil, err
-	}
-	return b.Key, c, nil
+	return key, c, nil
 }
 
-func newCredential(u *User, spec CredentialSpec) (*Credential, error) {
+// draw gives a credential its id and secret, and returns the bearer key.
+func (s *Service) draw(c *Credential, who *Principal) string {
+	charter, _ := s.fold.Charter()
+	b := NewBearer(live(charter))
+	c.ID, c.Hash, c.CreatedBy, c.CreatedAt = b.CredentialID, b.Hash, who.Name, s.second()
+	return b.Key
+}
+
+// owner is the user that a credential is or will be of, as the store has it.
+func (s *Service) owner(ctx context.Context, id string) (*User, int64, error) {
+	if !store.ValidID(userPrefix, id) {
+		return nil, 0, noUser(id)
+	}
+	u, at, err := load[User](ctx, s.store, store.User(id))
+	if err == nil && u == nil {
+		err = noUser(id)
+	}
+	return u, at, err
+}
+
+// mayDraw refuses a key, of user u, whose secret the caller would see and that
+// carries what he could not give; his own carries no more than the one he shows.
+func (p *Principal) mayDraw(u *User, carries []Permission) error {
+	if u.ID != p.UserID {
+		return p.mayGive("a key of "+u.Name, carries)
+	}
+	for _, want := range expand(carries) {
+		if !p.Allows(want) {
+			return against(RuleSelf, "a key of yours would carry %s, which credential %s does not; nobody raises himself", want, p.CredentialID)
+		}
+	}
+	return nil
+}
+
+func (s *Service) newCredential(u *User, carries []Permission, spec CredentialSpec) (*Credential, error) {
 	if err := checkText("label", spec.Label, 0, maxLabel); err != nil {
 		return nil, err
 	}
-	c := &Credential{UserID: u.ID, Label: spec.Label, Permissions: slices.Clone(spec.Permissions), CIDRs: slices.Clone(spec.CIDRs)}
+	if !spec.ExpiresAt.IsZero() && !spec.ExpiresAt.After(s.now()) {
+		return nil, Refuse(Validation, "expiresAt %s is not in the future", spec.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	c := &Credential{
+		UserID: u.ID, Label: spec.Label, Permissions: slices.Clone(spec.Permissions), CIDRs: slices.Clone(spec.CIDRs),
+		ExpiresAt: spec.ExpiresAt.UTC().Truncate(time.Second),
+	}
 	for _, p := range spec.Permissions {
 		if !p.Valid() {
 			return nil, Refuse(Validation, "there is no permission %+q", string(p))
 		}
-		if !u.Role.covers(p) {
+		if !covers(carries, p) {
 			return nil, Refuse(Validation, "permission %s is not one of role %s, which user %s has", p, u.Role, u.Name)
 		}
 	}
@@ -155,24 +235,61 @@ func (s *Service) Credentials(ctx context.Context, userID string, limit, offset 
 
 // RevokeCredential ends a credential; a revoked one stays as it was. When it
 // returns, this appliance refuses the key; others do as soon as their watch
-// tells them.
-func (s *Service) RevokeCredential(ctx context.Context, a Actor, id string, idem *store.Idempotent) (*Credential, error) {
+// tells them. The last key that an admin could work with is not revoked before
+// there is another.
+func (s *Service) RevokeCredential(ctx context.Context, by *Principal, id string, idem *store.Idempotent) (*Credential, error) {
 	if !store.ValidID(credentialPrefix, id) {
 		return nil, noCredential(id)
 	}
-	return update(ctx, s, s.credentials, store.Credential(id), a, idem, noCredential(id), func(c *Credential) (happening, error) {
-		if c.Revoked() {
-			return happening{}, nil
+	return attempt(ctx, s, idem, func(tx *store.Tx) (*Credential, func(int64), error) {
+		who, err := s.authority(ctx, tx, by, CredentialsRevoke)
+		if err != nil {
+			return nil, nil, err
 		}
-		c.RevokedAt, c.RevokedBy = s.second(), a.Name
-		return happening{"credential.revoked", "credential", c.ID, map[string]any{"userId": c.UserID, "label": c.Label}}, nil
+		c, rev, err := s.stored(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if c.Revoked() {
+			tx.Require(store.Credential(id), rev)
+			return c, nil, nil
+		}
+		c.RevokedAt, c.RevokedBy = s.second(), who.Name
+		if err := s.takesKey(ctx, tx, c, "revoking "+c.ID); err != nil {
+			return nil, nil, err
+		}
+		tx.PutIf(store.Credential(id), encode(c), rev)
+		tx.Audit(who.draft(happening{"credential.revoked", "credential", c.ID, map[string]any{"userId": c.UserID, "label": c.Label}}))
+		return c, func(at int64) { s.credentials.wrote(store.Credential(id), c, at) }, nil
 	})
+}
+
+// stored is a credential as the store has it now.
+func (s *Service) stored(ctx context.Context, id string) (*Credential, int64, error) {
+	c, rev, err := load[Credential](ctx, s.store, store.Credential(id))
+	if err == nil && c == nil {
+		err = noCredential(id)
+	}
+	return c, rev, err
+}
+
+// takesKey holds a change that ends a credential, c as it is to be.
+func (s *Service) takesKey(ctx context.Context, tx *store.Tx, c *Credential, what string) error {
+	u, _, err := load[User](ctx, s.store, store.User(c.UserID))
+	if err != nil || u == nil || u.Role != Admin {
+		return err
+	}
+	return s.takesAdmin(ctx, tx, nil, c, what)
 }
 
 // Authenticate is the caller behind a bearer key. Missing, malformed and
 // unknown keys are UNAUTHORIZED, alike in every byte of the answer; a revoked
-// one, or one of a suspended user, is API_KEY_REVOKED. Whether certificate and
-// address fit is for the caller to ask of the principal.
+// or expired one, or one of a suspended user, is API_KEY_REVOKED. Whether
+// certificate and address fit is for the caller to ask of the principal, and to
+// say with [Service.Used] that it did.
+//
+// It reads memory alone while the watches run; where the store was out of reach
+// for a second it waits a little for it, and then is [store.ErrUnavailable].
 func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, error) {
 	unknown := Refuse(Unauthorized, "the bearer key is missing, malformed or unknown; send Authorization: Bearer qcs_…")
 	parts := bearerPattern.FindStringSubmatch(bearer)
@@ -181,6 +298,11 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, 
 	}
 	if charter, _ := s.fold.Charter(); (parts[1] == "live") != live(charter) {
 		return nil, unknown
+	}
+	if s.credentials.running() {
+		if err := s.pulse.fresh(ctx); err != nil {
+			return nil, err
+		}
 	}
 	c, err := s.credentials.get(ctx, s.store, store.Credential(credentialPrefix+parts[2]))
 	if err != nil {
@@ -193,9 +315,6 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, 
 	if subtle.ConstantTimeCompare([]byte(hashSecret(parts[3])), []byte(known)) != 1 || c == nil {
 		return nil, unknown
 	}
-	if c.Revoked() {
-		return nil, Refuse(APIKeyRevoked, "credential %s was revoked at %s", c.ID, c.RevokedAt.Format(time.RFC3339))
-	}
 	u, err := s.users.get(ctx, s.store, store.User(c.UserID))
 	if err != nil {
 		return nil, err
@@ -203,24 +322,36 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, 
 	if u == nil {
 		return nil, unknown
 	}
+	return s.principal(ctx, c, u)
+}
+
+// principal is the user behind his credential, if both are honoured now.
+func (s *Service) principal(ctx context.Context, c *Credential, u *User) (*Principal, error) {
+	if r := c.refusal(s.now()); r != nil {
+		return nil, r
+	}
 	if u.Status != UserActive {
 		return nil, Refuse(APIKeyRevoked, "user %s, to whom credential %s belongs, is suspended", u.Name, c.ID)
 	}
+	carries, err := s.carried(ctx, u.Role)
+	if err != nil {
+		return nil, err
+	}
 	return &Principal{
 		Actor: Actor{UserID: u.ID, Name: u.Name, CredentialID: c.ID}, Role: u.Role,
-		Permissions: c.effective(u.Role), Fingerprints: c.Fingerprints, CIDRs: c.CIDRs,
+		Permissions: c.effective(carries), Fingerprints: c.Fingerprints, CIDRs: c.CIDRs,
 	}, nil
 }
 
-// effective is what the credential carries now: a permission that its user's
-// role no longer has is gone.
-func (c *Credential) effective(r UserRole) []Permission {
+// effective is what the credential carries of what its user's role carries: a
+// permission that the role does not have is gone.
+func (c *Credential) effective(role []Permission) []Permission {
 	if len(c.Permissions) == 0 {
-		return r.Permissions()
+		return role
 	}
 	held := []Permission{}
 	for _, p := range c.Permissions {
-		if r.covers(p) {
+		if covers(role, p) {
 			held = append(held, p)
 		}
 	}

@@ -281,6 +281,7 @@ func TestReadsNeedNoFollower(t *testing.T) {
 	d := newDesk(t)
 	made, err := d.s.CreateToken(t.Context(), operator, d.spec(), nil)
 	require.NoError(t, err)
+	admin := &registry.Principal{Actor: registry.SystemActor()}
 	u, err := d.s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
 	require.NoError(t, err)
 	key, _, err := d.s.CreateCredential(t.Context(), admin, registry.CredentialSpec{UserID: u.ID}, nil)

@@ -168,6 +168,13 @@ func (m *mirror[T]) remove(key string) {
 	}
 }
 
+// running tells whether memory is read, and not the store.
+func (m *mirror[T]) running() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.live
+}
+
 // get is the resource at key, nil if there is none.
 func (m *mirror[T]) get(ctx context.Context, s *store.Store, key string) (*T, error) {
 	m.mu.RLock()

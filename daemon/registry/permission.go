@@ -49,6 +49,7 @@ const (
 	RolesWrite          Permission = "roles:write"
 	CredentialsRead     Permission = "credentials:read"
 	CredentialsCreate   Permission = "credentials:create"
+	CredentialsRotate   Permission = "credentials:rotate"
 	CredentialsRevoke   Permission = "credentials:revoke"
 	WebhooksRead        Permission = "webhooks:read"
 	WebhooksWrite       Permission = "webhooks:write"
@@ -63,8 +64,8 @@ var permissions = []Permission{
 	WalletsRead, WalletsCreate, TransactionsRead, TransactionsCreate, TransactionsApprove,
 	TransactionsExport, PoliciesRead, PoliciesPropose, PoliciesSign, CharterRead, CharterPropose,
 	CharterSign, SealRead, SealUnseal, SealSeal, SealFreeze, UsersRead, UsersWrite, RolesRead,
-	RolesWrite, CredentialsRead, CredentialsCreate, CredentialsRevoke, WebhooksRead, WebhooksWrite,
-	AuditRead,
+	RolesWrite, CredentialsRead, CredentialsCreate, CredentialsRotate, CredentialsRevoke, WebhooksRead,
+	WebhooksWrite, AuditRead,
 }
 
 // Covers tells whether holding p is enough where want is asked for; want may
@@ -89,7 +90,25 @@ func (p Permission) Covers(want Permission) bool {
 // over at least one of them.
 func (p Permission) Valid() bool { return slices.ContainsFunc(permissions, p.Covers) }
 
-// UserRole is a built-in role: a named set of permissions.
+// covers tells whether one of the permissions held is enough for want.
+func covers(held []Permission, want Permission) bool {
+	return slices.ContainsFunc(held, func(p Permission) bool { return p.Covers(want) })
+}
+
+// expand is every permission that a route asks for and that held covers.
+func expand(held []Permission) []Permission {
+	var all []Permission
+	for _, p := range permissions {
+		if covers(held, p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// UserRole names a role: a set of permissions that users are given. Its methods
+// know the built-in ones; those that an organization made for itself are the
+// store's (see [Role]).
 type UserRole string
 
 // The built-in roles.
@@ -127,9 +146,4 @@ func (r UserRole) Permissions() []Permission {
 		return nil
 	}
 	return append([]Permission{"*:read"}, own...)
-}
-
-// covers tells whether the role carries the permission.
-func (r UserRole) covers(want Permission) bool {
-	return slices.ContainsFunc(r.Permissions(), func(held Permission) bool { return held.Covers(want) })
 }

@@ -47,6 +47,9 @@ type Deps struct {
 	// OnWallet is called with every wallet when it becomes active, at least
 	// once in its life and possibly more; nil for nothing. dev funds there.
 	OnWallet func(context.Context, *Wallet) error
+	// LastUseEvery is how often what was used since is looked over; 0 means a
+	// minute (see [Service.Used]).
+	LastUseEvery time.Duration
 	// Now is the clock; nil for the system's.
 	Now func() time.Time
 }
@@ -69,6 +72,9 @@ type Service struct {
 	wallets     *mirror[Wallet]
 	users       *mirror[User]
 	credentials *mirror[Credential]
+	roles       *mirror[Role]
+	uses        *uses
+	pulse       *pulse
 	policies    *mirror[policyHead]
 
 	fold     *ledger.Fold
@@ -100,6 +106,9 @@ func New(d Deps) (*Service, error) {
 		wallets:     newMirror[Wallet](store.WalletPrefix, ""),
 		users:       newMirror[User](store.UserPrefix, ""),
 		credentials: newMirror[Credential](store.CredentialPrefix, ""),
+		roles:       newMirror[Role](rolePrefix, ""),
+		uses:        newUses(d.LastUseEvery),
+		pulse:       newPulse(),
 		policies:    newMirror[policyHead](store.PolicyPrefix, policyHeadSuffix),
 
 		fold:       ledger.NewFold(d.Charter1),

@@ -26,8 +26,7 @@ type User struct {
 	Name   string     `json:"name"`
 	Role   UserRole   `json:"role"`
 	Status UserStatus `json:"status"`
-	// System marks the admin that the first start made; it is not changed
-	// through the API.
+	// System marks the admin that the first start made.
 	System    bool      `json:"system,omitzero"`
 	CreatedBy string    `json:"createdBy"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -52,64 +51,78 @@ const userNamePrefix = "/mw/user-name/"
 func userName(name string) string { return userNamePrefix + name }
 
 // CreateUser makes a user without credentials. Its name is a person's one name
-// and cannot be changed.
-func (s *Service) CreateUser(ctx context.Context, a Actor, spec UserSpec, idem *store.Idempotent) (*User, error) {
-	if err := checkUser(spec); err != nil {
+// and cannot be changed; its role is one that the caller can give.
+func (s *Service) CreateUser(ctx context.Context, by *Principal, spec UserSpec, idem *store.Idempotent) (*User, error) {
+	if err := checkUserName(spec.Name); err != nil {
 		return nil, err
 	}
-	now := s.second()
-	u := &User{ID: store.NewID(userPrefix), Name: spec.Name, Role: spec.Role, Status: UserActive, CreatedBy: a.Name, CreatedAt: now, UpdatedAt: now}
-	h := happening{"user.created", "user", u.ID, map[string]any{"name": u.Name, "role": string(u.Role)}}
-	err := create(ctx, s, s.users, store.User(u.ID), u, a, h, idem, func(tx *store.Tx) {
-		tx.PutIfAbsent(userName(u.Name), encode(u.ID))
-	})
-	if lostRace(err) {
-		return nil, Refuse(Validation, "the name %q belongs to another user; a person has one name, and one user", spec.Name)
-	}
+	role, err := s.givenRole(ctx, spec.Role)
 	if err != nil {
 		return nil, err
 	}
-	return u, nil
+	now := s.second()
+	u := &User{ID: store.NewID(userPrefix), Name: spec.Name, Role: role.Name, Status: UserActive, CreatedAt: now, UpdatedAt: now}
+	return attempt(ctx, s, idem, func(tx *store.Tx) (*User, func(int64), error) {
+		who, err := s.authority(ctx, tx, by, UsersWrite)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := who.mayGive("role "+string(role.Name), role.Permissions); err != nil {
+			return nil, nil, err
+		}
+		if _, _, taken, err := s.store.Get(ctx, userName(u.Name)); err != nil {
+			return nil, nil, err
+		} else if taken {
+			return nil, nil, Refuse(Validation, "the name %q belongs to another user; a person has one name, and one user", spec.Name)
+		}
+		u.CreatedBy = who.Name
+		tx.PutIfAbsent(store.User(u.ID), encode(u))
+		tx.PutIfAbsent(userName(u.Name), encode(u.ID))
+		tx.Audit(who.draft(happening{"user.created", "user", u.ID, map[string]any{"name": u.Name, "role": string(u.Role)}}))
+		return u, func(rev int64) { s.users.wrote(store.User(u.ID), u, rev) }, nil
+	})
 }
 
-func checkUser(spec UserSpec) error {
+func checkUserName(name string) error {
 	switch {
-	case spec.Name == "":
+	case name == "":
 		return Refuse(MissingField, "name is missing")
-	case spec.Name == SystemActor().Name:
-		return Refuse(Validation, "the name %q is the appliance's own", spec.Name)
-	case policy.CheckName(spec.Name) != nil:
-		return Refuse(Validation, "%v", policy.CheckName(spec.Name))
-	case spec.Role == "":
-		return Refuse(MissingField, "role is missing; the roles are %v", UserRoles())
-	case !spec.Role.Valid():
-		return Refuse(Validation, "there is no role %+q; the roles are %v", string(spec.Role), UserRoles())
+	case name == SystemActor().Name:
+		return Refuse(Validation, "the name %q is the appliance's own", name)
+	case policy.CheckName(name) != nil:
+		return Refuse(Validation, "%v", policy.CheckName(name))
 	}
 	return nil
 }
 
-// UpdateUser changes a user's role or status. The admin that the first start
-// made is not changed, and nobody changes himself: so there is always one left
-// who can.
-func (s *Service) UpdateUser(ctx context.Context, a Actor, id string, p UserPatch, idem *store.Idempotent) (*User, error) {
+// UpdateUser changes a user's role or status. Nobody changes himself, gives a
+// role that he could not give, or takes the last admin who works away.
+func (s *Service) UpdateUser(ctx context.Context, by *Principal, id string, p UserPatch, idem *store.Idempotent) (*User, error) {
 	if !store.ValidID(userPrefix, id) {
 		return nil, noUser(id)
 	}
 	if p.Role == nil && p.Status == nil {
 		return nil, Refuse(MissingField, "role or status is needed: nothing was named that is to change")
 	}
-	if p.Role != nil && !p.Role.Valid() {
-		return nil, Refuse(Validation, "there is no role %+q; the roles are %v", string(*p.Role), UserRoles())
+	if p.Role != nil {
+		if _, err := s.givenRole(ctx, *p.Role); err != nil {
+			return nil, err
+		}
 	}
 	if p.Status != nil && *p.Status != UserActive && *p.Status != UserSuspended {
 		return nil, Refuse(Validation, "there is no user status %+q; it is %s or %s", string(*p.Status), UserActive, UserSuspended)
 	}
-	return update(ctx, s, s.users, store.User(id), a, idem, noUser(id), func(u *User) (happening, error) {
-		if u.System {
-			return happening{}, Refuse(Validation, "user %s (%s) was made by the first start and cannot be changed", u.ID, u.Name)
+	return attempt(ctx, s, idem, func(tx *store.Tx) (*User, func(int64), error) {
+		who, err := s.authority(ctx, tx, by, UsersWrite)
+		if err != nil {
+			return nil, nil, err
 		}
-		if u.ID == a.UserID {
-			return happening{}, Refuse(Validation, "user %s (%s) cannot change itself; ask another admin", u.ID, u.Name)
+		u, rev, err := load[User](ctx, s.store, store.User(id))
+		if err != nil {
+			return nil, nil, err
+		}
+		if u == nil {
+			return nil, nil, noUser(id)
 		}
 		before := *u
 		if p.Role != nil {
@@ -119,13 +132,48 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, id string, p UserPatc
 			u.Status = *p.Status
 		}
 		if *u == before {
-			return happening{}, nil
+			if who.UserID != u.ID {
+				tx.Require(store.User(id), rev)
+			}
+			return u, nil, nil
 		}
 		u.UpdatedAt = s.second()
-		return happening{"user.updated", "user", u.ID, map[string]any{
+		if err := s.holdUpdate(ctx, tx, who, &before, u); err != nil {
+			return nil, nil, err
+		}
+		tx.PutIf(store.User(id), encode(u), rev)
+		tx.Audit(who.draft(happening{"user.updated", "user", u.ID, map[string]any{
 			"name": u.Name, "role": string(u.Role), "status": string(u.Status), "previousRole": string(before.Role), "previousStatus": string(before.Status),
-		}}, nil
+		}}))
+		return u, func(at int64) { s.users.wrote(store.User(id), u, at) }, nil
 	})
+}
+
+// holdUpdate holds a change of a user against the rules of rights.
+func (s *Service) holdUpdate(ctx context.Context, tx *store.Tx, who *Principal, before, after *User) error {
+	if after.ID == who.UserID {
+		return against(RuleSelf, "user %s (%s) cannot change its own role or status; another admin can", after.ID, after.Name)
+	}
+	had, err := s.carried(ctx, before.Role)
+	if err != nil {
+		return err
+	}
+	if err := who.mayTake("role "+string(before.Role)+" of "+before.Name, had); err != nil {
+		return err
+	}
+	if after.Role != before.Role || after.Status == UserActive {
+		gets, err := s.carried(ctx, after.Role)
+		if err != nil {
+			return err
+		}
+		if err := who.mayGive("role "+string(after.Role), gets); err != nil {
+			return err
+		}
+	}
+	if before.Role != Admin || before.Status != UserActive {
+		return nil
+	}
+	return s.takesAdmin(ctx, tx, after, nil, "changing "+after.Name)
 }
 
 // User is one user; an unknown one is NOT_FOUND.

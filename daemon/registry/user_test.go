@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"encoding/json/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,11 +21,68 @@ const (
 	waitStep  = 5 * time.Millisecond
 )
 
-var admin = registry.Actor{Name: "admin", UserID: "user_00000000000000000000000000"}
+// admins are the appliance's first ones, by name, with a key each.
+func (h *house) admins(s *registry.Service, names ...string) map[string]*registry.Principal {
+	h.t.Helper()
+	first := registry.FirstUsers{Format: 1}
+	keys := map[string]string{}
+	for _, name := range names {
+		b := registry.NewBearer(false)
+		keys[name] = b.Key
+		first.Users = append(first.Users, registry.FirstUser{
+			ID: store.NewID("user_"), Name: name, Role: registry.Admin, Credential: registry.FirstCredential{ID: b.CredentialID, Hash: b.Hash},
+		})
+	}
+	raw, err := json.Marshal(first)
+	require.NoError(h.t, err)
+	path := filepath.Join(h.t.TempDir(), "bootstrap.json")
+	require.NoError(h.t, os.WriteFile(path, raw, 0o600))
+	require.NoError(h.t, s.Bootstrap(h.t.Context(), path))
+	all := map[string]*registry.Principal{}
+	for _, name := range names {
+		all[name] = h.caller(s, keys[name])
+	}
+	return all
+}
+
+// admin is the appliance's first and only admin.
+func (h *house) admin(s *registry.Service) *registry.Principal {
+	h.t.Helper()
+	return h.admins(s, "admin")["admin"]
+}
+
+// caller is who shows a key.
+func (h *house) caller(s *registry.Service, key string) *registry.Principal {
+	h.t.Helper()
+	p, err := s.Authenticate(h.t.Context(), key)
+	require.NoError(h.t, err)
+	return p
+}
+
+// person makes a user with a key.
+func (h *house) person(s *registry.Service, by *registry.Principal, name string, role registry.UserRole, permissions ...registry.Permission) (*registry.User, *registry.Principal) {
+	h.t.Helper()
+	u, err := s.CreateUser(h.t.Context(), by, registry.UserSpec{Name: name, Role: role}, nil)
+	require.NoError(h.t, err)
+	key, _, err := s.CreateCredential(h.t.Context(), by, registry.CredentialSpec{UserID: u.ID, Permissions: permissions}, nil)
+	require.NoError(h.t, err)
+	return u, h.caller(s, key)
+}
+
+// breaks asserts that err is a refusal that rests on a rule of rights.
+func breaks(t testing.TB, err error, rule string) string {
+	t.Helper()
+	message := refused(t, err, registry.Forbidden)
+	var r *registry.Refusal
+	require.ErrorAs(t, err, &r)
+	require.Equal(t, rule, r.Details["rule"], message)
+	return message
+}
 
 func TestAuthenticate(t *testing.T) {
 	h := newHouse(t)
 	s, _ := h.serve()
+	admin := h.admin(s)
 	u, err := s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
 	require.NoError(t, err)
 	key, c, err := s.CreateCredential(t.Context(), admin, registry.CredentialSpec{
@@ -82,6 +140,7 @@ func TestRevocationReachesTheOtherAppliance(t *testing.T) {
 	h := newHouse(t)
 	here, _ := h.serve()
 	there, _ := h.serve()
+	admin := h.admin(here)
 	u, err := here.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
 	require.NoError(t, err)
 	key, c, err := here.CreateCredential(t.Context(), admin, registry.CredentialSpec{UserID: u.ID}, nil)
@@ -97,6 +156,7 @@ func TestRevocationReachesTheOtherAppliance(t *testing.T) {
 func TestCredentialsNeverExceedTheRole(t *testing.T) {
 	h := newHouse(t)
 	s, _ := h.serve()
+	admin := h.admin(s)
 	u, err := s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
@@ -141,6 +201,7 @@ func TestCredentialsNeverExceedTheRole(t *testing.T) {
 func TestUsersHaveOneName(t *testing.T) {
 	h := newHouse(t)
 	s, _ := h.serve()
+	admin := h.admin(s)
 	u, err := s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "approver-1", Role: registry.Approver}, nil)
 	require.NoError(t, err)
 	_, err = s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "approver-1", Role: registry.Viewer}, nil)
@@ -149,19 +210,18 @@ func TestUsersHaveOneName(t *testing.T) {
 		_, err = s.CreateUser(t.Context(), admin, spec, nil)
 		refused(t, err, registry.MissingField)
 	}
-	for _, spec := range []registry.UserSpec{{Name: "system", Role: registry.Viewer}, {Name: "a b", Role: registry.Viewer}, {Name: "a", Role: "root"}} {
+	for _, spec := range []registry.UserSpec{{Name: "system", Role: registry.Viewer}, {Name: "a b", Role: registry.Viewer}, {Name: "a", Role: "root"}, {Name: "a", Role: "../user/x"}} {
 		_, err = s.CreateUser(t.Context(), admin, spec, nil)
 		refused(t, err, registry.Validation)
 	}
 	all, total, err := s.Users(t.Context(), 50, 0)
 	require.NoError(t, err)
-	require.Equal(t, 1, total)
+	require.Equal(t, 2, total)
 	require.Equal(t, u, all[0])
-	self := registry.Actor{Name: u.Name, UserID: u.ID}
-	_, err = s.UpdateUser(t.Context(), self, u.ID, registry.UserPatch{Role: ptr(registry.Admin)}, nil)
-	refused(t, err, registry.Validation)
 	_, err = s.UpdateUser(t.Context(), admin, u.ID, registry.UserPatch{}, nil)
 	refused(t, err, registry.MissingField)
+	_, err = s.UpdateUser(t.Context(), admin, store.NewID("user_"), registry.UserPatch{Role: ptr(registry.Viewer)}, nil)
+	refused(t, err, registry.NotFound)
 }
 
 func TestBootstrapIsTakenOnce(t *testing.T) {
@@ -184,9 +244,7 @@ func TestBootstrapIsTakenOnce(t *testing.T) {
 	p, err := s.Authenticate(t.Context(), second.Key)
 	require.NoError(t, err)
 	require.Equal(t, operatorID, p.UserID)
-	_, err = s.UpdateUser(t.Context(), admin, adminID, registry.UserPatch{Status: ptr(registry.UserSuspended)}, nil)
-	require.Contains(t, refused(t, err, registry.Validation), "first start")
-	_, err = s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
+	_, err = s.CreateUser(t.Context(), h.caller(s, first.Key), registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
 	refused(t, err, registry.Validation)
 }
 
