@@ -5193,6 +5193,18 @@ type UpdateTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AddTokenAllowlistParams defines parameters for AddTokenAllowlist.
+type AddTokenAllowlistParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RemoveTokenAllowlistParams defines parameters for RemoveTokenAllowlist.
+type RemoveTokenAllowlistParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // BurnTokenParams defines parameters for BurnToken.
 type BurnTokenParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
@@ -5205,8 +5217,32 @@ type DeployTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// EstimateTokenDeploymentParams defines parameters for EstimateTokenDeployment.
+type EstimateTokenDeploymentParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// FreezeTokenAccountParams defines parameters for FreezeTokenAccount.
+type FreezeTokenAccountParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // MintTokenParams defines parameters for MintToken.
 type MintTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseTokenParams defines parameters for PauseToken.
+type PauseTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RetireTokenParams defines parameters for RetireToken.
+type RetireTokenParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -5219,6 +5255,24 @@ type GrantTokenRoleParams struct {
 
 // RevokeTokenRoleParams defines parameters for RevokeTokenRole.
 type RevokeTokenRoleParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TransferTokenParams defines parameters for TransferToken.
+type TransferTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnfreezeTokenAccountParams defines parameters for UnfreezeTokenAccount.
+type UnfreezeTokenAccountParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnpauseTokenParams defines parameters for UnpauseToken.
+type UnpauseTokenParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -5328,20 +5382,44 @@ type CreateTokenJSONRequestBody = TokenCreate
 // UpdateTokenJSONRequestBody defines body for UpdateToken for application/json ContentType.
 type UpdateTokenJSONRequestBody = TokenUpdate
 
+// AddTokenAllowlistJSONRequestBody defines body for AddTokenAllowlist for application/json ContentType.
+type AddTokenAllowlistJSONRequestBody = AllowlistRequest
+
 // BurnTokenJSONRequestBody defines body for BurnToken for application/json ContentType.
 type BurnTokenJSONRequestBody = BurnRequest
 
 // DeployTokenJSONRequestBody defines body for DeployToken for application/json ContentType.
 type DeployTokenJSONRequestBody = DeployRequest
 
+// EstimateTokenDeploymentJSONRequestBody defines body for EstimateTokenDeployment for application/json ContentType.
+type EstimateTokenDeploymentJSONRequestBody = DeploymentEstimateRequest
+
+// FreezeTokenAccountJSONRequestBody defines body for FreezeTokenAccount for application/json ContentType.
+type FreezeTokenAccountJSONRequestBody = AccountFreezeRequest
+
 // MintTokenJSONRequestBody defines body for MintToken for application/json ContentType.
 type MintTokenJSONRequestBody = MintRequest
+
+// PauseTokenJSONRequestBody defines body for PauseToken for application/json ContentType.
+type PauseTokenJSONRequestBody = PauseRequest
+
+// RetireTokenJSONRequestBody defines body for RetireToken for application/json ContentType.
+type RetireTokenJSONRequestBody = RetireRequest
 
 // GrantTokenRoleJSONRequestBody defines body for GrantTokenRole for application/json ContentType.
 type GrantTokenRoleJSONRequestBody = RoleChangeRequest
 
 // RevokeTokenRoleJSONRequestBody defines body for RevokeTokenRole for application/json ContentType.
 type RevokeTokenRoleJSONRequestBody = RoleChangeRequest
+
+// TransferTokenJSONRequestBody defines body for TransferToken for application/json ContentType.
+type TransferTokenJSONRequestBody = TransferRequest
+
+// UnfreezeTokenAccountJSONRequestBody defines body for UnfreezeTokenAccount for application/json ContentType.
+type UnfreezeTokenAccountJSONRequestBody = AccountFreezeRequest
+
+// UnpauseTokenJSONRequestBody defines body for UnpauseToken for application/json ContentType.
+type UnpauseTokenJSONRequestBody = PauseRequest
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
@@ -5567,6 +5645,12 @@ type ServerInterface interface {
 	// UpdateToken Change a token
 	// (PATCH /v1/tokens/{tokenId})
 	UpdateToken(c *gin.Context, tokenID TokenID, params UpdateTokenParams)
+	// AddTokenAllowlist Add an account to the allowlist
+	// (POST /v1/tokens/{tokenId}/allowlist)
+	AddTokenAllowlist(c *gin.Context, tokenID TokenID, params AddTokenAllowlistParams)
+	// RemoveTokenAllowlist Remove an account from the allowlist
+	// (DELETE /v1/tokens/{tokenId}/allowlist/{address})
+	RemoveTokenAllowlist(c *gin.Context, tokenID TokenID, address AddressPath, params RemoveTokenAllowlistParams)
 	// GetTokenBalance Read a balance
 	// (GET /v1/tokens/{tokenId}/balances/{address})
 	GetTokenBalance(c *gin.Context, tokenID TokenID, address AddressPath)
@@ -5579,9 +5663,21 @@ type ServerInterface interface {
 	// GetTokenDeployment Read a token's deployment
 	// (GET /v1/tokens/{tokenId}/deployment)
 	GetTokenDeployment(c *gin.Context, tokenID TokenID)
+	// EstimateTokenDeployment Estimate a deployment
+	// (POST /v1/tokens/{tokenId}/deployment/estimate)
+	EstimateTokenDeployment(c *gin.Context, tokenID TokenID, params EstimateTokenDeploymentParams)
+	// FreezeTokenAccount Freeze an account
+	// (POST /v1/tokens/{tokenId}/freeze)
+	FreezeTokenAccount(c *gin.Context, tokenID TokenID, params FreezeTokenAccountParams)
 	// MintToken Mint
 	// (POST /v1/tokens/{tokenId}/mint)
 	MintToken(c *gin.Context, tokenID TokenID, params MintTokenParams)
+	// PauseToken Pause a token
+	// (POST /v1/tokens/{tokenId}/pause)
+	PauseToken(c *gin.Context, tokenID TokenID, params PauseTokenParams)
+	// RetireToken Retire a token
+	// (POST /v1/tokens/{tokenId}/retire)
+	RetireToken(c *gin.Context, tokenID TokenID, params RetireTokenParams)
 	// ListTokenRoles List a token's role holders
 	// (GET /v1/tokens/{tokenId}/roles)
 	ListTokenRoles(c *gin.Context, tokenID TokenID)
@@ -5591,6 +5687,15 @@ type ServerInterface interface {
 	// RevokeTokenRole Revoke a role
 	// (POST /v1/tokens/{tokenId}/roles/revoke)
 	RevokeTokenRole(c *gin.Context, tokenID TokenID, params RevokeTokenRoleParams)
+	// TransferToken Transfer
+	// (POST /v1/tokens/{tokenId}/transfers)
+	TransferToken(c *gin.Context, tokenID TokenID, params TransferTokenParams)
+	// UnfreezeTokenAccount Unfreeze an account
+	// (POST /v1/tokens/{tokenId}/unfreeze)
+	UnfreezeTokenAccount(c *gin.Context, tokenID TokenID, params UnfreezeTokenAccountParams)
+	// UnpauseToken Unpause a token
+	// (POST /v1/tokens/{tokenId}/unpause)
+	UnpauseToken(c *gin.Context, tokenID TokenID, params UnpauseTokenParams)
 	// ListUsers List users
 	// (GET /v1/users)
 	ListUsers(c *gin.Context, params ListUsersParams)
@@ -7169,6 +7274,113 @@ func (siw *ServerInterfaceWrapper) UpdateToken(c *gin.Context) {
 	siw.Handler.UpdateToken(c, tokenID, params)
 }
 
+// AddTokenAllowlist operation middleware
+func (siw *ServerInterfaceWrapper) AddTokenAllowlist(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddTokenAllowlistParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddTokenAllowlist(c, tokenID, params)
+}
+
+// RemoveTokenAllowlist operation middleware
+func (siw *ServerInterfaceWrapper) RemoveTokenAllowlist(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "address" -------------
+	var address AddressPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", c.Param("address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "address", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter address: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RemoveTokenAllowlistParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemoveTokenAllowlist(c, tokenID, address, params)
+}
+
 // GetTokenBalance operation middleware
 func (siw *ServerInterfaceWrapper) GetTokenBalance(c *gin.Context) {
 
@@ -7326,6 +7538,104 @@ func (siw *ServerInterfaceWrapper) GetTokenDeployment(c *gin.Context) {
 	siw.Handler.GetTokenDeployment(c, tokenID)
 }
 
+// EstimateTokenDeployment operation middleware
+func (siw *ServerInterfaceWrapper) EstimateTokenDeployment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EstimateTokenDeploymentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EstimateTokenDeployment(c, tokenID, params)
+}
+
+// FreezeTokenAccount operation middleware
+func (siw *ServerInterfaceWrapper) FreezeTokenAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FreezeTokenAccountParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.FreezeTokenAccount(c, tokenID, params)
+}
+
 // MintToken operation middleware
 func (siw *ServerInterfaceWrapper) MintToken(c *gin.Context) {
 
@@ -7373,6 +7683,104 @@ func (siw *ServerInterfaceWrapper) MintToken(c *gin.Context) {
 	}
 
 	siw.Handler.MintToken(c, tokenID, params)
+}
+
+// PauseToken operation middleware
+func (siw *ServerInterfaceWrapper) PauseToken(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseTokenParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PauseToken(c, tokenID, params)
+}
+
+// RetireToken operation middleware
+func (siw *ServerInterfaceWrapper) RetireToken(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetireTokenParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RetireToken(c, tokenID, params)
 }
 
 // ListTokenRoles operation middleware
@@ -7496,6 +7904,153 @@ func (siw *ServerInterfaceWrapper) RevokeTokenRole(c *gin.Context) {
 	}
 
 	siw.Handler.RevokeTokenRole(c, tokenID, params)
+}
+
+// TransferToken operation middleware
+func (siw *ServerInterfaceWrapper) TransferToken(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TransferTokenParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.TransferToken(c, tokenID, params)
+}
+
+// UnfreezeTokenAccount operation middleware
+func (siw *ServerInterfaceWrapper) UnfreezeTokenAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnfreezeTokenAccountParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UnfreezeTokenAccount(c, tokenID, params)
+}
+
+// UnpauseToken operation middleware
+func (siw *ServerInterfaceWrapper) UnpauseToken(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnpauseTokenParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UnpauseToken(c, tokenID, params)
 }
 
 // ListUsers operation middleware
@@ -7923,13 +8478,22 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/tokens", wrapper.CreateToken)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId", wrapper.GetToken)
 	router.PATCH(options.BaseURL+"/v1/tokens/:tokenId", wrapper.UpdateToken)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/deployment/estimate", wrapper.EstimateTokenDeployment)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/deploy", wrapper.DeployToken)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/deployment", wrapper.GetTokenDeployment)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/mint", wrapper.MintToken)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/burn", wrapper.BurnToken)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/transfers", wrapper.TransferToken)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/roles", wrapper.ListTokenRoles)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/roles/grant", wrapper.GrantTokenRole)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/roles/revoke", wrapper.RevokeTokenRole)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/pause", wrapper.PauseToken)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/unpause", wrapper.UnpauseToken)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/freeze", wrapper.FreezeTokenAccount)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/unfreeze", wrapper.UnfreezeTokenAccount)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/allowlist", wrapper.AddTokenAllowlist)
+	router.DELETE(options.BaseURL+"/v1/tokens/:tokenId/allowlist/:address", wrapper.RemoveTokenAllowlist)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/retire", wrapper.RetireToken)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/balances/:address", wrapper.GetTokenBalance)
 	router.GET(options.BaseURL+"/v1/token-operations", wrapper.ListTokenOperations)
 	router.GET(options.BaseURL+"/v1/token-operations/:operationId", wrapper.GetTokenOperation)

@@ -86,12 +86,7 @@ func (s *Server) DeployToken(c *gin.Context, _ TokenID, _ DeployTokenParams) {
 	}
 	req := operation.Request{
 		DeployerWalletID: of(b.DeployerWalletID), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
-	}
-	if a := b.ConstructorArgs; a != nil {
-		req.ConstructorArgs = &operation.ConstructorArgs{
-			Name: a.Name, Symbol: a.Symbol, Decimals: a.Decimals, Cap: a.Cap, InitialSupply: a.InitialSupply,
-			Mintable: a.Mintable, Burnable: a.Burnable,
-		}
+		ConstructorArgs: constructorArgs(b.ConstructorArgs),
 	}
 	submit(s, c, req, func(o *operation.Operation) DeployAccepted {
 		return DeployAccepted{
@@ -99,6 +94,16 @@ func (s *Server) DeployToken(c *gin.Context, _ TokenID, _ DeployTokenParams) {
 			TransactionRequestID: o.TransactionRequestID(), ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
 		}
 	})
+}
+
+func constructorArgs(a *ConstructorArgs) *operation.ConstructorArgs {
+	if a == nil {
+		return nil
+	}
+	return &operation.ConstructorArgs{
+		Name: a.Name, Symbol: a.Symbol, Decimals: a.Decimals, Cap: a.Cap, InitialSupply: a.InitialSupply,
+		Mintable: a.Mintable, Burnable: a.Burnable,
+	}
 }
 
 // MintToken answers POST /v1/tokens/{tokenId}/mint.
@@ -160,4 +165,90 @@ func (s *Server) changeRole(c *gin.Context) {
 			CreatedAt: second(o.CreatedAt),
 		}
 	})
+}
+
+// TransferToken answers POST /v1/tokens/{tokenId}/transfers.
+func (s *Server) TransferToken(c *gin.Context, _ TokenID, _ TransferTokenParams) {
+	b, err := privileged[TransferRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		Amount: &b.Amount, From: party(&b.From), Recipient: party(&b.To), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, func(o *operation.Operation) TransferAccepted {
+		return TransferAccepted{
+			OperationID: o.ID, TokenID: o.TokenID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+			Amount: of(text(o.Amount)), FromAddress: of(text(o.From)), RecipientAddress: of(text(o.Recipient)),
+			TransactionRequestID: o.TransactionRequestID(), ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
+		}
+	})
+}
+
+// PauseToken answers POST /v1/tokens/{tokenId}/pause.
+func (s *Server) PauseToken(c *gin.Context, _ TokenID, _ PauseTokenParams) { s.changePause(c) }
+
+// UnpauseToken answers POST /v1/tokens/{tokenId}/unpause.
+func (s *Server) UnpauseToken(c *gin.Context, _ TokenID, _ UnpauseTokenParams) { s.changePause(c) }
+
+func (s *Server) changePause(c *gin.Context) {
+	b, err := privileged[PauseRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, func(o *operation.Operation) PauseAccepted {
+		return PauseAccepted{
+			OperationID: o.ID, TokenID: o.TokenID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+			TransactionRequestID: o.TransactionRequestID(), ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
+		}
+	})
+}
+
+func accountChange(o *operation.Operation) AccountChangeAccepted {
+	return AccountChangeAccepted{
+		OperationID: o.ID, TokenID: o.TokenID, OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
+		SubjectAddress: of(text(o.Subject)), TransactionRequestID: o.TransactionRequestID(),
+		ApprovalPolicyID: o.ApprovalPolicyID, CreatedAt: second(o.CreatedAt),
+	}
+}
+
+// FreezeTokenAccount answers POST /v1/tokens/{tokenId}/freeze.
+func (s *Server) FreezeTokenAccount(c *gin.Context, _ TokenID, _ FreezeTokenAccountParams) {
+	s.changeFreeze(c)
+}
+
+// UnfreezeTokenAccount answers POST /v1/tokens/{tokenId}/unfreeze.
+func (s *Server) UnfreezeTokenAccount(c *gin.Context, _ TokenID, _ UnfreezeTokenAccountParams) {
+	s.changeFreeze(c)
+}
+
+func (s *Server) changeFreeze(c *gin.Context) {
+	b, err := privileged[AccountFreezeRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		Subject: party(&b.Subject), Reason: of(b.Reason), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, accountChange)
+}
+
+// AddTokenAllowlist answers POST /v1/tokens/{tokenId}/allowlist.
+func (s *Server) AddTokenAllowlist(c *gin.Context, _ TokenID, _ AddTokenAllowlistParams) {
+	b, err := privileged[AllowlistRequest](requestOf(c))
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	submit(s, c, operation.Request{
+		Subject: party(&b.Subject), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+	}, accountChange)
+}
+
+// RemoveTokenAllowlist answers DELETE /v1/tokens/{tokenId}/allowlist/{address}.
+func (s *Server) RemoveTokenAllowlist(c *gin.Context, _ TokenID, who AddressPath, _ RemoveTokenAllowlistParams) {
+	submit(s, c, operation.Request{Subject: &operation.Party{Type: operation.PartyAddress, Address: address(&who)}}, accountChange)
 }

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// EstimateTokenDeployment answers POST /v1/tokens/{tokenId}/deployment/estimate.
+func (s *Server) EstimateTokenDeployment(c *gin.Context, tokenID TokenID, _ EstimateTokenDeploymentParams) {
+	r := requestOf(c)
+	b, err := privileged[DeploymentEstimateRequest](r)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	req := operation.Request{
+		TokenID: tokenID, DeployerWalletID: of(b.DeployerWalletID), PerformedBy: performer(b.PerformedBy),
+		ConstructorArgs: constructorArgs(b.ConstructorArgs),
+	}
+	change(s, c, http.StatusOK, sure(deploymentCost), recorded(s, func(ctx context.Context) (*operation.Estimate, error) {
+		return s.operations.EstimateDeployment(ctx, r.actor(), req)
+	}))
+}
+
+func deploymentCost(e *operation.Estimate) FeeEstimate {
+	return FeeEstimate{
+		Network: e.Network, Currency: e.Currency, OperationType: OperationType(e.Type), BlockNumber: int64(e.Block),
+		BaseFeePerGas: e.BaseFee.String(), GasLimit: int64(e.Gas),
+		Strategies: forms(e.Strategies, func(f operation.StrategyFee) StrategyFee {
+			return StrategyFee{FeeStrategy: FeeStrategy(f.Strategy), MaxPriorityFeePerGas: f.Tip.String(), MaxFeePerGas: f.MaxFee.String(), MaxFee: f.Total.String()}
+		}),
+	}
+}
+
+// RetireToken answers POST /v1/tokens/{tokenId}/retire.
+func (s *Server) RetireToken(c *gin.Context, tokenID TokenID, _ RetireTokenParams) {
+	r := requestOf(c)
+	b, err := bind[RetireRequest](r.raw)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	change(s, c, http.StatusOK, sure(tokenForm), func(ctx context.Context, idem *store.Idempotent) (*registry.Token, error) {
+		return s.operations.Retire(ctx, r.actor(), tokenID, of(b.Reason), idem)
+	})
+}
