@@ -670,6 +670,24 @@ func (e ExportFormat) Valid() bool {
 	}
 }
 
+// Defines values for ExportTransactionsParamsFormat.
+const (
+	ExportTransactionsParamsFormatCsv  ExportTransactionsParamsFormat = "csv"
+	ExportTransactionsParamsFormatJSON ExportTransactionsParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportTransactionsParamsFormat enum.
+func (e ExportTransactionsParamsFormat) Valid() bool {
+	switch e {
+	case ExportTransactionsParamsFormatCsv:
+		return true
+	case ExportTransactionsParamsFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
 // AccountChangeAccepted The operation that freezes or releases an account, or changes the allowlist.
 type AccountChangeAccepted struct {
 	// ApprovalPolicyID A policy's id.
@@ -5277,6 +5295,102 @@ type UnpauseTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListTransactionsParams defines parameters for ListTransactions.
+type ListTransactionsParams struct {
+	// Limit How many items a page holds.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `pagination.nextCursor` of the page before. It goes with the same filters and without `offset`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// TokenID Only operations of this token.
+	TokenID *TokenIDFilter `form:"tokenId,omitempty" json:"tokenId,omitempty"`
+
+	// OperationType Only operations of this type.
+	OperationType *OperationTypeFilter `form:"operationType,omitempty" json:"operationType,omitempty"`
+
+	// Status Only operations of this status.
+	Status *OperationStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// RequestedBy Only operations that this user asked for.
+	RequestedBy *RequestedByFilter `form:"requestedBy,omitempty" json:"requestedBy,omitempty"`
+
+	// Network Only tokens on this network.
+	Network *NetworkFilter `form:"network,omitempty" json:"network,omitempty"`
+
+	// WalletID Only transactions of this wallet.
+	WalletID *WalletIDFilter `form:"walletId,omitempty" json:"walletId,omitempty"`
+
+	// From Only what was asked for at this moment or later.
+	From *CreatedFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only what was asked for before this moment.
+	To *CreatedTo `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// EstimateTransactionFeeParams defines parameters for EstimateTransactionFee.
+type EstimateTransactionFeeParams struct {
+	// Network The network.
+	Network EstimateNetwork `form:"network" json:"network"`
+
+	// OperationType What is to be done.
+	OperationType EstimateOperationType `form:"operationType" json:"operationType"`
+}
+
+// ExportTransactionsParams defines parameters for ExportTransactions.
+type ExportTransactionsParams struct {
+	// Format How the export is written.
+	Format *ExportTransactionsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// TokenID Only operations of this token.
+	TokenID *TokenIDFilter `form:"tokenId,omitempty" json:"tokenId,omitempty"`
+
+	// OperationType Only operations of this type.
+	OperationType *OperationTypeFilter `form:"operationType,omitempty" json:"operationType,omitempty"`
+
+	// Status Only operations of this status.
+	Status *OperationStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// RequestedBy Only operations that this user asked for.
+	RequestedBy *RequestedByFilter `form:"requestedBy,omitempty" json:"requestedBy,omitempty"`
+
+	// Network Only tokens on this network.
+	Network *NetworkFilter `form:"network,omitempty" json:"network,omitempty"`
+
+	// WalletID Only transactions of this wallet.
+	WalletID *WalletIDFilter `form:"walletId,omitempty" json:"walletId,omitempty"`
+
+	// From Only what was asked for at this moment or later.
+	From *CreatedFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only what was asked for before this moment.
+	To *CreatedTo `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// ExportTransactionsParamsFormat defines parameters for ExportTransactions.
+type ExportTransactionsParamsFormat string
+
+// ApproveTransactionParams defines parameters for ApproveTransaction.
+type ApproveTransactionParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelTransactionParams defines parameters for CancelTransaction.
+type CancelTransactionParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RejectTransactionParams defines parameters for RejectTransaction.
+type RejectTransactionParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit How many items a page holds.
@@ -5420,6 +5534,15 @@ type UnfreezeTokenAccountJSONRequestBody = AccountFreezeRequest
 
 // UnpauseTokenJSONRequestBody defines body for UnpauseToken for application/json ContentType.
 type UnpauseTokenJSONRequestBody = PauseRequest
+
+// ApproveTransactionJSONRequestBody defines body for ApproveTransaction for application/json ContentType.
+type ApproveTransactionJSONRequestBody = EnvelopeRequest
+
+// CancelTransactionJSONRequestBody defines body for CancelTransaction for application/json ContentType.
+type CancelTransactionJSONRequestBody = CancelRequest
+
+// RejectTransactionJSONRequestBody defines body for RejectTransaction for application/json ContentType.
+type RejectTransactionJSONRequestBody = EnvelopeRequest
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
@@ -5696,6 +5819,27 @@ type ServerInterface interface {
 	// UnpauseToken Unpause a token
 	// (POST /v1/tokens/{tokenId}/unpause)
 	UnpauseToken(c *gin.Context, tokenID TokenID, params UnpauseTokenParams)
+	// ListTransactions List transactions
+	// (GET /v1/transactions)
+	ListTransactions(c *gin.Context, params ListTransactionsParams)
+	// EstimateTransactionFee Estimate a fee
+	// (GET /v1/transactions/estimate-fee)
+	EstimateTransactionFee(c *gin.Context, params EstimateTransactionFeeParams)
+	// ExportTransactions Export transactions
+	// (GET /v1/transactions/export)
+	ExportTransactions(c *gin.Context, params ExportTransactionsParams)
+	// GetTransaction Read one transaction
+	// (GET /v1/transactions/{transactionRequestId})
+	GetTransaction(c *gin.Context, transactionRequestID TransactionRequestID)
+	// ApproveTransaction Approve a transaction
+	// (POST /v1/transactions/{transactionRequestId}/approve)
+	ApproveTransaction(c *gin.Context, transactionRequestID TransactionRequestID, params ApproveTransactionParams)
+	// CancelTransaction Cancel a transaction
+	// (POST /v1/transactions/{transactionRequestId}/cancel)
+	CancelTransaction(c *gin.Context, transactionRequestID TransactionRequestID, params CancelTransactionParams)
+	// RejectTransaction Reject a transaction
+	// (POST /v1/transactions/{transactionRequestId}/reject)
+	RejectTransaction(c *gin.Context, transactionRequestID TransactionRequestID, params RejectTransactionParams)
 	// ListUsers List users
 	// (GET /v1/users)
 	ListUsers(c *gin.Context, params ListUsersParams)
@@ -8053,6 +8197,411 @@ func (siw *ServerInterfaceWrapper) UnpauseToken(c *gin.Context) {
 	siw.Handler.UnpauseToken(c, tokenID, params)
 }
 
+// ListTransactions operation middleware
+func (siw *ServerInterfaceWrapper) ListTransactions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTransactionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", c.Request.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter offset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "tokenId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tokenId", c.Request.URL.Query(), &params.TokenID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "operationType" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operationType", c.Request.URL.Query(), &params.OperationType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operationType: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", c.Request.URL.Query(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter status: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "requestedBy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "requestedBy", c.Request.URL.Query(), &params.RequestedBy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter requestedBy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "network" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "network", c.Request.URL.Query(), &params.Network, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter network: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "walletId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "walletId", c.Request.URL.Query(), &params.WalletID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter walletId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTransactions(c, params)
+}
+
+// EstimateTransactionFee operation middleware
+func (siw *ServerInterfaceWrapper) EstimateTransactionFee(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EstimateTransactionFeeParams
+
+	// ------------- Required query parameter "network" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "network", c.Request.URL.Query(), &params.Network, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter network: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "operationType" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "operationType", c.Request.URL.Query(), &params.OperationType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operationType: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EstimateTransactionFee(c, params)
+}
+
+// ExportTransactions operation middleware
+func (siw *ServerInterfaceWrapper) ExportTransactions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportTransactionsParams
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", c.Request.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter format: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "tokenId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tokenId", c.Request.URL.Query(), &params.TokenID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "operationType" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operationType", c.Request.URL.Query(), &params.OperationType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operationType: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", c.Request.URL.Query(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter status: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "requestedBy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "requestedBy", c.Request.URL.Query(), &params.RequestedBy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter requestedBy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "network" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "network", c.Request.URL.Query(), &params.Network, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter network: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "walletId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "walletId", c.Request.URL.Query(), &params.WalletID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter walletId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportTransactions(c, params)
+}
+
+// GetTransaction operation middleware
+func (siw *ServerInterfaceWrapper) GetTransaction(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "transactionRequestId" -------------
+	var transactionRequestID TransactionRequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "transactionRequestId", c.Param("transactionRequestId"), &transactionRequestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter transactionRequestId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTransaction(c, transactionRequestID)
+}
+
+// ApproveTransaction operation middleware
+func (siw *ServerInterfaceWrapper) ApproveTransaction(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "transactionRequestId" -------------
+	var transactionRequestID TransactionRequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "transactionRequestId", c.Param("transactionRequestId"), &transactionRequestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter transactionRequestId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApproveTransactionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ApproveTransaction(c, transactionRequestID, params)
+}
+
+// CancelTransaction operation middleware
+func (siw *ServerInterfaceWrapper) CancelTransaction(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "transactionRequestId" -------------
+	var transactionRequestID TransactionRequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "transactionRequestId", c.Param("transactionRequestId"), &transactionRequestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter transactionRequestId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelTransactionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CancelTransaction(c, transactionRequestID, params)
+}
+
+// RejectTransaction operation middleware
+func (siw *ServerInterfaceWrapper) RejectTransaction(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "transactionRequestId" -------------
+	var transactionRequestID TransactionRequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "transactionRequestId", c.Param("transactionRequestId"), &transactionRequestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter transactionRequestId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RejectTransactionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RejectTransaction(c, transactionRequestID, params)
+}
+
 // ListUsers operation middleware
 func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
 
@@ -8501,6 +9050,13 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/approve", wrapper.ApproveTokenOperation)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/reject", wrapper.RejectTokenOperation)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/cancel", wrapper.CancelTokenOperation)
+	router.GET(options.BaseURL+"/v1/transactions", wrapper.ListTransactions)
+	router.GET(options.BaseURL+"/v1/transactions/export", wrapper.ExportTransactions)
+	router.GET(options.BaseURL+"/v1/transactions/estimate-fee", wrapper.EstimateTransactionFee)
+	router.GET(options.BaseURL+"/v1/transactions/:transactionRequestId", wrapper.GetTransaction)
+	router.POST(options.BaseURL+"/v1/transactions/:transactionRequestId/approve", wrapper.ApproveTransaction)
+	router.POST(options.BaseURL+"/v1/transactions/:transactionRequestId/reject", wrapper.RejectTransaction)
+	router.POST(options.BaseURL+"/v1/transactions/:transactionRequestId/cancel", wrapper.CancelTransaction)
 	router.GET(options.BaseURL+"/v1/vault/accounts", wrapper.ListVaultAccounts)
 	router.POST(options.BaseURL+"/v1/vault/accounts", wrapper.CreateVaultAccount)
 	router.GET(options.BaseURL+"/v1/vault/accounts/:vaultAccountId", wrapper.GetVaultAccount)

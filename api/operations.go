@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -60,11 +59,8 @@ func (s *Server) ListTokenOperations(c *gin.Context, params ListTokenOperationsP
 		TokenID: of(params.TokenID), Type: policy.OperationType(of(params.OperationType)), Status: operation.Status(of(params.Status)),
 		RequestedBy: of(params.RequestedBy), AwaitingApprovalBy: of(params.AwaitingApprovalBy),
 	}, limit, offset, of(params.Cursor))
-	if errors.Is(err, operation.ErrCursor) {
-		err = fault(registry.InvalidPagination, "cursor %s is not one that this list gave", quote(of(params.Cursor)))
-	}
 	if err != nil {
-		s.refuse(c, err)
+		s.refuse(c, badCursor(err, params.Cursor))
 		return
 	}
 	s.answer(c, OperationList{
@@ -107,6 +103,10 @@ func (s *Server) decide(c *gin.Context, operationID string, verb policy.Verb) {
 
 // CancelTokenOperation answers POST /v1/token-operations/{operationId}/cancel.
 func (s *Server) CancelTokenOperation(c *gin.Context, operationID OperationID, _ CancelTokenOperationParams) {
+	s.cancel(c, operationID)
+}
+
+func (s *Server) cancel(c *gin.Context, operationID string) {
 	r := requestOf(c)
 	b, err := bind[CancelRequest](r.raw)
 	if err != nil {

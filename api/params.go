@@ -102,6 +102,8 @@ func missing(param, value string) *problem {
 		return fault(registry.TemplateNotFound, "there is no token template %s; GET /v1/token-templates lists them", v)
 	case "operationId":
 		return fault(registry.TxNotFound, "there is no operation %s; GET /v1/token-operations lists them", v)
+	case "transactionRequestId":
+		return fault(registry.TxNotFound, "there is no transaction request %s; GET /v1/transactions lists them", v)
 	case "policyId":
 		return fault(registry.TxNotFound, "there is no policy %s; GET /v1/policies lists them", v)
 	case "vaultAccountId":
