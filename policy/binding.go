@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -8,7 +9,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
-// maxPerformers bounds the wallets of one binding.
+// maxPerformers bounds the wallets of one binding, and the accounts of others.
 const maxPerformers = 256
 
 // Binding says what a token id is.
@@ -28,6 +29,8 @@ type Binding struct {
 	Performers      []string   `json:"performers"` // wallet ids that may send its operations, sorted
 	Verified        bool       `json:"verified"`   // the creation code is a template's
 	CreatedAt       time.Time  `json:"createdAt"`
+	// External are accounts of others that hold roles on the contract, sorted: what they do with them is theirs.
+	External []tx.Address `json:"external,omitzero"`
 }
 
 // ParseBinding reads a binding strictly. Errors wrap ErrDocument.
@@ -63,6 +66,14 @@ func (b *Binding) check() error {
 	for _, w := range b.Performers {
 		if err := CheckID("wallet", w); err != nil {
 			return fmt.Errorf("performers: %w", err)
+		}
+	}
+	if len(b.External) > maxPerformers {
+		return fmt.Errorf("%d external accounts, want at most %d", len(b.External), maxPerformers)
+	}
+	for i, a := range b.External {
+		if a == (tx.Address{}) || i > 0 && bytes.Compare(b.External[i-1][:], a[:]) >= 0 {
+			return fmt.Errorf("external: %s is zero, not in order or there twice", a)
 		}
 	}
 	return nil

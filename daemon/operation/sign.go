@@ -131,6 +131,7 @@ func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *po
 	// gofail: var keepBeforeCommit struct{}
 	_, err = l.walk(ctx, fence, o.ID, unsignedStates, legs, func(o *Operation, t *store.Tx) error {
 		t.PutIfAbsent(store.OpTx(o.ID, 1), b)
+		t.Put(store.TxOperation(r.TxHash), []byte(o.ID))
 		o.TransactionHash, o.Nonce, o.Attention = &r.TxHash, signed.Nonce, ""
 		return nil
 	})
