@@ -110,3 +110,12 @@ func ParsePendingEvent(b []byte) (*PendingEvent, error) {
 	}
 	return &e, nil
 }
+
+// FirstID is the first id of that prefix that can be drawn at a moment: ids from before sort below it.
+func FirstID(prefix string, at time.Time) string {
+	var u ulid.ULID
+	if err := u.SetTime(ulid.Timestamp(at)); err != nil {
+		u = ulid.ULID{}
+	}
+	return prefix + u.String()
+}

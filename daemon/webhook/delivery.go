@@ -1,0 +1,291 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// Status is how far a delivery has come. The zero value is invalid.
+type Status string
+
+const (
+	Pending   Status = "PENDING"
+	Delivered Status = "DELIVERED"
+	Dead      Status = "DEAD" // no attempt is left; it can be replayed
+)
+
+// pauses are between the end of an attempt and the next one: at once, 30 s, 2 min, 10 min, 1 h, 6 h after the
+// one before. A delivery is dead after one attempt more than there are pauses.
+var pauses = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour}
+
+// maxAttempts is how many attempts are kept of a delivery that is replayed again and again: the last ones.
+const maxAttempts = 24
+
+// Delivery is an event on its way to one endpoint, as the store holds it.
+type Delivery struct {
+	ID        string    `json:"id"`
+	EventID   string    `json:"eventId"`
+	EventType string    `json:"eventType"`
+	Order     string    `json:"order"` // its chain
+	Status    Status    `json:"status"`
+	Attempts  []Attempt `json:"attempts,omitzero"` // first to last
+	Tries     int       `json:"tries,omitzero"`    // attempts since it was made or replayed
+	CreatedAt time.Time `json:"createdAt"`
+	// NextAttemptAt is when it is tried next: zero where it waits behind another one of its chain, or is done.
+	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
+	FinishedAt    time.Time `json:"finishedAt,omitzero"`
+	Body          string    `json:"body"` // the exact bytes that are sent
+}
+
+// Attempt is one attempt to deliver.
+type Attempt struct {
+	At     time.Time `json:"at"`
+	Status int       `json:"status,omitzero"` // HTTP; 0 where there was no answer
+	Error  string    `json:"error,omitzero"`  // why it failed; empty where it did not
+	Took   int64     `json:"ms"`              // milliseconds
+}
+
+// chain is what is to be delivered of one order, the next one first.
+type chain struct {
+	Due time.Time `json:"due"` // of the first one
+	IDs []string  `json:"ids"`
+}
+
+// envelope is what endpoints are sent (spec/api.md, “Webhooks”).
+type envelope struct {
+	ID        string         `json:"id"`
+	Type      string         `json:"type"`
+	CreatedAt time.Time      `json:"createdAt"`
+	TenantID  string         `json:"tenantId"`
+	Data      jsontext.Value `json:"data"`
+}
+
+// newDelivery is an event on its way to one endpoint. Events without an order are a chain of their own.
+func newDelivery(tenant string, e *store.PendingEvent, now time.Time) *Delivery {
+	d := &Delivery{ID: store.NewID(deliveryPrefix), EventID: e.ID, EventType: e.Type, Order: e.Order, Status: Pending, CreatedAt: now,
+		Body: string(encode(envelope{e.ID, e.Type, e.At.UTC().Truncate(time.Second), tenant, e.Data}))}
+	if d.Order == "" {
+		d.Order = e.ID
+	}
+	return d
+}
+
+// put writes a delivery that is pending.
+func (d *Delivery) put(t *store.Tx, wh string) {
+	t.Put(deliveryKey(wh, d.ID), encode(d))
+	t.Put(pendingKey(wh, d.ID), nil)
+}
+
+// Filter narrows a list of deliveries.
+type Filter struct {
+	Status Status // empty: all
+}
+
+// scan bounds how many deliveries one page looks at where not all are of the wanted status; it may then hold
+// fewer than were asked for, and its cursor leads on.
+const scan = 2000
+
+// Deliveries lists an endpoint's deliveries, newest first: up to limit from offset on, or after cursor. total
+// is how many there are; next leads to the following page, empty at the end. A cursor costs the same at any
+// depth. ErrCursor says that a cursor is none.
+func (s *Service) Deliveries(ctx context.Context, id string, f Filter, limit, offset int, cursor string) (page []*Delivery, total int, next string, err error) {
+	if _, _, err := s.endpoint(ctx, id); err != nil {
+		return nil, 0, "", err
+	}
+	if cursor != "" && !store.ValidID(deliveryPrefix, cursor) {
+		return nil, 0, "", ErrCursor
+	}
+	index := map[Status]string{Pending: pendings(id), Dead: deads(id)}[f.Status]
+	if index == "" {
+		index = deliveries(id)
+	}
+	if total, err = s.total(ctx, id, f.Status); err != nil {
+		return nil, 0, "", err
+	}
+	o := store.ListOptions{Descending: true, Limit: limit + offset + 1, KeysOnly: true}
+	if f.Status == Delivered {
+		o.Limit = scan
+	}
+	if cursor != "" {
+		o.After = index + cursor
+	}
+	p, err := s.store.List(ctx, index, o)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	keys := p.KVs
+	if f.Status != Delivered {
+		keys, offset = keys[min(offset, len(keys)):], 0
+	}
+	for chunk := range slices.Chunk(keys, store.MaxTxOps) {
+		names := make([]string, len(chunk))
+		for n, kv := range chunk {
+			names[n] = deliveryKey(id, kv.Key[len(index):])
+		}
+		kvs, _, err := s.store.GetMany(ctx, names...)
+		if err != nil {
+			return nil, 0, "", err
+		}
+		for _, kv := range kvs {
+			if len(page) == limit {
+				return page, total, page[limit-1].ID, nil
+			}
+			if kv.ModRevision == 0 {
+				continue // taken away in between
+			}
+			d, err := decode[Delivery](kv)
+			switch {
+			case err != nil:
+				return nil, 0, "", err
+			case f.Status == Delivered && d.Status != Delivered:
+			case offset > 0:
+				offset--
+			default:
+				page = append(page, d)
+			}
+		}
+	}
+	if p.More {
+		next = p.KVs[len(p.KVs)-1].Key[len(index):]
+	}
+	return page, total, next, nil
+}
+
+// total counts an endpoint's deliveries of a status.
+func (s *Service) total(ctx context.Context, id string, status Status) (int, error) {
+	count := func(prefix string, err error) (int, error) {
+		if err != nil {
+			return 0, err
+		}
+		n, err := s.store.Count(ctx, prefix)
+		return int(n), err
+	}
+	switch status {
+	case Pending:
+		return count(pendings(id), nil)
+	case Dead:
+		return count(deads(id), nil)
+	}
+	all, err := count(deliveries(id), nil)
+	if status != Delivered {
+		return all, err
+	}
+	pending, err := count(pendings(id), err)
+	dead, err := count(deads(id), err)
+	return max(0, all-pending-dead), err
+}
+
+// delivery reads one delivery and its revision; nil if there is none.
+func (s *Service) delivery(ctx context.Context, wh, id string) (*Delivery, int64, error) {
+	v, rev, ok, err := s.store.Get(ctx, deliveryKey(wh, id))
+	if err != nil || !ok {
+		return nil, 0, err
+	}
+	d, err := decode[Delivery](store.KV{Key: deliveryKey(wh, id), Value: v})
+	return d, rev, err
+}
+
+// Test sends an endpoint an event of its own, whatever it subscribed to. The delivery is still to be made.
+func (s *Service) Test(ctx context.Context, w Who, id string, idem *store.Idempotent) (*Delivery, error) {
+	for {
+		e, rev, err := s.endpoint(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		now := s.moment()
+		data, err := json.Marshal(map[string]any{"webhookId": id, "requestedBy": w.Name}, json.Deterministic(true))
+		if err != nil {
+			return nil, fmt.Errorf("webhook: test of %s: %w", id, err)
+		}
+		d := newDelivery(s.store.Tenant(), &store.PendingEvent{ID: store.NewID("evt_"), Type: TestEvent, At: now, Data: data}, now)
+		d.NextAttemptAt = now
+		t := s.store.Tx()
+		t.Require(endpointKey(id), rev)
+		d.put(t, id)
+		s.startChain(t, id, d, now)
+		t.Audit(w.draft("webhook.tested", e, map[string]any{"deliveryId": d.ID}))
+		t.Idempotent(idem, d)
+		if _, err = t.Commit(ctx); !lostRace(err) {
+			return d, err
+		}
+	}
+}
+
+// startChain makes d the one delivery of its chain, due at once, and has the lane look.
+func (s *Service) startChain(t *store.Tx, wh string, d *Delivery, now time.Time) {
+	t.PutIfAbsent(chainKey(wh, d.Order), encode(chain{now, []string{d.ID}}))
+	t.Put(dueKey(wh, now, d.Order), []byte(d.ID))
+	t.Put(nudgeKey(wh), []byte(d.ID))
+}
+
+// Replay delivers an event once more, under its own id, with attempts counted anew. One that is still pending
+// is tried at once if it is the next one of its operation, and otherwise stays where it is.
+func (s *Service) Replay(ctx context.Context, w Who, id, deliveryID string, idem *store.Idempotent) (*Delivery, error) {
+	for {
+		e, endpointRev, err := s.endpoint(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		var d *Delivery
+		var rev int64
+		if store.ValidID(deliveryPrefix, deliveryID) {
+			if d, rev, err = s.delivery(ctx, id, deliveryID); err != nil {
+				return nil, err
+			}
+		}
+		if d == nil {
+			return nil, refuse(NotFound, "webhook %s has no delivery %q; GET /v1/webhooks/%s/deliveries lists them", id, deliveryID, id)
+		}
+		t := s.store.Tx()
+		t.Require(endpointKey(id), endpointRev)
+		t.Require(deliveryKey(id, d.ID), rev)
+		if err := s.stageReplay(ctx, t, id, d); err != nil {
+			return nil, err
+		}
+		t.Audit(s.replayed(w, e, d))
+		t.Idempotent(idem, d)
+		if _, err = t.Commit(ctx); !lostRace(err) {
+			return d, err
+		}
+	}
+}
+
+func (s *Service) replayed(w Who, e *Endpoint, d *Delivery) audit.Draft {
+	return w.draft("webhook.replayed", e, map[string]any{"deliveryId": d.ID, "eventId": d.EventID, "eventType": d.EventType})
+}
+
+func (s *Service) stageReplay(ctx context.Context, t *store.Tx, wh string, d *Delivery) error {
+	now := s.moment()
+	if d.Status != Pending {
+		if d.Status == Dead {
+			t.Delete(deadKey(wh, d.ID))
+		}
+		// It stands by itself: what came after it has not waited, and what comes now need not.
+		d.Status, d.Tries, d.Order, d.NextAttemptAt, d.FinishedAt = Pending, 0, d.ID, now, time.Time{}
+		d.put(t, wh)
+		s.startChain(t, wh, d, now)
+		return nil
+	}
+	v, rev, ok, err := s.store.Get(ctx, chainKey(wh, d.Order))
+	if err != nil || !ok {
+		return err
+	}
+	c, err := decode[chain](store.KV{Key: chainKey(wh, d.Order), Value: v})
+	if err != nil || len(c.IDs) == 0 || c.IDs[0] != d.ID || !c.Due.After(now) {
+		return err
+	}
+	t.Delete(dueKey(wh, c.Due, d.Order))
+	t.Put(dueKey(wh, now, d.Order), []byte(d.ID))
+	c.Due, d.NextAttemptAt, d.Tries = now, now, 0
+	t.PutIf(chainKey(wh, d.Order), encode(c), rev)
+	t.Put(deliveryKey(wh, d.ID), encode(d))
+	t.Put(nudgeKey(wh), []byte(d.ID))
+	return nil
+}
