@@ -330,7 +330,8 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 		turns, n, span = 1, 4*clients, 20*time.Millisecond
 	}
 	var took, stmTook []time.Duration
-	var whole, stmWhole time.Duration
+	var whole spent
+	var stmWhole time.Duration
 	charged := 0
 	batches := uint64(0)
 	var commit, journal share
@@ -340,27 +341,29 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 		for range turns {
 			jobs := h.jobs(n, 0)
 			first, _ := h.room.known().fold.Head()
-			d, t := each(b, clients, n, func(k int) error {
-				w := read(jobs[k].request)
-				return h.room.submit(b.Context(), func(rd *round) error {
-					_, err := rd.authorize(w)
-					return err
+			took = append(took, whole.add(func() (time.Duration, []time.Duration) {
+				return each(b, clients, n, func(k int) error {
+					w := read(jobs[k].request)
+					return h.room.submit(b.Context(), func(rd *round) error {
+						_, err := rd.authorize(w)
+						return err
+					})
 				})
-			})
+			})...)
 			last, _ := h.room.known().fold.Head()
-			batches += last - first
-			took, whole, charged = append(took, t...), whole+d, charged+n
+			batches, charged = batches+last-first, charged+n
 			h.settle(jobs)
-			d, t = h.stm(clients, span)
+			d, t := h.stm(clients, span)
 			stmTook, stmWhole = append(stmTook, t...), stmWhole+d
 		}
 	}
-	rate, stm := float64(charged)/whole.Seconds(), float64(len(stmTook))/stmWhole.Seconds()
+	rate, stm := float64(charged)/whole.clock.Seconds(), float64(len(stmTook))/stmWhole.Seconds()
 	b.ReportMetric(0, "ns/op") // of a turn of both
 	b.ReportMetric(rate, "charges/s(aim≥10000@64)")
 	b.ReportMetric(quantile(took, .5), "p50-ms")
 	b.ReportMetric(quantile(took, .99), "p99-ms")
 	b.ReportMetric(float64(charged)/float64(batches), "charges/batch")
+	b.ReportMetric(whole.cpu.Seconds()*1e6/float64(charged), "cpu-µs/charge")
 	b.ReportMetric(commit.mean(), "commit-ms/batch")
 	b.ReportMetric(journal.mean(), "journal-ms/batch")
 	b.ReportMetric(stm, "stm/s")

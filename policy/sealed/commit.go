@@ -22,10 +22,11 @@ const maxRounds = 3
 var errRefused = errors.New("the log has moved on")
 
 // decideAll decides the proposals in their order, in as many batches as they
-// need, and answers each once its batch is in the journal.
-func (r *room) decideAll(ctx context.Context, waiting []*proposal) error {
-	for attempts := 0; len(waiting) > 0; {
-		n, answers, err := r.decideSome(ctx, waiting)
+// need, and answers each once its batch is in the journal. It tells how many it
+// answered.
+func (r *room) decideAll(ctx context.Context, c *crowd) (answered int, err error) {
+	for attempts := 0; c.at(0) != nil; {
+		n, answers, err := r.decideSome(ctx, c)
 		if errors.Is(err, errRefused) {
 			if attempts++; attempts < maxRounds {
 				continue
@@ -36,18 +37,20 @@ func (r *room) decideAll(ctx context.Context, waiting []*proposal) error {
 		case err == nil:
 			attempts = 0
 		case errors.As(err, &fatal):
-			answerAll(waiting, seal.Errorf(seal.KindStore, "the journal or the clock failed; the outcome is in doubt"))
-			return err
+			answerAll(c.rest(), seal.Errorf(seal.KindStore, "the journal or the clock failed; the outcome is in doubt"))
+			return answered, err
 		default:
-			answerAll(waiting, r.refusal(err))
-			return nil
+			rest := c.rest()
+			answerAll(rest, r.refusal(err))
+			return answered + len(rest), nil
 		}
-		for i, p := range waiting[:n] {
-			p.done <- answers[i]
+		for i := range n {
+			c.at(i).done <- answers[i]
 		}
-		waiting = waiting[n:]
+		c.leave(n)
+		answered += n
 	}
-	return nil
+	return answered, nil
 }
 
 func answerAll(waiting []*proposal, err error) {
@@ -56,16 +59,14 @@ func answerAll(waiting []*proposal, err error) {
 	}
 }
 
-// decideSome decides a prefix of the proposals, as many as fit into one batch,
-// and commits it. Their answers count only if err is nil: some may rest on
-// records that others staged.
-func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answers []error, err error) {
-	if waiting[0].enter != nil {
-		waiting = waiting[:1]
-	}
-	rd, err := r.begin(ctx, waiting[0])
+// decideSome decides the first of the proposals, as many as fit into one batch,
+// each as soon as it is there, and commits it. Their answers count only if err is
+// nil: some may rest on records that others staged.
+func (r *room) decideSome(ctx context.Context, c *crowd) (n int, answers []error, err error) {
+	first := c.at(0)
+	rd, err := r.begin(ctx, first)
 	if err != nil {
-		if waiting[0].enter == nil {
+		if first.enter == nil {
 			return 0, nil, err
 		}
 		var fatal *fatalError
@@ -74,7 +75,7 @@ func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answ
 		}
 		return 1, []error{r.refusal(err)}, nil // the others are none of its business
 	}
-	for _, p := range waiting {
+	for p := first; p != nil; p = c.at(len(answers)) {
 		if p.enter != nil && len(answers) > 0 {
 			break // it has a batch of its own
 		}
@@ -91,6 +92,9 @@ func (r *room) decideSome(ctx context.Context, waiting []*proposal) (n int, answ
 			err = r.refusal(err)
 		}
 		answers = append(answers, err)
+		if p.enter != nil {
+			break
+		}
 	}
 	if rd.changed() {
 		if err := r.commit(ctx, rd); err != nil {
