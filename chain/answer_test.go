@@ -25,7 +25,7 @@ func double(t *testing.T, status int, body string) *Client {
 	c := dial(t, network(n.URL()))
 	liar, err := newNode(t.Context(), lying.URL, time.Second)
 	require.NoError(t, err)
-	liar.setChecked()
+	liar.setChecked(time.Now())
 	t.Cleanup(liar.close)
 	return &Client{net: c.net, log: c.log, metrics: c.metrics, nodes: []*node{liar}}
 }

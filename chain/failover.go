@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,62 +33,112 @@ func (c *Client) checkAll(ctx context.Context) error {
 	return nil
 }
 
-// order is the nodes in the order in which to ask them: as configured, but those that failed
-// lately last.
-func (c *Client) order() []*node {
-	nodes := slices.Clone(c.nodes)
-	slices.SortStableFunc(nodes, func(a, b *node) int {
-		switch x, y := a.resting(), b.resting(); {
-		case x == y:
-			return 0
-		case x:
-			return 1
-		default:
-			return -1
-		}
-	})
-	return nodes
-}
-
 // final errors are answers about the question, which another node would give as well.
 func final(err error) bool {
 	var revert *RevertError
 	return errors.As(err, &revert)
 }
 
+// outrunAfter is how long a node may be silent before the next one is asked beside it: whoever waits does not
+// wait for a timeout when a node hangs.
+const outrunAfter = 400 * time.Millisecond
+
 // ask puts questions to the first node that can answer all of them. The error wraps ErrUnavailable
 // if none can; it is the context's if the caller gave up.
 func ask[T any](ctx context.Context, c *Client, questions func(session) (T, error)) (T, error) {
-	var zero T
-	var failed failures
-	for _, n := range c.order() {
-		s := session{n, ctx, c.metrics}
-		err := c.check(s)
-		if err == nil {
+	v, failed, err := race(ctx, c, questions, final)
+	if failed != nil {
+		return v, failed.err(c.net.Name)
+	}
+	return v, err
+}
+
+// said is what one node had to say.
+type said[T any] struct {
+	n   *node
+	v   T
+	err error
+}
+
+// race asks the nodes in their order, the next one when one fails or is silent for a while, until one gives an
+// answer, or an error that settles says would be everybody's. failed, if not nil, is why there is none; err is
+// what settled it, or the context's if the caller gave up.
+func race[T any](ctx context.Context, c *Client, questions func(session) (T, error), settles func(error) bool) (v T, failed *failures, err error) {
+	order := c.order()
+	answers := make(chan said[T], len(order))
+	own, cancel := context.WithCancel(ctx)
+	defer cancel() // whoever was outrun
+	next := 0
+	start := func() {
+		n := order[next]
+		next++
+		go func() {
+			s := session{n, own, c.metrics}
 			var v T
-			if v, err = questions(s); err == nil || final(err) {
-				return v, err
+			err := c.check(s)
+			if err == nil {
+				v, err = questions(s)
+			}
+			answers <- said[T]{n, v, err}
+		}()
+	}
+	start()
+	patience := time.NewTimer(outrunAfter)
+	defer patience.Stop()
+	failed = &failures{}
+	for waiting := 1; waiting > 0; {
+		select {
+		case <-patience.C:
+			if next == len(order) {
+				continue
+			}
+			c.slow(order[next-1])
+			start()
+			waiting++
+			patience.Reset(outrunAfter)
+		case a := <-answers:
+			waiting--
+			if a.err == nil || settles(a.err) {
+				return a.v, nil, a.err
+			}
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return v, nil, ctx.Err()
+			}
+			failed.add(a.n, a.err)
+			if ctx.Err() != nil {
+				return v, failed, nil // the caller's own deadline says nothing of the node
+			}
+			c.failed(a.n, a.err)
+			if next < len(order) {
+				start()
+				waiting++
+				patience.Reset(outrunAfter)
 			}
 		}
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return zero, ctx.Err()
-		}
-		failed.add(n, err)
-		if ctx.Err() != nil {
-			break // the caller's own deadline says nothing of the node
-		}
-		c.failed(n, err)
 	}
-	return zero, failed.err(c.net.Name)
+	return v, failed, nil
+}
+
+// slow has a node asked last for a while that kept somebody waiting. Its chain is as it was.
+func (c *Client) slow(n *node) {
+	if !n.resting() {
+		c.log.Warn("chain node is slow; others are asked beside it", "node", n.host)
+	}
+	n.outrun(restTime)
 }
 
 // failed lets a node rest that failed to answer. One that merely refused a question is working.
 func (c *Client) failed(n *node, err error) {
 	var refused *RPCError
-	if errors.As(err, &refused) {
+	var rejected *RejectedError
+	if errors.As(err, &refused) || errors.As(err, &rejected) {
 		return
 	}
-	if !n.resting() {
+	switch {
+	case n.resting():
+	case errors.Is(err, ErrWrongChain):
+		c.log.Error("chain node is of another chain; nothing is sent to it", "node", n.host, "error", plain(err))
+	default:
 		c.log.Warn("chain node fails", "node", n.host, "error", plain(err))
 	}
 	n.rest(restTime)
@@ -100,9 +149,16 @@ type failures struct {
 	texts []string
 	wrong error // some node's ErrWrongChain
 	last  error
+	// rejected is a node's refusal of a transaction. A used-up nonce is the one that asks for a look at the
+	// chain: it is kept before others.
+	rejected *RejectedError
 }
 
 func (f *failures) add(n *node, err error) {
+	var rejected *RejectedError
+	if errors.As(err, &rejected) && (f.rejected == nil || rejected.NonceTooLow) {
+		f.rejected = rejected
+	}
 	f.texts = append(f.texts, n.host+": "+plain(err))
 	f.last = err
 	if errors.Is(err, ErrWrongChain) {

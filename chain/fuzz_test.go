@@ -47,7 +47,7 @@ func FuzzAnswer(f *testing.F) {
 		n, err := newNode(t.Context(), server.URL, time.Second)
 		require.NoError(t, err)
 		defer n.close()
-		n.setChecked()
+		n.setChecked(time.Now())
 		c := &Client{net: Network{Confirmations: 1}, log: slog.New(slog.DiscardHandler), metrics: m, nodes: []*node{n}}
 		_, headErr := c.Head(t.Context())
 		_, feesErr := c.Fees(t.Context(), Low)

@@ -14,6 +14,7 @@ type metrics struct {
 	collectors []prometheus.Collector
 
 	number    prometheus.Gauge
+	usable    prometheus.Gauge
 	latency   *prometheus.HistogramVec // by method
 	faults    *prometheus.CounterVec   // by method and kind
 	headTime  atomic.Int64             // Unix seconds; 0 before the first head
@@ -24,6 +25,8 @@ func newMetrics(reg prometheus.Registerer, network string) (*metrics, error) {
 	m := &metrics{beginning: time.Now()}
 	m.number = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mintwarden_chain_head_number", Help: "Number of the newest block that a node told."})
+	m.usable = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mintwarden_chain_nodes_usable", Help: "Nodes that answer, are of the chain, and whose newest block is neither old nor of a time that has not come."})
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "mintwarden_chain_head_age_seconds", Help: "Time since the newest block's own time; since the start while none is known."}, m.age)
 	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -32,7 +35,7 @@ func newMetrics(reg prometheus.Registerer, network string) (*metrics, error) {
 	m.faults = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mintwarden_chain_rpc_errors_total", Help: "Questions without a good answer; kind rpc: the node answered with an error."},
 		[]string{"method", "kind"})
-	m.collectors = []prometheus.Collector{m.number, age, m.latency, m.faults}
+	m.collectors = []prometheus.Collector{m.number, m.usable, age, m.latency, m.faults}
 	if reg == nil {
 		return m, nil
 	}

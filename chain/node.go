@@ -29,9 +29,16 @@ type node struct {
 	timeout time.Duration // of one question
 
 	mu      sync.Mutex
-	checked bool      // it said the right chain id since it last failed
+	checked time.Time // when it last said the right chain id; zero since it failed
+	known   bool      // it said the right first block since it failed
 	rested  time.Time // until then others are asked first
+	head    Head      // the newest block that it told of
+	headAt  time.Time // when it did
 }
+
+// checkedFor is how long a node is taken to be of the chain that it said it is of: behind its address another
+// one may stand at any time.
+const checkedFor = 5 * time.Second
 
 // limited bounds the answer's size.
 type limited struct{ http.RoundTripper }
@@ -71,12 +78,19 @@ func (n *node) close() {
 	n.http.Transport.(limited).RoundTripper.(*http.Transport).CloseIdleConnections()
 }
 
-// rest asks others first for a while, and has the chain id checked again before the next use:
+// rest asks others first for a while, and has the chain checked again before the next use:
 // another node may stand at this address then.
 func (n *node) rest(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.checked = false
+	n.checked, n.known = time.Time{}, false
+	n.rested = time.Now().Add(d)
+}
+
+// outrun asks others first for a while.
+func (n *node) outrun(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.rested = time.Now().Add(d)
 }
 
@@ -86,16 +100,17 @@ func (n *node) resting() bool {
 	return time.Now().Before(n.rested)
 }
 
-func (n *node) isChecked() bool {
+// isChecked reports whether the chain id was asked for lately, and whether the first block is known.
+func (n *node) isChecked() (lately, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.checked
+	return n.known && time.Since(n.checked) < checkedFor, n.known
 }
 
-func (n *node) setChecked() {
+func (n *node) setChecked(asked time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.checked, n.rested = true, time.Time{}
+	n.checked, n.known = asked, true
 }
 
 // session is questions to one node that belong together.
@@ -135,17 +150,24 @@ func (s session) ask(result any, method string, args ...any) error {
 	return e
 }
 
-// check compares the node's chain with the network's entry and with the other nodes.
+// check compares the node's chain with the network's entry and with the other nodes; the chain id again and
+// again, the first block once after each failure.
 func (c *Client) check(s session) error {
-	if s.isChecked() {
+	lately, known := s.isChecked()
+	if lately {
 		return nil
 	}
+	asked := time.Now()
 	var id hexutil.Uint64
 	if err := s.ask(&id, "eth_chainId"); err != nil {
 		return err
 	}
 	if uint64(id) != c.net.ChainID {
 		return fmt.Errorf("%w: network %q has chain id %d, node %s says %d", ErrWrongChain, c.net.Name, c.net.ChainID, s.host, uint64(id))
+	}
+	if known {
+		s.setChecked(asked)
+		return nil
 	}
 	var first header
 	if err := s.ask(&first, "eth_getBlockByNumber", "0x0", false); err != nil {
@@ -163,6 +185,6 @@ func (c *Client) check(s session) error {
 	if c.genesis != hash {
 		return fmt.Errorf("%w: network %q begins with block %s, at node %s with %s", ErrWrongChain, c.net.Name, c.genesis, s.host, hash)
 	}
-	s.setChecked()
+	s.setChecked(asked)
 	return nil
 }

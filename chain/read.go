@@ -48,20 +48,25 @@ func (a *address) UnmarshalText(text []byte) error {
 
 // Head asks for the newest block.
 func (c *Client) Head(ctx context.Context) (Head, error) {
-	h, err := ask(ctx, c, func(s session) (Head, error) {
-		var h *header
-		if err := s.ask(&h, "eth_getBlockByNumber", "latest", false); err != nil {
-			return Head{}, err
-		}
-		if h == nil || h.Number == nil || h.Hash == nil || h.Timestamp == nil || h.BaseFeePerGas == nil || *h.Timestamp > 1<<40 {
-			return Head{}, fmt.Errorf("%w: newest block", errAnswer)
-		}
-		return Head{uint64(*h.Number), tx.Hash(*h.Hash), time.Unix(int64(*h.Timestamp), 0).UTC(), h.BaseFeePerGas.ToInt()}, nil
-	})
+	h, err := ask(ctx, c, session.newest)
 	if err == nil {
 		c.metrics.saw(h)
 	}
 	return h, err
+}
+
+// newest asks one node, and notes how new its newest block is.
+func (s session) newest() (Head, error) {
+	var h *header
+	if err := s.ask(&h, "eth_getBlockByNumber", "latest", false); err != nil {
+		return Head{}, err
+	}
+	if h == nil || h.Number == nil || h.Hash == nil || h.Timestamp == nil || h.BaseFeePerGas == nil || *h.Timestamp > 1<<40 {
+		return Head{}, fmt.Errorf("%w: newest block", errAnswer)
+	}
+	head := Head{uint64(*h.Number), tx.Hash(*h.Hash), time.Unix(int64(*h.Timestamp), 0).UTC(), h.BaseFeePerGas.ToInt()}
+	s.told(head)
+	return head, nil
 }
 
 // Balance is in wei, at the newest block.
@@ -78,22 +83,38 @@ func (c *Client) Balance(ctx context.Context, account tx.Address) (*big.Int, err
 // NonceAt is the account's next nonce after the block with that number, the newest one if nil.
 // Transactions that wait do not count.
 func (c *Client) NonceAt(ctx context.Context, account tx.Address, block *big.Int) (uint64, error) {
+	if block != nil && (block.Sign() < 0 || !block.IsUint64()) {
+		return 0, fmt.Errorf("block number %v is out of range", block)
+	}
+	return ask(ctx, c, func(s session) (uint64, error) { return s.nonceAt(account, block) })
+}
+
+func (s session) nonceAt(account tx.Address, block *big.Int) (uint64, error) {
 	at := "latest"
 	if block != nil {
-		if block.Sign() < 0 || !block.IsUint64() {
-			return 0, fmt.Errorf("block number %v is out of range", block)
-		}
 		at = hexutil.EncodeBig(block)
 	}
-	return ask(ctx, c, func(s session) (uint64, error) {
-		var n *hexutil.Uint64
-		if err := s.ask(&n, "eth_getTransactionCount", hexutil.Encode(account[:]), at); err != nil {
-			return 0, err
+	var n *hexutil.Uint64
+	if err := s.ask(&n, "eth_getTransactionCount", hexutil.Encode(account[:]), at); err != nil {
+		return 0, err
+	}
+	if n == nil {
+		return 0, fmt.Errorf("%w: nonce", errAnswer)
+	}
+	return uint64(*n), nil
+}
+
+// HashAt is the canonical block's hash at a number; the zero hash if the chain is not that long.
+func (c *Client) HashAt(ctx context.Context, number uint64) (tx.Hash, error) {
+	return ask(ctx, c, func(s session) (tx.Hash, error) {
+		var h *header
+		if err := s.ask(&h, "eth_getBlockByNumber", hexutil.EncodeUint64(number), false); err != nil || h == nil {
+			return tx.Hash{}, err
 		}
-		if n == nil {
-			return 0, fmt.Errorf("%w: nonce", errAnswer)
+		if h.Hash == nil {
+			return tx.Hash{}, fmt.Errorf("%w: block %d", errAnswer, number)
 		}
-		return uint64(*n), nil
+		return tx.Hash(*h.Hash), nil
 	})
 }
 
@@ -164,24 +185,3 @@ func amount(b *hexutil.Big, what string) (*big.Int, error) {
 	}
 	return b.ToInt(), nil
 }
-
-// watch keeps the head's metrics fresh while nobody asks.
-func (c *Client) watch(ctx context.Context) {
-	t := time.NewTicker(min(max(c.net.BlockPeriod, minWatch), maxWatch))
-	defer t.Stop()
-	for {
-		// Failures are counted and logged where they happen; the age tells of them.
-		_, _ = c.Head(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-	}
-}
-
-// The pace of the watch: a block, within these.
-const (
-	minWatch = time.Second
-	maxWatch = 15 * time.Second
-)

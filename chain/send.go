@@ -16,38 +16,39 @@ import (
 // transaction will never be mined: a node may have had it already.
 func (c *Client) Send(ctx context.Context, raw []byte) error {
 	want := tx.HashOf(raw)
-	var rejected *RejectedError
+	_, failed, err := race(ctx, c, func(s session) (struct{}, error) { return struct{}{}, s.send(raw, want) }, func(error) bool { return false })
+	if failed == nil {
+		return err
+	}
+	if failed.rejected != nil {
+		return failed.rejected
+	}
+	return failed.err(c.net.Name)
+}
+
+// SendAll hands a signed transaction to every node: one that took it before and does not pass it on is not
+// the only one that has it. The result is Send's; one node that takes it is enough.
+func (c *Client) SendAll(ctx context.Context, raw []byte) error {
+	want := tx.HashOf(raw)
 	var failed failures
-	for _, n := range c.order() {
-		s := session{n, ctx, c.metrics}
-		err := c.check(s)
-		if err == nil {
-			err = s.send(raw, want)
+	taken := false
+	for _, a := range everybody(ctx, c, func(s session) (struct{}, error) { return struct{}{}, s.send(raw, want) }) {
+		if a.err == nil {
+			taken = true
+			continue
 		}
-		if err == nil {
-			return nil
-		}
-		var refused *RejectedError
-		switch {
-		case errors.As(err, &refused):
-			// A used-up nonce is the one refusal that asks for a look at the chain; keep it.
-			if rejected == nil || refused.NonceTooLow {
-				rejected = refused
-			}
-		case errors.Is(ctx.Err(), context.Canceled):
-			return ctx.Err()
-		default:
-			failed.add(n, err)
-			if ctx.Err() == nil {
-				c.failed(n, err)
-			}
-		}
-		if ctx.Err() != nil {
-			break
+		failed.add(a.n, a.err)
+		if ctx.Err() == nil {
+			c.failed(a.n, a.err)
 		}
 	}
-	if rejected != nil {
-		return rejected
+	switch {
+	case taken:
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case failed.rejected != nil:
+		return failed.rejected
 	}
 	return failed.err(c.net.Name)
 }

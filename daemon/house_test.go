@@ -52,6 +52,7 @@ var house = map[string][]string{
 	"chain/qrc20":            {},
 	"chain/qrc20/bindings":   {"chain/qrc20"},
 	"chain/devnet":           {"chain/tx"},
+	"chain/chaintest":        {}, // a node that misbehaves, for tests
 	"chain/devnet/geth":      {}, // kind evm's counterpart: go-ethereum's own node
 	"systemd":                {},
 }

@@ -1,0 +1,126 @@
+package chain
+
+import (
+	"context"
+	"math/big"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+)
+
+// everybody asks every node at once, whatever it is known to be like, and gives each one's answer.
+func everybody[T any](ctx context.Context, c *Client, questions func(session) (T, error)) []said[T] {
+	answers := make([]said[T], len(c.nodes))
+	var all sync.WaitGroup
+	for i, n := range c.nodes {
+		all.Go(func() {
+			s := session{n, ctx, c.metrics}
+			a := said[T]{n: n}
+			if a.err = c.check(s); a.err == nil {
+				a.v, a.err = questions(s)
+			}
+			answers[i] = a
+		})
+	}
+	all.Wait()
+	return answers
+}
+
+// Nodes is how many nodes are configured.
+func (c *Client) Nodes() int { return len(c.nodes) }
+
+// Opinion is what all configured nodes together say of the transactions of one operation, which share a nonce.
+type Opinion struct {
+	// Mined is what the nodes say that found one of them in a block, of the node that sees it deepest.
+	Mined TxStatus
+	// Which is the mined one's place in what was asked for; meaningful only if Mined.Mined.
+	Which int
+	// Final: every configured node says that this very transaction is final, in the same block, with the same
+	// result.
+	Final bool
+	// Stolen: every configured node says that none of them is in a block, and that the nonce is used up by
+	// blocks that are final.
+	Stolen bool
+	// Absent: of the nodes that answered, at least one, none has any of them in a block.
+	Absent bool
+	// Missing are the hosts of nodes that gave no usable answer.
+	Missing []string
+	// Differing: some nodes say that it is final, and others something else.
+	Differing bool
+}
+
+// view is one node's word.
+type view struct {
+	status TxStatus
+	which  int
+	nonce  uint64 // used up by final blocks
+}
+
+// Ask asks every configured node what became of an operation's transactions: the same nonce of one account,
+// with different fees. A node that does not answer has no opinion, so nothing is final or stolen then. The
+// error is the context's, or wraps ErrUnavailable if no node answered.
+func (c *Client) Ask(ctx context.Context, account tx.Address, nonce uint64, hashes []tx.Hash) (Opinion, error) {
+	answers := everybody(ctx, c, func(s session) (view, error) { return s.view(account, hashes, c.net.Confirmations) })
+	if ctx.Err() != nil {
+		return Opinion{}, ctx.Err()
+	}
+	var failed failures
+	var views []view
+	var o Opinion
+	for _, a := range answers {
+		if a.err != nil {
+			failed.add(a.n, a.err)
+			c.failed(a.n, a.err)
+			o.Missing = append(o.Missing, a.n.host)
+			continue
+		}
+		views = append(views, a.v)
+	}
+	if len(views) == 0 {
+		return o, failed.err(c.net.Name)
+	}
+	o.sum(views, nonce, len(o.Missing) == 0)
+	return o, nil
+}
+
+// sum makes one opinion of what the nodes said; all reports whether every configured one did.
+func (o *Opinion) sum(views []view, nonce uint64, all bool) {
+	o.Final, o.Stolen, o.Absent = all, all, true
+	for i, v := range views {
+		st := v.status
+		if st.Mined {
+			o.Absent = false
+			if !o.Mined.Mined || st.Confirmations > o.Mined.Confirmations {
+				o.Mined, o.Which = st, v.which
+			}
+		}
+		first := views[0]
+		o.Stolen = o.Stolen && !st.Mined && v.nonce > nonce
+		o.Final = o.Final && st.Final && v.which == first.which && st.BlockHash == first.status.BlockHash && st.Success == first.status.Success
+		o.Differing = o.Differing || i > 0 && (st.Final != first.status.Final || st.Final && !o.Final && all)
+	}
+}
+
+// view is what one node says of transactions of which at most one can be in a block.
+func (s session) view(account tx.Address, hashes []tx.Hash, confirmations uint64) (view, error) {
+	for i := len(hashes) - 1; i >= 0; i-- { // the newest version is the likeliest
+		st, err := s.status(hashes[i], confirmations)
+		if err != nil {
+			return view{}, err
+		}
+		if st.Mined {
+			return view{status: st, which: i}, nil
+		}
+	}
+	var newest *hexutil.Uint64
+	if err := s.ask(&newest, "eth_blockNumber"); err != nil {
+		return view{}, err
+	}
+	if newest == nil || uint64(*newest)+1 < confirmations {
+		return view{}, nil
+	}
+	used, err := s.nonceAt(account, new(big.Int).SetUint64(uint64(*newest)+1-confirmations))
+	return view{nonce: used}, err
+}

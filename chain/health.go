@@ -1,0 +1,143 @@
+package chain
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// The pace of the watch: a block, within these.
+	minWatch = time.Second
+	maxWatch = 15 * time.Second
+	// aheadOf the clock is how far a newest block's time may be before the node that tells of it is asked last:
+	// less than what the seal takes for a wrong clock, so that one node cannot stop it.
+	aheadOf = 15 * time.Second
+	// oldBlocks is how many block periods without a block make a node's newest one old, and oldLeast how long
+	// that is at least: empty networks are slow, too.
+	oldBlocks = 6
+	oldLeast  = 30 * time.Second
+	// behindMost is how many blocks a node may be behind the middle one of three or more.
+	behindMost = 4
+)
+
+// watch looks at every node's newest block, while nobody asks, too: that says which node is behind, or shows
+// blocks of a time that has not come, or is of another chain by now.
+func (c *Client) watch(ctx context.Context) {
+	t := time.NewTicker(min(max(c.net.BlockPeriod, minWatch), maxWatch))
+	defer t.Stop()
+	for {
+		c.look(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// look asks every node once. Failures are counted and logged where they happen; the head's age tells of them.
+func (c *Client) look(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, n := range c.nodes {
+		all.Go(func() {
+			s := session{n, ctx, c.metrics}
+			err := c.check(s)
+			if err == nil {
+				_, err = s.newest()
+			}
+			if err != nil && ctx.Err() == nil {
+				c.failed(n, err)
+			}
+		})
+	}
+	all.Wait()
+	best, usable := Head{}, 0
+	for _, n := range c.order() {
+		if c.rank(n, c.middle(), time.Now()) == fit {
+			usable++
+		}
+		if h, ok := n.newestKnown(); ok && best.Hash.IsZero() {
+			best = h
+		}
+	}
+	c.metrics.usable.Set(float64(usable))
+	if !best.Hash.IsZero() {
+		c.metrics.saw(best)
+	}
+}
+
+// told notes a node's newest block.
+func (n *node) told(h Head) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.head, n.headAt = h, time.Now()
+}
+
+func (n *node) newestKnown() (Head, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.head, !n.headAt.IsZero()
+}
+
+// rank says how gladly a node is asked; lower is sooner.
+type rank int
+
+const (
+	fit     rank = iota
+	odd          // its newest block is old, behind the others', or of a time that has not come
+	resting      // it failed a moment ago
+)
+
+func (c *Client) rank(n *node, middle uint64, now time.Time) rank {
+	if n.resting() {
+		return resting
+	}
+	h, known := n.newestKnown()
+	switch {
+	case !known:
+	case h.Time.After(now.Add(aheadOf)):
+		return odd
+	case now.Sub(h.Time) > max(oldBlocks*c.net.BlockPeriod, oldLeast):
+		return odd
+	case h.Number+behindMost < middle:
+		return odd
+	}
+	return fit
+}
+
+// middle is the number that half of the nodes have reached; 0 with fewer than three, of which nobody could say
+// which one is wrong.
+func (c *Client) middle() uint64 {
+	if len(c.nodes) < 3 {
+		return 0
+	}
+	var numbers []uint64
+	for _, n := range c.nodes {
+		if h, known := n.newestKnown(); known && !n.resting() {
+			numbers = append(numbers, h.Number)
+		}
+	}
+	if len(numbers) < 3 {
+		return 0
+	}
+	slices.Sort(numbers)
+	return numbers[len(numbers)/2]
+}
+
+// order is the nodes in the order in which to ask them: as configured, but odd ones behind, and those that
+// failed lately last.
+func (c *Client) order() []*node {
+	if len(c.nodes) == 1 {
+		return c.nodes
+	}
+	middle, now := c.middle(), time.Now()
+	ranks := map[*node]rank{}
+	for _, n := range c.nodes {
+		ranks[n] = c.rank(n, middle, now)
+	}
+	nodes := slices.Clone(c.nodes)
+	slices.SortStableFunc(nodes, func(a, b *node) int { return int(ranks[a] - ranks[b]) })
+	return nodes
+}

@@ -1,0 +1,186 @@
+package chain
+
+import (
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain/chaintest"
+	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/chain/tx"
+)
+
+func proxy(t *testing.T, n *devnet.Node) *chaintest.Proxy {
+	t.Helper()
+	p := chaintest.New(n.URL())
+	t.Cleanup(p.Close)
+	return p
+}
+
+// TestEveryFaultFailsOver: whatever the first node does, the second one's answer is given, and never later than
+// the first one's timeout; and the first one is asked again once it behaves.
+func TestEveryFaultFailsOver(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	bad := proxy(t, n)
+	c := dial(t, network(bad.URL(), n.URL()))
+	for _, fault := range []string{"stall", "reset", "429", "500", "html", "garbage", "huge", "empty"} {
+		t.Run(fault, func(t *testing.T) {
+			bad.Set(fault, "")
+			b, err := c.Balance(t.Context(), w.address)
+			require.NoError(t, err)
+			require.Equal(t, devnet.Gift, b)
+			bad.Behave()
+			c.nodes[0].outrun(0)
+			before := bad.Count("eth_getBalance")
+			_, err = c.Balance(t.Context(), w.address)
+			require.NoError(t, err)
+			require.Greater(t, bad.Count("eth_getBalance"), before, "it is asked first again")
+		})
+	}
+}
+
+// TestAHungNodeIsOutrun: a timeout of minutes keeps nobody waiting while another node answers.
+func TestAHungNodeIsOutrun(t *testing.T) {
+	n := manual(t)
+	bad := proxy(t, n)
+	net := network(bad.URL(), n.URL())
+	net.Timeout = 10 * time.Minute
+	c := dial(t, net)
+	bad.Set("stall", "")
+	_, err := c.Head(t.Context())
+	require.NoError(t, err)
+	require.True(t, c.nodes[0].resting())
+	require.Equal(t, c.nodes[1], c.order()[0], "further questions go to the other one at once")
+	w := newWallet(t)
+	fund(t, n, w)
+	c.nodes[0].outrun(0)
+	require.NoError(t, c.Send(t.Context(), w.sign(t, transfer(0))))
+}
+
+func TestAWrongChainLater(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	p := proxy(t, n)
+	c := dial(t, network(p.URL()))
+	c.stop()
+	c.work.Wait() // the watch would notice, too
+	for fault, argument := range map[string]string{"chain": "7", "genesis": ""} {
+		t.Run(fault, func(t *testing.T) {
+			p.Set(fault, argument)
+			c.nodes[0].mu.Lock()
+			c.nodes[0].checked = time.Now().Add(-checkedFor) // so much later
+			if fault == "genesis" {
+				c.nodes[0].known = false // it failed in between, as whatever is replaced does
+			}
+			c.nodes[0].mu.Unlock()
+			before := p.Count("eth_sendRawTransaction")
+			require.ErrorIs(t, c.Send(t.Context(), w.sign(t, transfer(0))), ErrWrongChain)
+			require.ErrorIs(t, c.Send(t.Context(), w.sign(t, transfer(0))), ErrWrongChain)
+			_, err := c.Head(t.Context())
+			require.ErrorIs(t, err, ErrWrongChain)
+			require.Equal(t, before, p.Count("eth_sendRawTransaction"), "nothing was sent")
+			p.Behave()
+			_, err = c.Head(t.Context())
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestHealth(t *testing.T) {
+	n := manual(t)
+	mine(t, n, 20)
+	var proxies []*chaintest.Proxy
+	var urls []string
+	for range 3 {
+		p := proxy(t, n)
+		proxies, urls = append(proxies, p), append(urls, p.URL())
+	}
+	c := dial(t, network(urls...))
+	first := func() int {
+		c.look(t.Context())
+		for i, n := range c.nodes {
+			if n == c.order()[0] {
+				return i
+			}
+		}
+		return -1
+	}
+	require.Equal(t, 0, first())
+	proxies[0].Set("head", "-10")
+	require.Equal(t, 1, first(), "a node that is behind the others is asked last")
+	proxies[1].Set("future", "3600")
+	require.Equal(t, 2, first(), "so is one whose blocks are of a time that has not come")
+	proxies[0].Behave()
+	proxies[1].Behave()
+	require.Equal(t, 0, first())
+	proxies[0].Set("future", "-7200")
+	require.Equal(t, 1, first(), "and one whose newest block is old")
+	proxies[1].Set("head", "1000000")
+	require.Equal(t, 1, first(), "a claim of more blocks makes nobody the odd one")
+}
+
+// TestOpinion: an operation's end is what every configured node says.
+func TestOpinion(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	one, two := proxy(t, n), proxy(t, n)
+	c := dial(t, network(one.URL(), two.URL()))
+	cheap := w.sign(t, transfer(0))
+	dear := transfer(0)
+	dear.Tip, dear.MaxFee = big.NewInt(2e9), big.NewInt(60e9)
+	bumped := w.sign(t, dear)
+	hashes := []tx.Hash{tx.HashOf(cheap), tx.HashOf(bumped)}
+	opinion := func() Opinion {
+		t.Helper()
+		o, err := c.Ask(t.Context(), w.address, 0, hashes)
+		require.NoError(t, err)
+		return o
+	}
+	require.Equal(t, Opinion{Absent: true}, opinion())
+	require.NoError(t, c.SendAll(t.Context(), cheap))
+	require.NoError(t, c.SendAll(t.Context(), cheap), "again")
+	mine(t, n, 1)
+	o := opinion()
+	require.True(t, o.Mined.Mined && !o.Final && !o.Absent && !o.Stolen)
+	require.Zero(t, o.Which)
+	mine(t, n, 1)
+	require.True(t, opinion().Final)
+
+	for _, fault := range []string{"hide", "receipts-hide", "failed", "otherblock"} {
+		two.Set(fault, "")
+		o := opinion()
+		require.False(t, o.Final || o.Stolen || o.Absent, fault)
+		require.True(t, o.Differing, fault)
+		two.Behave()
+	}
+	two.Set("head", "-1")
+	require.False(t, opinion().Final, "the other one does not see the depth")
+	two.Behave()
+	two.Set("reset", "")
+	o = opinion()
+	require.False(t, o.Final)
+	require.Len(t, o.Missing, 1)
+	one.Set("reset", "")
+	_, err := c.Ask(t.Context(), w.address, 0, hashes)
+	require.ErrorIs(t, err, ErrUnavailable)
+	one.Behave()
+	two.Behave()
+
+	// Somebody else's transaction with the same nonce is at depth.
+	hashes = hashes[1:]
+	o = opinion()
+	require.True(t, o.Stolen && o.Absent && !o.Final)
+	two.Set("nonce", "-1")
+	require.False(t, opinion().Stolen)
+	two.Behave()
+	one.Set("nonce", "5")
+	o, err = c.Ask(t.Context(), w.address, 3, hashes)
+	require.NoError(t, err)
+	require.False(t, o.Stolen, "one node says so")
+}
