@@ -5442,6 +5442,12 @@ type CreateWalletParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CancelWalletNonceParams defines parameters for CancelWalletNonce.
+type CancelWalletNonceParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ProposeCharterJSONRequestBody defines body for ProposeCharter for application/json ContentType.
 type ProposeCharterJSONRequestBody = CharterWrite
 
@@ -5555,6 +5561,9 @@ type CreateVaultAccountJSONRequestBody = VaultAccountCreate
 
 // CreateWalletJSONRequestBody defines body for CreateWallet for application/json ContentType.
 type CreateWalletJSONRequestBody = WalletCreate
+
+// CancelWalletNonceJSONRequestBody defines body for CancelWalletNonce for application/json ContentType.
+type CancelWalletNonceJSONRequestBody = CancelNonceRequest
 
 // Getter for additional properties for OpenAPIDocument. Returns the specified
 // element and whether it was found
@@ -5873,6 +5882,9 @@ type ServerInterface interface {
 	// GetWalletBalance Read a wallet's balance
 	// (GET /v1/wallets/{walletId}/balance)
 	GetWalletBalance(c *gin.Context, walletID WalletID)
+	// CancelWalletNonce Cancel a nonce
+	// (POST /v1/wallets/{walletId}/cancel-nonce)
+	CancelWalletNonce(c *gin.Context, walletID WalletID, params CancelWalletNonceParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -8994,6 +9006,55 @@ func (siw *ServerInterfaceWrapper) GetWalletBalance(c *gin.Context) {
 	siw.Handler.GetWalletBalance(c, walletID)
 }
 
+// CancelWalletNonce operation middleware
+func (siw *ServerInterfaceWrapper) CancelWalletNonce(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "walletId" -------------
+	var walletID WalletID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "walletId", c.Param("walletId"), &walletID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter walletId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelWalletNonceParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CancelWalletNonce(c, walletID, params)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -9064,6 +9125,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/vault/accounts/:vaultAccountId/wallets", wrapper.CreateWallet)
 	router.GET(options.BaseURL+"/v1/wallets/:walletId", wrapper.GetWallet)
 	router.GET(options.BaseURL+"/v1/wallets/:walletId/balance", wrapper.GetWalletBalance)
+	router.POST(options.BaseURL+"/v1/wallets/:walletId/cancel-nonce", wrapper.CancelWalletNonce)
 	router.GET(options.BaseURL+"/v1/policies", wrapper.ListPolicies)
 	router.POST(options.BaseURL+"/v1/policies", wrapper.CreatePolicy)
 	router.DELETE(options.BaseURL+"/v1/policies/:policyId", wrapper.WithdrawPolicy)

@@ -209,7 +209,7 @@ func (s *Service) call(p *plan) (*tx.Address, []byte, error) {
 		i.Policies = []policy.PolicyRef{{ID: "pol_00000000000000000000000000", Version: 1, Digest: policy.NoDigest}}
 	}
 	p.lowest, p.highest = boundsOf(i)
-	u, err := i.Transaction(0, p.lowest, big.NewInt(1), new(big.Int))
+	u, err := i.Transaction(nonceFor(i), p.lowest, big.NewInt(1), new(big.Int))
 	if err != nil {
 		return nil, nil, registry.Refuse(registry.Validation, "%s of token %s makes no transaction: %s", p.request.Type, p.token.ID, err)
 	}

@@ -3,6 +3,7 @@ package operation
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -60,6 +61,9 @@ func (p *plan) params(i *policy.Intent) error {
 		q.Role, q.Subject = p.role, address(&p.subject)
 	case policy.OpFreeze, policy.OpUnfreeze, policy.OpAllowlistAdd, policy.OpAllowlistRemove:
 		q.Subject = address(&p.subject)
+	case policy.OpCancel:
+		n := strconv.FormatUint(*p.nonce, 10)
+		q.Nonce = &n
 	case policy.OpDeployToken:
 		t := *p.token
 		q.Name, q.Symbol, q.Decimals, q.Cap, q.Mintable, q.Burnable, q.InitialSupply, q.Admin = &t.Name, &t.Symbol, &t.Decimals,
@@ -104,9 +108,12 @@ func (s *Service) inScope(tokenID, own, performerVault, sourceVault string) []*p
 func (s *Service) missingPolicy(p *plan) (policy.Verdict, bool) {
 	in := s.policiesOf(p)
 	message := ""
-	if len(in) == 0 {
+	switch {
+	case len(in) == 0 && p.request.Type == policy.OpCancel:
+		message = fmt.Sprintf("no policy in force covers wallet %s", p.wallet.ID)
+	case len(in) == 0:
 		message = fmt.Sprintf("no policy in force covers token %s", p.token.ID)
-	} else if in[0].Policy.ID != p.token.ApprovalPolicyID {
+	case p.request.Type != policy.OpCancel && in[0].Policy.ID != p.token.ApprovalPolicyID:
 		message = fmt.Sprintf("policy %s, which token %s names, is not in force for it", p.token.ApprovalPolicyID, p.token.ID)
 	}
 	if message == "" {

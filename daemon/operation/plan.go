@@ -32,6 +32,7 @@ type plan struct {
 
 	recipient, from, subject party
 
+	nonce           *uint64 // of a CANCEL, which has no token
 	amount          policy.Amount
 	role            qrc20.Role
 	lowest, highest uint64 // what the seal accepts as the gas limit

@@ -55,6 +55,11 @@ func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem 
 	if err := s.checkPending(a); err != nil {
 		return nil, err
 	}
+	return s.judgeAndCreate(ctx, a, p, idem)
+}
+
+// judgeAndCreate asks the chain, then the policies, and stores the operation.
+func (s *Service) judgeAndCreate(ctx context.Context, a registry.Actor, p *plan, idem *store.Idempotent) (*Operation, error) {
 	if err := s.checkFacts(ctx, p); err != nil {
 		return nil, err
 	}
@@ -101,7 +106,9 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	now := s.now()
 	o.CreatedAt = moment(now)
 	twin := ""
-	s.index.ask(func(t *tally) { twin = t.twin(o) })
+	if o.Type != policy.OpCancel { // its twin would be one of the same nonce, which the ledger gives once
+		s.index.ask(func(t *tally) { twin = t.twin(o) })
+	}
 	if twin != "" {
 		o.Attention = fmt.Sprintf("equal in type, token, amount and recipient to operation %s, which is still open", twin)
 	}
@@ -166,6 +173,9 @@ func (s *Service) denied(ctx context.Context, a registry.Actor, p *plan, v polic
 	}
 	d := o.draft(a, "operation.denied", meta)
 	d.ResourceType, d.ResourceID = "token", o.TokenID
+	if o.Type == policy.OpCancel {
+		d.ResourceType, d.ResourceID = "wallet", o.WalletID
+	}
 	t := s.store.Tx()
 	details["auditId"] = t.Audit(d)
 	if _, err := t.Commit(ctx); err != nil {
