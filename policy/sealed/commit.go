@@ -301,6 +301,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 		return &fatalError{fmt.Errorf("own batch %d: %w", rd.sequence, err)}
 	}
 	r.metrics.sequence.Set(float64(rd.sequence))
+	r.keep.grown += len(value)
 	r.metrics.batch.Observe(float64(len(batch.Records)))
 	// The very reading that begin checked: while etcd held the commit, the clock
 	// may have been set.

@@ -9,8 +9,10 @@ import (
 // length. Its zero value keeps everything in the store.
 type LedgerConfig struct {
 	// SnapshotBatches is after how many batches the author signs a snapshot of the
-	// fold, from which seals start; 0: 10,000. SnapshotEvery is after what time it
-	// does if there was a batch at all; empty: 24 h.
+	// fold, from which seals and followers start; 0: 2,000. One that is larger than
+	// largeSnapshot waits until the log has grown by as much, so that snapshots never
+	// cost more than the log. SnapshotEvery is after what time the author signs one if
+	// there was a batch at all; empty: 24 h.
 	SnapshotBatches uint64   `toml:"snapshot_batches"`
 	SnapshotEvery   Duration `toml:"snapshot_every"`
 	// Retention is how long batches stay in the store once a snapshot stands in for
@@ -19,7 +21,9 @@ type LedgerConfig struct {
 }
 
 const (
-	defaultSnapshotBatches = 10_000
+	// defaultSnapshotBatches is what a start verifies in about a second.
+	defaultSnapshotBatches = 2_000
+	largeSnapshot          = 4 << 20 // bytes
 	defaultSnapshotEvery   = 24 * time.Hour
 	// leastRetention is longer than usage is counted and intents live.
 	leastRetention = 72 * time.Hour

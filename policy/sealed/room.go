@@ -341,7 +341,7 @@ func (r *room) start(ctx context.Context) error {
 	}
 	if headOf(f) > 0 {
 		r.begins(f)
-		r.keep.at = headOf(f)
+		r.keep.at, r.keep.grown = headOf(f), 0
 		if lent {
 			r.lent = headOf(f)
 		}
@@ -404,6 +404,7 @@ func (r *room) apply(value []byte) error {
 		r.clocks.unexplained = 0 // an earlier life wrote it, and died before its journal said so
 	}
 	r.metrics.sequence.Set(float64(seq + 1))
+	r.keep.grown += len(value)
 	return nil
 }
 

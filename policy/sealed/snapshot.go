@@ -22,6 +22,8 @@ type keeping struct {
 	LedgerConfig
 	dir     string    // state; empty: nothing is kept there
 	at      uint64    // sequence of the newest snapshot that we know
+	size    int       // its bytes
+	grown   int       // bytes of the batches that were read or written since
 	taken   time.Time // when it was taken or loaded, by the wall clock
 	archive *ledger.Archive
 	failed  time.Time // when keeping last failed, so that it is not tried every second
@@ -63,7 +65,10 @@ func (r *room) snapshotDue(now time.Time) bool {
 	if seq <= k.at+1 { // a trim alone asks for none
 		return false
 	}
-	return seq-k.at >= k.SnapshotBatches || now.Sub(k.taken) >= time.Duration(k.SnapshotEvery)
+	if now.Sub(k.taken) >= time.Duration(k.SnapshotEvery) {
+		return true
+	}
+	return seq-k.at >= k.SnapshotBatches && (k.size <= largeSnapshot || k.grown >= k.size)
 }
 
 // takeSnapshot signs the fold as it is, puts it into the state directory and the
@@ -92,8 +97,12 @@ func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("snapshot of batch %d: %w", seq, err)
 		}
 	}
-	r.keep.at, r.keep.taken = seq, now
+	before := r.keep.at
+	r.keep.at, r.keep.size, r.keep.grown, r.keep.taken = seq, len(signed), 0, now
 	r.log.Info("snapshot", "sequence", seq, "bytes", len(signed))
+	if err := r.dropSnapshots(ctx, before); err != nil {
+		return err
+	}
 	if r.keep.Retention == 0 {
 		return nil
 	}
@@ -109,6 +118,20 @@ func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
 		return err
 	}
 	return r.commit(ctx, rd)
+}
+
+// dropSnapshots takes the snapshots before one out of the store: a follower that has
+// not carried the newest yet starts from that one, or is reading it. The one that
+// the newest trim names stays, and those behind it; a trim that lies before all
+// that we read lets none go, which the next trim makes up for.
+func (r *room) dropSnapshots(ctx context.Context, before uint64) error {
+	if r.fold.LastTrim() != nil {
+		before = min(before, r.trimmedIn.snapshot())
+	}
+	if before == 0 {
+		return nil
+	}
+	return r.store.dropSnapshots(ctx, before, r.tenure)
 }
 
 func (r *room) saveSnapshot(signed []byte) error {
@@ -263,6 +286,7 @@ func (r *room) load(ctx context.Context, own bool) (f *ledger.Fold, lent bool, e
 			if err != nil {
 				r.log.Error("own snapshot not taken; reading the store", "error", err)
 			} else if seq := headOf(f); seq+1 >= first && seq <= r.journal.last.Sequence {
+				r.keep.size = len(signed)
 				return f, false, nil
 			}
 		}

@@ -86,6 +86,53 @@ func TestASnapshotThatIsNotTaken(t *testing.T) {
 	}
 }
 
+// Without a trim, too, the store keeps no more snapshots than followers may start
+// from: the newest, and the one before for who has not carried that far.
+func TestSnapshotsDoNotPileUp(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{state: t.TempDir(), ledger: LedgerConfig{SnapshotBatches: 2}}, nil)
+	i.furnish()
+	before := uint64(0)
+	for range 4 {
+		i.many(3)
+		head, _ := r.known().fold.Head()
+		require.Eventually(t, func() bool { all := snapshotsIn(t); return len(all) > 0 && all[len(all)-1]+2 > head }, patience, 10*time.Millisecond)
+		all := snapshotsIn(t)
+		require.LessOrEqual(t, len(all), 2)
+		if before > 0 {
+			require.Contains(t, all, before)
+		}
+		before = all[len(all)-1]
+	}
+}
+
+// snapshotsIn is of which batches the store has snapshots, in order.
+func snapshotsIn(t *testing.T) (all []uint64) {
+	t.Helper()
+	found, err := openLog(t, house.store).get(t.Context(), ledger.SnapshotPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	require.NoError(t, err)
+	for _, kv := range found.Kvs {
+		if seq, part, ok := ledger.ParseSnapshotKey(string(kv.Key)); ok && part == 0 {
+			all = append(all, seq)
+		}
+	}
+	return all
+}
+
+func TestALargeSnapshotWaitsForAsMuchLog(t *testing.T) {
+	i, r, stop := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	require.NoError(t, stop())
+	now := time.Now()
+	r.keep = keeping{LedgerConfig: LedgerConfig{SnapshotBatches: 1, SnapshotEvery: Duration(time.Hour)}, taken: now, size: largeSnapshot}
+	require.True(t, r.snapshotDue(now))
+	r.keep.size, r.keep.grown = largeSnapshot+1, largeSnapshot
+	require.False(t, r.snapshotDue(now))
+	r.keep.grown = r.keep.size
+	require.True(t, r.snapshotDue(now))
+	r.keep.grown = 0
+	require.True(t, r.snapshotDue(now.Add(time.Hour)))
+}
+
 // trimmed is an instance whose store begins at first, after a trim; its seal has
 // stopped.
 func trimmed(t *testing.T) (i *instance, options roomOptions, first uint64) {

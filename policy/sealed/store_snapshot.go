@@ -41,6 +41,11 @@ func (s *logStore) trim(ctx context.Context, firstKept, snapshot uint64, t *tenu
 		clientv3.OpDelete(ledger.SnapshotPrefix, clientv3.WithRange(ledger.SnapshotKey(snapshot, 0))))
 }
 
+// dropSnapshots deletes the snapshots of batches before one.
+func (s *logStore) dropSnapshots(ctx context.Context, before uint64, t *tenure) error {
+	return s.doAs(ctx, t, clientv3.OpDelete(ledger.SnapshotPrefix, clientv3.WithRange(ledger.SnapshotKey(before, 0))))
+}
+
 // first is the sequence of the store's oldest batch, 0 if it has none.
 func (s *logStore) first(ctx context.Context) (uint64, error) {
 	r, err := s.get(ctx, ledger.LogPrefix, clientv3.WithRange(clientv3.GetPrefixRangeEnd(ledger.LogPrefix)), clientv3.WithLimit(1), clientv3.WithKeysOnly())
