@@ -8,8 +8,15 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// pageSize bounds what one request of Each asks for; with values of a few KiB it stays far below grpc's limits.
-const pageSize = 500
+const (
+	// pageSize is what one request asks for where nothing else is said; with values of a few KiB it stays far
+	// below grpc's limits.
+	pageSize = 500
+	// All asks for pages of about pageBytes, at most mostKeys: etcd counts everything behind a page, too, so
+	// that many small pages of a long prefix take it time that grows with the square of its length.
+	pageBytes = 4 << 20
+	mostKeys  = 5000
+)
 
 // KV is a key with its value.
 type KV struct {
@@ -137,7 +144,9 @@ func (s *Store) All(ctx context.Context, prefix string, started func(revision in
 					started(p.Revision)
 				}
 			}
+			size := 0
 			for _, kv := range p.KVs {
+				size += len(kv.Key) + len(kv.Value)
 				if !yield(kv, nil) {
 					return
 				}
@@ -145,6 +154,7 @@ func (s *Store) All(ctx context.Context, prefix string, started func(revision in
 			if !p.More || len(p.KVs) == 0 {
 				return
 			}
+			o.Limit = min(max(pageBytes*len(p.KVs)/size, pageSize), mostKeys)
 			o.After = p.KVs[len(p.KVs)-1].Key
 		}
 	}
