@@ -103,7 +103,7 @@ func (a *appliance) start() map[string]string {
 		a.answer(w, l)
 	})
 	mux.HandleFunc("GET /v1/users", func(w http.ResponseWriter, _ *http.Request) {
-		l := client.UserList{Data: []client.User{{ID: id("user", 9), Name: "oscar", Role: client.UserRoleOperator, Status: "ACTIVE"}}}
+		l := client.UserList{Data: []client.User{{ID: id("user", 9), Name: "oscar", Role: "operator", Status: "ACTIVE"}}}
 		l.Pagination.Total = len(l.Data)
 		a.answer(w, l)
 	})
@@ -139,6 +139,10 @@ func (a *appliance) start() map[string]string {
 		a.ask(client.BurnAccepted{OperationID: id("op", 1)})(w, r)
 	})
 	mux.HandleFunc("POST /v1/tokens/{id}/", a.ask(client.MintAccepted{OperationID: id("op", 1)})) // all answers of this kind hold it
+	mux.HandleFunc("DELETE /v1/tokens/{id}/allowlist/{address}", a.ask(client.AccountChangeAccepted{OperationID: id("op", 1)}))
+	mux.HandleFunc("POST /v1/tokens/{id}/retire", a.ask(client.Token{ID: id("token", 1), Status: client.TokenStatusRETIRED, Decimals: 18}))
+	mux.HandleFunc("POST /v1/tokens/{id}/deployment/estimate", a.ask(client.FeeEstimate{Network: network, Currency: "QC", GasLimit: 2_000_000,
+		Strategies: []client.StrategyFee{{FeeStrategy: client.FeeStrategyLOW, MaxFee: "4200000000000000", MaxFeePerGas: "2100000000"}}}))
 	mux.HandleFunc("POST /v1/credentials", a.ask(client.CredentialCreated{ID: id("cred", 1), Key: ptr("qcs_test_secret")}))
 	s := httptest.NewUnstartedServer(mux)
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}

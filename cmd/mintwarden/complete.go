@@ -124,7 +124,7 @@ func (c *cli) completions(root *cobra.Command) {
 			return identities(), cobra.ShellCompDirectiveNoFileComp
 		},
 		"role": fixed(roles()...), "fee": fixed("LOW", "MEDIUM", "HIGH"), "template": fixed(templateIDs()...),
-		"vault": vaults, "to": vaults, "from": vaults, "subject": vaults, "performed-by": vaults, "policy": policies, "token": tokens,
+		"vault": vaults, "to": vaults, "from": vaults, "subject": vaults, "account": vaults, "performed-by": vaults, "policy": policies, "token": tokens,
 		"replaces": operations, "user": c.userNames(), "until": fixed("APPROVED", "SIGNED", "BROADCASTING", "CONFIRMING", "COMPLETED"),
 	}
 	files := map[string]bool{"key": true, "out": true, "rules": true, "charter1": true}
@@ -135,6 +135,9 @@ func (c *cli) completions(root *cobra.Command) {
 		"mintwarden policy show": policies, "mintwarden policy sign": policies, "mintwarden policy withdraw": policies,
 		"mintwarden token show": tokens, "mintwarden token deploy": tokens, "mintwarden token mint": tokens, "mintwarden token burn": tokens,
 		"mintwarden token grant": tokens, "mintwarden token revoke": tokens, "mintwarden token roles": tokens,
+		"mintwarden token estimate": tokens, "mintwarden token transfer": tokens, "mintwarden token pause": tokens,
+		"mintwarden token unpause": tokens, "mintwarden token freeze": tokens, "mintwarden token unfreeze": tokens,
+		"mintwarden token allow": tokens, "mintwarden token disallow": tokens, "mintwarden token retire": tokens,
 	}
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {

@@ -149,7 +149,11 @@ func jsonTopic() *cobra.Command {
 
   create, show, cancel, propose, sign,
   withdraw, simulate, seal, unseal      the resource, as the API answers it (api/openapi.yaml)
-  token deploy|mint|burn|grant|revoke   the API's 202 answer; with --wait what operation watch prints
+  token deploy|mint|burn|transfer|
+  grant|revoke|pause|unpause|freeze|
+  unfreeze|allow|disallow               the API's 202 answer; with --wait what operation watch prints
+  token retire                          the token, as the API answers it
+  token estimate                        the API's estimate: fees in the currency's base units
   list                                  {"data":[…]}, each as show prints it, newest first
   token balance                         {"tokenId","symbol","decimals","balances":[{"address",
                                         "walletId","balance"}],"total"}, in base units

@@ -26,6 +26,12 @@ func (p *privileged) flags(cmd *cobra.Command) {
 	f.StringVar(&p.performedBy, "performed-by", "", "wallet or vault that sends it (default: the token's vault)")
 	f.StringVar(&p.fee, "fee", "MEDIUM", "fee strategy: LOW, MEDIUM or HIGH")
 	f.StringVar(&p.replaces, "replaces", "", "a FAILED operation that this one does again, op_…")
+	p.signFlags(cmd)
+}
+
+// signFlags are those of a request whose body is nothing to speak of.
+func (p *privileged) signFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&p.key, "idempotency-key", "", "makes a repeated call the same call")
 	f.StringVar(&p.sign.key, "key", "", "your signing key, a PEM file or a pkcs11: URI, where the charter wants the requester's signature")
 	f.BoolVar(&p.sign.yes, "yes", false, "sign without asking, if the appliance made of it just what you typed")
@@ -34,7 +40,7 @@ func (p *privileged) flags(cmd *cobra.Command) {
 
 func (p *privileged) check() error {
 	switch client.FeeStrategy(p.fee) {
-	case client.FeeStrategyLOW, client.FeeStrategyMEDIUM, client.FeeStrategyHIGH:
+	case "", client.FeeStrategyLOW, client.FeeStrategyMEDIUM, client.FeeStrategyHIGH:
 	default:
 		return usagef("--fee %q: want LOW, MEDIUM or HIGH", p.fee)
 	}
@@ -272,7 +278,7 @@ func (c *cli) tokenRole(verb, partyFlag string) *cobra.Command {
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&role, "role", "", "a role of the token's template: ADMIN, MINTER, BURNER, PAUSER")
+	f.StringVar(&role, "role", "", "a role of the token's template, such as "+list(roles()))
 	f.StringVar(&party, partyFlag, "", "whose role it is: 0x…, wallet_…, vault_… or a vault's name")
 	f.StringVar(&subject, "subject", "", "the same as --"+partyFlag)
 	required(cmd, "role")

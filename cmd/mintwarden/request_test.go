@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // TestRequests: what is typed becomes exactly this request.
@@ -40,6 +41,21 @@ func TestRequests(t *testing.T) {
 		{[]string{"token", "deploy", token}, token + "/deploy", `{"feeStrategy":"MEDIUM"}`},
 		{[]string{"token", "deploy", token, "--performed-by", id("wallet", 2)}, token + "/deploy",
 			`{"deployerWalletId":"` + id("wallet", 2) + `","feeStrategy":"MEDIUM"}`},
+		// What is ours moves its own tokens; a stranger's are moved out of an allowance, by the token's vault.
+		{[]string{"token", "transfer", token, "--amount", "2", "--from", "treasury", "--to", alice}, token + "/transfers",
+			`{"amount":"2000000000000000000","feeStrategy":"MEDIUM","from":` + treasury + `,"performedBy":` + treasury + `,"to":{"type":"address","address":"` + alice + `"}}`},
+		{[]string{"token", "transfer", token, "--amount", "2", "--base-units", "--from", alice, "--to", id("wallet", 2)}, token + "/transfers",
+			`{"amount":"2","feeStrategy":"MEDIUM","from":{"type":"address","address":"` + alice + `"},"to":` + wallet2 + `}`},
+		{[]string{"token", "transfer", token, "--amount", "2", "--base-units", "--from", id("wallet", 2), "--to", alice, "--performed-by", "treasury"}, token + "/transfers",
+			`{"amount":"2","feeStrategy":"MEDIUM","from":` + wallet2 + `,"performedBy":` + treasury + `,"to":{"type":"address","address":"` + alice + `"}}`},
+		{[]string{"token", "pause", token, "--fee", "HIGH"}, token + "/pause", `{"feeStrategy":"HIGH"}`},
+		{[]string{"token", "unpause", token, "--replaces", id("op", 3)}, token + "/unpause", `{"feeStrategy":"MEDIUM","replaces":"` + id("op", 3) + `"}`},
+		{[]string{"token", "freeze", token, "--account", alice, "--reason", "court order 17"}, token + "/freeze",
+			`{"feeStrategy":"MEDIUM","reason":"court order 17","subject":{"type":"address","address":"` + alice + `"}}`},
+		{[]string{"token", "unfreeze", token, "--subject", "treasury", "--performed-by", id("wallet", 2)}, token + "/unfreeze",
+			`{"feeStrategy":"MEDIUM","subject":` + treasury + `,"performedBy":` + wallet2 + `}`},
+		{[]string{"token", "allow", token, "--account", id("wallet", 2)}, token + "/allowlist", `{"feeStrategy":"MEDIUM","subject":` + wallet2 + `}`},
+		{[]string{"token", "disallow", token, "--account", alice}, token + "/allowlist/" + alice, ``},
 	} {
 		t.Run(fmt.Sprint(tt.args), func(t *testing.T) {
 			got := mintwarden(t, append(tt.args, "--json", "--idempotency-key", "k-1")...)
@@ -48,6 +64,10 @@ func TestRequests(t *testing.T) {
 			sent := a.requests[len(a.requests)-1]
 			require.Equal(t, "/v1/tokens/"+tt.path, sent.path)
 			require.Equal(t, "k-1", sent.key)
+			if tt.body == "" {
+				require.Empty(t, sent.body)
+				return
+			}
 			require.JSONEq(t, tt.body, sent.body)
 		})
 	}
@@ -57,6 +77,13 @@ func TestRequests(t *testing.T) {
 		{"token", "mint", token, "--amount", "1", "--to", ""},
 		{"token", "mint", token, "--amount", "1", "--to", "twins"}, // two vaults have that name
 		{"token", "mint", token, "--amount", "1", "--to", "treasury", "--performed-by", alice},
+		{"token", "transfer", token, "--amount", "1", "--from", "treasury"},
+		{"token", "freeze", token},
+		{"token", "freeze", token, "--account", alice, "--subject", alice},
+		{"token", "disallow", token, "--account", alice, "--fee", "LOW"}, // the call takes none
+		{"token", "pause", "nonsense"},
+		{"token", "retire", "nonsense"},
+		{"token", "estimate", token, "--performed-by", alice},
 	} {
 		got := mintwarden(t, args...)
 		require.Equal(t, exitUsage, got.code, got.err)
@@ -65,6 +92,27 @@ func TestRequests(t *testing.T) {
 	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, `no vault account is named "nobody"`)
 	require.Len(t, a.requests, before)
+}
+
+// TestTokenLife: what is no operation answers at once.
+func TestTokenLife(t *testing.T) {
+	a := serve(t, newWorld(t))
+	token := id("token", 1)
+	got := mintwarden(t, "token", "retire", token, "--reason", "redeemed in full", "--idempotency-key", "k-2")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "RETIRED")
+	sent := a.requests[len(a.requests)-1]
+	require.Equal(t, "k-2", sent.key)
+	require.JSONEq(t, `{"reason":"redeemed in full"}`, sent.body)
+
+	got = mintwarden(t, "token", "estimate", token)
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "0.0042 QC")
+	require.JSONEq(t, `{}`, a.requests[len(a.requests)-1].body)
+	got = mintwarden(t, "token", "estimate", token, "--json", "--performed-by", id("wallet", 2))
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, `"maxFee": "4200000000000000"`)
+	require.JSONEq(t, `{"deployerWalletId":"`+id("wallet", 2)+`"}`, a.requests[len(a.requests)-1].body)
 }
 
 func TestTokenCreate(t *testing.T) {
@@ -136,4 +184,26 @@ func TestCredentialCreate(t *testing.T) {
 	got = mintwarden(t, "credential", "create", "--user", id("user", 1), "--out", other)
 	require.Equal(t, exitSealed, got.code, got.err)
 	require.NoFileExists(t, other)
+}
+
+// TestAttackAnotherTransferThanAskedFor: a requester signs no transfer whose source or recipient the appliance
+// exchanged.
+func TestAttackAnotherTransferThanAskedFor(t *testing.T) {
+	w := newWorld(t)
+	i := w.mint(1)
+	i.OperationType = policy.OpTransfer
+	one, two, alice := wallet(1).Address, wallet(2).Address, account("alice")
+	x := &expectation{operation: policy.OpTransfer, token: i.Token.ID, amount: i.Params.Amount.String(),
+		source: client.Party{Type: client.PartyTypeVaultAccountID, VaultAccountID: ptr(id("vault", 1))},
+		party:  client.Party{Type: client.PartyTypeAddress, Address: ptr(alice.String())}}
+	i.Params.Source, i.Params.Recipient = &one, &alice
+	require.NoError(t, x.met(w.fold, i))
+	i.Params.Source = &two
+	require.ErrorContains(t, x.met(w.fold, i), "it takes of "+two.String())
+	i.Params.Source = nil
+	require.Error(t, x.met(w.fold, i))
+	i.Params.Source, i.Params.Recipient = &one, &two
+	require.ErrorContains(t, x.met(w.fold, i), "it concerns "+two.String())
+	i.Params.Source, i.Params.Recipient = &alice, &one
+	require.Error(t, x.met(w.fold, i), "the other way round")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -133,6 +134,7 @@ type expectation struct {
 	amount    string // base units
 	role      string
 	party     client.Party // recipient, source or subject
+	source    client.Party // of a transfer, whose recipient is the party
 }
 
 // met is nil if the intent says what was asked.
@@ -146,33 +148,33 @@ func (x *expectation) met(fold *ledger.Fold, i *policy.Intent) error {
 		return fmt.Errorf("its amount is not %s base units", x.amount)
 	case string(i.Params.Role) != x.role:
 		return fmt.Errorf("its role is %q, not %q", i.Params.Role, x.role)
+	case x.source.Type != "" && !concerns(x.source, fold, i.Network, i.Params.Source):
+		return fmt.Errorf("it takes of %v, which is not whom you named", i.Params.Source)
 	case x.party.Type == "":
 		return nil
 	}
-	var concerns *tx.Address
-	for _, a := range []*tx.Address{i.Params.Recipient, i.Params.Source, i.Params.Subject} {
-		if a != nil {
-			concerns = a
-		}
-	}
-	if concerns == nil || !x.concerns(fold, i.Network, *concerns) {
-		return fmt.Errorf("it concerns %v, which is not whom you named", concerns)
+	who := cmp.Or(i.Params.Subject, i.Params.Recipient, i.Params.Source)
+	if !concerns(x.party, fold, i.Network, who) {
+		return fmt.Errorf("it concerns %v, which is not whom you named", who)
 	}
 	return nil
 }
 
-// concerns compares an address with the party that was named, by the ledger's word
-// on wallets.
-func (x *expectation) concerns(fold *ledger.Fold, network string, a tx.Address) bool {
-	w, ours := fold.WalletByAddress(network, a)
+// concerns compares an address with a party that was named, by the ledger's word on
+// wallets.
+func concerns(p client.Party, fold *ledger.Fold, network string, a *tx.Address) bool {
+	if a == nil {
+		return false
+	}
+	w, ours := fold.WalletByAddress(network, *a)
 	switch {
-	case x.party.Address != nil:
-		want, err := tx.ParseAddress(*x.party.Address)
-		return err == nil && want == a
-	case x.party.WalletID != nil:
-		return ours && w.WalletID == *x.party.WalletID
-	case x.party.VaultAccountID != nil:
-		return ours && w.VaultAccountID == *x.party.VaultAccountID
+	case p.Address != nil:
+		want, err := tx.ParseAddress(*p.Address)
+		return err == nil && want == *a
+	case p.WalletID != nil:
+		return ours && w.WalletID == *p.WalletID
+	case p.VaultAccountID != nil:
+		return ours && w.VaultAccountID == *p.VaultAccountID
 	}
 	return false
 }

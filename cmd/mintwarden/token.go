@@ -11,10 +11,11 @@ import (
 )
 
 func (c *cli) tokenCommand() *cobra.Command {
-	return group("token", "Create and deploy tokens, change their supply and roles", `  mintwarden token list
+	return group("token", "Create and deploy tokens, change their supply and roles, move, stop and regulate them", `  mintwarden token list
   mintwarden token mint token_01J… --amount 1000 --to treasury`,
-		c.tokenCreate(), c.tokenList(), c.tokenShow(), c.tokenDeploy(), c.tokenMint(), c.tokenBurn(),
-		c.tokenRole("grant", "to"), c.tokenRole("revoke", "from"), c.tokenRoles(), c.tokenBalance())
+		c.tokenCreate(), c.tokenList(), c.tokenShow(), c.tokenEstimate(), c.tokenDeploy(), c.tokenMint(), c.tokenBurn(), c.tokenTransfer(),
+		c.tokenRole("grant", "to"), c.tokenRole("revoke", "from"), c.tokenRoles(), c.tokenBalance(), c.tokenPause("pause"), c.tokenPause("unpause"),
+		c.tokenFreeze("freeze"), c.tokenFreeze("unfreeze"), c.tokenAllow(), c.tokenDisallow(), c.tokenRetire())
 }
 
 // newToken is what 'token create' is told.
