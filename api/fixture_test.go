@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+	"github.com/mintwarden/mintwarden/daemon/webhook"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -49,6 +51,7 @@ type house struct {
 	t        testing.TB
 	etcd     *storetest.Server
 	store    *store.Store
+	hooks    *webhook.Service
 	node     *devnet.Node
 	chains   map[string]*chain.Client
 	room     *room
@@ -172,7 +175,11 @@ func (h *house) startServices() {
 	require.NoError(h.t, err)
 	h.audit, err = auditlog.New(h.store, log, prometheus.NewRegistry())
 	require.NoError(h.t, err)
+	h.hooks, err = webhook.New(webhook.Deps{Store: h.store, Log: log, Key: make([]byte, webhook.KeySize), Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Plain: func() bool { return true }})
+	require.NoError(h.t, err)
 	h.bootstrap()
+	h.run(h.hooks.Run)
 	h.run(h.registry.Follow)
 	h.run(h.ops.RunWorker)
 	h.run(h.audit.Run)
@@ -228,7 +235,7 @@ type server struct {
 
 func (h *house) deps() api.Deps {
 	return api.Deps{
-		Registry: h.registry, Operations: h.ops, Audit: h.audit, Store: h.store, Seal: h.room, Log: storetest.Logger(h.t), Registerer: prometheus.NewRegistry(),
+		Registry: h.registry, Operations: h.ops, Audit: h.audit, Webhooks: h.hooks, Store: h.store, Seal: h.room, Log: storetest.Logger(h.t), Registerer: prometheus.NewRegistry(),
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
 	}
 }

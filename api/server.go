@@ -18,6 +18,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/webhook"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -26,6 +27,7 @@ type Deps struct {
 	Registry   *registry.Service
 	Operations *operation.Service
 	Audit      *auditlog.Log
+	Webhooks   *webhook.Service
 	Store      *store.Store
 	Seal       Sealer
 	Log        *slog.Logger
@@ -74,6 +76,7 @@ type Server struct {
 	registry   *registry.Service
 	operations *operation.Service
 	audit      *auditlog.Log
+	webhooks   *webhook.Service
 	store      *store.Store
 	seal       Sealer
 	tenant     string
@@ -93,8 +96,8 @@ var _ ServerInterface = (*Server)(nil)
 // New makes the API's handler. It expects to be served over TLS with verified
 // client certificates (TLSConfig); what comes without one is refused.
 func New(d Deps) (*Server, error) {
-	if d.Registry == nil || d.Operations == nil || d.Audit == nil || d.Store == nil || d.Seal == nil || d.Log == nil || d.Registerer == nil || d.NodeDown == nil {
-		return nil, errors.New("api: registry, operations, audit log, store, seal, log, registerer and NodeDown are needed")
+	if d.Registry == nil || d.Operations == nil || d.Audit == nil || d.Webhooks == nil || d.Store == nil || d.Seal == nil || d.Log == nil || d.Registerer == nil || d.NodeDown == nil {
+		return nil, errors.New("api: registry, operations, audit log, webhooks, store, seal, log, registerer and NodeDown are needed")
 	}
 	doc, err := readDocument()
 	if err != nil {
@@ -106,7 +109,7 @@ func New(d Deps) (*Server, error) {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
 	s := &Server{
-		registry: d.Registry, operations: d.Operations, audit: d.Audit, store: d.Store, seal: d.Seal,
+		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, seal: d.Seal,
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
 		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst),
 	}

@@ -39,8 +39,10 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/metrics"
 	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/webhook"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -95,7 +97,9 @@ type parts struct {
 	chains     map[string]*chain.Client
 	registry   *registry.Service
 	operations *operation.Service
+	reconciler *reconciliation.Service
 	audit      *auditlog.Log
+	webhooks   *webhook.Service
 
 	closers []func()
 }
@@ -153,6 +157,14 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
+	p.reconciler, err = reconciliation.New(reconciliation.Deps{Store: p.store, Registry: p.registry, Operations: p.operations,
+		Seal: sealer, Chains: p.chains, Log: p.log, Registerer: p.reg})
+	if err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
+	}
+	if p.webhooks, err = p.openWebhooks(); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -206,7 +218,9 @@ func (p *parts) run(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("daemon: %w", err), g.Wait())
 		}
 	}
+	g.Go(func() error { return part("the webhooks", p.webhooks.Run(workers)) })
 	g.Go(func() error { return part("the operations' worker", p.operations.RunWorker(workers)) })
+	g.Go(func() error { return part("the reconciliation", p.reconciler.Run(workers)) })
 	if p.etcd != nil {
 		g.Go(func() error {
 			select {
@@ -252,8 +266,8 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
-	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Store: p.store,
-		Seal: p.seal, Log: p.log, Registerer: p.reg,
+	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
+		Reconciliation: p.reconciler, Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
 		Limits:   api.Limits{PerSecond: p.cfg.Limits.RequestsPerSecond, Burst: p.cfg.Limits.Burst}})
 	if err != nil {

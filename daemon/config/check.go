@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -75,6 +76,7 @@ func (c *Config) check() error {
 	c.checkNetworks(&f)
 	c.Operation.TTL = f.duration("operation.ttl", c.Operation.TTLText, time.Minute, 30*24*time.Hour)
 	c.Limits.check(&f)
+	c.Webhooks.check(&f)
 	if _, err := c.Log.Slog(); err != nil {
 		f.add("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
 	}
@@ -204,6 +206,18 @@ func (l *Limits) check(f *faults) {
 	}
 	if l.MaxPending < 1 || l.MaxPending > 1e5 {
 		f.add("limits.max_pending", "%d is outside 1 to 100000", l.MaxPending)
+	}
+}
+
+func (w *Webhooks) check(f *faults) {
+	for i, n := range w.AllowNetworks {
+		if p, err := netip.ParsePrefix(n); err != nil || p != p.Masked() {
+			f.add(fmt.Sprintf("webhooks.allow_networks[%d]", i), "%q is not a network; write for example \"10.20.0.0/16\"", n)
+		}
+	}
+	w.Retention = f.duration("webhooks.retention", w.RetentionText, time.Hour, 10*365*24*time.Hour)
+	if w.MaxBacklog < 1000 || w.MaxBacklog > 1e7 {
+		f.add("webhooks.max_backlog", "%d is outside 1000 to 10000000", w.MaxBacklog)
 	}
 }
 

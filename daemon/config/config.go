@@ -43,6 +43,7 @@ type Config struct {
 	Networks  []Network `toml:"networks"`
 	Operation Operation `toml:"operation,omitempty"`
 	Limits    Limits    `toml:"limits,omitempty"`
+	Webhooks  Webhooks  `toml:"webhooks,omitempty"`
 	Log       Log       `toml:"log,omitempty"`
 }
 
@@ -135,6 +136,22 @@ type Limits struct {
 	MaxPending        int `toml:"max_pending,omitempty"`         // operations of one key awaiting approval, default 64
 }
 
+// Webhooks is how events are delivered.
+type Webhooks struct {
+	// KeyFile holds at least 32 random bytes, under which the endpoints' secrets are kept; the same on every
+	// appliance of a store. Without it no endpoint can be made.
+	KeyFile string `toml:"key_file,omitempty"`
+	// AllowHTTP takes http:// beside https://, under a charter whose environment is dev.
+	AllowHTTP bool `toml:"allow_http,omitempty"`
+	// AllowNetworks are those beside the public Internet to which events may go, as "10.20.0.0/16".
+	AllowNetworks []string `toml:"allow_networks,omitempty"`
+	CA            []string `toml:"ca,omitempty"` // PEM files of roots for endpoints' certificates, beside the system's
+
+	Retention     time.Duration `toml:"-"`
+	RetentionText string        `toml:"retention,omitempty"`   // Go duration; how long finished deliveries are kept, default 168h
+	MaxBacklog    int           `toml:"max_backlog,omitempty"` // deliveries that may wait for one endpoint, default 250,000
+}
+
 // Log says how much is logged.
 type Log struct {
 	Level string `toml:"level,omitempty"` // debug, info (default), warn, error
@@ -197,9 +214,12 @@ func (c *Config) Encode() ([]byte, error) { return toml.Marshal(c) }
 func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Bootstrap, &c.Seal.Socket, &c.Store.CA, &c.Store.Cert, &c.Store.Key,
 		&c.Store.Embedded.Dir, &c.Store.Embedded.ServerCert, &c.Store.Embedded.ServerKey,
-		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA}
+		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA, &c.Webhooks.KeyFile}
 	for i := range c.API.Certificates {
 		paths = append(paths, &c.API.Certificates[i].Cert, &c.API.Certificates[i].Key)
+	}
+	for i := range c.Webhooks.CA {
+		paths = append(paths, &c.Webhooks.CA[i])
 	}
 	for i := range c.API.ClientCA {
 		paths = append(paths, &c.API.ClientCA[i])
@@ -223,6 +243,12 @@ func (c *Config) defaults() {
 	}
 	if c.Limits.MaxPending == 0 {
 		c.Limits.MaxPending = 64
+	}
+	if c.Webhooks.RetentionText == "" {
+		c.Webhooks.RetentionText = "168h"
+	}
+	if c.Webhooks.MaxBacklog == 0 {
+		c.Webhooks.MaxBacklog = 250_000
 	}
 	if c.Log.Level == "" {
 		c.Log.Level = "info"

@@ -3,6 +3,7 @@ package webhook
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,6 +15,8 @@ import (
 const (
 	// KeySize is the length of the key that encrypts secrets, in bytes.
 	KeySize = 32
+	// maxMaterial bounds the file that the key is made from, in bytes.
+	maxMaterial = 4096
 	// secretSize is the length of a secret, in bytes; Standard Webhooks asks for 24 to 64.
 	secretSize = 32
 	// secretPrefix begins every secret, in both dialects.
@@ -21,6 +24,14 @@ const (
 	// keyIDSize is how much of a key's hash stands before what it encrypted, in bytes: which key it was.
 	keyIDSize = 8
 )
+
+// DeriveKey makes the key of Deps from the random bytes of a file, at least KeySize of them.
+func DeriveKey(material []byte) ([]byte, error) {
+	if len(material) < KeySize || len(material) > maxMaterial {
+		return nil, fmt.Errorf("webhook: %d bytes, want %d to %d random ones, as from 'head -c 32 /dev/urandom'", len(material), KeySize, maxMaterial)
+	}
+	return hkdf.Key(sha256.New, material, nil, "mintwarden/webhook/secret/v1", KeySize)
+}
 
 // ErrSecret says that a stored secret does not open: encrypted with another key, or not for this endpoint.
 var ErrSecret = errors.New("webhook: the secret cannot be opened with this appliance's key; rotate it")
