@@ -30,7 +30,12 @@ const (
 
 	AuditPending = "/mw/audit/pending/" // <ULID>/<nn>, written with the change
 	AuditLog     = "/mw/audit/log/"     // <20-digit number>, written by the sequencer
-	AuditHead    = "/mw/audit/head"     // number and hash of the last numbered entry
+	AuditHead    = "/mw/audit/head"     // number and hash of the last numbered entry, and the tree's size
+
+	AuditFollow   = "/mw/audit/log"       // what begins so is what every appliance's tree and lists follow
+	AuditOrder    = "/mw/audit/logorder/" // <20-digit size of the tree>, which leaves it grew by
+	AuditSigned   = "/mw/audit/logsigned" // the newest signed checkpoint
+	AuditArchived = "/mw/audit/archived/" // <appliance>, what it has on its disk
 )
 
 // OperationPrefix holds every operation's keys.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,10 +33,8 @@ func (l *Log) List(ctx context.Context, f Filter, limit, offset int, cursor stri
 	if err != nil {
 		return nil, 0, "", err
 	}
-	select {
-	case <-l.index.loaded:
-	case <-ctx.Done():
-		return nil, 0, "", fmt.Errorf("%w: the audit log is still being read: %w", store.ErrUnavailable, ctx.Err())
+	if err := l.ready(ctx); err != nil {
+		return nil, 0, "", err
 	}
 	limit = min(limit, 2*store.MaxTxOps)
 	found, total := l.index.find(f, before, offset, limit+1)
@@ -43,27 +42,36 @@ func (l *Log) List(ctx context.Context, f Filter, limit, offset int, cursor stri
 		found = found[:limit]
 		next = strconv.FormatUint(found[limit-1], 10)
 	}
-	entries = make([]*audit.Entry, 0, len(found))
-	for len(found) > 0 {
-		n := min(len(found), store.MaxTxOps)
-		keys := make([]string, n)
-		for i, seq := range found[:n] {
+	entries, err = l.entries(ctx, found)
+	return entries, total, next, err
+}
+
+// entries reads entries by their numbers, from the store or, if they are not there any more, the archive.
+func (l *Log) entries(ctx context.Context, numbers []uint64) ([]*audit.Entry, error) {
+	out := make([]*audit.Entry, 0, len(numbers))
+	for part := range slices.Chunk(numbers, store.MaxTxOps) {
+		keys := make([]string, len(part))
+		for i, seq := range part {
 			keys[i] = logKey(seq)
 		}
-		found = found[n:]
 		kvs, _, err := l.store.GetMany(ctx, keys...)
 		if err != nil {
-			return nil, 0, "", err
+			return nil, err
 		}
-		for _, kv := range kvs {
-			e, err := audit.Parse(kv.Value)
-			if err != nil {
-				return nil, 0, "", fmt.Errorf("auditlog: %s: %w", kv.Key, err)
+		for i, kv := range kvs {
+			var e *audit.Entry
+			if kv.ModRevision == 0 && l.archive != nil && part[i] <= l.archive.newest() {
+				e, err = l.archive.entry(part[i])
+			} else {
+				e, err = audit.Parse(kv.Value)
 			}
-			entries = append(entries, e)
+			if err != nil {
+				return nil, fmt.Errorf("auditlog: %s: %w", kv.Key, err)
+			}
+			out = append(out, e)
 		}
 	}
-	return entries, total, next, nil
+	return out, nil
 }
 
 func parseCursor(c string) (uint64, error) {

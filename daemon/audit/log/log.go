@@ -1,21 +1,47 @@
-// Package auditlog keeps the audit log in the store: it numbers and chains what changes left in the
-// pending prefix, lists it, and verifies it.
+// Package auditlog keeps the audit log: it numbers and chains what changes left in the store's pending
+// prefix, grows a tree of that and of the ledger, has the tree's heads signed by the seal, lists entries,
+// gives receipts for them, and moves old ones to the disk.
 //
-// It promises that every entry whose change was committed is numbered exactly once, whatever crashes;
-// that numbers have no gaps and follow the order of commits as the sequencer saw it; that one sequencer
-// works at a time, across all appliances. Numbers are written, never inferred from etcd's revisions.
+// # What it promises
 //
-// It does not promise that an entry is listed the moment its change is answered: numbering follows within
-// milliseconds, or once a sequencer runs again.
+// An entry is pending from the moment that the change which it tells of is committed. One sequencer at a
+// time (fenced) gives it the next number, the hash of the entry before it and its place in the tree, and
+// removes it from the pending prefix, in one transaction; so every entry gets exactly one number and one
+// place, in the order in which the changes were committed, whatever dies when. Numbers are written, never
+// inferred from etcd's revisions. Batches of the ledger take their places in the order in which they stand
+// in it.
+//
+// Every appliance grows the same tree from that order, and keeps it as C2SP tlog-tiles in its own directory:
+// tlog/tile/<level>/<n>, tlog/tile/entries/<n>, tlog/checkpoint. What the directory holds follows from the
+// store, so it may be lost, and is written durably and in an order that a crash cannot break. The sequencer
+// asks for a checkpoint now and then, if anything but checkpoints came since; the ledger's author signs it
+// only with a proof that the tree extends the last one and holds the ledger. A checkpoint is published here
+// only if our own tree has that very root. A tree on the disk that is not what was written, a store that
+// fell behind it or holds another history, are faults: they are logged and counted, nothing more is
+// published, and no receipt is given.
+//
+// With retention, entries that are older move to files of this appliance, entries/<first number>.jsonl, one
+// a line, verified link by link; they go from the store once every appliance of the charter has them.
+// Lists, receipts and Verify read both.
+//
+// # What it does not
+//
+// It does not stop whoever can write to etcd from rewriting entries that no checkpoint holds yet. A record
+// in the tree says that the API asserted it before the checkpoint, not that it is so; what the ledger says
+// proves itself.
 package auditlog
 
 import (
 	"context"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,41 +49,130 @@ import (
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
+
+// Options say what a log does beside numbering and listing.
+type Options struct {
+	// Dir is where the tree and the archive are; made if it is not there. Empty: there are none, and no
+	// checkpoint or receipt either.
+	Dir       string
+	Appliance string // our own, in the charter
+	// Seal signs checkpoints; nil: nobody does.
+	Seal   Sealer
+	Ledger Ledger
+	// CheckpointEvery is how long what is new waits for a checkpoint, if nobody asks for a receipt; 0: 5 s.
+	CheckpointEvery time.Duration
+	// Retention is how long entries stay in the store; 0: for ever.
+	Retention time.Duration
+}
+
+// Ledger is what the process verified of the ledger. Its functions are safe for concurrent use.
+type Ledger struct {
+	// LastCheckpoint is the newest tree head that the ledger records; ok is false while there is none.
+	LastCheckpoint func() (t seal.Tree, ok bool)
+	// Check is nil if an appliance of the charter in force has these keys. It waits until the ledger is read.
+	Check func(context.Context, *seal.CheckpointKeys) error
+	// Charters are the envelopes of charter 1 and of what replaced it, in order.
+	Charters func() ([]jsontext.Value, error)
+	// Appliances are the charter's.
+	Appliances func() []string
+}
 
 // Log is the audit log of the store. Safe for concurrent use.
 type Log struct {
 	store   *store.Store
 	log     *slog.Logger
+	opts    Options
 	index   *index
 	metrics metrics
+
+	tree    atomic.Pointer[tree]      // nil without a directory, and until it was opened
+	archive *archive                  // nil without a directory
+	fault   atomic.Pointer[treeFault] // why the tree is not gone on with
+	loud    atomic.Uint64             // end of the newest block that a checkpoint is wanted for
+	signed  atomic.Pointer[signedTree]
+	kick    chan struct{} // a checkpoint is wanted at once
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever an entry or a checkpoint came
+}
+
+// treeFault is what is wrong with the tree; the zero value is none.
+type treeFault struct {
+	what string // of a closed set, for the metric
+	err  error
 }
 
 type metrics struct {
-	sequence prometheus.Gauge
-	waiting  prometheus.Gauge
-	entries  prometheus.Counter
+	sequence   prometheus.Gauge
+	waiting    prometheus.Gauge
+	entries    prometheus.Counter
+	leaves     prometheus.Gauge
+	signed     prometheus.Gauge
+	signedAt   prometheus.Gauge
+	refused    prometheus.Counter
+	faults     *prometheus.GaugeVec
+	archived   prometheus.Gauge
+	checkpoint prometheus.Histogram
 }
 
-// head is the end of the chain, at store.AuditHead.
-type head struct {
-	Seq       audit.Sequence `json:"seq"`
-	EntryHash string         `json:"entryHash"`
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.sequence, m.waiting, m.entries, m.leaves, m.signed, m.signedAt, m.refused, m.faults, m.archived, m.checkpoint}
 }
 
-// New makes the log over s. Nothing happens until Run.
-func New(s *store.Store, log *slog.Logger, reg prometheus.Registerer) (*Log, error) {
-	l := &Log{store: s, log: log, index: newIndex(), metrics: metrics{
-		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_sequence", Help: "Number of the last audit entry that this process knows."}),
-		waiting:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_pending_entries", Help: "Audit entries that wait for their number, where the sequencer runs."}),
+func newMetrics() metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_" + name, Help: help})
+	}
+	return metrics{
+		sequence: gauge("sequence", "Number of the last audit entry that this process knows."),
+		waiting:  gauge("pending_entries", "Audit entries that wait for their number, where the sequencer runs."),
 		entries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_entries_total", Help: "Audit entries that this process numbered."}),
-	}}
+		leaves:   gauge("tree_leaves", "Leaves of the tree: audit entries and batches of the ledger."),
+		signed:   gauge("checkpoint_leaves", "Leaves of the newest signed tree."),
+		signedAt: gauge("checkpoint_timestamp_seconds", "When this process took the newest signed tree, as a Unix time."),
+		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_checkpoint_failures_total", Help: "Checkpoints that this process asked for and did not get."}),
+		faults: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mintwarden_audit_tree_fault",
+			Help: "1 while the tree is not gone on with: damaged, rolled_back, forked, hole, disk, or a checkpoint that was refused."}, []string{"what"}),
+		archived: gauge("archived_entries", "Audit entries that are in this appliance's archive."),
+		checkpoint: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_audit_checkpoint_duration_seconds",
+			Help: "Time from asking the seal for a checkpoint until its answer.", Buckets: prometheus.ExponentialBuckets(0.002, 2.5, 10)}),
+	}
+}
+
+const (
+	// checkpointEvery is Options.CheckpointEvery where none is given: each costs a batch of the ledger.
+	checkpointEvery = 5 * time.Second
+	tlogDir         = "tlog"
+	entriesDir      = "entries"
+)
+
+// New makes a log over s that numbers and lists: Open without options.
+func New(s *store.Store, log *slog.Logger, reg prometheus.Registerer) (*Log, error) {
+	return Open(s, Options{}, log, reg)
+}
+
+// Open makes the log over s. Nothing happens until Run, save that the archive in o.Dir is read.
+func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer) (*Log, error) {
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = checkpointEvery
+	}
+	l := &Log{store: s, log: log, opts: o, index: newIndex(), metrics: newMetrics(), kick: make(chan struct{}, 1), changed: make(chan struct{})}
 	if reg != nil {
-		for _, c := range []prometheus.Collector{l.metrics.sequence, l.metrics.waiting, l.metrics.entries} {
+		for _, c := range l.metrics.collectors() {
 			if err := reg.Register(c); err != nil {
 				return nil, fmt.Errorf("auditlog: metrics: %w", err)
 			}
 		}
+	}
+	if o.Dir != "" {
+		a, err := openArchive(filepath.Join(o.Dir, entriesDir))
+		if err != nil {
+			return nil, err
+		}
+		l.archive = a
+		l.metrics.archived.Set(float64(a.newest()))
 	}
 	return l, nil
 }
@@ -67,7 +182,10 @@ func New(s *store.Store, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 func (l *Log) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.again(ctx, "sequencer", l.sequence) })
-	g.Go(func() error { return l.again(ctx, "index", l.follow) })
+	g.Go(func() error { return l.again(ctx, "follower", l.follow) })
+	if l.archive != nil && l.opts.Retention > 0 {
+		g.Go(func() error { return l.again(ctx, "archive", l.keep) })
+	}
 	return g.Wait()
 }
 
@@ -94,6 +212,29 @@ func (l *Log) again(ctx context.Context, what string, f func(context.Context) er
 	}
 }
 
+// notify wakes up whoever waits for an entry or a checkpoint.
+func (l *Log) notify() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// news is closed at the next entry or checkpoint.
+func (l *Log) news() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// broke notes a fault of the tree: nothing of it is published any more.
+func (l *Log) broke(what string, err error) {
+	l.log.Error("audit log: the tree is not gone on with", "what", what, "error", err)
+	l.metrics.faults.WithLabelValues(what).Set(1)
+	l.fault.Store(&treeFault{what, err})
+	l.notify()
+}
+
 func logKey(seq uint64) string { return fmt.Sprintf("%s%020d", store.AuditLog, seq) }
 
 func parseLogKey(key string) (uint64, error) {
@@ -118,8 +259,8 @@ func (l *Log) readHead(ctx context.Context) (head, int64, error) {
 	return h, rev, nil
 }
 
-// Verify reads the whole log and checks every link (audit.Verify), and that it ends where the head says:
-// entries cut off the end are a break, too. It costs a read of every entry.
+// Verify reads the whole log, archive and store, and checks every link (audit.Verify), and that it ends
+// where the head says: entries cut off the end are a break, too. It costs a read of every entry.
 func (l *Log) Verify(ctx context.Context) (audit.Result, error) {
 	h, _, err := l.readHead(ctx)
 	if err != nil {
@@ -127,6 +268,24 @@ func (l *Log) Verify(ctx context.Context) (audit.Result, error) {
 	}
 	v := audit.NewVerifier()
 	var o store.ListOptions
+	if l.archive != nil {
+		for e, err := range l.archive.all() {
+			if errors.Is(err, errArchive) {
+				v.Break()
+			} else if err != nil {
+				return audit.Result{}, err
+			} else {
+				o.After = logKey(uint64(e.Seq))
+				v.Add(e)
+			}
+			if !v.Result().Valid {
+				return v.Result(), nil
+			}
+			if ctx.Err() != nil {
+				return audit.Result{}, ctx.Err()
+			}
+		}
+	}
 	for {
 		p, err := l.store.List(ctx, store.AuditLog, o)
 		if err != nil {

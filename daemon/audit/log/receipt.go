@@ -1,0 +1,180 @@
+package auditlog
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+var (
+	// ErrNoEntry says that there is no such entry.
+	ErrNoEntry = errors.New("auditlog: no such entry")
+	// ErrNoReceipt says that an entry is there and no signed tree holds it yet, or the tree cannot be gone by.
+	ErrNoReceipt = errors.New("auditlog: no receipt can be given now")
+)
+
+const (
+	// numberPatience is how long a receipt waits for its entry's number, which takes milliseconds.
+	numberPatience = 2 * time.Second
+	// signPatience is how long it waits for a checkpoint, which takes a commit of the ledger.
+	signPatience = 10 * time.Second
+)
+
+// Receipt proves that the entry with that id is in a signed tree: a C2SP tlog-proof whose extra is an
+// audit.Evidence. It waits some seconds for the number of an entry that was just written, and for a
+// checkpoint. ErrNoEntry, ErrNoReceipt, or the store's errors.
+func (l *Log) Receipt(ctx context.Context, id string) ([]byte, error) {
+	if !store.ValidID("aud_", id) {
+		return nil, fmt.Errorf("%w: %.80q", ErrNoEntry, id)
+	}
+	return l.receipt(ctx, func() (uint64, bool) { return l.index.byID(id, store.IDTime(id)) }, id)
+}
+
+// ReceiptOf proves that the newest entry on a resource is in a signed tree, as Receipt.
+func (l *Log) ReceiptOf(ctx context.Context, kind, id string) ([]byte, error) {
+	return l.receipt(ctx, func() (uint64, bool) {
+		found, _ := l.index.find(Filter{ResourceType: kind, ResourceID: id}, 0, 0, 1)
+		if len(found) == 0 {
+			return 0, false
+		}
+		return found[0], true
+	}, id)
+}
+
+func (l *Log) receipt(ctx context.Context, find func() (uint64, bool), id string) ([]byte, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	seq, ok, err := l.numbered(ctx, find)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: %.80q", ErrNoEntry, id)
+	}
+	s, index, err := l.covered(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	e, err := l.entries(ctx, []uint64{seq})
+	if err != nil {
+		return nil, err
+	}
+	return l.prove(e[0], index, s)
+}
+
+// ready waits until the log was read once after a start.
+func (l *Log) ready(ctx context.Context) error {
+	select {
+	case <-l.index.loaded:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the audit log is still being read: %w", store.ErrUnavailable, ctx.Err())
+	}
+}
+
+func (l *Log) numbered(ctx context.Context, find func() (uint64, bool)) (uint64, bool, error) {
+	over := time.After(numberPatience)
+	for {
+		news := l.news()
+		if seq, ok := find(); ok {
+			return seq, true, nil
+		}
+		select {
+		case <-news:
+		case <-over:
+			return 0, false, nil
+		case <-ctx.Done():
+			return 0, false, ctx.Err()
+		}
+	}
+}
+
+// covered waits until a signed tree holds the entry, and gives that and the leaf's index.
+func (l *Log) covered(ctx context.Context, seq uint64) (*signedTree, uint64, error) {
+	over := time.After(signPatience)
+	for {
+		news := l.news()
+		t, fault := l.tree.Load(), l.fault.Load()
+		if fault != nil {
+			return nil, 0, fmt.Errorf("%w: the tree cannot be gone by (%s); the log says more", ErrNoReceipt, fault.what)
+		}
+		if t == nil {
+			return nil, 0, fmt.Errorf("%w: this appliance keeps no tree", ErrNoReceipt)
+		}
+		if t.now().Audit >= seq {
+			index, err := t.indexOf(seq)
+			if err != nil {
+				return nil, 0, err
+			}
+			if s := l.signed.Load(); s != nil && s.tree.Size > index {
+				return s, index, nil
+			}
+		}
+		select {
+		case l.kick <- struct{}{}:
+		default:
+		}
+		select {
+		case <-news:
+		case <-over:
+			return nil, 0, fmt.Errorf("%w: entry %d waits for a signed checkpoint (is the ledger's author sealed?)", ErrNoReceipt, seq)
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// prove makes the receipt, and checks it before it leaves.
+func (l *Log) prove(e *audit.Entry, index uint64, s *signedTree) ([]byte, error) {
+	t := l.tree.Load()
+	if t == nil {
+		return nil, fmt.Errorf("%w: the tree is being opened", ErrNoReceipt)
+	}
+	hashes, err := tlog.ProveRecord(int64(s.tree.Size), int64(index), t.reader())
+	if err != nil {
+		return nil, err
+	}
+	p := &audit.Proof{Index: index, Hashes: hashes, Checkpoint: []byte(s.Note)}
+	root, err := s.tree.Hash()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Check(e.Leaf(), s.tree.Size, root); err != nil {
+		l.broke("damaged", err)
+		return nil, fmt.Errorf("%w: %w", ErrNoReceipt, err)
+	}
+	v := audit.Evidence{Format: 1}
+	if v.Entry, err = e.Encode(); err != nil {
+		return nil, err
+	}
+	if v.Keys, err = json.Marshal(s.Keys); err != nil {
+		return nil, err
+	}
+	if v.Charters, err = l.opts.Ledger.Charters(); err != nil {
+		return nil, err
+	}
+	if p.Extra, err = v.Encode(); err != nil {
+		return nil, err
+	}
+	return p.Encode(), nil
+}
+
+// parseRoot is the inverse of rootText.
+func parseRoot(text string) (h tlog.Hash, err error) {
+	digits, ok := strings.CutPrefix(text, "sha256:")
+	b, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(b) != tlog.HashSize {
+		return h, fmt.Errorf("auditlog: %.80q is no root", text)
+	}
+	return tlog.Hash(b), nil
+}
