@@ -39,7 +39,6 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/metrics"
 	"github.com/mintwarden/mintwarden/daemon/operation"
-	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/webhook"
@@ -97,7 +96,6 @@ type parts struct {
 	chains     map[string]*chain.Client
 	registry   *registry.Service
 	operations *operation.Service
-	reconciler *reconciliation.Service
 	audit      *auditlog.Log
 	webhooks   *webhook.Service
 
@@ -154,11 +152,6 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	p.operations, err = operation.New(operation.Deps{Registry: p.registry, Store: p.store, Seal: sealer,
 		Chains: p.chains, Log: p.log, Registerer: p.reg, TTL: cfg.Operation.TTL,
 		MaxPending: cfg.Limits.MaxPending})
-	if err != nil {
-		return nil, fmt.Errorf("daemon: %w", err)
-	}
-	p.reconciler, err = reconciliation.New(reconciliation.Deps{Store: p.store, Registry: p.registry, Operations: p.operations,
-		Seal: sealer, Chains: p.chains, Log: p.log, Registerer: p.reg})
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
@@ -220,7 +213,6 @@ func (p *parts) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return part("the webhooks", p.webhooks.Run(workers)) })
 	g.Go(func() error { return part("the operations' worker", p.operations.RunWorker(workers)) })
-	g.Go(func() error { return part("the reconciliation", p.reconciler.Run(workers)) })
 	if p.etcd != nil {
 		g.Go(func() error {
 			select {
@@ -267,7 +259,7 @@ func (p *parts) serve(ctx, failed context.Context) error {
 		return fmt.Errorf("daemon: %w", err)
 	}
 	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
-		Reconciliation: p.reconciler, Seal: p.seal, Log: p.log, Registerer: p.reg,
+		Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
 		Limits:   api.Limits{PerSecond: p.cfg.Limits.RequestsPerSecond, Burst: p.cfg.Limits.Burst}})
 	if err != nil {
