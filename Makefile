@@ -35,7 +35,7 @@ define apt
 	else echo "$(1) is missing: run 'apt-get install $(1)' as root, then again" >&2; exit 1; fi
 endef
 
-.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-systemd need-nspawn
+.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-prometheus need-systemd need-nspawn
 need-softhsm:
 ifeq ($(SOFTHSM),)
 	$(call apt,softhsm2)
@@ -51,6 +51,12 @@ endif
 need-etcdctl:
 ifeq ($(shell command -v etcdctl),)
 	$(call apt,etcd-client)
+endif
+
+# promtool holds the alerts to their cases, and a real Prometheus watches an appliance at work.
+need-prometheus:
+ifeq ($(shell command -v promtool),)
+	$(call apt,prometheus)
 endif
 
 # systemd-analyze rates the units, systemd-sysusers makes users where the package is installed.
@@ -113,7 +119,7 @@ lint: ## golangci-lint, pinned
 	go run $(GOLANGCI) run ./...
 
 .PHONY: test
-test: need-softhsm need-p11-kit need-etcdctl need-systemd build fresh vet lint ## all that CI runs
+test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd build fresh vet lint ## all that CI runs
 	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages ./... -- -race -timeout 20m
 
 .PHONY: test-long
