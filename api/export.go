@@ -9,7 +9,6 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -99,21 +98,13 @@ func (s *csvSheet) add(t TransactionSummary) error {
 	return s.w.Write([]string{
 		t.ID, t.OperationID, string(t.OperationType), of(t.TokenID), t.Network, t.WalletID, t.WalletAddress, string(t.Status), of(t.Nonce),
 		of(t.TransactionHash), block, fmt.Sprint(t.Confirmations), t.FeeCap, string(t.FeeStrategy), of(t.Amount), t.RequestedBy,
-		inert(of(t.Attention)), inert(of(t.FailureReason)), t.CreatedAt.Format(time.RFC3339), t.UpdatedAt.Format(time.RFC3339),
+		of(t.Attention), of(t.FailureReason), t.CreatedAt.Format(time.RFC3339), t.UpdatedAt.Format(time.RFC3339),
 	})
 }
 
 func (s *csvSheet) end() error {
 	s.w.Flush()
 	return s.w.Error()
-}
-
-// inert keeps a text that people wrote from being a formula where the sheet is opened in a spreadsheet.
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }
 
 // beginning writes what a sheet starts with before the first of it, or its end.

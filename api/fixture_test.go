@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudflare/circl/sign/dilithium/mode3"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -88,7 +89,7 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) startChain() {
-	node, err := devnet.Start(h.t.Context(), devnet.Config{Dir: h.t.TempDir()})
+	node, err := devnet.Start(h.t.Context(), devnet.Config{Dir: h.t.TempDir(), Period: poll})
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { node.Close() })
 	c, err := chain.Dial(h.t.Context(), chain.Network{
@@ -102,7 +103,8 @@ func (h *house) startChain() {
 func (h *house) startLedger() {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(h.t, err)
-	h.room = &room{t: h.t, store: h.etcd.Open(store.UserSeal), key: key, wallets: map[string]*seal.WalletResult{}, applied: map[policy.Digest]uint64{}}
+	h.room = &room{t: h.t, store: h.etcd.Open(store.UserSeal), key: key, wallets: map[string]*seal.WalletResult{}, applied: map[policy.Digest]uint64{},
+		private: map[string]*mode3.PrivateKey{}, signed: map[string]*seal.AuthorizeResult{}}
 	for name := range people {
 		h.users[name] = store.NewID("user_")
 	}
@@ -357,6 +359,8 @@ func (s *server) conforms(req *http.Request, a answer) {
 // route finds a request's route in the document.
 func (s *server) route(req *http.Request) (*routers.Route, map[string]string) {
 	got := strings.Split(req.URL.EscapedPath(), "/")
+	var best *routers.Route
+	var named map[string]string // by the best's parameters, of which it has the fewest
 	for path, item := range s.doc.Paths.Map() {
 		want, params := strings.Split(path, "/"), map[string]string{}
 		if len(want) != len(got) {
@@ -370,11 +374,11 @@ func (s *server) route(req *http.Request) (*routers.Route, map[string]string) {
 			}
 			fits = fits && w == got[i]
 		}
-		if op := item.GetOperation(req.Method); fits && op != nil {
-			return &routers.Route{Spec: s.doc, Path: path, PathItem: item, Method: req.Method, Operation: op}, params
+		if op := item.GetOperation(req.Method); fits && op != nil && (best == nil || len(params) < len(named)) {
+			best, named = &routers.Route{Spec: s.doc, Path: path, PathItem: item, Method: req.Method, Operation: op}, params
 		}
 	}
-	return nil, nil
+	return best, named
 }
 
 // is asserts the status and reads the body into a T.
@@ -436,3 +440,18 @@ const (
 	patience = 120 * time.Second
 	poll     = 50 * time.Millisecond
 )
+
+// read reads what it can of the body into v.
+func (a answer) read(v any) {
+	a.t.Helper()
+	require.NoError(a.t, json.Unmarshal(a.body, v))
+}
+
+// userWith makes a user of a role, and has a key for him.
+func (s *server) userWith(name, role string) string {
+	s.t.Helper()
+	u := is[api.User](s.as("admin", "POST", "/v1/users", fmt.Sprintf(`{"name":%q,"role":%q}`, name, role)), 201)
+	c := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q,"label":"tests"}`, u.ID)), 201)
+	s.keys[name] = *c.Key
+	return name
+}

@@ -20,8 +20,9 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-// room is a seal without a socket and without an HSM: it decides nothing, but
-// what it records is a real ledger, signed and folded as the seal's is.
+// room is a seal without a socket and without an HSM: it judges nothing, but
+// what it records is a real ledger, signed and folded as the seal's is, and what
+// it signs is a real transaction.
 type room struct {
 	t     testing.TB
 	store *store.Store // with the seal's rights
@@ -36,6 +37,8 @@ type room struct {
 	panics  bool
 	wallets map[string]*seal.WalletResult
 	applied map[policy.Digest]uint64
+	private map[string]*mode3.PrivateKey
+	signed  map[string]*seal.AuthorizeResult
 }
 
 func (r *room) set(change func()) {
@@ -157,7 +160,7 @@ func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*sea
 	if made, ok := r.wallets[q.WalletID]; ok {
 		return made, nil
 	}
-	public, _, err := mode3.GenerateKey(rand.Reader)
+	public, private, err := mode3.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +177,7 @@ func (r *room) WalletCreate(_ context.Context, q seal.WalletCreateRequest) (*sea
 	if err != nil {
 		return nil, err
 	}
-	r.wallets[q.WalletID] = made
+	r.wallets[q.WalletID], r.private[q.WalletID] = made, private
 	return made, nil
 }
 
@@ -219,13 +222,4 @@ func (r *room) Cancel(_ context.Context, operationID, why string) (*seal.Recorde
 		return nil, err
 	}
 	return &seal.Recorded{Sequence: at}, nil
-}
-
-// Authorize and Settle are for the worker, which these tests do not run.
-func (r *room) Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error) {
-	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
-}
-
-func (r *room) Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error) {
-	return nil, seal.Errorf(seal.KindSealed, "this room signs nothing")
 }
