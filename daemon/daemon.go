@@ -145,9 +145,8 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
-	p.audit, err = auditlog.New(p.store, p.log, p.reg)
-	if err != nil {
-		return nil, fmt.Errorf("daemon: %w", err)
+	if p.audit, err = p.openAudit(sealer); err != nil {
+		return nil, err
 	}
 	p.operations, err = operation.New(operation.Deps{Registry: p.registry, Store: p.store, Seal: sealer,
 		Chains: p.chains, Log: p.log, Registerer: p.reg, TTL: cfg.Operation.TTL,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/policy"
@@ -27,6 +28,7 @@ import (
 type sealer interface {
 	registry.Sealer
 	operation.Sealer
+	auditlog.Sealer
 }
 
 // link is both directions of the way between appliances.
@@ -254,6 +256,11 @@ func (d *door) BindingApply(ctx context.Context, e *policy.Envelope) (*seal.Reco
 
 func (d *door) envelope(ctx context.Context, op seal.Op, e *policy.Envelope, here func(context.Context, *policy.Envelope) (*seal.Recorded, error)) (*seal.Recorded, error) {
 	return through(ctx, d, op, seal.EnvelopeRequest{Envelope: e}, func(ctx context.Context) (*seal.Recorded, error) { return here(ctx, e) })
+}
+
+// Checkpoint has a tree head recorded and signed, wherever the ledger is written.
+func (d *door) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (*seal.CheckpointResult, error) {
+	return through(ctx, d, seal.OpCheckpoint, q, func(ctx context.Context) (*seal.CheckpointResult, error) { return d.Client.Checkpoint(ctx, q) })
 }
 
 // Freeze stops somebody or something, or lets go, wherever the ledger is written.

@@ -119,6 +119,7 @@ var linkOps = map[seal.Op]func(params jsontext.Value) (ask, error){
 	seal.OpAuthorize:    asked((*seal.Client).Authorize),
 	seal.OpBump:         asked((*seal.Client).Bump),
 	seal.OpSettle:       asked((*seal.Client).Settle),
+	seal.OpCheckpoint:   asked((*seal.Client).Checkpoint),
 	seal.OpWalletCreate: asked((*seal.Client).WalletCreate),
 }
 

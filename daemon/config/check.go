@@ -77,6 +77,7 @@ func (c *Config) check() error {
 	c.Operation.TTL = f.duration("operation.ttl", c.Operation.TTLText, time.Minute, 30*24*time.Hour)
 	c.Limits.check(&f)
 	c.Webhooks.check(&f)
+	c.Audit.check(&f)
 	if _, err := c.Log.Slog(); err != nil {
 		f.add("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
 	}
@@ -219,6 +220,11 @@ func (w *Webhooks) check(f *faults) {
 	if w.MaxBacklog < 1000 || w.MaxBacklog > 1e7 {
 		f.add("webhooks.max_backlog", "%d is outside 1000 to 10000000", w.MaxBacklog)
 	}
+}
+
+func (a *Audit) check(f *faults) {
+	a.CheckpointEvery = f.duration("audit.checkpoint_every", a.CheckpointText, 100*time.Millisecond, time.Hour)
+	a.Retention = f.duration("audit.retention", a.RetentionText, 0, 100*365*24*time.Hour)
 }
 
 // Slog is the level as log/slog has it.

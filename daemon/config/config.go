@@ -44,6 +44,7 @@ type Config struct {
 	Operation Operation `toml:"operation,omitempty"`
 	Limits    Limits    `toml:"limits,omitempty"`
 	Webhooks  Webhooks  `toml:"webhooks,omitempty"`
+	Audit     Audit     `toml:"audit,omitempty"`
 	Log       Log       `toml:"log,omitempty"`
 }
 
@@ -152,6 +153,18 @@ type Webhooks struct {
 	MaxBacklog    int           `toml:"max_backlog,omitempty"` // deliveries that may wait for one endpoint, default 250,000
 }
 
+// Audit is how the audit log is kept.
+type Audit struct {
+	// Dir is where this appliance keeps the tree of both logs and the archive; its own, on a disk that lasts.
+	// Without it there are no checkpoints and no receipts.
+	Dir string `toml:"dir,omitempty"`
+
+	CheckpointEvery time.Duration `toml:"-"`
+	CheckpointText  string        `toml:"checkpoint_every,omitempty"` // Go duration; how long what is new waits for a signed checkpoint, default 5s
+	Retention       time.Duration `toml:"-"`
+	RetentionText   string        `toml:"retention,omitempty"` // Go duration; how long entries stay in the store, default 720h; 0s: for ever
+}
+
 // Log says how much is logged.
 type Log struct {
 	Level string `toml:"level,omitempty"` // debug, info (default), warn, error
@@ -214,7 +227,7 @@ func (c *Config) Encode() ([]byte, error) { return toml.Marshal(c) }
 func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Bootstrap, &c.Seal.Socket, &c.Store.CA, &c.Store.Cert, &c.Store.Key,
 		&c.Store.Embedded.Dir, &c.Store.Embedded.ServerCert, &c.Store.Embedded.ServerKey,
-		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA, &c.Webhooks.KeyFile}
+		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA, &c.Webhooks.KeyFile, &c.Audit.Dir}
 	for i := range c.API.Certificates {
 		paths = append(paths, &c.API.Certificates[i].Cert, &c.API.Certificates[i].Key)
 	}
@@ -246,6 +259,12 @@ func (c *Config) defaults() {
 	}
 	if c.Webhooks.RetentionText == "" {
 		c.Webhooks.RetentionText = "168h"
+	}
+	if c.Audit.CheckpointText == "" {
+		c.Audit.CheckpointText = "5s"
+	}
+	if c.Audit.RetentionText == "" {
+		c.Audit.RetentionText = "720h"
 	}
 	if c.Webhooks.MaxBacklog == 0 {
 		c.Webhooks.MaxBacklog = 250_000

@@ -274,6 +274,7 @@ func (a *appliance) writeConfig(charter1, socket string) (*config.Config, error)
 		Networks: []config.Network{{Name: a.network.Name, Kind: string(a.network.Kind), ChainID: a.network.ChainID,
 			RPCURLs: []string{"http://" + a.o.RPC}, Confirmations: confirmations, Scheme: string(a.network.Scheme), Currency: a.network.Currency,
 			Period: a.o.Period.String()}},
+		Audit: config.Audit{Dir: a.path("audit")},
 		Webhooks: config.Webhooks{KeyFile: a.path("config", "webhook.key"), AllowHTTP: true,
 			AllowNetworks: []string{"127.0.0.0/8", "::1/128"}, CA: []string{a.path("tls", "ca.crt")}},
 	}

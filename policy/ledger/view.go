@@ -69,6 +69,17 @@ func (v *View) Charter() (*policy.Charter, policy.Digest) {
 	return v.state.law.charter, v.state.law.digest
 }
 
+// Charters is the envelope of charter 1 and of every one that replaced it, the one in force last.
+func (v *View) Charters() []*Enveloped {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var all []*Enveloped
+	for _, l := range v.state.chain {
+		all = append(all, l.envelope)
+	}
+	return all
+}
+
 // CharterKnown is true of the charter in force and of its ancestors.
 func (v *View) CharterKnown(digest policy.Digest) bool {
 	v.mu.RLock()

@@ -51,7 +51,8 @@ func (t Tree) Hash() (hash [sha256.Size]byte, err error) {
 // TreeProof says why the seal should believe a tree head: that it extends the last one that was
 // recorded, and that it holds what this seal knows of the ledger.
 type TreeProof struct {
-	Consistency [][]byte   `json:"consistency"` // RFC 6962, from the last recorded tree; empty where there is none
+	From        uint64     `json:"from"`        // leaves of the last recorded tree; 0 where there is none
+	Consistency [][]byte   `json:"consistency"` // RFC 6962, from that tree
 	Ledger      BatchProof `json:"ledger"`
 }
 

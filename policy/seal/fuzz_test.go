@@ -17,7 +17,7 @@ func FuzzFrames(f *testing.F) {
 		`{"id":1,"op":"status"}`, `{"id":1,"op":"cancel","operationId":"op_1","reason":""}`,
 		`{"id":1,"op":"decide","envelope":{"payloadType":"a","payload":"AA==","signatures":[{"keyid":"k","sig":"AA=="}]}}`,
 		`{"id":1,"op":"authorize","operationId":"","intent":"AA==","gasLimit":1,"maxFee":"1","tip":"1"}`,
-		`{"id":1,"op":"checkpoint","tree":{"size":1,"root":"sha256:00"},"proof":{"consistency":["AA=="],"ledger":{"sequence":1,"index":0,"inclusion":[]}}}`, `{"id":1,"op":"nonsense"}`,
+		`{"id":1,"op":"checkpoint","tree":{"size":1,"root":"sha256:00"},"proof":{"from":1,"consistency":["AA=="],"ledger":{"sequence":1,"index":0,"inclusion":[]}}}`, `{"id":1,"op":"nonsense"}`,
 		`{"id":1,"op":"freeze","tokenId":"token_1","event":"seen"}`,
 	} {
 		b, err := seal.Frame([]byte(body))

@@ -141,10 +141,14 @@ func hashesOf(what string, proof [][]byte) ([]tlog.Hash, error) {
 func (rd *round) extendsTree(w *wantedTree, q seal.CheckpointRequest) error {
 	last := rd.stage.LastCheckpoint()
 	if last == nil {
-		if len(w.consistency) > 0 {
-			return seal.Errorf(seal.KindConflict, "no tree was recorded yet, and there is a proof of consistency with one")
+		if len(w.consistency) > 0 || q.Proof.From > 0 {
+			return seal.Errorf(seal.KindConflict, "no tree was recorded yet, and there is a proof of consistency with one of %d leaves", q.Proof.From)
 		}
 		return nil
+	}
+	if q.Proof.From < last.Size && q.Tree.Size > last.Size {
+		// Whoever asks does not know yet what was recorded meanwhile.
+		return seal.Errorf(seal.KindConflict, "the proof is from %d leaves on; the last recorded tree has %d", q.Proof.From, last.Size)
 	}
 	if q.Tree.Size <= last.Size {
 		rd.room.metrics.noticed(noticedTree)

@@ -61,7 +61,7 @@ func (x *testTree) request(last int64) seal.CheckpointRequest {
 	x.t.Helper()
 	root, err := tlog.TreeHash(x.size, x)
 	require.NoError(x.t, err)
-	q := seal.CheckpointRequest{Tree: seal.Tree{Size: uint64(x.size), Root: seal.RootOf(root)}, Proof: seal.TreeProof{Ledger: x.batch}}
+	q := seal.CheckpointRequest{Tree: seal.Tree{Size: uint64(x.size), Root: seal.RootOf(root)}, Proof: seal.TreeProof{From: uint64(last), Ledger: x.batch}}
 	if last > 0 {
 		proof, err := tlog.ProveTree(x.size, last, x)
 		require.NoError(x.t, err)
