@@ -23,19 +23,9 @@ func (s *Server) EstimateTokenDeployment(c *gin.Context, tokenID TokenID, _ Esti
 		TokenID: tokenID, DeployerWalletID: of(b.DeployerWalletID), PerformedBy: performer(b.PerformedBy),
 		ConstructorArgs: constructorArgs(b.ConstructorArgs),
 	}
-	change(s, c, http.StatusOK, sure(deploymentCost), recorded(s, func(ctx context.Context) (*operation.Estimate, error) {
+	change(s, c, http.StatusOK, sure(estimateForm), recorded(s, func(ctx context.Context) (*operation.Estimate, error) {
 		return s.operations.EstimateDeployment(ctx, r.actor(), req)
 	}))
-}
-
-func deploymentCost(e *operation.Estimate) FeeEstimate {
-	return FeeEstimate{
-		Network: e.Network, Currency: e.Currency, OperationType: OperationType(e.Type), BlockNumber: int64(e.Block),
-		BaseFeePerGas: e.BaseFee.String(), GasLimit: int64(e.Gas),
-		Strategies: forms(e.Strategies, func(f operation.StrategyFee) StrategyFee {
-			return StrategyFee{FeeStrategy: FeeStrategy(f.Strategy), MaxPriorityFeePerGas: f.Tip.String(), MaxFeePerGas: f.MaxFee.String(), MaxFee: f.Total.String()}
-		}),
-	}
 }
 
 // RetireToken answers POST /v1/tokens/{tokenId}/retire.
