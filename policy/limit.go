@@ -58,6 +58,10 @@ func (j *judgement) charged(r *Rule, since time.Time) (sum Amount, ok bool) {
 	if contract == nil {
 		return Amount{}, j.Intent.OperationType == OpDeployToken
 	}
+	return r.charged(j.Usage, j.Intent.ChainID, *contract, since)
+}
+
+func (r *Rule) charged(usage Usage, chainID uint64, contract tx.Address, since time.Time) (sum Amount, ok bool) {
 	var counted []OperationType
 	for _, op := range OperationTypes() {
 		if op.HasAmount() && r.about(op) && !slices.Contains(counted, op.Counted()) {
@@ -67,10 +71,26 @@ func (j *judgement) charged(r *Rule, since time.Time) (sum Amount, ok bool) {
 	ok = true
 	for _, op := range counted {
 		var fits bool
-		sum, fits = sum.Add(j.Usage.Charged(j.Intent.ChainID, *contract, op, since))
+		sum, fits = sum.Add(usage.Charged(chainID, contract, op, since))
 		ok = ok && fits
 	}
 	return sum, ok
+}
+
+// Spent tells how much of a day's limit is used up on a contract at now: what was charged since local
+// midnight to the operations that the rule is about, and what it allows, both in base units. ok is false of
+// a rule that limits no day, and where it cannot be evaluated.
+func (r *Rule) Spent(usage Usage, chainID uint64, contract tx.Address, now time.Time) (used, limit Amount, ok bool) {
+	perDay := map[RuleType]*Amount{RuleDailyLimit: r.Amount, RuleTokenMintLimit: r.PerDay, RuleTokenBurnLimit: r.PerDay}[r.Type]
+	if perDay == nil {
+		return Amount{}, Amount{}, false
+	}
+	location, err := zone(r.Timezone)
+	if err != nil {
+		return Amount{}, Amount{}, false
+	}
+	used, ok = r.charged(usage, chainID, contract, startOfDay(now, location))
+	return used, *perDay, ok
 }
 
 func (j *judgement) timeWindow(o *RuleOutcome, r *Rule) {

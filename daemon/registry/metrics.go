@@ -34,7 +34,7 @@ func newMetrics(reg prometheus.Registerer, s *Service) (*metrics, error) {
 	}
 	var errs error
 	for _, c := range []prometheus.Collector{
-		m.batchRecords, m.batchBytes, m.carryFailures,
+		m.batchRecords, m.batchBytes, m.carryFailures, limitCollector{s.fold},
 		gauge("mintwarden_ledger_sequence", "Sequence of the latest batch that was verified.", func() float64 { return float64(s.headSequence()) }),
 		gauge("mintwarden_ledger_carried_sequence", "Sequence of the latest batch whose records all stand in the store.", func() float64 { return float64(s.Carried()) }),
 		gauge("mintwarden_ledger_follower_up", "1 while the ledger verifies and its head at the start is carried in, else 0: see /readyz.", func() float64 {
