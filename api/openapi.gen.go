@@ -2741,7 +2741,7 @@ type Receipt struct {
 	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	ID string `json:"id"`
 
-	// Proof A C2SP tlog-proof, as its file has it: the index, the path to the root, and the signed checkpoint.
+	// Proof A C2SP tlog-proof, as its file has it: the index, the path to the root, and the signed checkpoint. Its extra leads from charter 1 to the keys that signed.
 	//
 	// Example: c2sp.org/tlog-proof@v1
 	Proof string `json:"proof"`
@@ -5735,6 +5735,9 @@ type ServerInterface interface {
 	// VerifyAudit Verify the audit log
 	// (GET /v1/audit/verify)
 	VerifyAudit(c *gin.Context)
+	// GetAuditReceipt Read the receipt of an audit entry
+	// (GET /v1/audit/{auditId}/receipt)
+	GetAuditReceipt(c *gin.Context, auditID AuditID)
 	// GetCharter Read the charter
 	// (GET /v1/charter)
 	GetCharter(c *gin.Context)
@@ -5819,6 +5822,9 @@ type ServerInterface interface {
 	// CancelTokenOperation Cancel an operation
 	// (POST /v1/token-operations/{operationId}/cancel)
 	CancelTokenOperation(c *gin.Context, operationID OperationID, params CancelTokenOperationParams)
+	// GetTokenOperationReceipt Read the receipt of an operation
+	// (GET /v1/token-operations/{operationId}/receipt)
+	GetTokenOperationReceipt(c *gin.Context, operationID OperationID)
 	// RejectTokenOperation Reject an operation
 	// (POST /v1/token-operations/{operationId}/reject)
 	RejectTokenOperation(c *gin.Context, operationID OperationID, params RejectTokenOperationParams)
@@ -6093,6 +6099,31 @@ func (siw *ServerInterfaceWrapper) VerifyAudit(c *gin.Context) {
 	}
 
 	siw.Handler.VerifyAudit(c)
+}
+
+// GetAuditReceipt operation middleware
+func (siw *ServerInterfaceWrapper) GetAuditReceipt(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "auditId" -------------
+	var auditID AuditID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "auditId", c.Param("auditId"), &auditID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter auditId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAuditReceipt(c, auditID)
 }
 
 // GetCharter operation middleware
@@ -7176,6 +7207,31 @@ func (siw *ServerInterfaceWrapper) CancelTokenOperation(c *gin.Context) {
 	}
 
 	siw.Handler.CancelTokenOperation(c, operationID, params)
+}
+
+// GetTokenOperationReceipt operation middleware
+func (siw *ServerInterfaceWrapper) GetTokenOperationReceipt(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "operationId" -------------
+	var operationID OperationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "operationId", c.Param("operationId"), &operationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operationId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTokenOperationReceipt(c, operationID)
 }
 
 // RejectTokenOperation operation middleware
@@ -9538,6 +9594,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/approve", wrapper.ApproveTokenOperation)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/reject", wrapper.RejectTokenOperation)
 	router.POST(options.BaseURL+"/v1/token-operations/:operationId/cancel", wrapper.CancelTokenOperation)
+	router.GET(options.BaseURL+"/v1/token-operations/:operationId/receipt", wrapper.GetTokenOperationReceipt)
 	router.GET(options.BaseURL+"/v1/transactions", wrapper.ListTransactions)
 	router.GET(options.BaseURL+"/v1/transactions/export", wrapper.ExportTransactions)
 	router.GET(options.BaseURL+"/v1/transactions/estimate-fee", wrapper.EstimateTransactionFee)
@@ -9589,5 +9646,6 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/webhooks/:webhookId/replay/:deliveryId", wrapper.ReplayWebhookDelivery)
 	router.GET(options.BaseURL+"/v1/audit", wrapper.ListAuditEntries)
 	router.GET(options.BaseURL+"/v1/audit/verify", wrapper.VerifyAudit)
+	router.GET(options.BaseURL+"/v1/audit/:auditId/receipt", wrapper.GetAuditReceipt)
 	router.GET(options.BaseURL+"/v1/openapi.json", wrapper.GetOpenAPI)
 }

@@ -2745,7 +2745,7 @@ type Receipt struct {
 	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	ID string `json:"id"`
 
-	// Proof A C2SP tlog-proof, as its file has it: the index, the path to the root, and the signed checkpoint.
+	// Proof A C2SP tlog-proof, as its file has it: the index, the path to the root, and the signed checkpoint. Its extra leads from charter 1 to the keys that signed.
 	//
 	// Example: c2sp.org/tlog-proof@v1
 	Proof string `json:"proof"`

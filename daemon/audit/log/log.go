@@ -122,20 +122,17 @@ func (m *metrics) collectors() []prometheus.Collector {
 }
 
 func newMetrics() metrics {
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_" + name, Help: help})
-	}
 	return metrics{
-		sequence: gauge("sequence", "Number of the last audit entry that this process knows."),
-		waiting:  gauge("pending_entries", "Audit entries that wait for their number, where the sequencer runs."),
+		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_sequence", Help: "Number of the last audit entry that this process knows."}),
+		waiting:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_pending_entries", Help: "Audit entries that wait for their number, where the sequencer runs."}),
 		entries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_entries_total", Help: "Audit entries that this process numbered."}),
-		leaves:   gauge("tree_leaves", "Leaves of the tree: audit entries and batches of the ledger."),
-		signed:   gauge("checkpoint_leaves", "Leaves of the newest signed tree."),
-		signedAt: gauge("checkpoint_timestamp_seconds", "When this process took the newest signed tree, as a Unix time."),
+		leaves:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_tree_leaves", Help: "Leaves of the tree: audit entries and batches of the ledger."}),
+		signed:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_leaves", Help: "Leaves of the newest signed tree."}),
+		signedAt: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_timestamp_seconds", Help: "When this process took the newest signed tree, as a Unix time."}),
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_checkpoint_failures_total", Help: "Checkpoints that this process asked for and did not get."}),
 		faults: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mintwarden_audit_tree_fault",
 			Help: "1 while the tree is not gone on with: damaged, rolled_back, forked, hole, disk, or a checkpoint that was refused."}, []string{"what"}),
-		archived: gauge("archived_entries", "Audit entries that are in this appliance's archive."),
+		archived: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_archived_entries", Help: "Audit entries that are in this appliance's archive."}),
 		checkpoint: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mintwarden_audit_checkpoint_duration_seconds",
 			Help: "Time from asking the seal for a checkpoint until its answer.", Buckets: prometheus.ExponentialBuckets(0.002, 2.5, 10)}),
 	}

@@ -29,18 +29,23 @@ const (
 	signPatience = 10 * time.Second
 )
 
-// Receipt proves that the entry with that id is in a signed tree: a C2SP tlog-proof whose extra is an
-// audit.Evidence. It waits some seconds for the number of an entry that was just written, and for a
-// checkpoint. ErrNoEntry, ErrNoReceipt, or the store's errors.
-func (l *Log) Receipt(ctx context.Context, id string) ([]byte, error) {
+// Receipt proves that an entry is in a signed tree.
+type Receipt struct {
+	Entry []byte // RFC 8785 form
+	Proof []byte // a C2SP tlog-proof whose extra is an audit.Evidence
+}
+
+// Receipt is of the entry with that id. It waits some seconds for the number of an entry that was just
+// written, and for a checkpoint. ErrNoEntry, ErrNoReceipt, or the store's errors.
+func (l *Log) Receipt(ctx context.Context, id string) (*Receipt, error) {
 	if !store.ValidID("aud_", id) {
 		return nil, fmt.Errorf("%w: %.80q", ErrNoEntry, id)
 	}
 	return l.receipt(ctx, func() (uint64, bool) { return l.index.byID(id, store.IDTime(id)) }, id)
 }
 
-// ReceiptOf proves that the newest entry on a resource is in a signed tree, as Receipt.
-func (l *Log) ReceiptOf(ctx context.Context, kind, id string) ([]byte, error) {
+// ReceiptOf is of the newest entry on a resource, as Receipt.
+func (l *Log) ReceiptOf(ctx context.Context, kind, id string) (*Receipt, error) {
 	return l.receipt(ctx, func() (uint64, bool) {
 		found, _ := l.index.find(Filter{ResourceType: kind, ResourceID: id}, 0, 0, 1)
 		if len(found) == 0 {
@@ -50,7 +55,7 @@ func (l *Log) ReceiptOf(ctx context.Context, kind, id string) ([]byte, error) {
 	}, id)
 }
 
-func (l *Log) receipt(ctx context.Context, find func() (uint64, bool), id string) ([]byte, error) {
+func (l *Log) receipt(ctx context.Context, find func() (uint64, bool), id string) (*Receipt, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -135,7 +140,7 @@ func (l *Log) covered(ctx context.Context, seq uint64) (*signedTree, uint64, err
 }
 
 // prove makes the receipt, and checks it before it leaves.
-func (l *Log) prove(e *audit.Entry, index uint64, s *signedTree) ([]byte, error) {
+func (l *Log) prove(e *audit.Entry, index uint64, s *signedTree) (*Receipt, error) {
 	t := l.tree.Load()
 	if t == nil {
 		return nil, fmt.Errorf("%w: the tree is being opened", ErrNoReceipt)
@@ -166,7 +171,7 @@ func (l *Log) prove(e *audit.Entry, index uint64, s *signedTree) ([]byte, error)
 	if p.Extra, err = v.Encode(); err != nil {
 		return nil, err
 	}
-	return p.Encode(), nil
+	return &Receipt{Entry: v.Entry, Proof: p.Encode()}, nil
 }
 
 // parseRoot is the inverse of rootText.
