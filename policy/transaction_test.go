@@ -34,6 +34,9 @@ func gas(t *testing.T, i *Intent) uint64 {
 	return lowest
 }
 
+// regulated makes the intent one of a token that has lists.
+func regulated(i *Intent) { i.Token.TemplateID = "tpl_qrc20_regulated_v1" }
+
 func TestTransactionCallsWhatTheIntentSays(t *testing.T) {
 	a := big.NewInt(1000)
 	for name, c := range map[string]struct {
@@ -50,6 +53,12 @@ func TestTransactionCallsWhatTheIntentSays(t *testing.T) {
 		"revoke":              {OpRevokeRole, nil, qrc20.Call{Method: qrc20.RevokeRole, Role: qrc20.Minter, Account: account("alice")}},
 		"pause":               {OpPause, nil, qrc20.Call{Method: qrc20.Pause}},
 		"unpause":             {OpUnpause, nil, qrc20.Call{Method: qrc20.Unpause}},
+		"freeze":              {OpFreeze, regulated, qrc20.Call{Method: qrc20.Freeze, Account: account("alice")}},
+		"unfreeze":            {OpUnfreeze, regulated, qrc20.Call{Method: qrc20.Unfreeze, Account: account("alice")}},
+		"allow":               {OpAllowlistAdd, regulated, qrc20.Call{Method: qrc20.Allow, Account: account("alice")}},
+		"disallow":            {OpAllowlistRemove, regulated, qrc20.Call{Method: qrc20.Disallow, Account: account("alice")}},
+		"grant a freezer": {OpGrantRole, func(i *Intent) { regulated(i); i.Params.Role = qrc20.Freezer },
+			qrc20.Call{Method: qrc20.GrantRole, Role: qrc20.Freezer, Account: account("alice")}},
 	} {
 		i := mint(t)
 		become(t, i, c.op)
