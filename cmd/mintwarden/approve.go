@@ -119,6 +119,9 @@ func (c *cli) decide(ctx context.Context, d *decision, id string) error {
 			return refused("operation %s expired at %s; it has to be asked for again", id, stamp(r.intent.ExpiresAt))
 		}
 		d.weigh(r, charter, person.Name)
+		if op.Attention != nil { // an equal operation that is open, say: no ledger tells of those
+			r.warn("the appliance says: %s", *op.Attention)
+		}
 		c.showReview(r, fold, d.verb)
 		if err := d.facts(r); err != nil {
 			return err

@@ -327,3 +327,16 @@ func TestWhatIsNotShownIsNotSigned(t *testing.T) {
 	code = run(t.Context(), []string{"charter", "show"}, strings.NewReader(""), full, &said)
 	require.Equal(t, exitRefused, code)
 }
+
+// TestApproveSaysThatItIsAskedForTwice: who approves is told of an equal operation that is open, and may
+// approve all the same.
+func TestApproveSaysThatItIsAskedForTwice(t *testing.T) {
+	w := newWorld(t)
+	a := serve(t, w)
+	i := w.mint(1)
+	a.offer(i).Attention = ptr("equal in type, token, amount and recipient to operation " + id("op", 7) + ", which is still open\x1b[2J")
+	got := mintwarden(t, "approve", i.OperationID, "--yes", "--key", keyFileOf(t, "ann"))
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, strings.Join(strings.Fields(got.out), " "), "WARNING: the appliance says: equal in type, token, amount and recipient to operation "+id("op", 7))
+	require.NotContains(t, got.out, "\x1b")
+}
