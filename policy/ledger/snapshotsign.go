@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json/v2"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,20 +36,29 @@ func SnapshotInput(author string, snapshot policy.Digest) []byte {
 	return []byte(SnapshotTag + "\n" + author + "\n" + string(snapshot))
 }
 
-// SignedSnapshot is a snapshot with its author's Ed25519 signature over SnapshotInput: what
-// [RestoreFold] takes.
-func SignedSnapshot(snapshot []byte, author string, signature []byte) ([]byte, error) {
+// SnapshotSeal is the last line of a signed snapshot, behind those of which snapshot is the digest: the
+// author's Ed25519 signature over SnapshotInput.
+func SnapshotSeal(author string, snapshot policy.Digest, signature []byte) ([]byte, error) {
 	if len(signature) != ed25519.SignatureSize {
 		return nil, fmt.Errorf("signature of %d bytes, want %d", len(signature), ed25519.SignatureSize)
 	}
 	if err := policy.CheckName(author); err != nil {
 		return nil, fmt.Errorf("author: %w", err)
 	}
-	last, err := json.Marshal(snapSeal{author, signature, policy.DigestOf(snapshot)})
+	last, err := json.Marshal(snapSeal{author, signature, snapshot})
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Join([][]byte{snapshot, last, []byte("\n")}, nil), nil
+	return append(last, '\n'), nil
+}
+
+// SignedSnapshot is a snapshot with its seal: what [RestoreFold] takes.
+func SignedSnapshot(snapshot []byte, author string, signature []byte) ([]byte, error) {
+	last, err := SnapshotSeal(author, policy.DigestOf(snapshot), signature)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(snapshot, last), nil
 }
 
 // SnapshotDigest is the digest that a trim names, of a signed snapshot: of its lines but the last.

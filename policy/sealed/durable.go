@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -11,11 +12,19 @@ import (
 // writeDurably puts text at path, whole or not at all, and returns the open
 // file at its end: write, fdatasync, rename, fsync of the directory.
 func writeDurably(path string, text []byte) (*os.File, error) {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	return writeDurablyBy(path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// writeDurablyBy is writeDurably of what write writes. The file can be read, too.
+func writeDurablyBy(path string, write func(io.Writer) error) (*os.File, error) {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Write(text); err != nil {
+	if err := write(f); err != nil {
 		_ = f.Close()
 		return nil, err
 	}

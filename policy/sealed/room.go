@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -346,6 +347,7 @@ func (r *room) start(ctx context.Context) error {
 			r.lent = headOf(f)
 		}
 		r.log.Info("the ledger is read from a snapshot on", "sequence", r.keep.at)
+		debug.FreeOSMemory() // reading it took several times what it left
 	}
 	r.loaded = true
 	return nil

@@ -1,9 +1,13 @@
 package sealed
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,7 +66,7 @@ func (r *room) tendLog(ctx context.Context) error {
 func (r *room) snapshotDue(now time.Time) bool {
 	seq, _ := r.fold.Head()
 	k := r.keep
-	if seq <= k.at+1 { // a trim alone asks for none
+	if k.dir == "" || seq <= k.at+1 { // a trim alone asks for none
 		return false
 	}
 	if now.Sub(k.taken) >= time.Duration(k.SnapshotEvery) {
@@ -73,33 +77,22 @@ func (r *room) snapshotDue(now time.Time) bool {
 
 // takeSnapshot signs the fold as it is, puts it into the state directory and the
 // store, and, where batches are old enough to go, records the trim as the very
-// next batch, which is what makes every follower compare the snapshot.
+// next batch, which is what makes every follower compare the snapshot. It is never
+// in memory as a whole: with a long log it would be as large as all that is.
 func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
 	seq, _ := r.fold.Head()
-	body, err := r.fold.Snapshot()
+	signed, digest, err := r.writeSnapshot(ctx)
 	if err != nil {
 		return err
 	}
-	digest := policy.DigestOf(body)
-	signature, err := r.token.SignEd25519(ctx, r.ledgerKeyID(), ledger.SnapshotInput(r.appliance, digest))
+	defer signed.Close()
+	size, err := r.storeSnapshot(ctx, seq, signed)
 	if err != nil {
-		return hsmError(err)
-	}
-	signed, err := ledger.SignedSnapshot(body, r.appliance, signature)
-	if err != nil {
-		return err
-	}
-	if err := r.saveSnapshot(signed); err != nil {
-		return err
-	}
-	for n, part := range ledger.SnapshotParts(signed) {
-		if err := r.store.putAs(ctx, ledger.SnapshotKey(seq, n), part, r.tenure); err != nil {
-			return fmt.Errorf("snapshot of batch %d: %w", seq, err)
-		}
+		return fmt.Errorf("snapshot of batch %d: %w", seq, err)
 	}
 	before := r.keep.at
-	r.keep.at, r.keep.size, r.keep.grown, r.keep.taken = seq, len(signed), 0, now
-	r.log.Info("snapshot", "sequence", seq, "bytes", len(signed))
+	r.keep.at, r.keep.size, r.keep.grown, r.keep.taken = seq, size, 0, now
+	r.log.Info("snapshot", "sequence", seq, "bytes", size)
 	if err := r.dropSnapshots(ctx, before); err != nil {
 		return err
 	}
@@ -134,15 +127,48 @@ func (r *room) dropSnapshots(ctx context.Context, before uint64) error {
 	return r.store.dropSnapshots(ctx, before, r.tenure)
 }
 
-func (r *room) saveSnapshot(signed []byte) error {
-	if r.keep.dir == "" {
-		return nil
+// writeSnapshot puts the fold, signed, into the state directory, and gives the
+// digest that a trim names.
+func (r *room) writeSnapshot(ctx context.Context) (signed *os.File, digest policy.Digest, err error) {
+	signed, err = writeDurablyBy(filepath.Join(r.keep.dir, snapshotFile), func(w io.Writer) error {
+		sum, lines := sha256.New(), bufio.NewWriterSize(w, 64<<10)
+		if err := r.fold.WriteSnapshot(io.MultiWriter(lines, sum)); err != nil {
+			return err
+		}
+		digest = policy.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil)))
+		signature, err := r.token.SignEd25519(ctx, r.ledgerKeyID(), ledger.SnapshotInput(r.appliance, digest))
+		if err != nil {
+			return hsmError(err)
+		}
+		last, err := ledger.SnapshotSeal(r.appliance, digest, signature)
+		if err != nil {
+			return err
+		}
+		if _, err := lines.Write(last); err != nil {
+			return err
+		}
+		return lines.Flush()
+	})
+	return signed, digest, err
+}
+
+// storeSnapshot puts a signed snapshot into the store, part by part, and gives its
+// size in bytes.
+func (r *room) storeSnapshot(ctx context.Context, seq uint64, signed *os.File) (size int, err error) {
+	part := make([]byte, ledger.MaxPart)
+	for n := 0; ; n++ {
+		k, err := signed.ReadAt(part, int64(size))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if k == 0 {
+			return size, nil
+		}
+		if err := r.store.putAs(ctx, ledger.SnapshotKey(seq, n), part[:k], r.tenure); err != nil {
+			return 0, err
+		}
+		size += k
 	}
-	f, err := writeDurably(filepath.Join(r.keep.dir, snapshotFile), signed)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // trimAtOnce bounds, in bytes, the batches that one trim lets go, so that reading
