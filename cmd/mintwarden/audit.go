@@ -16,7 +16,7 @@ import (
 )
 
 func (c *cli) auditCommand() *cobra.Command {
-	return group("audit", "Read and verify the logs", "  mintwarden audit verify", c.auditList(), c.auditVerify())
+	return group("audit", "Read and verify the logs", "  mintwarden audit verify", c.auditList(), c.auditVerify(), c.auditReceipt())
 }
 
 func (c *cli) auditList() *cobra.Command {
@@ -105,6 +105,7 @@ type logsVerified struct {
 }
 
 func (c *cli) auditVerify() *cobra.Command {
+	var receipt string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify both logs here: the ledger from charter 1 on, and every link of the audit log",
@@ -112,10 +113,18 @@ func (c *cli) auditVerify() *cobra.Command {
 
 Nothing is taken on the appliance's word but that there are no newer entries.
 What a verification has seen is remembered, so that a log that was cut or
-rewritten since the last one does not verify either (exit code 5).`,
-		Example: "  mintwarden audit verify", Args: none,
+rewritten since the last one does not verify either (exit code 5).
+
+With --receipt nobody is asked: a receipt, which 'audit receipt' fetched, is
+followed from charter 1's digest to the appliance's keys, the tree that they
+signed and the entry in it.`,
+		Example: "  mintwarden audit verify\n  mintwarden audit verify --receipt op_01J….tlog-proof --charter1 sha256:…", Args: none,
 	}
+	cmd.Flags().StringVar(&receipt, "receipt", "", "verify this receipt, offline, and nothing else")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
+		if receipt != "" {
+			return c.verifyReceiptFile(receipt)
+		}
 		api, fold, err := c.verified(ctx)
 		if err != nil {
 			return err

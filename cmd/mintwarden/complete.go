@@ -127,7 +127,7 @@ func (c *cli) completions(root *cobra.Command) {
 		"vault": vaults, "to": vaults, "from": vaults, "subject": vaults, "account": vaults, "performed-by": vaults, "policy": policies, "token": tokens,
 		"replaces": operations, "user": c.userNames(), "until": fixed("APPROVED", "SIGNED", "BROADCASTING", "CONFIRMING", "COMPLETED"),
 	}
-	files := map[string]bool{"key": true, "out": true, "rules": true, "charter1": true}
+	files := map[string]bool{"key": true, "out": true, "rules": true, "charter1": true, "receipt": true}
 	args := map[string]cobra.CompletionFunc{
 		"mintwarden approve": awaiting, "mintwarden reject": awaiting, "mintwarden operation cancel": awaiting,
 		"mintwarden operation show": operations, "mintwarden operation watch": operations,

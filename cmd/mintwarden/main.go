@@ -174,6 +174,8 @@ func jsonTopic() *cobra.Command {
   audit verify                          {"ledger":{"sequence","head","valid"},
                                         "audit":{"valid","entriesChecked","firstEntryHash",
                                         "lastEntryHash","brokenAt"}}
+  audit receipt, verify --receipt       {"instance","appliance","charter","index","tree":{"size",
+                                        "root"},"recorded","entry"}
 
 Errors go to standard error as
   {"error":{"exitCode","message","code","type","requestId","details"}}
