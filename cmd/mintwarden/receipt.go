@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+func (c *cli) auditReceipt() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "receipt ID",
+		Short: "Fetch the receipt of an operation or of an audit entry, verified before it is kept",
+		Long: `Fetch the receipt of an operation (op_…) or of an audit entry (aud_…), such as the
+one that a denial names. It is a C2SP tlog-proof that anybody can verify offline
+from charter 1's digest alone: mintwarden audit verify --receipt FILE.`,
+		Example: `  mintwarden audit receipt op_01J… --out mint.tlog-proof
+  mintwarden audit receipt aud_01J…`,
+		Args: exactly(1, "one id, op_… or aud_…"),
+	}
+	cmd.Flags().StringVar(&out, "out", "", "file to write it to (default: ID.tlog-proof here; - is standard output)")
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		kind, _, _ := strings.Cut(args[0], "_")
+		if kind != "op" && kind != "aud" {
+			return usagef("%q is neither an operation's id (op_…) nor an audit entry's (aud_…)", args[0])
+		}
+		if err := checkID(kind, args[0]); err != nil {
+			return err
+		}
+		root, err := c.root()
+		if err != nil {
+			return err
+		}
+		api, err := c.connect()
+		if err != nil {
+			return err
+		}
+		ask := api.GetAuditReceipt
+		if kind == "op" {
+			ask = api.GetTokenOperationReceipt
+		}
+		r, err := ask(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return c.keepReceipt(root, args[0], r, out)
+	})
+}
+
+// keepReceipt writes a receipt that verifies and is of what was asked for.
+func (c *cli) keepReceipt(root policy.Digest, id string, r *client.Receipt, out string) error {
+	v, err := verifyReceipt(root, []byte(r.Proof))
+	if err != nil {
+		return err
+	}
+	if v.Entry.ID != id && v.Entry.ResourceID != id {
+		return unverified("asked for the receipt of %s, the appliance gave one of %s %s on %s", id, v.Entry.Action, v.Entry.ID, v.Entry.ResourceID)
+	}
+	if out == "-" {
+		c.out.printf("%s", r.Proof)
+		return nil
+	}
+	if out == "" {
+		out = id + ".tlog-proof"
+	}
+	if err := os.WriteFile(out, []byte(r.Proof), 0o600); err != nil {
+		return fmt.Errorf("receipt: %w", err)
+	}
+	if c.json {
+		return c.showJSON(v)
+	}
+	c.sayReceipt(v)
+	c.say("written to %s", out)
+	return nil
+}
+
+// verifiedReceipt is what --json prints of a receipt.
+type verifiedReceipt struct {
+	Instance  string        `json:"instance"`
+	Appliance string        `json:"appliance"` // that signed the tree
+	Charter   policy.Digest `json:"charter"`   // in force when the receipt was given
+	Index     uint64        `json:"index"`
+	Tree      seal.Tree     `json:"tree"`
+	Recorded  bool          `json:"recorded"` // the verified copy of the ledger that is kept here has that very tree
+	Entry     *audit.Entry  `json:"entry"`
+}
+
+// verifyReceipt follows a receipt from charter 1's digest: to the charter that was in force, to the keys that
+// the ledger key which it names says are an appliance's, to the tree that those signed, to the entry in it.
+// Nobody is asked.
+func verifyReceipt(root policy.Digest, text []byte) (*verifiedReceipt, error) {
+	p, err := audit.ParseProof(text)
+	if err != nil {
+		return nil, unverified("it is no receipt: %w", err)
+	}
+	e, entry, err := audit.ParseEvidence(p.Extra)
+	if err != nil {
+		return nil, unverified("it is no receipt of mintwarden: %w", err)
+	}
+	charter, digest, err := charterOf(root, e.Charters)
+	if err != nil {
+		return nil, err
+	}
+	var keys seal.CheckpointKeys
+	if err := json.Unmarshal(e.Keys, &keys, json.RejectUnknownMembers(true)); err != nil {
+		return nil, unverified("the receipt's keys: %w", err)
+	}
+	if err := keys.Check(charter); err != nil {
+		return nil, unverified("the receipt's keys: %w", err)
+	}
+	signed, err := keys.Open(p.Checkpoint)
+	if err != nil {
+		return nil, unverified("the receipt's tree: %w", err)
+	}
+	hash, err := signed.Tree.Hash()
+	if err == nil {
+		err = p.Check(entry.Leaf(), signed.Tree.Size, hash)
+	}
+	if err != nil {
+		return nil, unverified("the receipt: %w", err)
+	}
+	return &verifiedReceipt{Instance: charter.Instance, Appliance: keys.ApplianceID, Charter: digest, Index: p.Index, Tree: signed.Tree, Entry: entry}, nil
+}
+
+// charterOf follows charters from the first one's digest to the last.
+func charterOf(root policy.Digest, envelopes []jsontext.Value) (*policy.Charter, policy.Digest, error) {
+	var charter *policy.Charter
+	var digest policy.Digest
+	for i, text := range envelopes {
+		e, err := policy.ParseEnvelope(text)
+		if err != nil {
+			return nil, "", unverified("charter %d of the receipt: %w", i+1, err)
+		}
+		if i == 0 {
+			if e.PayloadDigest() != root {
+				return nil, "", unverified("the receipt is of an instance with charter 1 %s, not %s", e.PayloadDigest(), root)
+			}
+			charter, err = policy.CheckFirstCharter(e)
+		} else {
+			charter, err = policy.CheckCharter(charter, digest, e)
+		}
+		if err != nil {
+			return nil, "", unverified("charter %d of the receipt: %w", i+1, err)
+		}
+		digest = e.PayloadDigest()
+	}
+	return charter, digest, nil
+}
+
+// maxReceiptFile is more than any receipt holds.
+const maxReceiptFile = audit.MaxProof + 1
+
+func (c *cli) verifyReceiptFile(path string) error {
+	root, err := c.root()
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return usagef("--receipt: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxReceiptFile))
+	if err != nil {
+		return usagef("--receipt: %w", err)
+	}
+	v, err := verifyReceipt(root, text)
+	if err != nil {
+		return err
+	}
+	if v.Recorded, err = againstCopy(root, v.Tree); err != nil {
+		return err
+	}
+	if c.json {
+		return c.showJSON(v)
+	}
+	c.sayReceipt(v)
+	return nil
+}
+
+func (c *cli) sayReceipt(v *verifiedReceipt) {
+	e := v.Entry
+	c.say("verified: %s on %s %s, by %s at %s (audit entry %d, %s)", printable(e.Action), printable(e.ResourceType), printable(e.ResourceID),
+		printable(e.ActorID), stamp(e.CreatedAt), uint64(e.Seq), printable(e.ID))
+	c.say("leaf %d of a tree of %d that %s of %s signed, under charter %s", v.Index, v.Tree.Size, v.Appliance, v.Instance, v.Charter)
+	if v.Recorded {
+		c.say("the copy of the ledger that is kept here records that tree")
+	}
+}
+
+// againstCopy holds a signed tree against the copy of the ledger that this user keeps, if there is one. A seal
+// records a tree before it signs it, so two trees of one size, or one that the ledger went past without a
+// record of it, were not signed by a seal that keeps its rules.
+func againstCopy(root policy.Digest, t seal.Tree) (recorded bool, err error) {
+	dir, err := keptCopy(root)
+	if err != nil || dir == "" {
+		return false, err
+	}
+	fold := ledger.NewFold(root)
+	for value, err := range keptBatches(dir) {
+		if err != nil {
+			return false, err
+		}
+		b, err := fold.Apply(value)
+		if err != nil {
+			return false, unverified("the copy of the ledger in %s does not verify: %w", dir, err)
+		}
+		for _, rec := range b.Records {
+			switch last := rec.Checkpoint; {
+			case last == nil || last.Size < t.Size:
+			case last.Size == t.Size && last.Root == t.Root:
+				return true, nil
+			case last.Size == t.Size:
+				return false, unverified("the ledger records another tree of %d leaves, %s, than the receipt's, %s: one of them was forked", t.Size, last.Root, t.Root)
+			default:
+				return false, unverified("the receipt's tree of %d leaves was signed and never recorded; the ledger went on to one of %d", t.Size, last.Size)
+			}
+		}
+	}
+	return false, nil
+}
+
+// keptCopy is the directory of the copy that is rooted in charter 1's digest, empty if there is none.
+func keptCopy(root policy.Digest) (string, error) {
+	base, err := stateHome()
+	if err != nil {
+		return "", err
+	}
+	known, err := os.ReadDir(base)
+	if os.IsNotExist(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("verified copies of ledgers: %w", err)
+	}
+	for _, entry := range known {
+		dir := filepath.Join(base, entry.Name())
+		if h, err := readHead(dir); err == nil && h.Charter1 == root {
+			return dir, nil
+		}
+	}
+	return "", nil
+}
