@@ -1,0 +1,72 @@
+package api_test
+
+import (
+	"math/big"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/api"
+)
+
+const holderAddress = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+
+// TestTokenLife: what these routes answer of a token that has no contract; the rest needs a signature and is
+// tested where there is an HSM.
+func TestTokenLife(t *testing.T) {
+	s := newHouse(t).serve()
+	vault, wallet := s.vault("treasury")
+	token := s.token(vault)
+	path := "/v1/tokens/" + token
+	party := `{"type":"address","address":"` + holderAddress + `"}`
+	privileged := []struct{ method, path, body string }{
+		{"POST", "/transfers", `{"amount":"1","from":` + party + `,"to":` + party + `}`},
+		{"POST", "/pause", ``}, {"POST", "/unpause", `{"feeStrategy":"LOW"}`},
+		{"POST", "/freeze", `{"subject":` + party + `,"reason":"court order 17"}`}, {"POST", "/unfreeze", `{"subject":` + party + `}`},
+		{"POST", "/allowlist", `{"subject":` + party + `}`}, {"DELETE", "/allowlist/" + holderAddress, ``},
+	}
+	for _, c := range privileged {
+		s.as("operator", c.method, path+c.path, c.body).fails(400, 1101) // no Idempotency-Key
+		s.as("operator", c.method, path+c.path, c.body, key("draft"+c.path)).fails(409, 1703)
+		s.as("operator", c.method, "/v1/tokens/token_01J00000000000000000000000"+c.path, c.body, key("unknown"+c.path)).fails(404, 1112)
+		s.as("viewer", c.method, path+c.path, c.body, key("viewer"+c.path)).fails(403, 1001)
+	}
+	s.as("operator", "POST", path+"/freeze", `{}`, key("k1")).fails(400, 1101)
+	s.as("operator", "POST", path+"/freeze", `{"subject":`+party+`,"amount":"1"}`, key("k2")).fails(400, 1100)
+	s.as("operator", "POST", path+"/transfers", `{"amount":1,"from":`+party+`,"to":`+party+`}`, key("k3")).fails(409, 1703)
+	s.as("operator", "POST", path+"/pause", `{"replaces":"op_nope"}`, key("k4")).fails(409, 1703)
+
+	for _, body := range []string{``, `{}`, `{"deployerWalletId":"` + wallet + `"}`} {
+		e := is[api.FeeEstimate](s.as("viewer", "POST", path+"/deployment/estimate", body), 200)
+		require.Equal(t, api.OperationTypeDEPLOYTOKEN, e.OperationType)
+		require.Equal(t, network, e.Network)
+		for n, strategy := range []api.FeeStrategy{api.FeeStrategyLOW, api.FeeStrategyMEDIUM, api.FeeStrategyHIGH} {
+			require.Equal(t, strategy, e.Strategies[n].FeeStrategy)
+			perGas, ok := new(big.Int).SetString(e.Strategies[n].MaxFeePerGas, 10)
+			require.True(t, ok)
+			require.Equal(t, perGas.Mul(perGas, big.NewInt(e.GasLimit)).String(), e.Strategies[n].MaxFee)
+		}
+	}
+	s.as("viewer", "POST", path+"/deployment/estimate", `{"constructorArgs":{"symbol":"OTHER"}}`).fails(400, 1100)
+	s.as("viewer", "POST", path+"/deployment/estimate", `{"deployerWalletId":"wallet_01J00000000000000000000000"}`).fails(404, 1400)
+	require.Zero(t, is[api.OperationList](s.as("viewer", "GET", "/v1/token-operations", ""), 200).Pagination.Total)
+
+	opID := is[api.DeployAccepted](s.as("operator", "POST", path+"/deploy", "", key("deploy")), 202).OperationID
+	s.as("operator", "POST", path+"/retire", "", key("r1")).fails(409, 1301)
+	s.as("viewer", "POST", path+"/retire", "", key("r2")).fails(403, 1001)
+	s.as("operator", "POST", path+"/retire", "").fails(400, 1101)
+	is[api.Operation](s.as("operator", "POST", "/v1/token-operations/"+opID+"/cancel", ""), 200)
+	retired := s.as("operator", "POST", path+"/retire", `{"reason":"redeemed in full"}`, key("r3"))
+	require.Equal(t, api.TokenStatusRETIRED, is[api.Token](retired, 200).Status)
+	again := s.as("operator", "POST", path+"/retire", `{"reason":"redeemed in full"}`, key("r3"))
+	require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+	require.Equal(t, retired.body, again.body)
+	s.as("operator", "POST", path+"/retire", "", key("r4")).fails(422, 1704)
+	s.as("operator", "POST", path+"/deploy", "", key("r5")).fails(422, 1704)
+	s.as("viewer", "POST", path+"/deployment/estimate", "").fails(422, 1704)
+	for _, c := range privileged {
+		s.as("operator", c.method, path+c.path, c.body, key("retired"+c.path)).fails(422, 1704)
+	}
+	require.Equal(t, api.TokenStatusRETIRED, is[api.TokenDetail](s.as("viewer", "GET", path, ""), 200).Status)
+	is[api.Token](s.as("operator", "PATCH", path, `{"description":"of 2025"}`), 200)
+}
