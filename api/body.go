@@ -8,8 +8,11 @@ import (
 	"math"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
 )
@@ -23,12 +26,18 @@ const (
 	maxDrain = 8 << 20 // bytes
 )
 
-// readBody reads the whole body, or refuses one that is too large.
-func readBody(r *http.Request) ([]byte, error) {
+// readBody reads the whole body, or refuses one that is too large or too slow.
+func (s *Server) readBody(c *gin.Context) ([]byte, error) {
+	r := c.Request
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p := fault(registry.Validation, "%d bytes of the body came in %s; send it faster", len(b), s.limits.BodyTimeout)
+		p.shed = shedBody
+		return nil, p
+	}
 	if err != nil {
 		return nil, fault(registry.Validation, "the body broke off after %d bytes", len(b))
 	}
@@ -37,6 +46,7 @@ func readBody(r *http.Request) ([]byte, error) {
 		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxDrain))
 		return nil, fault(bodyTooLarge, "the body is larger than %d bytes", maxBody)
 	}
+	s.bodyRead(c)
 	return b, nil
 }
 

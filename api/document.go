@@ -47,6 +47,10 @@ type route struct {
 // answered while the seal is sealed, save unsealing.
 func (r *route) writes() bool { return r.method != http.MethodGet }
 
+// long tells whether the route reads a whole log: it takes its time, and a place
+// that others do not need.
+func (r *route) long() bool { return r.id == "verifyAudit" || r.id == "exportTransactions" }
+
 // The routes of the door itself: they need the seal's custodians, not its
 // ledger, so a ledger that does not verify stops neither.
 const (

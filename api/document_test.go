@@ -172,15 +172,15 @@ func TestEnumsAreTheServices(t *testing.T) {
 		}
 		return out
 	}
-	var types, roles []string
+	var types []string
 	for _, o := range policy.OperationTypes() {
 		types = append(types, string(o))
 	}
+	name := regexp.MustCompile(spec.Components.Schemas["RoleName"].Value.Pattern)
 	for _, r := range registry.UserRoles() {
-		roles = append(roles, string(r))
+		require.Regexp(t, name, string(r), "a user may have any role by name")
 	}
 	require.ElementsMatch(t, types, enum("OperationType"))
-	require.ElementsMatch(t, roles, enum("UserRole"))
 	for _, s := range enum("TokenStatus") {
 		require.True(t, registry.TokenStatus(s).Valid())
 	}

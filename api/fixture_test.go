@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -258,10 +257,8 @@ func (h *house) serve(change ...func(*api.Deps)) *server {
 	require.NoError(h.t, err3)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
-	srv := &http.Server{
-		Handler: handler, TLSConfig: conf, ReadHeaderTimeout: patience,
-		ErrorLog: slog.NewLogLogger(storetest.Logger(h.t).Handler(), slog.LevelDebug),
-	}
+	srv := handler.HTTPServer()
+	srv.TLSConfig = conf
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.ServeTLS(l, "", "") }()
 	h.t.Cleanup(func() { srv.Close(); <-done })

@@ -192,7 +192,7 @@ func TestSealStates(t *testing.T) {
 					user = "approver-1"
 				case "policies:sign", "charter:propose", "charter:sign", "seal:seal", "seal:freeze":
 					user = "custodian-1"
-				case "users:write", "credentials:create", "credentials:revoke":
+				case "users:write", "roles:write", "credentials:create", "credentials:rotate", "credentials:revoke", "webhooks:write":
 					user = "admin"
 				}
 				out = append(out, s.as(user, method, s.filled(path, vault, token), s.goodBody(op.OperationID, vault), key("k")))
@@ -266,8 +266,14 @@ func (s *server) goodBody(operationID, vault string) string {
 		return `{"name":"p","rules":[{"type":"MAX_AMOUNT","amount":"1"}]}`
 	case "createUser":
 		return `{"name":"auditor","role":"viewer"}`
+	case "updateUser":
+		return `{"status":"ACTIVE"}`
+	case "createRole":
+		return `{"name":"auditing","permissions":["audit:read"]}`
 	case "createCredential":
 		return `{"userId":"` + s.users["viewer"] + `"}`
+	case "rotateCredential":
+		return `{"credentialId":"cred_nope"}`
 	}
 	return ""
 }

@@ -61,7 +61,7 @@ func (b *buckets) of(who string) *rate.Limiter {
 func certificateBucket(r *http.Request) string { return "certificate " + fingerprint(r) }
 
 // take takes one request from a bucket, or refuses it.
-func (s *Server) take(c *gin.Context, who string) error {
+func (s *Server) take(c *gin.Context, who string, why shed) error {
 	l := s.buckets.of(who)
 	ok := l.Allow()
 	s.limitHeaders(c, l)
@@ -69,7 +69,9 @@ func (s *Server) take(c *gin.Context, who string) error {
 		return nil
 	}
 	wait := time.Duration((1 - l.Tokens()) / float64(l.Limit()) * float64(time.Second))
-	return fault(registry.RateLimited, "more than %d requests at once or %.0f a second", l.Burst(), float64(l.Limit())).after(max(wait, time.Second))
+	p := fault(registry.RateLimited, "more than %d requests at once or %.0f a second", l.Burst(), float64(l.Limit())).after(max(wait, time.Second))
+	p.shed = why
+	return p
 }
 
 // limitHeaders tells the caller what is left (draft-ietf-httpapi-ratelimit-headers):

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -11,9 +12,10 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	panics   prometheus.Counter
+	turned   *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, w work) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mintwarden_api_requests_total",
@@ -27,14 +29,47 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mintwarden_api_panics_total", Help: "Requests whose handler panicked; each is a fault to report.",
 		}),
+		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mintwarden_api_shed_total",
+			Help: "Requests, connections and answers turned away or cut off to protect the others, by reason.",
+		}, []string{"reason"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.panics} {
+	for _, why := range sheds {
+		m.turned.WithLabelValues(string(why))
+	}
+	all := []prometheus.Collector{m.requests, m.seconds, m.panics, m.turned}
+	for _, b := range w.all() {
+		labels := prometheus.Labels{"budget": b.kind}
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "mintwarden_api_in_flight", Help: "Requests under way, by budget.", ConstLabels: labels,
+		}, func() float64 { return float64(b.underWay()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "mintwarden_api_in_flight_limit", Help: "How many requests may be under way, by budget.", ConstLabels: labels,
+		}, func() float64 { return float64(b.max) }))
+	}
+	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
+
+// watch shows the connections as a metric.
+func (m *metrics) watch(reg prometheus.Registerer, c *connections) error {
+	for state, name := range map[http.ConnState]string{http.StateNew: "new", http.StateActive: "active", http.StateIdle: "idle"} {
+		err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "mintwarden_api_connections", ConstLabels: prometheus.Labels{"state": name},
+			Help: "Open connections: new (no request yet), active (a request under way), idle.",
+		}, func() float64 { return float64(c.count()[state]) }))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shed counts one that was turned away.
+func (m *metrics) shed(why shed) { m.turned.WithLabelValues(string(why)).Inc() }
 
 // methods that the API knows; any other is one label, or callers could make
 // labels without end.

@@ -24,6 +24,7 @@ type problem struct {
 	message    string
 	details    map[string]any
 	retryAfter time.Duration // 0: none
+	shed       shed          // why the request was turned away, if it was
 }
 
 func (p *problem) Error() string { return p.name + ": " + p.message }
@@ -84,6 +85,9 @@ func refused(r *registry.Refusal) *problem {
 	if c.status == http.StatusServiceUnavailable || c.status == http.StatusTooManyRequests {
 		p.retryAfter = comeBack
 	}
+	if r.Type == registry.RateLimited {
+		p.shed = shedPending // what a service limits is what waits for people
+	}
 	// Two types have two statuses. Which one is decided by what the refusal is
 	// about: whom a role is to be taken from, and what a source holds.
 	switch {
@@ -121,7 +125,7 @@ func ofSeal(e *seal.Error) *problem {
 	case seal.KindStore, seal.KindNotAuthor:
 		return fault(storeUnavailable, "the ledger cannot be written now: %s", e.Message).after(comeBack)
 	case seal.KindBusy:
-		return fault(registry.RateLimited, "the seal has more under way than it takes").after(comeBack)
+		return busy(shedSeal, "the seal has more under way than it takes")
 	case seal.KindInvalid:
 		return fault(registry.Validation, "the seal refuses: %s", e.Message)
 	case seal.KindDenied:
@@ -145,6 +149,9 @@ func (s *Server) refuse(c *gin.Context, err error) {
 		p = &problem{code: p.code, message: "internal error; its request id is " + r.id, details: p.details}
 	}
 	r.problem = p
+	if p.shed != "" {
+		s.metrics.shed(p.shed)
+	}
 	if p.retryAfter > 0 {
 		c.Header("Retry-After", strconv.Itoa(max(1, int(p.retryAfter.Round(time.Second)/time.Second))))
 	}

@@ -22,7 +22,12 @@ type request struct {
 	began time.Time
 	route *route // nil for a path that is not ours
 
-	caller *registry.Principal // after authentication
+	// print is the client certificate's fingerprint; empty without one.
+	print string
+	// caller is who shows the key; nil with unknown set, which says why he is not
+	// known. foreign says that the key is bound to elsewhere.
+	caller           *registry.Principal
+	unknown, foreign error
 
 	// raw is the body, one strict JSON value; empty if the route takes none.
 	raw jsontext.Value
@@ -60,6 +65,15 @@ func (r *request) template() string {
 		return "unknown"
 	}
 	return r.route.path
+}
+
+// charged is whose rate and work this request is: the credential's, or, of a key
+// that is not good here, the client certificate's.
+func (r *request) charged() string {
+	if r.caller == nil || r.foreign != nil {
+		return "certificate " + r.print
+	}
+	return r.caller.CredentialID
 }
 
 // actor is the caller as the services and the audit log know him.

@@ -46,31 +46,6 @@ type Sealer interface {
 	Status(context.Context) (*seal.Status, error)
 }
 
-// Limits bound what one caller may do and how long one request may take.
-type Limits struct {
-	// PerSecond is how many requests a second one key may make on average, and
-	// Burst how many at once. 0 means 1,000 and 2,000.
-	PerSecond, Burst int
-	// Timeout ends a request, AuditTimeout one that reads the whole audit log.
-	// 0 means 30 s and 100 s.
-	Timeout, AuditTimeout time.Duration
-}
-
-func (l *Limits) defaults() {
-	if l.PerSecond <= 0 {
-		l.PerSecond = 1000
-	}
-	if l.Burst <= 0 {
-		l.Burst = 2 * l.PerSecond
-	}
-	if l.Timeout <= 0 {
-		l.Timeout = 30 * time.Second
-	}
-	if l.AuditTimeout <= 0 {
-		l.AuditTimeout = 100 * time.Second // below the listener's and the client's 2 min
-	}
-}
-
 // Server answers the API. Safe for concurrent use.
 type Server struct {
 	registry   *registry.Service
@@ -88,7 +63,10 @@ type Server struct {
 	buckets  *buckets
 	running  running
 	metrics  *metrics
-	engine   *gin.Engine
+	work     work
+	// connections that HTTPServer serves.
+	connections *connections
+	engine      *gin.Engine
 }
 
 var _ ServerInterface = (*Server)(nil)
@@ -104,14 +82,19 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	d.Limits.defaults()
-	m, err := newMetrics(d.Registerer)
+	w := newWork(d.Limits)
+	m, err := newMetrics(d.Registerer, w)
 	if err != nil {
+		return nil, fmt.Errorf("api: metrics: %w", err)
+	}
+	conns := newConnections(d.Limits.Connections, m)
+	if err := m.watch(d.Registerer, conns); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, seal: d.Seal,
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
-		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst),
+		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, connections: conns,
 	}
 	s.engine = s.routes()
 	return s, nil
@@ -148,8 +131,9 @@ func (s *Server) begin(c *gin.Context) {
 	c.Header("Request-Id", r.id)
 	c.Header("Cache-Control", "no-store")
 	c.Header("X-Content-Type-Options", "nosniff")
+	s.limitBody(c)
 	limit := s.limits.Timeout
-	if r.route != nil && r.route.id == "verifyAudit" {
+	if r.route != nil && r.route.long() {
 		limit = s.limits.AuditTimeout
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), limit)
@@ -199,10 +183,19 @@ func (s *Server) check(c *gin.Context) {
 		c.Next()
 		return
 	}
+	s.identify(c, r)
+	leave, full := s.work.of(r.route).enter(r.charged())
+	if full != nil {
+		s.limitHeaders(c, s.buckets.of(r.charged()))
+		s.refuse(c, full)
+		return
+	}
+	defer leave()
+	c.Writer = &answering{ResponseWriter: c.Writer, s: s, keep: r.route.long(), free: leave}
 	var body []byte
 	if r.route.writes() {
 		var err error
-		if body, err = readBody(c.Request); err != nil {
+		if body, err = s.readBody(c); err != nil {
 			s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
 			s.refuse(c, err)
 			return
@@ -243,40 +236,47 @@ func (s *Server) check(c *gin.Context) {
 	c.Abort() // a replay has answered; the handler must not
 }
 
+// identify finds out who asks, from the header alone, so that what he may have
+// under way is known before anything else of the request is taken in. What is
+// wrong with it is answered when its turn comes.
+func (s *Server) identify(c *gin.Context, r *request) {
+	r.print = fingerprint(c.Request)
+	if r.print == "" || len(r.route.permissions) == 0 {
+		return
+	}
+	r.caller, r.unknown = s.registry.Authenticate(c.Request.Context(), bearer(c.Request.Header))
+	if r.unknown != nil {
+		return
+	}
+	from := peer(c.Request)
+	r.caller.RequestID, r.caller.IP, r.caller.UserAgent = r.id, from.String(), userAgent(c.Request)
+	r.foreign = r.caller.Admits(r.print, from)
+}
+
 // admit holds certificate, key, rate and permission.
 func (s *Server) admit(c *gin.Context, r *request) error {
-	print := fingerprint(c.Request)
-	if print == "" {
+	if r.print == "" {
 		s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
 		return fault(registry.Unauthorized, "no client certificate")
 	}
 	if len(r.route.permissions) == 0 {
-		return s.take(c, certificateBucket(c.Request))
+		return s.take(c, r.charged(), shedRate)
 	}
-	caller, err := s.registry.Authenticate(c.Request.Context(), bearer(c.Request.Header))
-	if err != nil {
-		// Guessing is slowed down by the certificate that guesses.
-		if limited := s.take(c, certificateBucket(c.Request)); limited != nil {
+	// A key that is not good here spends nothing of its owner's: neither guesses
+	// nor a stolen key shown from elsewhere shut him out. They are slowed down by
+	// the certificate that shows them.
+	if wrong := errors.Join(r.unknown, r.foreign); wrong != nil {
+		if limited := s.take(c, r.charged(), shedGuesses); limited != nil {
 			return limited
 		}
+		return wrong
+	}
+	if err := s.take(c, r.charged(), shedRate); err != nil {
 		return err
 	}
-	from := peer(c.Request)
-	if err := caller.Admits(print, from); err != nil {
-		// A stolen key, shown from elsewhere, spends nothing of its owner's.
-		if limited := s.take(c, certificateBucket(c.Request)); limited != nil {
-			return limited
-		}
-		return err
-	}
-	if err := s.take(c, caller.CredentialID); err != nil {
-		return err
-	}
-	s.registry.Used(caller.CredentialID)
-	caller.RequestID, caller.IP, caller.UserAgent = r.id, from.String(), userAgent(c.Request)
-	r.caller = caller
-	if !caller.AllowsAny(r.route.permissions...) {
-		return fault(registry.Forbidden, "credential %s of %s lacks the permission %s", caller.CredentialID, caller.Name, anyOf(r.route.permissions))
+	s.registry.Used(r.caller.CredentialID)
+	if !r.caller.AllowsAny(r.route.permissions...) {
+		return fault(registry.Forbidden, "credential %s of %s lacks the permission %s", r.caller.CredentialID, r.caller.Name, anyOf(r.route.permissions))
 	}
 	return nil
 }

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mintwarden/mintwarden/daemon/registry"
+)
+
+// budget is how much work of one kind may be under way at once, and how much of
+// it one caller may have: half, so that nobody alone shuts the others out. Safe
+// for concurrent use.
+type budget struct {
+	kind string // reads, writes or long
+	max  int
+
+	mu  sync.Mutex
+	now int
+	by  map[string]int
+}
+
+func newBudget(kind string, max int) *budget {
+	return &budget{kind: kind, max: max, by: map[string]int{}}
+}
+
+// enter takes a place for who, or says why there is none. Nothing waits: what
+// waited would hold memory and a connection, and be late when its turn came.
+func (b *budget) enter(who string) (leave func(), err *problem) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	share := (b.max + 1) / 2
+	switch {
+	case b.now >= b.max:
+		return nil, busy(shed(b.kind), "the appliance has %d %s under way, the most that it takes", b.max, b.kind)
+	case b.by[who] >= share:
+		return nil, busy(shedShare, "you have %d %s under way, the most of one caller", share, b.kind)
+	}
+	b.now++
+	b.by[who]++
+	return sync.OnceFunc(func() { b.leave(who) }), nil
+}
+
+func (b *budget) leave(who string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now--
+	if b.by[who]--; b.by[who] == 0 {
+		delete(b.by, who)
+	}
+}
+
+func (b *budget) underWay() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+// work is what is under way, by budgets of their own: while writes are shed
+// reads are answered, and what reads a whole log takes neither's place.
+type work struct{ reads, writes, long *budget }
+
+func newWork(l Limits) work {
+	return work{newBudget("reads", l.Reads), newBudget("writes", l.Writes), newBudget("long", l.Long)}
+}
+
+func (w work) all() []*budget { return []*budget{w.reads, w.writes, w.long} }
+
+// of is the budget that a route draws on.
+func (w work) of(r *route) *budget {
+	switch {
+	case r.long():
+		return w.long
+	case r.writes():
+		return w.writes
+	}
+	return w.reads
+}
+
+// shed is why a request was turned away before anything was done for it. The
+// zero value is none.
+type shed string
+
+const (
+	shedRate        shed = "rate"        // a key's token bucket is empty
+	shedGuesses     shed = "guesses"     // a certificate's, which keys that are not good draw on
+	shedReads       shed = "reads"       // the budget of reads is full
+	shedWrites      shed = "writes"      // that of writes
+	shedLong        shed = "long"        // that of what reads a whole log
+	shedShare       shed = "share"       // one caller's half of a budget
+	shedPending     shed = "pending"     // too many of a key's operations await approval
+	shedSeal        shed = "seal"        // the seal has more under way than it takes
+	shedConnections shed = "connections" // a connection had to make room
+	shedBody        shed = "slow_body"   // a body did not come in time
+	shedReader      shed = "slow_reader" // an answer was not taken in time
+	shedStreams     shed = "streams"     // a connection opened or reset streams faster than they are served
+)
+
+// sheds is all of them, so that each is a series from the start.
+var sheds = []shed{
+	shedRate, shedGuesses, shedReads, shedWrites, shedLong, shedShare, shedPending, shedSeal, shedConnections, shedBody,
+	shedReader, shedStreams,
+}
+
+// busy is RATE_LIMITED for another reason than a key's own rate.
+func busy(why shed, format string, args ...any) *problem {
+	p := fault(registry.RateLimited, "%s; nothing was stored, try again", fmt.Sprintf(format, args...)).after(time.Second)
+	p.shed = why
+	return p
+}
