@@ -260,7 +260,7 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
 		Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
-		Limits:   api.Limits{PerSecond: p.cfg.Limits.RequestsPerSecond, Burst: p.cfg.Limits.Burst}})
+		Limits:   apiLimits(p.cfg.Limits)})
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
@@ -281,7 +281,7 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	}
 	defer closePeers()
 
-	main := server(handler, p.log)
+	main := handler.HTTPServer()
 	monitor := server(api.Monitor(prometheus.Gatherers{p.reg, &metrics.Seal{Fetch: p.sealMetrics}}, p.checks()), p.log)
 	g, broken := errgroup.WithContext(failed)
 	g.Go(func() error { return served("api", main.Serve(tls.NewListener(apiListener, tlsConfig))) })
@@ -307,7 +307,8 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	return errors.Join(err, g.Wait())
 }
 
-// server has the limits that a slow client runs into.
+// server is for monitoring and for other appliances, with the limits that a slow
+// client runs into.
 func server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

@@ -198,18 +198,6 @@ func (c *Config) checkNetworks(f *faults) {
 	}
 }
 
-func (l *Limits) check(f *faults) {
-	if l.RequestsPerSecond < 1 || l.RequestsPerSecond > 1e6 {
-		f.add("limits.requests_per_second", "%d is outside 1 to 1000000", l.RequestsPerSecond)
-	}
-	if l.Burst < 1 || l.Burst > 1e6 {
-		f.add("limits.burst", "%d is outside 1 to 1000000", l.Burst)
-	}
-	if l.MaxPending < 1 || l.MaxPending > 1e5 {
-		f.add("limits.max_pending", "%d is outside 1 to 100000", l.MaxPending)
-	}
-}
-
 func (w *Webhooks) check(f *faults) {
 	for i, n := range w.AllowNetworks {
 		if p, err := netip.ParsePrefix(n); err != nil || p != p.Masked() {

@@ -130,13 +130,6 @@ type Operation struct {
 	TTLText string        `toml:"ttl,omitempty"` // Go duration; how long an operation waits for approvals, default 24h
 }
 
-// Limits protect the API from its callers.
-type Limits struct {
-	RequestsPerSecond int `toml:"requests_per_second,omitempty"` // per key, default 1,000
-	Burst             int `toml:"burst,omitempty"`               // per key, default 2,000
-	MaxPending        int `toml:"max_pending,omitempty"`         // operations of one key awaiting approval, default 64
-}
-
 // Webhooks is how events are delivered.
 type Webhooks struct {
 	// KeyFile holds at least 32 random bytes, under which the endpoints' secrets are kept; the same on every
@@ -248,15 +241,7 @@ func (c *Config) defaults() {
 	if c.Operation.TTLText == "" {
 		c.Operation.TTLText = "24h"
 	}
-	if c.Limits.RequestsPerSecond == 0 {
-		c.Limits.RequestsPerSecond = 1000
-	}
-	if c.Limits.Burst == 0 {
-		c.Limits.Burst = 2000
-	}
-	if c.Limits.MaxPending == 0 {
-		c.Limits.MaxPending = 64
-	}
+	c.Limits.defaults()
 	if c.Webhooks.RetentionText == "" {
 		c.Webhooks.RetentionText = "168h"
 	}

@@ -54,7 +54,7 @@ func TestParse(t *testing.T) {
 	if got := c.API.ClientCA[0]; got != "/etc/mintwarden/ca.crt" {
 		t.Errorf("absolute path became %q", got)
 	}
-	if c.Operation.TTL != 24*time.Hour || c.Limits.MaxPending != 64 || c.Networks[0].BlockPeriod != time.Second {
+	if c.Operation.TTL != 24*time.Hour || c.Limits.MaxPending != 64 || c.Limits.WritesInFlight != 512 || c.Limits.Body != 30*time.Second || c.Networks[0].BlockPeriod != time.Second {
 		t.Errorf("defaults: %+v %+v %+v", c.Operation, c.Limits, c.Networks[0])
 	}
 	text, err := c.Encode()
@@ -77,6 +77,9 @@ func TestFaults(t *testing.T) {
 		{"both stores", "[store]", "[store]\nendpoints = [\"https://etcd:2379\"]", "keep one of the two"},
 		{"kind", `"quantum"`, `"bitcoin"`, "networks[0].kind"},
 		{"scheme of the other kind", `"dilithium3"`, `"secp256k1"`, "networks[0].scheme"},
+		{"no room for writes", "[monitor]", "[limits]\nwrites_in_flight = 1\n[monitor]", "limits.writes_in_flight"},
+		{"a limit without a unit", "[monitor]", "[limits]\nbody_timeout = \"30\"\n[monitor]", "limits.body_timeout"},
+		{"a body without end", "[monitor]", "[limits]\nbody_timeout = \"24h\"\n[monitor]", "limits.body_timeout"},
 		{"no confirmations", "confirmations = 2", "confirmations = 0", "networks[0].confirmations"},
 		{"ftp node", `"http://127`, `"ftp://127`, "rpc_urls[0]"},
 		{"period", `"1s"`, `"1 second"`, "block_period"},
