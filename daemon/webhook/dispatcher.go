@@ -47,6 +47,7 @@ type dispatcher struct {
 
 	mu    sync.Mutex
 	known map[string]*known // endpoints, deleted ones too until they are gone
+	whole int64             // revision of guardKey at which no endpoint is missing in known
 }
 
 // known is an endpoint as the dispatcher knows it.
@@ -92,7 +93,7 @@ func (s *Service) dispatch(ctx context.Context) error {
 		d.start(ctx, e)
 	}
 	g.Go(func() error { return d.followEndpoints(ctx, from+1) })
-	g.Go(func() error { return d.followOutbox(ctx) })
+	g.Go(func() error { return d.followOutbox(ctx, from+1) })
 	g.Go(func() error { return d.route(ctx) })
 	g.Go(func() error { return d.tidy(ctx) })
 	return g.Wait()
@@ -110,6 +111,10 @@ func (d *dispatcher) all() []*known {
 
 // readEndpoints takes in every endpoint; the revision is where a watch goes on.
 func (d *dispatcher) readEndpoints(ctx context.Context) (int64, error) {
+	_, guard, _, err := d.store.Get(ctx, guardKey)
+	if err != nil {
+		return 0, err
+	}
 	var from int64
 	for kv, err := range d.store.All(ctx, endpoints, func(r int64) { from = r }) {
 		if err != nil {
@@ -119,6 +124,9 @@ func (d *dispatcher) readEndpoints(ctx context.Context) (int64, error) {
 			return 0, err
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.whole = max(d.whole, guard)
 	return from, nil
 }
 
@@ -194,8 +202,8 @@ func (d *dispatcher) nudge(id string) {
 
 // followOutbox wakes the router. What the events are it reads itself: a watch that is behind holds everything
 // in memory.
-func (d *dispatcher) followOutbox(ctx context.Context) error {
-	for c := range d.store.Watch(ctx, store.Outbox, 0) {
+func (d *dispatcher) followOutbox(ctx context.Context, from int64) error {
+	for c := range d.store.Watch(ctx, store.Outbox, from) {
 		if c.Err != nil {
 			return c.Err
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -129,7 +130,7 @@ func newKey() []byte {
 
 func newWorld(t *testing.T, edit ...func(*webhook.Deps)) *world {
 	w := &world{t: t, store: storetest.Open(t)}
-	w.deps = webhook.Deps{Store: w.store, Log: storetest.Logger(t), Key: newKey(), Networks: loopback, Roots: roots(t)}
+	w.deps = webhook.Deps{Store: w.store, Log: slog.Default(), Key: newKey(), Networks: loopback, Roots: roots(t)}
 	for _, e := range edit {
 		e(&w.deps)
 	}
@@ -200,7 +201,7 @@ func (w *world) deliveries(id string) []*webhook.Delivery {
 // until waits for something that is about to become true.
 func (w *world) until(what string, f func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, f, 2*time.Minute, 5*time.Millisecond, what)
+	require.Eventually(w.t, f, 20*time.Second, 5*time.Millisecond, what)
 }
 
 // clock is a clock that stands still unless it is told otherwise.

@@ -11,7 +11,8 @@ import (
 //
 //	ctl/endpoint/<wh>               the endpoint
 //	ctl/nudge/<wh>                  written to have the endpoint's lane look again
-//	ctl/guard                       compared by who makes an endpoint, so that their number is bounded
+//	ctl/guard                       changed by who makes an endpoint, so that their number is bounded and the
+//	                                router misses none
 //	delivery/<wh>/<del>             a delivery
 //	pending/<wh>/<del>              there while it is to be delivered
 //	dead/<wh>/<del>                 there while it is a dead letter

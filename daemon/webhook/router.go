@@ -110,7 +110,7 @@ func (d *dispatcher) handOn(ctx context.Context, batch []outgoing) error {
 			}
 			batch = batch[len(batch)/2:]
 		case lostRace(err):
-			// An endpoint was changed, or a chain was worked off.
+			// An endpoint was made or changed, or a chain was worked off.
 			if _, err := d.readEndpoints(ctx); err != nil {
 				return err
 			}
@@ -129,6 +129,9 @@ type link struct {
 
 func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 	now := d.moment()
+	d.mu.Lock()
+	whole := d.whole
+	d.mu.Unlock()
 	links, err := d.links(ctx, batch)
 	if err != nil {
 		return err
@@ -176,6 +179,7 @@ func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 	for id, to := range told {
 		t.Require(endpointKey(id), to.rev)
 	}
+	t.Require(guardKey, whole) // or an endpoint that was made a moment ago would miss an event
 	// gofail: var routeBeforeCommit struct{}
 	if err := d.commit(ctx, t); err != nil {
 		return err
