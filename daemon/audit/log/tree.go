@@ -98,6 +98,9 @@ func openTree(dir string) (*tree, error) {
 		if t.bundle, err = os.ReadFile(filepath.Join(dir, tilePath("entries", n, w))); err != nil {
 			return nil, fmt.Errorf("%w: %w", errTree, err)
 		}
+		if err := holds(t.bundle, t.edge[0]); err != nil {
+			return nil, err
+		}
 	}
 	root, err := tlog.TreeHash(int64(t.last.Size), t.reader())
 	if err != nil {
@@ -106,7 +109,54 @@ func openTree(dir string) (*tree, error) {
 	if rootText(root) != t.last.Root {
 		return nil, fmt.Errorf("%w: its root is %s, saved was %s", errTree, rootText(root), t.last.Root)
 	}
-	return t, nil
+	return t, t.ends()
+}
+
+// ends is nil if the newest leaves of both logs are those that the state names: later comparisons with the
+// store go by it.
+func (t *tree) ends() error {
+	m := t.last
+	if m.Ledger > 0 {
+		if leaf, err := t.leaf(m.Index); err != nil || leaf.Log != audit.LedgerLeaves || leaf.Sequence != m.Ledger || leaf.Digest != m.Batch {
+			return fmt.Errorf("%w: leaf %d is not batch %d, %s", errTree, m.Index, m.Ledger, m.Batch)
+		}
+	}
+	for at := m.Size; at > 0; at-- {
+		leaf, err := t.leaf(at - 1)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errTree, err)
+		}
+		switch leaf.Log {
+		case audit.LedgerLeaves:
+			if leaf.Sequence > m.Ledger {
+				return fmt.Errorf("%w: leaf %d is batch %d, behind the last", errTree, at-1, leaf.Sequence)
+			}
+		case audit.AuditLeaves:
+			if leaf.Sequence != m.Audit || leaf.Digest != m.Entry {
+				return fmt.Errorf("%w: the newest entry is %d, %s, saved was %d, %s", errTree, leaf.Sequence, leaf.Digest, m.Audit, m.Entry)
+			}
+			return nil
+		}
+	}
+	if m.Audit != 0 || m.Entry != "" {
+		return fmt.Errorf("%w: no entry stands in it, saved was %d", errTree, m.Audit)
+	}
+	return nil
+}
+
+// holds is nil if the leaves of a bundle have these hashes, and there are no others.
+func holds(bundle []byte, hashes []tlog.Hash) error {
+	for i, h := range hashes {
+		leaf, rest, err := audit.CutBundle(bundle)
+		if err != nil || tlog.RecordHash(leaf) != h {
+			return fmt.Errorf("%w: leaf %d of the last bundle is not the tile's", errTree, i)
+		}
+		bundle = rest
+	}
+	if len(bundle) > 0 {
+		return fmt.Errorf("%w: the last bundle has more leaves than the tile", errTree)
+	}
+	return nil
 }
 
 // position is the tile of a level that a tree of that size is at, and how many hashes it has there.
