@@ -17,6 +17,17 @@ var ErrNetwork = errors.New("invalid network")
 // DefaultTimeout bounds one question to one node.
 const DefaultTimeout = 5 * time.Second
 
+// DefaultResubmit is in blocks.
+const DefaultResubmit = 3
+
+// Resubmit is for how many blocks a transaction waits before its fees are raised.
+func (n Network) Resubmit() uint64 {
+	if n.ResubmitAfter == 0 {
+		return DefaultResubmit
+	}
+	return n.ResubmitAfter
+}
+
 // maxConfirmations keeps a slip of the pen from making every operation wait forever.
 const maxConfirmations = 10_000
 
@@ -41,6 +52,8 @@ type Network struct {
 	Currency string
 	// BlockPeriod is about how long a block takes; it paces the watch on the head. May be zero.
 	BlockPeriod time.Duration
+	// ResubmitAfter is for how many blocks a transaction waits before its fees are raised; DefaultResubmit if zero.
+	ResubmitAfter uint64
 	// Timeout bounds one question to one node; DefaultTimeout if zero.
 	Timeout time.Duration
 }

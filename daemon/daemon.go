@@ -39,6 +39,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/metrics"
 	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/webhook"
@@ -96,6 +97,7 @@ type parts struct {
 	chains     map[string]*chain.Client
 	registry   *registry.Service
 	operations *operation.Service
+	reconciler *reconciliation.Service
 	audit      *auditlog.Log
 	webhooks   *webhook.Service
 
@@ -154,6 +156,11 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
+	p.reconciler, err = reconciliation.New(reconciliation.Deps{Store: p.store, Registry: p.registry, Operations: p.operations,
+		Seal: sealer, Chains: p.chains, Log: p.log, Registerer: p.reg})
+	if err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
+	}
 	if p.webhooks, err = p.openWebhooks(); err != nil {
 		return nil, err
 	}
@@ -189,7 +196,8 @@ func (p *parts) openStore(ctx context.Context) error {
 
 func network(n config.Network) chain.Network {
 	return chain.Network{Name: n.Name, Kind: tx.Kind(n.Kind), ChainID: n.ChainID, RPCURLs: n.RPCURLs,
-		Confirmations: n.Confirmations, Scheme: tx.Scheme(n.Scheme), Currency: n.Currency, BlockPeriod: n.BlockPeriod}
+		Confirmations: n.Confirmations, Scheme: tx.Scheme(n.Scheme), Currency: n.Currency, BlockPeriod: n.BlockPeriod,
+		ResubmitAfter: n.ResubmitAfter}
 }
 
 // run follows the ledger, then serves, then works, until ctx is done.
@@ -212,6 +220,7 @@ func (p *parts) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return part("the webhooks", p.webhooks.Run(workers)) })
 	g.Go(func() error { return part("the operations' worker", p.operations.RunWorker(workers)) })
+	g.Go(func() error { return part("the reconciliation", p.reconciler.Run(workers)) })
 	if p.etcd != nil {
 		g.Go(func() error {
 			select {
@@ -258,7 +267,7 @@ func (p *parts) serve(ctx, failed context.Context) error {
 		return fmt.Errorf("daemon: %w", err)
 	}
 	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
-		Seal: p.seal, Log: p.log, Registerer: p.reg,
+		Reconciliation: p.reconciler, Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
 		Limits:   apiLimits(p.cfg.Limits)})
 	if err != nil {

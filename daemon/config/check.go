@@ -194,6 +194,9 @@ func (c *Config) checkNetworks(f *faults) {
 				f.add(key(fmt.Sprintf("rpc_urls[%d]", j)), "%q is not an http or https URL", r)
 			}
 		}
+		if n.ResubmitAfter > 1000 {
+			f.add(key("resubmit_after"), "%d is outside 1 to 1000", n.ResubmitAfter)
+		}
 		n.BlockPeriod = f.duration(key("block_period"), n.Period, 10*time.Millisecond, time.Hour)
 	}
 }

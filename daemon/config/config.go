@@ -122,6 +122,8 @@ type Network struct {
 	Currency      string        `toml:"currency"`      // symbol of the fee's coin
 	BlockPeriod   time.Duration `toml:"-"`
 	Period        string        `toml:"block_period,omitempty"` // Go duration, e.g. "15s"
+	// ResubmitAfter is for how many blocks a transaction waits before its fees are raised, 1 to 1,000; default 3.
+	ResubmitAfter uint64 `toml:"resubmit_after,omitempty"`
 }
 
 // Operation is what the worker goes by.

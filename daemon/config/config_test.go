@@ -81,6 +81,7 @@ func TestFaults(t *testing.T) {
 		{"a limit without a unit", "[monitor]", "[limits]\nbody_timeout = \"30\"\n[monitor]", "limits.body_timeout"},
 		{"a body without end", "[monitor]", "[limits]\nbody_timeout = \"24h\"\n[monitor]", "limits.body_timeout"},
 		{"no confirmations", "confirmations = 2", "confirmations = 0", "networks[0].confirmations"},
+		{"never resubmitted", "confirmations = 2", "confirmations = 2\nresubmit_after = 1001", "networks[0].resubmit_after"},
 		{"ftp node", `"http://127`, `"ftp://127`, "rpc_urls[0]"},
 		{"period", `"1s"`, `"1 second"`, "block_period"},
 		{"level", "[monitor]", "[log]\nlevel = \"loud\"\n[monitor]", "log.level"},

@@ -24,24 +24,34 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 		return fmt.Errorf("operation: %s has no transaction on a configured network", o.ID)
 	}
 	head := l.s.heads.get(o.Network)
-	st, err := c.Status(ctx, *o.TransactionHash)
+	hashes, err := l.s.hashes(ctx, o)
 	if err != nil {
 		return err
 	}
+	st, hash, err := seen(ctx, c, hashes)
+	if err != nil {
+		return err
+	}
+	final := false
 	if st.Mined {
 		l.s.heads.passed(o.Network, st.BlockNumber+st.Confirmations)
+		if st.Final {
+			if final, err = l.agreed(ctx, fence, c, o, hashes, st); err != nil {
+				return err
+			}
+		}
 	}
 	switch {
-	case st.Mined && st.Final && o.Status == Broadcasting:
-		return l.final(ctx, fence, c, o, st)
+	case st.Mined && final && o.Status == Broadcasting:
+		return l.final(ctx, fence, c, o, st, hash)
 	case st.Mined && o.Status == Broadcasting:
 		confirmBefore()
-		if o, err = l.mined(ctx, fence, o, st); err != nil {
+		if o, err = l.mined(ctx, fence, o, st, hash); err != nil {
 			return err
 		}
 		confirmAfter()
-	case st.Mined && o.BlockNumber != st.BlockNumber:
-		if o, err = l.moved(ctx, fence, o, st); err != nil {
+	case st.Mined && (o.BlockNumber != st.BlockNumber || *o.TransactionHash != hash):
+		if o, err = l.moved(ctx, fence, o, st, hash); err != nil {
 			return err
 		}
 	case !st.Mined && o.Status == Confirming:
@@ -53,10 +63,13 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 			})
 		return err
 	case !st.Mined:
-		return l.unmined(ctx, fence, c, o, st, head)
+		return l.unmined(ctx, fence, c, o, hashes, st, head)
 	}
-	if st.Final && o.Status == Confirming {
-		return l.final(ctx, fence, c, o, st)
+	if final && o.Status == Confirming {
+		return l.final(ctx, fence, c, o, st, hash)
+	}
+	if st.Final {
+		return errNothingNew // some nodes are still to agree, which no block tells of
 	}
 	l.lookedAt(o.ID, head)
 	return nil
@@ -77,10 +90,10 @@ func (l *lane) lookedAt(id string, head chain.Head) {
 	l.looked[id] = head.Hash
 }
 
-func (l *lane) mined(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus) (*Operation, error) {
+func (l *lane) mined(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus, hash tx.Hash) (*Operation, error) {
 	return l.walk(ctx, fence, o.ID, []Status{Broadcasting}, []leg{confirming(st)},
 		func(o *Operation, _ *store.Tx) error {
-			o.BlockNumber, o.Confirmations, o.Attention = st.BlockNumber, st.Confirmations, ""
+			o.BlockNumber, o.Confirmations, o.Attention, o.TransactionHash = st.BlockNumber, st.Confirmations, "", &hash
 			return nil
 		})
 }
@@ -89,20 +102,22 @@ func confirming(st chain.TxStatus) leg {
 	return leg{Confirming, map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String()}}
 }
 
-// moved notes that a reorg put the transaction into another block.
-func (l *lane) moved(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus) (*Operation, error) {
+// moved notes that a reorg put the transaction into another block, or another version of it into one.
+func (l *lane) moved(ctx context.Context, fence *store.Fence, o *Operation, st chain.TxStatus, hash tx.Hash) (*Operation, error) {
 	return l.change(ctx, fence, o.ID, func(o *Operation, t *store.Tx) (bool, error) {
-		if o.Status != Confirming || o.BlockNumber == st.BlockNumber {
+		if o.Status != Confirming || o.BlockNumber == st.BlockNumber && *o.TransactionHash == hash {
 			return false, nil
 		}
-		o.BlockNumber, o.Confirmations = st.BlockNumber, st.Confirmations
-		t.Audit(o.draft(registry.SystemActor(), "operation.block_changed", map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String()}))
+		o.BlockNumber, o.Confirmations, o.TransactionHash = st.BlockNumber, st.Confirmations, &hash
+		t.Audit(o.draft(registry.SystemActor(), "operation.block_changed", map[string]any{"blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(),
+			"transactionHash": hash.String()}))
 		return true, nil
 	})
 }
 
-// unmined sends again what no node knows any more, and ends an operation whose nonce is another's at depth.
-func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, st chain.TxStatus, head chain.Head) error {
+// unmined sends again what no node knows any more, raises the fees of what waits too long, and ends an
+// operation whose nonce is another's at depth.
+func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, hashes []tx.Hash, st chain.TxStatus, head chain.Head) error {
 	if !st.Found {
 		l.markSent(o.ID, false)
 	}
@@ -116,25 +131,44 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 		return err
 	}
 	if nonce > o.Nonce {
-		// Mined in between, perhaps: the receipt has the last word.
-		again, err := c.Status(ctx, *o.TransactionHash)
-		if err != nil || again.Mined {
+		// Mined in between, perhaps, or one node is wrong: the receipts have the last word, and every node has one.
+		stolen, err := l.stolen(ctx, c, o, hashes)
+		if err != nil {
+			return err
+		}
+		if !stolen {
+			return errNothingNew
+		}
+		at := ending{number: head.Number + 1 - depth}
+		if at.hash, err = c.HashAt(ctx, at.number); err != nil {
 			return err
 		}
 		reason := fmt.Sprintf("%s: another transaction holds nonce %d of %s", nonceStolen, o.Nonce, o.Performer)
 		l.s.log.Error("a wallet's nonce was used by somebody else", "operation", o.ID, "wallet", o.WalletID, "nonce", o.Nonce)
 		l.s.metrics.alarms.WithLabelValues(nonceStolen).Inc()
-		return l.fail(ctx, fence, o, []Status{Broadcasting}, nil, reason)
+		return l.fail(ctx, fence, c, o, []Status{Broadcasting}, nil, reason, chain.TxStatus{}, *o.TransactionHash, at)
+	}
+	if st.Found || l.underpriced(o.ID) {
+		if err := l.bump(ctx, fence, c, o, head); err != nil {
+			return err
+		}
 	}
 	l.lookedAt(o.ID, head)
 	return nil
 }
 
+// underpriced reports whether the nodes refuse the newest bytes for their fees.
+func (l *lane) underpriced(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused[id]
+}
+
 // final ends an operation by its receipt at depth, with what that means for the token. One that was final
 // when it was first seen in a block goes through CONFIRMING in the same transaction.
-func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, st chain.TxStatus) error {
+func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, st chain.TxStatus, hash tx.Hash) error {
 	if !st.Success {
-		return l.fail(ctx, fence, o, []Status{Broadcasting, Confirming}, []leg{confirming(st)}, st.RevertReason)
+		return l.fail(ctx, fence, c, o, []Status{Broadcasting, Confirming}, []leg{confirming(st)}, st.RevertReason, st, hash, ending{st.BlockNumber, st.BlockHash})
 	}
 	if o.Type == policy.OpDeployToken {
 		if err := l.checkDeployed(ctx, fence, c, o); err != nil {
@@ -147,13 +181,20 @@ func (l *lane) final(ctx context.Context, fence *store.Fence, c *chain.Client, o
 	}
 	// gofail: var completeBeforeCommit struct{}
 	_, err := l.walk(ctx, fence, o.ID, []Status{Broadcasting, Confirming}, []leg{confirming(st), {Completed, map[string]any{
-		"transactionHash": o.TransactionHash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed}}},
+		"transactionHash": hash.String(), "blockNumber": st.BlockNumber, "blockHash": st.BlockHash.String(), "gasUsed": st.GasUsed}}},
 		func(o *Operation, t *store.Tx) error {
-			o.BlockNumber, o.Confirmations, o.FailureReason, o.Attention = st.BlockNumber, st.Confirmations, "", ""
+			o.ended(c, st, hash, ending{st.BlockNumber, st.BlockHash})
+			o.FailureReason = ""
 			return l.s.stageToken(ctx, t, o, func(token *registry.Token) (bool, error) { return l.s.completed(ctx, token, o) })
 		})
 	// gofail: var completeAfterCommit struct{}
 	return err
+}
+
+// ended notes where an operation ended, and on whose word; st is empty where another transaction holds the nonce.
+func (o *Operation) ended(c *chain.Client, st chain.TxStatus, hash tx.Hash, at ending) {
+	o.BlockNumber, o.Confirmations, o.Attention = st.BlockNumber, st.Confirmations, ""
+	o.TransactionHash, o.SingleNode, o.EndBlock, o.EndHash = &hash, c.Nodes() == 1, at.number, &at.hash
 }
 
 // completed is what a completed operation makes of its token.
@@ -189,11 +230,12 @@ func (s *Service) followPause(ctx context.Context, token *registry.Token) (bool,
 }
 
 // fail ends an operation on the chain's word, over the states that lead there.
-func (l *lane) fail(ctx context.Context, fence *store.Fence, o *Operation, from []Status, over []leg, reason string) error {
-	end := leg{Failed, map[string]any{"reason": reason, "transactionHash": o.TransactionHash.String()}}
+func (l *lane) fail(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, from []Status, over []leg, reason string, st chain.TxStatus, hash tx.Hash, at ending) error {
+	end := leg{Failed, map[string]any{"reason": reason, "transactionHash": hash.String()}}
 	_, err := l.walk(ctx, fence, o.ID, from, append(over, end),
 		func(o *Operation, t *store.Tx) error {
-			o.FailureReason, o.Attention = reason, ""
+			o.ended(c, st, hash, at)
+			o.FailureReason = reason
 			return l.s.stageToken(ctx, t, o, func(token *registry.Token) (bool, error) {
 				failed := o.Type == policy.OpDeployToken && token.DeployOperationID == o.ID && token.Status == registry.TokenDeploying
 				if failed {

@@ -76,7 +76,7 @@ type house struct {
 	users      map[string]string         // user ids by name
 	policyID   string
 	policies   uint64
-	head       policy.Digest // of the policy version in force
+	policyHead policy.Digest // of the policy version in force
 	vault      string
 	vault2     string
 	rules      []policy.Rule
@@ -347,13 +347,13 @@ func (h *house) applyPolicy(rules ...policy.Rule) {
 	h.policies++
 	p := policy.Policy{Format: policy.Format, Instance: h.instance, ID: h.policyID, Version: h.policies, Name: "unit",
 		Scope: policy.Scope{All: true}, Rules: rules, CreatedAt: policy.Seconds(time.Now())}
-	if h.head != "" {
-		replaces := h.head
+	if h.policyHead != "" {
+		replaces := h.policyHead
 		p.Replaces = &replaces
 	}
 	body, err := p.Encode()
 	require.NoError(t, err)
-	h.head = policy.DigestOf(body)
+	h.policyHead = policy.DigestOf(body)
 	r, err := h.seal.PolicyApply(t.Context(), h.sign(policy.DocPolicy, body, "custodian-1", "custodian-2"))
 	require.NoError(t, err)
 	require.NoError(t, h.registry.WaitCarried(t.Context(), r.Sequence))

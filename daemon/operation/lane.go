@@ -45,6 +45,9 @@ type lane struct {
 	asked   map[string]uint64   // operations of which the seal recorded something, and in which batch
 	checked map[string]standing // operations that wait for approvals, and by what they were last found to
 	queued  map[string]bool     // operations that wait for a place
+	waits   map[string]wait     // operations that a node has in its pool
+	refused map[string]bool     // operations whose newest bytes no node takes at these fees
+	resent  map[string]bool     // operations whose bytes were sent before: every node is to have them
 	unsent  map[string]bool     // operations whose bytes no node took in this run yet
 	sent    map[string]bool     // and those whose a node took
 	tosend  bool                // there is news for the sending step
@@ -78,6 +81,7 @@ func (l *lane) reset() {
 	l.due, l.blocks, l.tosend, l.sendSet, l.turnTop = newAgenda(), false, false, false, 0
 	l.busy, l.retry, l.looked, l.asked = map[string]bool{}, map[string]attempt{}, map[string]tx.Hash{}, map[string]uint64{}
 	l.checked, l.queued, l.unsent, l.sent = map[string]standing{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	l.waits, l.refused, l.resent = map[string]wait{}, map[string]bool{}, map[string]bool{}
 }
 
 // note changes what the lane knows.
@@ -219,6 +223,9 @@ func (l *lane) forget(id string) {
 	delete(l.queued, id)
 	delete(l.unsent, id)
 	delete(l.sent, id)
+	delete(l.waits, id)
+	delete(l.refused, id)
+	delete(l.resent, id)
 	if !l.busy[id] {
 		delete(l.retry, id)
 	}

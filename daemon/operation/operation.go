@@ -56,10 +56,14 @@ type Operation struct {
 	IntentDigest      policy.Digest `json:"intentDigest"`
 	Approvals         []Approval    `json:"approvals,omitzero"` // recorded decisions, in the ledger's order
 
-	Authorized      bool     `json:"authorized,omitzero"` // the ledger holds its authorization
-	Nonce           uint64   `json:"nonce,omitzero"`      // of the authorization
-	TransactionHash *tx.Hash `json:"transactionHash,omitzero"`
+	Authorized      bool     `json:"authorized,omitzero"`      // the ledger holds its authorization
+	Nonce           uint64   `json:"nonce,omitzero"`           // of the authorization
+	Version         int      `json:"version,omitzero"`         // signed transactions in the store, if more than one
+	TransactionHash *tx.Hash `json:"transactionHash,omitzero"` // of the mined one, else of the newest
 	BlockNumber     uint64   `json:"blockNumber,omitzero"`
+	EndBlock        uint64   `json:"endBlock,omitzero"`      // the block that was final when it ended on the chain: its own, or the one at whose depth its nonce was another's
+	EndHash         *tx.Hash `json:"endHash,omitzero"`       // that block's
+	SingleNode      bool     `json:"singleNode,omitzero"`    // it ended on the word of the only configured node
 	Confirmations   uint64   `json:"confirmations,omitzero"` // when it was last written; Service.Get counts anew
 	Settled         bool     `json:"settled,omitzero"`       // the ledger holds its settlement
 

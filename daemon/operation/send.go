@@ -3,7 +3,6 @@ package operation
 import (
 	"cmp"
 	"context"
-	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mintwarden/mintwarden/chain"
-	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
@@ -152,10 +150,22 @@ var errNothingNew = errors.New("operation: nothing new")
 
 // sendOne sends bytes that were read back from the store.
 func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, raw []byte) error {
+	give := c.Send
+	l.note(func() {
+		if l.resent[o.ID] {
+			give = c.SendAll
+		}
+		l.resent[o.ID] = true
+	})
 	// gofail: var sendBefore struct{}
-	err := c.Send(ctx, raw)
+	err := give(ctx, raw)
 	// gofail: var sendAfter struct{}
 	var rejected *chain.RejectedError
+	l.note(func() {
+		if delete(l.refused, o.ID); errors.As(err, &rejected) && rejected.Underpriced {
+			l.refused[o.ID] = true
+		}
+	})
 	switch {
 	case err == nil:
 		l.markSent(o.ID, true)
@@ -191,40 +201,45 @@ func (l *lane) markSent(id string, sent bool) {
 	l.poke()
 }
 
-// signedBytes are the operations' transactions as the store holds them.
+// signedBytes are the operations' transactions as the store holds them: of each the mined version, else the
+// newest.
 func (s *Service) signedBytes(ctx context.Context, ops []*Operation) ([][]byte, error) {
 	raws := make([][]byte, 0, len(ops))
 	for chunk := range slices.Chunk(ops, store.MaxTxOps) {
 		keys := make([]string, len(chunk))
 		for n, o := range chunk {
-			keys[n] = store.OpTx(o.ID, 1)
+			keys[n] = store.OpTx(o.ID, o.version())
 		}
 		kvs, _, err := s.store.GetMany(ctx, keys...)
 		if err != nil {
 			return nil, err
 		}
 		for n, o := range chunk {
-			raw, err := signedIn(o, kvs[n])
+			t, err := readSigned(o, kvs[n])
 			if err != nil {
 				return nil, err
 			}
-			raws = append(raws, raw)
+			if o.TransactionHash == nil || t.Hash != *o.TransactionHash {
+				if t, err = s.chosen(ctx, o); err != nil {
+					return nil, err
+				}
+			}
+			raws = append(raws, t.Raw)
 		}
 	}
 	return raws, nil
 }
 
-// signedIn is an operation's transaction in what was read of it.
-func signedIn(o *Operation, kv store.KV) ([]byte, error) {
-	if kv.ModRevision == 0 {
-		return nil, missing(false, "the signed transaction of "+o.ID)
+// chosen is the version that the operation's state names, which is not the newest: it was mined once.
+func (s *Service) chosen(ctx context.Context, o *Operation) (storedTx, error) {
+	versions, err := s.versions(ctx, o)
+	if err != nil {
+		return storedTx{}, err
 	}
-	var t storedTx
-	if err := json.Unmarshal(kv.Value, &t, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("operation: signed transaction of %s: %w", o.ID, err)
+	for _, t := range versions {
+		if o.TransactionHash != nil && t.Hash == *o.TransactionHash {
+			return t, nil
+		}
 	}
-	if h := tx.HashOf(t.Raw); h != t.Hash || o.TransactionHash == nil || h != *o.TransactionHash {
-		return nil, fmt.Errorf("operation: signed transaction of %s is %s, its state says %v", o.ID, h, o.TransactionHash)
-	}
-	return t.Raw, nil
+	return storedTx{}, fmt.Errorf("operation: none of the %d signed transactions of %s is %v, as its state says", len(versions), o.ID, o.TransactionHash)
 }

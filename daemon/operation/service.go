@@ -29,6 +29,7 @@ type Sealer interface {
 	Decide(context.Context, *policy.Envelope) (*seal.Recorded, error)
 	Cancel(ctx context.Context, operationID, reason string) (*seal.Recorded, error)
 	Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error)
+	Bump(context.Context, seal.BumpRequest) (*seal.BumpResult, error)
 	Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error)
 }
 
@@ -60,6 +61,7 @@ type Service struct {
 	index      *index
 	heads      *heads
 	glances    *glances
+	endings    *endings
 	papers     *papers
 	rules      atomic.Uint64 // counts what the ledger recorded of charter, policies and freezes
 	askers     sync.Map      // asker → registry.Actor: who caused a record of the ledger that is on its way
@@ -74,7 +76,7 @@ func New(d Deps) (*Service, error) {
 	s := &Service{
 		store: d.Store, registry: d.Registry, seal: d.Seal, chains: d.Chains, log: d.Log, ttl: d.TTL,
 		maxPending: d.MaxPending, now: d.Now, index: newIndex(d.Store, d.Log), heads: newHeads(d.Chains, d.Log),
-		papers: newPapers(),
+		papers: newPapers(), endings: newEndings(),
 	}
 	s.glances = newGlances(s.heads)
 	if s.ttl <= 0 {

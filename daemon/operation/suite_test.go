@@ -75,6 +75,27 @@ func (h *house) reorg(depth uint64, forget bool) {
 	require.NoError(h.t, err)
 }
 
+// head is the newest block's number.
+func (h *house) head() uint64 {
+	if h.geth != nil {
+		return h.geth.Head().Number.Uint64()
+	}
+	return h.node.Head().Number.Uint64()
+}
+
+// own is the first vault account as a party.
+func (h *house) own() *operation.Party {
+	return &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault}
+}
+
+// settled waits until the ledger holds that operations are over.
+func (h *house) settled(ids ...string) {
+	h.t.Helper()
+	for _, id := range ids {
+		h.until(id+" is settled", func() bool { return h.now(id).Settled })
+	}
+}
+
 // now is an operation as it is.
 func (h *house) now(id string) *operation.Operation {
 	h.t.Helper()

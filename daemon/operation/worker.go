@@ -40,7 +40,9 @@ func (s *Service) RunWorker(ctx context.Context) error {
 	defer w.work.Wait()
 	// Hooks cannot be taken back; this one does nothing once ctx has ended.
 	s.index.onChange(func(o *Operation) { w.wake(ctx, o.WalletID, o.ID) })
+	s.index.onChange(s.endings.put)
 	for network := range s.chains {
+		w.work.Go(func() { s.watchEndings(ctx, network) })
 		w.work.Go(func() {
 			s.heads.watch(ctx, network,
 				func(ctx context.Context) error {

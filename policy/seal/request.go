@@ -70,6 +70,9 @@ type BumpRequest struct {
 	MaxFee      policy.Amount `json:"maxFee"`
 	Tip         policy.Amount `json:"tip"`
 	Head        *ChainHead    `json:"head,omitzero"` // as AuthorizeRequest's
+	// Intent is the exact bytes that were authorized, where no decision in the ledger holds them: nobody had to
+	// approve. Others do not fit.
+	Intent []byte `json:"intent,omitzero"`
 }
 
 // SettleRequest says that an operation is final on the chain.

@@ -333,6 +333,9 @@ func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
 	}
 	a := *op.Authorized
 	text, ok := op.IntentBytes(a.Intent)
+	if !ok && op.Settled == nil && policy.DigestOf(q.Intent) == a.Intent {
+		text, ok = q.Intent, true
+	}
 	if !ok {
 		return grant{}, none, seal.Errorf(seal.KindConflict, "operation %s is settled, or no decision holds its intent", q.OperationID)
 	}

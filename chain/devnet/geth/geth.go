@@ -246,6 +246,13 @@ func (n *Node) commit(count uint64) (*types.Header, error) {
 	return n.Head(), nil
 }
 
+// MinTip keeps transactions that pay less, in wei a unit of gas, out of blocks from now on; they wait.
+func (n *Node) MinTip(tip *big.Int) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.eth.Miner().SetGasTip(tip)
+}
+
 // Reorg replaces the last depth blocks by depth+1 others. Transactions of the old ones wait again, and are
 // included in the new ones, or are lost for good if forget is set: coins that Fund gave in them are, too.
 func (n *Node) Reorg(depth uint64, forget bool) (*types.Header, error) {

@@ -1,0 +1,133 @@
+package operation_test
+
+import (
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// hold keeps what is sent from now on out of blocks.
+func (h *house) hold() {
+	h.t.Helper()
+	if h.geth != nil {
+		require.NoError(h.t, h.geth.MinTip(new(big.Int).Lsh(big.NewInt(1), 100)))
+		return
+	}
+	h.node.Delay(100_000)
+}
+
+// release lets what is sent from now on into blocks; on go-ethereum, what pays more than a tip.
+func (h *house) release(above *big.Int) {
+	h.t.Helper()
+	if h.geth != nil {
+		require.NoError(h.t, h.geth.MinTip(new(big.Int).Add(above, big.NewInt(1))))
+		return
+	}
+	h.node.Delay(0)
+}
+
+// mineUntil makes a block now and then until f holds: as blocks come on a chain, so that each is seen.
+func (h *house) mineUntil(what string, f func() bool) {
+	h.t.Helper()
+	last := time.Time{}
+	h.until(what, func() bool {
+		ahead := h.geth != nil && time.Until(time.Unix(int64(h.geth.Head().Time), 0)) > aheadOfClock
+		if time.Since(last) > 150*time.Millisecond && !ahead {
+			h.mine(1)
+			last = time.Now()
+		}
+		return f()
+	})
+}
+
+func (h *house) versions(o *operation.Operation) []operation.Version {
+	h.t.Helper()
+	v, err := h.operations.Versions(h.t.Context(), h.now(o.ID))
+	require.NoError(h.t, err)
+	return v
+}
+
+// sentMint is a mint whose bytes are in the node's pool.
+func (h *house) sentMint(tokenID string) *operation.Operation {
+	h.t.Helper()
+	token, err := h.registry.Token(h.t.Context(), tokenID)
+	require.NoError(h.t, err)
+	o := h.mint(token, "5")
+	h.approve(o)
+	return h.pooled(o.ID)
+}
+
+// TestBump: what no block takes is offered again, dearer each time, and whichever is mined counts.
+func TestBump(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind tx.Kind) {
+		h := newHouse(t, options{kind: kind, period: manual})
+		stop := h.mineAlways()
+		token := h.deployed("0")
+		stop()
+		h.hold()
+		o := h.sentMint(token.ID)
+		first := h.versions(o)[0]
+		h.release(first.Tip)
+		h.mineUntil("it is offered again", func() bool { return h.now(o.ID).Version > 1 })
+		h.mineUntil("it is mined", func() bool { return h.now(o.ID).Status.Terminal() })
+		o = h.ends(o, operation.Completed)
+		all := h.versions(o)
+		require.GreaterOrEqual(t, len(all), 2)
+		for i, v := range all[1:] {
+			for _, fee := range [][2]*big.Int{{all[i].MaxFee, v.MaxFee}, {all[i].Tip, v.Tip}} {
+				eighth := new(big.Int).Mul(fee[0], big.NewInt(9))
+				require.GreaterOrEqual(t, new(big.Int).Lsh(fee[1], 3).Cmp(eighth), 0, "12.5 % more at least")
+			}
+			require.Equal(t, all[0].Nonce, v.Nonce)
+			total := new(big.Int).Mul(v.MaxFee, new(big.Int).SetUint64(v.Gas))
+			require.LessOrEqual(t, total.Cmp(o.FeeCap.Big()), 0, "within the cap")
+		}
+		require.Equal(t, all[len(all)-1].Hash, *o.TransactionHash)
+		require.Equal(t, "5", h.supply(token))
+		require.True(t, o.SingleNode)
+
+		// The first version is mined after the second one was signed: the node lost that one.
+		if kind == tx.KindQuantum {
+			h.node.Delay(5)
+			again := h.sentMint(token.ID)
+			h.node.Drop(1)
+			h.mineUntil("it is offered again", func() bool { return h.now(again.ID).Version > 1 })
+			h.mineUntil("it is mined", func() bool { return h.now(again.ID).Status.Terminal() })
+			again = h.ends(again, operation.Completed)
+			require.Equal(t, h.versions(again)[0].Hash, *again.TransactionHash)
+			require.Equal(t, "10", h.supply(token))
+		}
+	})
+}
+
+// TestFeeCapHolds: an operation that cannot be mined under its cap says so and waits.
+func TestFeeCapHolds(t *testing.T) {
+	h := newHouse(t, options{period: manual})
+	stop := h.mineAlways()
+	token := h.deployed("0")
+	h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()}) // the first one is dearer
+	usual := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+	stop()
+	limit := new(big.Int).Mul(usual.FeeCap.Big(), big.NewInt(5)) // a cap is four times what one transaction may cost
+	limit.Rsh(limit, 4)
+	h.applyPolicy(approvals(2), amountRule(policy.RuleMaxFee, limit.String()))
+	h.node.Delay(60)
+	o := h.sentMint(token.ID)
+	require.Equal(t, limit.String(), o.FeeCap.String())
+	h.mineUntil("it says that it waits", func() bool { return strings.HasPrefix(h.now(o.ID).Attention, "FEE_CAP") })
+	require.Len(t, h.versions(o), 2, "one raise of an eighth fits a cap of 1.25 times")
+	h.mine(10)
+	h.restart()
+	require.Equal(t, operation.Broadcasting, h.now(o.ID).Status)
+	h.mineUntil("it is mined", func() bool { return h.now(o.ID).Status.Terminal() })
+	o = h.ends(o, operation.Completed)
+	require.Empty(t, o.Attention)
+	require.Len(t, h.versions(o), 2)
+}

@@ -1,0 +1,120 @@
+package operation
+
+import (
+	"context"
+	"encoding/json/v2"
+	"fmt"
+	"strings"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// version is how many signed transactions of the operation are in the store, once it is signed.
+func (o *Operation) version() int { return max(1, o.Version) }
+
+// versions are an operation's signed transactions as the store holds them, first to last.
+func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error) {
+	keys := make([]string, o.version())
+	for i := range keys {
+		keys[i] = store.OpTx(o.ID, i+1)
+	}
+	kvs, _, err := s.store.GetMany(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]storedTx, len(kvs))
+	for i, kv := range kvs {
+		if out[i], err = readSigned(o, kv); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// readSigned reads one of an operation's signed transactions.
+func readSigned(o *Operation, kv store.KV) (storedTx, error) {
+	if kv.ModRevision == 0 {
+		return storedTx{}, missing(false, "a signed transaction of "+o.ID)
+	}
+	var t storedTx
+	if err := json.Unmarshal(kv.Value, &t, json.RejectUnknownMembers(true)); err != nil {
+		return storedTx{}, fmt.Errorf("operation: signed transaction of %s: %w", o.ID, err)
+	}
+	if h := tx.HashOf(t.Raw); h != t.Hash {
+		return storedTx{}, fmt.Errorf("operation: signed transaction of %s is %s, the store says %s", o.ID, h, t.Hash)
+	}
+	return t, nil
+}
+
+// hashes are what an operation's transactions are known by, first version to last: whichever is mined counts.
+func (s *Service) hashes(ctx context.Context, o *Operation) ([]tx.Hash, error) {
+	if o.version() == 1 {
+		return []tx.Hash{*o.TransactionHash}, nil
+	}
+	versions, err := s.versions(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]tx.Hash, len(versions))
+	for i, v := range versions {
+		out[i] = v.Hash
+	}
+	return out, nil
+}
+
+// seen is what became of an operation's transactions, as far as one node says, and which of them it is about:
+// the mined one, else the newest that is known.
+func seen(ctx context.Context, c *chain.Client, hashes []tx.Hash) (st chain.TxStatus, hash tx.Hash, err error) {
+	hash = hashes[len(hashes)-1]
+	for i := len(hashes) - 1; i >= 0; i-- {
+		one, err := c.Status(ctx, hashes[i])
+		if err != nil {
+			return chain.TxStatus{}, hash, err
+		}
+		if one.Mined {
+			return one, hashes[i], nil
+		}
+		if one.Found && !st.Found {
+			st, hash = one, hashes[i]
+		}
+	}
+	return st, hash, nil
+}
+
+// agreed reports whether every configured node says that the transaction is final as st has it; if not, the
+// operation waits, and says for whom. With one node, which said so, there is nobody else to ask.
+func (l *lane) agreed(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, hashes []tx.Hash, st chain.TxStatus) (bool, error) {
+	if c.Nodes() == 1 {
+		return true, nil
+	}
+	opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
+	if err != nil {
+		return false, err
+	}
+	if opinion.Final && opinion.Mined.BlockHash == st.BlockHash && opinion.Mined.Success == st.Success {
+		return true, nil
+	}
+	return false, l.disagreed(ctx, fence, o, opinion)
+}
+
+// disagreed says for whom an operation waits that some nodes call final.
+func (l *lane) disagreed(ctx context.Context, fence *store.Fence, o *Operation, opinion chain.Opinion) error {
+	switch {
+	case len(opinion.Missing) > 0:
+		return l.attend(ctx, fence, o, fmt.Sprintf("%s: it is final where it was asked for; no answer from %s", attentionNodes, strings.Join(opinion.Missing, ", ")))
+	case opinion.Differing:
+		if !strings.HasPrefix(o.Attention, attentionDiffer) {
+			l.s.metrics.alarms.WithLabelValues(attentionDiffer).Inc()
+		}
+		return l.attend(ctx, fence, o, attentionDiffer+": nodes contradict each other about what became of its transaction; it waits until they agree")
+	}
+	return nil // one of them is a block behind
+}
+
+// stolen reports whether every configured node says that another transaction holds the nonce at depth.
+func (l *lane) stolen(ctx context.Context, c *chain.Client, o *Operation, hashes []tx.Hash) (bool, error) {
+	opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
+	return opinion.Stolen, err
+}

@@ -1,0 +1,224 @@
+package operation
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+)
+
+const (
+	// watchDepth is for how many blocks an operation is watched after it ended: beyond any reorg that the
+	// networks of this kind have had.
+	watchDepth = 128
+	// watchMost bounds how many ended operations a start looks at; those before them ended long ago.
+	watchMost = 1024
+)
+
+// endings is the operations that ended by a block that a reorg may still take away: the block's hash is looked
+// at whenever the chain's newest block does not follow the one that was seen before. Safe for concurrent use.
+type endings struct {
+	mu    sync.Mutex
+	ended map[string]map[string]ending // by network and operation id
+	more  chan struct{}                // closed and replaced when there is one more
+}
+
+// ending is the block that an operation ended by.
+type ending struct {
+	number uint64
+	hash   tx.Hash
+}
+
+func newEndings() *endings {
+	return &endings{ended: map[string]map[string]ending{}, more: make(chan struct{})}
+}
+
+// put takes in an operation's state.
+func (e *endings) put(o *Operation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !o.Status.Terminal() || o.EndHash == nil {
+		delete(e.ended[o.Network], o.ID)
+		return
+	}
+	if e.ended[o.Network] == nil {
+		e.ended[o.Network] = map[string]ending{}
+	}
+	e.ended[o.Network][o.ID] = ending{o.EndBlock, *o.EndHash}
+	close(e.more)
+	e.more = make(chan struct{})
+}
+
+// of is what is watched on a network, by block, without what the head has left far behind.
+func (e *endings) of(network string, head uint64) map[ending][]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[ending][]string{}
+	for id, at := range e.ended[network] {
+		if at.number+watchDepth < head {
+			delete(e.ended[network], id)
+			continue
+		}
+		out[at] = append(out[at], id)
+	}
+	return out
+}
+
+// await blocks until something is watched on a network, or ctx ends.
+func (e *endings) await(ctx context.Context, network string) error {
+	for {
+		e.mu.Lock()
+		n, more := len(e.ended[network]), e.more
+		e.mu.Unlock()
+		if n > 0 {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// watchEndings takes operations back out of their ends when a reorg deeper than the network's confirmations
+// takes their blocks away, until ctx ends.
+func (s *Service) watchEndings(ctx context.Context, network string) {
+	c := s.chains[network]
+	for _, status := range []Status{Completed, Failed} {
+		n := 0
+		for o, err := range s.All(ctx, Filter{Network: network, Status: status}) {
+			if n++; err != nil || n > watchMost {
+				break
+			}
+			s.endings.put(o)
+		}
+	}
+	pace := min(max(c.Network().BlockPeriod, mostPause), 15*time.Second)
+	var last chain.Head
+	for s.endings.await(ctx, network) == nil {
+		if head, err := s.follows(ctx, c, last); err == nil {
+			last = head
+		}
+		select {
+		case <-time.After(pace):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// follows looks at the newest block, and at every watched one if it does not follow the last one that was seen.
+// On an error nothing was decided: the next look compares with the same block again.
+func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head) (chain.Head, error) {
+	head, err := c.Head(ctx)
+	if err != nil || head.Hash == last.Hash {
+		return last, err
+	}
+	if !last.Hash.IsZero() {
+		is, err := c.HashAt(ctx, last.Number)
+		if err != nil {
+			return last, err
+		}
+		if is == last.Hash {
+			s.endings.of(c.Network().Name, head.Number)
+			return head, nil
+		}
+	}
+	for at, ids := range s.endings.of(c.Network().Name, head.Number) {
+		if at.number > head.Number {
+			return last, nil // the chain is shorter just now; the reorg is not over
+		}
+		is, err := c.HashAt(ctx, at.number)
+		if err != nil {
+			return last, err
+		}
+		if is == at.hash {
+			continue
+		}
+		for _, id := range ids {
+			if err := s.reopen(ctx, c, id, at); err != nil {
+				s.log.Warn("an operation whose block is gone is looked at again", "operation", id, "block", at.number, "error", err)
+				return last, err
+			}
+		}
+	}
+	return head, nil
+}
+
+// reopen takes one operation out of its end, if no node that answers has it in the block by which it ended. The
+// same bytes are sent again; where one of them is final in another block already, with the same result, the end
+// stands.
+func (s *Service) reopen(ctx context.Context, c *chain.Client, id string, at ending) error {
+	for {
+		e, err := s.loadState(ctx, id)
+		if err != nil {
+			return err
+		}
+		o := *e.op
+		if !o.Status.Terminal() || o.EndHash == nil || *o.EndHash != at.hash {
+			s.endings.put(&o)
+			return nil // somebody else did it
+		}
+		hashes, err := s.hashes(ctx, &o)
+		if err != nil {
+			return err
+		}
+		opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
+		if err != nil {
+			return err
+		}
+		if opinion.Mined.Mined && opinion.Mined.BlockHash == at.hash {
+			return nil // one node only has left it
+		}
+		now, err := s.endsBy(ctx, c, opinion)
+		if err != nil {
+			return err
+		}
+		t := s.store.Tx()
+		stands := opinion.Final && o.BlockNumber != 0 && opinion.Mined.Success == (o.Status == Completed) || opinion.Stolen && o.BlockNumber == 0
+		meta := map[string]any{"blockNumber": at.number, "blockHash": at.hash.String(), "reason": "a reorg took away the block by which it ended"}
+		if stands {
+			hash := *o.TransactionHash
+			if opinion.Final {
+				hash = hashes[opinion.Which]
+			}
+			o.ended(c, opinion.Mined, hash, now)
+			o.UpdatedAt = moment(s.now())
+			meta["newBlockNumber"], meta["newBlockHash"] = now.number, now.hash.String()
+			t.Audit(o.draft(registry.SystemActor(), "operation.block_changed", meta))
+		} else {
+			s.log.Error("a reorg deeper than the confirmations took an operation's block away", "operation", o.ID, "block", at.number, "was", o.Status)
+			s.metrics.alarms.WithLabelValues("DEEP_REORG").Inc()
+			meta["was"] = string(o.Status)
+			if err := o.move(Broadcasting, s.now()); err != nil {
+				return err
+			}
+			o.BlockNumber, o.Confirmations, o.EndBlock, o.EndHash, o.FailureReason = 0, 0, 0, nil, ""
+			t.Audit(o.draft(registry.SystemActor(), Broadcasting.action(), meta))
+		}
+		// gofail: var reopenBeforeCommit struct{}
+		err = s.commit(ctx, t, &o, e.rev, e.op)
+		// gofail: var reopenAfterCommit struct{}
+		if err == nil || !lostRace(err) {
+			return err
+		}
+	}
+}
+
+// endsBy is the block by which an operation ends now: the mined transaction's, else one that is final.
+func (s *Service) endsBy(ctx context.Context, c *chain.Client, opinion chain.Opinion) (ending, error) {
+	if opinion.Mined.Mined {
+		return ending{opinion.Mined.BlockNumber, opinion.Mined.BlockHash}, nil
+	}
+	head, err := c.Head(ctx)
+	if err != nil {
+		return ending{}, err
+	}
+	at := ending{number: head.Number + 1 - min(head.Number+1, c.Network().Confirmations)}
+	at.hash, err = c.HashAt(ctx, at.number)
+	return at, err
+}

@@ -1,0 +1,104 @@
+package operation_test
+
+import (
+	"bytes"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// emitted counts the outbox's events of a type; nobody delivers here.
+func (h *house) emitted(name string) (n int) {
+	h.t.Helper()
+	for kv, err := range h.store.All(h.t.Context(), store.Outbox, nil) {
+		require.NoError(h.t, err)
+		if bytes.Contains(kv.Value, []byte(strconv.Quote(name))) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestDeepReorg: a reorg deeper than the confirmations takes operations back out of their ends. The same bytes are
+// sent again, and everything ends as it had, once.
+func TestDeepReorg(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind tx.Kind) {
+		h := newHouse(t, options{kind: kind, period: manual})
+		stop := h.mineAlways()
+		token := h.deployed("0")
+		first := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+		second := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("7"), Recipient: h.own()})
+		h.settled(first.ID, second.ID)
+		stop()
+		h.restart() // what is watched does not live in memory alone
+		depth := h.head() - first.BlockNumber + 1
+		h.reorg(depth, true)
+		h.until("they are taken back", func() bool {
+			return h.now(first.ID).Status == operation.Broadcasting && h.now(second.ID).Status == operation.Broadcasting
+		})
+		require.Equal(t, "0", h.supply(token))
+		stop = h.mineAlways()
+		again := h.ends(first, operation.Completed)
+		require.Equal(t, *first.TransactionHash, *again.TransactionHash, "the same bytes")
+		h.ends(second, operation.Completed)
+		require.Equal(t, "12", h.supply(token))
+		require.Contains(t, statuses(again), "COMPLETED BROADCASTING")
+		require.Equal(t, 2, h.emitted("token.reconciliation_failed"))
+		h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("1"), Recipient: h.own()})
+		stop()
+		require.Equal(t, "13", h.supply(token))
+	})
+}
+
+// TestReorgOfEverything: 64 blocks go, with the token's own deployment in them.
+func TestReorgOfEverything(t *testing.T) {
+	h := newHouse(t, options{period: manual})
+	carried := func(r operation.Request) *operation.Operation {
+		o := h.submit(r)
+		h.approve(o)
+		h.mineUntil("it ends", func() bool { return h.now(o.ID).Status.Terminal() })
+		return h.ends(o, operation.Completed)
+	}
+	token := h.token("0")
+	deploy := carried(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
+	var ops []*operation.Operation
+	for range 3 {
+		ops = append(ops, carried(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()}))
+	}
+	token, err := h.registry.Token(t.Context(), token.ID)
+	require.NoError(t, err)
+	if short := deploy.BlockNumber + 63; h.head() < short {
+		h.mine(short - h.head())
+	}
+	h.reorg(h.head()-deploy.BlockNumber+1, true)
+	h.is(deploy.ID, operation.Broadcasting)
+	defer h.mineAlways()()
+	h.ends(deploy, operation.Completed)
+	for _, o := range ops {
+		h.ends(o, operation.Completed)
+	}
+	require.Equal(t, "15", h.supply(token))
+}
+
+// TestReorgThatKeepsTheTransaction: it is in another block, which is final already: the end stands.
+func TestReorgThatKeepsTheTransaction(t *testing.T) {
+	h := newHouse(t, options{kind: tx.KindEVM, period: manual}) // whose new blocks take what the old ones had
+	stop := h.mineAlways()
+	token := h.deployed("0")
+	o := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+	h.settled(o.ID)
+	stop()
+	h.mine(2)
+	h.reorg(h.head()-o.BlockNumber+1, false)
+	h.until("its block is noted", func() bool { return *h.now(o.ID).EndHash != *o.EndHash })
+	after := h.now(o.ID)
+	require.Equal(t, operation.Completed, after.Status)
+	require.Zero(t, h.emitted("token.reconciliation_failed"))
+	require.Equal(t, "5", h.supply(token))
+}
