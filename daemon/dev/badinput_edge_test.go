@@ -35,6 +35,8 @@ type edge struct {
 	tokenID, tokenAddr string // deployed, without a cap
 	cappedID           string // deployed, of at most 1000
 	fixedID            string // deployed, neither mintable nor burnable
+	regulatedID        string // deployed, of the regulated template
+	regulatedAddr      string
 	stranger           string // an address that holds nothing
 	otherWallet        string // of another vault account, funded, without any role
 	operation          string // a mint that waits for approvals
@@ -285,6 +287,25 @@ func (e *edge) burn(token, amount, from string) call {
 func (e *edge) change(verb, token, role, subject string) call {
 	return call{method: "POST", path: "/v1/tokens/" + token + "/roles/" + verb, key: draw(),
 		body: fmt.Sprintf(`{"role":%q,"subject":%s}`, role, subject)}
+}
+
+func (e *edge) transfer(token, amount, from, to string) call {
+	return call{method: "POST", path: "/v1/tokens/" + token + "/transfers", key: draw(),
+		body: fmt.Sprintf(`{"amount":%s,"from":%s,"to":%s}`, amount, from, to)}
+}
+
+// list is the request for freeze, unfreeze or allowlist.
+func (e *edge) list(verb, token, subject string) call {
+	return call{method: "POST", path: "/v1/tokens/" + token + "/" + verb, key: draw(), body: fmt.Sprintf(`{"subject":%s}`, subject)}
+}
+
+func (e *edge) disallow(token, address string) call {
+	return call{method: "DELETE", path: "/v1/tokens/" + token + "/allowlist/" + address, key: draw()}
+}
+
+// stop is the request for pause or unpause.
+func (e *edge) stop(verb, token string) call {
+	return call{method: "POST", path: "/v1/tokens/" + token + "/" + verb, key: draw()}
 }
 
 func addressParty(a string) string { return fmt.Sprintf(`{"type":"address","address":%q}`, a) }

@@ -3,6 +3,7 @@ package dev_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/mintwarden/mintwarden/api/client"
@@ -40,6 +41,7 @@ func TestBadInput(t *testing.T) {
 		{"supply", (*edge).testSupply},
 		{"funds", (*edge).testFunds},
 		{"paused", (*edge).testPaused},
+		{"regulated", (*edge).testRegulated},
 		{"denials", (*edge).testDenials},
 		{"pending", (*edge).testPending},
 		{"approvals", (*edge).testApprovals},
@@ -79,8 +81,10 @@ func (e *edge) furnish(t *testing.T) {
 	e.tokenID = e.token(t, `"mintable":true,"burnable":true`)
 	e.cappedID = e.token(t, `"mintable":true,"burnable":true,"maxSupply":"1000"`)
 	e.fixedID = e.token(t, `"mintable":false,"burnable":false`)
+	e.regulatedID = e.made(t, call{method: "POST", path: "/v1/tokens",
+		body: strings.Replace(e.tokenBody(`"mintable":true,"burnable":true`), "tpl_qrc20_v1", "tpl_qrc20_regulated_v1", 1)}, http.StatusCreated)
 	var deployments []string
-	for _, id := range []string{e.tokenID, e.cappedID, e.fixedID} {
+	for _, id := range []string{e.tokenID, e.cappedID, e.fixedID, e.regulatedID} {
 		op := e.made(t, call{method: "POST", path: "/v1/tokens/" + id + "/deploy", key: draw(), body: `{}`}, http.StatusAccepted)
 		e.approve(op, "approver-1", "approver-2")
 		deployments = append(deployments, op)
@@ -88,11 +92,13 @@ func (e *edge) furnish(t *testing.T) {
 	for _, op := range deployments {
 		e.completed(op)
 	}
-	token, err := e.as("operator").GetToken(e.context(), e.tokenID)
-	if err != nil {
-		t.Fatal(err)
+	for id, address := range map[string]*string{e.tokenID: &e.tokenAddr, e.regulatedID: &e.regulatedAddr} {
+		token, err := e.as("operator").GetToken(e.context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*address = *token.ContractAddress
 	}
-	e.tokenAddr = *token.ContractAddress
 	e.operation = e.made(t, e.mint(e.tokenID, `"1"`, walletParty(e.wallet)), http.StatusAccepted)
 }
 

@@ -64,6 +64,15 @@ func (e *edge) testStates(t *testing.T) {
 		{"not burnable", e.burn(e.fixedID, `"1"`, to), want{422, 1704, "burnable"}},
 		{"role that the template lacks", e.change("grant", e.tokenID, "FREEZER", to), want{422, 1704, "FREEZER"}},
 		{"role that the template lacks, revoked", e.change("revoke", e.tokenID, "COMPLIANCE_OPERATOR", to), want{422, 1704, "COMPLIANCE_OPERATOR"}},
+		{"transfer of a draft", e.transfer(e.draftID, `"1"`, to, to), want{409, 1703, e.draftID}},
+		{"pause of a draft", e.stop("pause", e.draftID), want{409, 1703, e.draftID}},
+		{"freeze on a draft", e.list("freeze", e.draftID, to), want{409, 1703, e.draftID}},
+		{"disallow on a draft", e.disallow(e.draftID, e.stranger), want{409, 1703, e.draftID}},
+		{"estimate of what is deployed", call{method: "POST", path: "/v1/tokens/" + e.tokenID + "/deployment/estimate"}, want{409, 1702, e.tokenID}},
+		{"freeze that the template lacks", e.list("freeze", e.tokenID, to), want{422, 1704, "freeze"}},
+		{"unfreeze that the template lacks", e.list("unfreeze", e.tokenID, to), want{422, 1704, "unfreeze"}},
+		{"allowlist that the template lacks", e.list("allowlist", e.tokenID, to), want{422, 1704, "allow"}},
+		{"allowlist that the template lacks, taken off", e.disallow(e.tokenID, e.stranger), want{422, 1704, "disallow"}},
 		{"role that nobody has", e.change("grant", e.tokenID, "KING", to), want{400, 1100, "KING"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { e.refused(t, c.call, c.want) })
@@ -117,6 +126,11 @@ func (e *edge) testRoles(t *testing.T) {
 		{"revoke ADMIN from one who does not hold it", e.change("revoke", e.tokenID, "ADMIN", to), want{409, 1708, e.stranger}},
 		{"revoke the last ADMIN", e.change("revoke", e.tokenID, "ADMIN", walletParty(e.wallet)), want{422, 1200, ""}},
 		{"revoke the last ADMIN by its address", e.change("revoke", e.tokenID, "ADMIN", addressParty(e.walletAddr)), want{422, 1200, ""}},
+		{"pause without PAUSER", call{method: "POST", path: "/v1/tokens/" + e.tokenID + "/pause", key: draw(), body: `{"performedBy":` + walletParty(e.otherWallet) + `}`}, want{403, 1708, "PAUSER"}},
+		{"freeze without FREEZER", by(e.list("freeze", e.regulatedID, to)), want{403, 1708, "FREEZER"}},
+		{"allow without COMPLIANCE_OPERATOR", by(e.list("allowlist", e.regulatedID, to)), want{403, 1708, "COMPLIANCE_OPERATOR"}},
+		{"transfer above the balance", e.transfer(e.tokenID, `"1"`, walletParty(e.wallet), to), want{422, 1713, "1"}},
+		{"transfer without an allowance", e.transfer(e.tokenID, `"1"`, to, walletParty(e.wallet)), want{422, 1713, e.stranger}},
 		{"burn above the balance", e.burn(e.tokenID, `"1"`, walletParty(e.wallet)), want{422, 1713, "1"}},
 		{"burn of a stranger's", e.burn(e.tokenID, `"1"`, to), want{422, 1713, e.stranger}},
 	} {

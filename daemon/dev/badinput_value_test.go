@@ -55,6 +55,7 @@ func (e *edge) testAmounts(t *testing.T) {
 			return c
 		}, 1713},
 		{"burn", func(a string) call { return e.burn(e.tokenID, a, walletParty(e.wallet)) }, 1713},
+		{"transfer", func(a string) call { return e.transfer(e.tokenID, a, walletParty(e.wallet), addressParty(e.stranger)) }, 1713},
 		{"max supply", func(a string) call {
 			return call{method: "POST", path: "/v1/tokens", body: e.tokenBody(`"mintable":true,"burnable":true,"maxSupply":` + a)}
 		}, 1713},
@@ -69,7 +70,7 @@ func (e *edge) testAmounts(t *testing.T) {
 			})
 		}
 	}
-	for _, r := range routes[:2] {
+	for _, r := range routes[:3] {
 		t.Run(r.name+" zero", func(t *testing.T) { e.refused(t, r.call(`"0"`), want{400, 1713, "0"}) })
 	}
 	t.Run("initial supply above the maximum", func(t *testing.T) {
@@ -113,16 +114,28 @@ func (e *edge) testAddresses(t *testing.T) {
 		{"burn", func(a string) call { return e.burn(e.tokenID, `"1"`, party(a)) }},
 		{"grant", func(a string) call { return e.change("grant", e.tokenID, "MINTER", party(a)) }},
 		{"revoke", func(a string) call { return e.change("revoke", e.tokenID, "MINTER", party(a)) }},
+		{"transfer from", func(a string) call { return e.transfer(e.tokenID, `"1"`, party(a), walletParty(e.wallet)) }},
+		{"transfer to", func(a string) call { return e.transfer(e.tokenID, `"1"`, walletParty(e.wallet), party(a)) }},
+		{"freeze", func(a string) call { return e.list("freeze", e.regulatedID, party(a)) }},
+		{"unfreeze", func(a string) call { return e.list("unfreeze", e.regulatedID, party(a)) }},
+		{"allow", func(a string) call { return e.list("allowlist", e.regulatedID, party(a)) }},
 	}
 	for _, r := range routes {
+		own := e.tokenAddr
+		if strings.Contains(r.call(`""`).path, e.regulatedID) {
+			own = e.regulatedAddr
+		}
 		for _, a := range bad {
 			t.Run(r.name+" "+a.name, func(t *testing.T) { e.refused(t, r.call(a.json), want{400, 1712, a.says}) })
 		}
 		t.Run(r.name+" zero address", func(t *testing.T) { e.refused(t, r.call(`"`+zero+`"`), want{400, 1712, "zero"}) })
 		t.Run(r.name+" the contract itself", func(t *testing.T) {
-			e.refused(t, r.call(`"`+e.tokenAddr+`"`), want{400, 1712, e.tokenAddr})
-			e.refused(t, r.call(`"`+strings.ToLower(e.tokenAddr)+`"`), want{400, 1712, e.tokenAddr})
+			e.refused(t, r.call(`"`+own+`"`), want{400, 1712, own})
+			e.refused(t, r.call(`"`+strings.ToLower(own)+`"`), want{400, 1712, own})
 		})
+	}
+	for _, a := range []string{"0x5AAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "treasury", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAe", zero, e.regulatedAddr} {
+		t.Run("disallow "+a, func(t *testing.T) { e.refused(t, e.disallow(e.regulatedID, a), want{400, 1712, ""}) })
 	}
 	for _, a := range bad {
 		t.Run("policy "+a.name, func(t *testing.T) {
