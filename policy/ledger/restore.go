@@ -105,8 +105,10 @@ func (r *restoring) line(v any) bool {
 	case len(line) >= maxLine:
 		r.err = fmt.Errorf("%d bytes, at most %d", len(line)+1, maxLine)
 	default:
+		// One spelling, one value: that the lines are just as they would be written again is asked of all of
+		// them at the end.
 		r.rest = rest
-		r.err = readLine(line, v)
+		r.err = json.Unmarshal(line, v, json.RejectUnknownMembers(true))
 	}
 	return r.err == nil
 }
