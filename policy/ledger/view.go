@@ -230,6 +230,18 @@ func (v *View) Operation(id string) (record OperationRecord, ok bool) {
 	return op.clone().OperationRecord, true
 }
 
+// Intent is the intent of which digest is the exact bytes', nil unless a recorded decision or request of an
+// operation that is not over holds it. It is shared and not to be changed.
+func (v *View) Intent(operationID string, digest policy.Digest) *policy.Intent {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	op, ok := v.state.operations.get(operationID)
+	if !ok {
+		return nil
+	}
+	return op.intent(digest)
+}
+
 // Unsettled is every operation that is authorized and not settled, in the order of ids.
 func (v *View) Unsettled() []OperationRecord {
 	v.mu.RLock()

@@ -28,7 +28,7 @@ type grant struct {
 func (r *room) Authorize(ctx context.Context, q seal.AuthorizeRequest) (_ *seal.AuthorizeResult, err error) {
 	defer r.count(seal.OpAuthorize, &err)
 	var g grant
-	w := read(q)
+	w := r.read(q)
 	err = r.submit(ctx, func(rd *round) (err error) {
 		g, err = rd.authorize(w)
 		return err
@@ -56,11 +56,17 @@ type wanted struct {
 	err    error         // why the intent cannot be read
 }
 
-// read does what needs no ledger where callers wait side by side, so that the
-// one goroutine that decides does not.
-func read(q seal.AuthorizeRequest) *wanted {
+// read does what needs no decision where callers wait side by side, so that the
+// one goroutine that decides does not. An intent that people signed was read when
+// they did.
+func (r *room) read(q seal.AuthorizeRequest) *wanted {
 	w := &wanted{AuthorizeRequest: q, digest: policy.DigestOf(q.Intent)}
-	w.intent, w.err = policy.ParseIntent(q.Intent)
+	if fold := r.known().fold; fold != nil {
+		w.intent = fold.Intent(q.OperationID, w.digest)
+	}
+	if w.intent == nil {
+		w.intent, w.err = policy.ParseIntent(q.Intent)
+	}
 	return w
 }
 
@@ -231,9 +237,11 @@ func charges(i *policy.Intent, nonce uint64) []ledger.Charge {
 	if !ok || amount.Is0() {
 		return nil
 	}
-	where := tx.CreateAddress(i.Performer.Address, nonce)
-	if i.Token.ContractAddress != nil {
-		where = *i.Token.ContractAddress
+	var where tx.Address
+	if c := i.Token.ContractAddress; c != nil {
+		where = *c
+	} else {
+		where = tx.CreateAddress(i.Performer.Address, nonce)
 	}
 	return []ledger.Charge{{ChainID: i.ChainID, Contract: where, Operation: i.AmountOperation(), Amount: amount}}
 }

@@ -52,7 +52,7 @@ func memory(b *testing.B, shared bool) {
 		jobs := h.jobs(n, 0)
 		sum.add(func() (time.Duration, []time.Duration) {
 			return each(b, clients, n, func(k int) error {
-				w := read(jobs[k].request)
+				w := h.room.read(jobs[k].request)
 				return h.room.submit(b.Context(), func(rd *round) error {
 					_, err := rd.authorize(w)
 					return err

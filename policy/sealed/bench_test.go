@@ -343,7 +343,7 @@ func (h *benchmark) charges(b *testing.B, clients int) {
 			first, _ := h.room.known().fold.Head()
 			took = append(took, whole.add(func() (time.Duration, []time.Duration) {
 				return each(b, clients, n, func(k int) error {
-					w := read(jobs[k].request)
+					w := h.room.read(jobs[k].request)
 					return h.room.submit(b.Context(), func(rd *round) error {
 						_, err := rd.authorize(w)
 						return err
