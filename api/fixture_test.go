@@ -33,6 +33,7 @@ import (
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/pki"
+	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
@@ -235,8 +236,12 @@ type server struct {
 }
 
 func (h *house) deps() api.Deps {
+	reconciler, err := reconciliation.New(reconciliation.Deps{Store: h.store, Registry: h.registry, Operations: h.ops, Seal: h.room, Chains: h.chains,
+		Log: storetest.Logger(h.t)})
+	require.NoError(h.t, err)
 	return api.Deps{
-		Registry: h.registry, Operations: h.ops, Audit: h.audit, Webhooks: h.hooks, Store: h.store, Seal: h.room, Log: storetest.Logger(h.t), Registerer: prometheus.NewRegistry(),
+		Reconciliation: reconciler,
+		Registry:       h.registry, Operations: h.ops, Audit: h.audit, Webhooks: h.hooks, Store: h.store, Seal: h.room, Log: storetest.Logger(h.t), Registerer: prometheus.NewRegistry(),
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
 	}
 }

@@ -5879,6 +5879,9 @@ type ServerInterface interface {
 	// PauseToken Pause a token
 	// (POST /v1/tokens/{tokenId}/pause)
 	PauseToken(c *gin.Context, tokenID TokenID, params PauseTokenParams)
+	// GetTokenReconciliation Read a reconciliation
+	// (GET /v1/tokens/{tokenId}/reconciliation)
+	GetTokenReconciliation(c *gin.Context, tokenID TokenID)
 	// RetireToken Retire a token
 	// (POST /v1/tokens/{tokenId}/retire)
 	RetireToken(c *gin.Context, tokenID TokenID, params RetireTokenParams)
@@ -8033,6 +8036,31 @@ func (siw *ServerInterfaceWrapper) PauseToken(c *gin.Context) {
 	siw.Handler.PauseToken(c, tokenID, params)
 }
 
+// GetTokenReconciliation operation middleware
+func (siw *ServerInterfaceWrapper) GetTokenReconciliation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTokenReconciliation(c, tokenID)
+}
+
 // RetireToken operation middleware
 func (siw *ServerInterfaceWrapper) RetireToken(c *gin.Context) {
 
@@ -9587,6 +9615,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/allowlist", wrapper.AddTokenAllowlist)
 	router.DELETE(options.BaseURL+"/v1/tokens/:tokenId/allowlist/:address", wrapper.RemoveTokenAllowlist)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/retire", wrapper.RetireToken)
+	router.GET(options.BaseURL+"/v1/tokens/:tokenId/reconciliation", wrapper.GetTokenReconciliation)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/balances/:address", wrapper.GetTokenBalance)
 	router.GET(options.BaseURL+"/v1/token-operations", wrapper.ListTokenOperations)
 	router.GET(options.BaseURL+"/v1/token-operations/:operationId", wrapper.GetTokenOperation)

@@ -16,6 +16,7 @@ import (
 
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/webhook"
@@ -31,6 +32,8 @@ type Deps struct {
 	Store      *store.Store
 	Seal       Sealer
 	Log        *slog.Logger
+	// Reconciliation tells how chain and operations compare.
+	Reconciliation *reconciliation.Service
 	// Registerer takes the metrics of requests.
 	Registerer prometheus.Registerer
 	Limits     Limits
@@ -58,6 +61,8 @@ type Server struct {
 	log        *slog.Logger
 	limits     Limits
 	nodeDown   func(error) bool
+
+	reconciliation *reconciliation.Service
 
 	document *document
 	buckets  *buckets
@@ -96,6 +101,7 @@ func New(d Deps) (*Server, error) {
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
 		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, connections: conns,
 	}
+	s.reconciliation = d.Reconciliation
 	s.engine = s.routes()
 	return s, nil
 }

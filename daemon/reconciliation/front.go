@@ -1,0 +1,316 @@
+package reconciliation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+const (
+	// firstRange and mostRange bound the blocks of one question; what nodes take is found out.
+	firstRange = 1_000
+	mostRange  = 10_000
+	// fewLogs and manyLogs are when the next question's range grows or shrinks: some thousands of logs are a few
+	// MiB.
+	fewLogs  = 1_000
+	manyLogs = 4_000
+	// together is how many contracts one question names.
+	together = 50
+	// compareEvery is how often a token of which nothing happened is written and compared again.
+	compareEvery = time.Minute
+)
+
+// front is how far a network's tokens are. One goroutine's.
+type front struct {
+	s       *Service
+	fence   *store.Fence
+	network string
+	chain   *chain.Client
+
+	tokens map[string]*track
+	blocks uint64 // of one question
+	head   tx.Hash
+}
+
+// track is a token's progress while it is worked on.
+type track struct {
+	token *registry.Token
+	at    *progress
+	rev   int64 // of the stored progress; 0: none
+	saved time.Time
+	// pending tells that findings wait for two nodes.
+	pending bool
+}
+
+func newFront(s *Service, fence *store.Fence, network string, c *chain.Client) *front {
+	return &front{s: s, fence: fence, network: network, chain: c, tokens: map[string]*track{}, blocks: firstRange}
+}
+
+// pass looks at every final block that was not looked at yet.
+func (f *front) pass(ctx context.Context) error {
+	if err := f.s.registry.Ready(); err != nil {
+		return err // whose a transaction is the ledger says
+	}
+	head, err := f.chain.Head(ctx)
+	if err != nil {
+		return err
+	}
+	depth := f.chain.Network().Confirmations
+	if head.Number+1 < depth {
+		return nil
+	}
+	final := head.Number + 1 - depth
+	if err := f.load(ctx, final); err != nil {
+		return err
+	}
+	if head.Hash == f.head {
+		return nil
+	}
+	if err := f.advance(ctx, final); err != nil {
+		return err
+	}
+	var faults []error
+	for _, t := range f.tokens {
+		if err := f.after(ctx, t, final); err != nil {
+			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
+		}
+	}
+	f.measure(final)
+	if len(faults) == 0 {
+		f.head = head.Hash
+	}
+	return errors.Join(faults...)
+}
+
+// load takes in the tokens that have a contract and were not known yet.
+func (f *front) load(ctx context.Context, final uint64) error {
+	tokens, _, err := f.s.registry.Tokens(ctx, registry.TokenFilter{Network: f.network}, math.MaxInt32, 0)
+	if err != nil {
+		return err
+	}
+	for _, token := range tokens {
+		if token.ContractAddress == nil {
+			continue
+		}
+		if t, known := f.tokens[token.ID]; known {
+			t.token = token
+			continue
+		}
+		t, err := f.begin(ctx, token, final)
+		if err != nil {
+			return err
+		}
+		if t != nil {
+			f.tokens[token.ID] = t
+		}
+	}
+	return nil
+}
+
+// begin is a token's progress as it is stored, or its first.
+func (f *front) begin(ctx context.Context, token *registry.Token, final uint64) (*track, error) {
+	value, rev, ok, err := f.s.store.Get(ctx, progressKey(token.ID))
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		p, err := decodeProgress(value)
+		if err != nil {
+			return nil, err
+		}
+		if p.Contract == *token.ContractAddress {
+			// What waits for two nodes is found by looking once.
+			return &track{token: token, at: p, rev: rev, pending: true}, nil
+		}
+	}
+	p, err := f.first(ctx, token, final)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	return &track{token: token, at: p, rev: rev}, nil
+}
+
+// first is where a token begins: at the block of its deployment, if that was ours, else behind the block at which an
+// import looked at it: what became of it before nobody here authorized.
+func (f *front) first(ctx context.Context, token *registry.Token, final uint64) (*progress, error) {
+	p := &progress{TokenID: token.ID, Network: token.Network, Contract: *token.ContractAddress, FromBlock: token.BlockNumber, CheckedAt: f.s.second()}
+	if token.DeployOperationID == "" {
+		p.FromBlock = token.BlockNumber + 1
+		p.Base.Set(token.InitialSupply.Big())
+	}
+	if p.FromBlock == 0 || p.FromBlock > final+1 {
+		return nil, nil // it is not final yet
+	}
+	p.Block = p.FromBlock - 1
+	hash, err := f.chain.BlockHash(ctx, p.Block)
+	if err != nil {
+		return nil, err
+	}
+	p.BlockHash = hash
+	return p, nil
+}
+
+// advance takes every token to the final block, those that are furthest behind first.
+func (f *front) advance(ctx context.Context, final uint64) error {
+	hashes := map[uint64]tx.Hash{}
+	for _, t := range f.tokens {
+		if err := f.stands(ctx, t, hashes); err != nil {
+			return err
+		}
+	}
+	for {
+		group := f.hindmost(final)
+		if len(group) == 0 {
+			return nil
+		}
+		if err := f.step(ctx, group, final); err != nil {
+			return err
+		}
+	}
+}
+
+// stands begins anew with a token whose last block is not of the chain any more.
+func (f *front) stands(ctx context.Context, t *track, hashes map[uint64]tx.Hash) error {
+	hash, known := hashes[t.at.Block]
+	if !known {
+		var err error
+		if hash, err = f.chain.BlockHash(ctx, t.at.Block); err != nil {
+			return err
+		}
+		hashes[t.at.Block] = hash
+	}
+	if hash == t.at.BlockHash {
+		return nil
+	}
+	f.s.log.Error("reconciliation: a reorg took a final block away; the token is looked at from its beginning again",
+		"token", t.token.ID, "block", t.at.Block)
+	p := &progress{TokenID: t.at.TokenID, Network: t.at.Network, Contract: t.at.Contract, FromBlock: t.at.FromBlock, Told: t.at.Told,
+		Kept: t.at.Kept, Block: t.at.FromBlock - 1, CheckedAt: f.s.second()}
+	p.Base.Set(&t.at.Base.Int)
+	var err error
+	if p.BlockHash, err = f.chain.BlockHash(ctx, p.Block); err != nil {
+		return err
+	}
+	change := f.s.store.Tx()
+	change.Audit(f.s.draft(t, "token.reconciliation_restarted", map[string]any{"blockNumber": t.at.Block, "blockHash": t.at.BlockHash.String()}))
+	return f.save(ctx, t, p, change)
+}
+
+// hindmost are tokens that are equally far, and no others further behind.
+func (f *front) hindmost(final uint64) []*track {
+	var all []*track
+	for _, t := range f.tokens {
+		if t.at.Block < final {
+			all = append(all, t)
+		}
+	}
+	slices.SortFunc(all, func(a, b *track) int {
+		return cmp.Or(cmp.Compare(a.at.Block, b.at.Block), cmp.Compare(a.token.ID, b.token.ID))
+	})
+	n := 0
+	for n < len(all) && n < together && all[n].at.Block == all[0].at.Block {
+		n++
+	}
+	return all[:n]
+}
+
+// step takes a group one range of blocks further.
+func (f *front) step(ctx context.Context, group []*track, final uint64) error {
+	from := group[0].at.Block + 1
+	to := min(final, from+f.blocks-1)
+	contracts := make([]tx.Address, len(group))
+	for i, t := range group {
+		contracts[i] = t.at.Contract
+	}
+	logs, hash, err := f.chain.Logs(ctx, from, to, queries(contracts)...)
+	switch {
+	case errors.Is(err, chain.ErrTooManyLogs) && to > from:
+		f.blocks = max(1, (to-from+1)/2)
+		return nil
+	case err != nil:
+		return err
+	case len(logs) > manyLogs:
+		f.blocks = max(1, f.blocks/2)
+	case len(logs) < fewLogs:
+		f.blocks = min(mostRange, f.blocks*2)
+	}
+	for _, t := range group {
+		var own []chain.Log
+		for _, l := range logs {
+			if l.Address == t.at.Contract {
+				own = append(own, l)
+			}
+		}
+		if err := f.take(ctx, t, own, to, hash); err != nil {
+			return fmt.Errorf("token %s: %w", t.token.ID, err)
+		}
+	}
+	return nil
+}
+
+// after compares a token's supplies when it is time, and has it frozen if that waits.
+func (f *front) after(ctx context.Context, t *track, final uint64) error {
+	if t.at.Block == final && (!t.at.Compared || f.s.now().Sub(t.at.CheckedAt) >= compareEvery) {
+		if err := f.compare(ctx, t); err != nil {
+			return err
+		}
+	}
+	if t.pending {
+		return f.freeze(ctx, t)
+	}
+	return nil
+}
+
+// save writes a token's progress with what the change holds, if this process still has the fence and nobody else
+// wrote it.
+func (f *front) save(ctx context.Context, t *track, p *progress, change *store.Tx) error {
+	f.fence.Require(change)
+	change.PutIf(progressKey(t.token.ID), p.encode(), t.rev)
+	// gofail: var reconcileBeforeCommit struct{}
+	rev, err := change.Commit(ctx)
+	if err != nil {
+		// Whatever became of it, the next look begins with what is stored.
+		delete(f.tokens, t.token.ID)
+		f.head = tx.Hash{}
+		return err
+	}
+	// gofail: var reconcileAfterCommit struct{}
+	t.at, t.rev, t.saved = p, rev, f.s.now()
+	return nil
+}
+
+func (f *front) measure(final uint64) {
+	var behind uint64
+	disagrees, pending := 0, 0
+	for _, t := range f.tokens {
+		behind = max(behind, final-min(final, t.at.Block))
+		if t.at.Unmatched > 0 || t.at.Compared && !t.at.agrees() {
+			disagrees++
+		}
+		if t.pending {
+			pending++
+		}
+	}
+	f.s.metrics.behind.WithLabelValues(f.network).Set(float64(behind))
+	f.s.metrics.disagrees.WithLabelValues(f.network).Set(float64(disagrees))
+	f.s.metrics.pending.WithLabelValues(f.network).Set(float64(pending))
+}
+
+// draft is the audit entry of something that was seen of a token.
+func (s *Service) draft(t *track, action string, metadata map[string]any) audit.Draft {
+	metadata["network"], metadata["contractAddress"] = t.at.Network, t.at.Contract.String()
+	return audit.Draft{ActorID: registry.SystemActor().Name, ActorType: audit.System, Action: action, ResourceType: "token",
+		ResourceID: t.token.ID, Metadata: metadata}
+}
+
+func (s *Service) second() time.Time { return s.now().UTC().Truncate(time.Second) }

@@ -1,0 +1,250 @@
+package reconciliation
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/qrc20"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// outcome is what an event was found to be; the zero value is none.
+type outcome int
+
+const (
+	unmatched outcome = iota + 1 // nobody authorized it
+	matched                      // it is the effect of one authorized operation
+	external                     // it is the doing of an account that the binding lists
+)
+
+func (o outcome) String() string {
+	switch o {
+	case unmatched:
+		return "unmatched"
+	case matched:
+		return "matched"
+	case external:
+		return "external"
+	}
+	return "none"
+}
+
+// seen is an event with what it was found to be.
+type seen struct {
+	log       chain.Log
+	event     event
+	outcome   outcome
+	operation string // whose effect it is, or whose transaction at least
+}
+
+// expectation is an event that an operation has, at most once.
+type expectation struct {
+	name    string
+	role    qrc20.Role
+	account tx.Address
+	amount  *big.Int
+	burn    bool
+	anyRole bool // of the token's template
+}
+
+func (x *expectation) admits(e *event) bool {
+	if x.name != e.Name || x.burn != e.Burn {
+		return false
+	}
+	if x.amount != nil && (e.Amount == nil || e.Amount.Cmp(x.amount) != 0) {
+		return false
+	}
+	if x.account != (tx.Address{}) && (e.Account == nil || *e.Account != x.account) {
+		return false
+	}
+	return x.role == e.Role || x.anyRole && e.Role != ""
+}
+
+// expect is what an operation may make its contract write.
+func expect(o *operation.Operation) ([]expectation, error) {
+	address := func(a *tx.Address) tx.Address {
+		if a == nil {
+			return tx.Address{}
+		}
+		return *a
+	}
+	amount := func() *big.Int {
+		if o.Amount == nil {
+			return new(big.Int)
+		}
+		return o.Amount.Big()
+	}
+	switch o.Type {
+	case "MINT":
+		return []expectation{{name: eventTransfer, account: address(o.Recipient), amount: amount()}}, nil
+	case "BURN":
+		return []expectation{{name: eventTransfer, account: address(o.From), amount: amount(), burn: true}}, nil
+	case "GRANT_ROLE":
+		return []expectation{{name: eventRoleGranted, role: o.Role, account: address(o.Subject)}}, nil
+	case "REVOKE_ROLE":
+		return []expectation{{name: eventRoleRevoked, role: o.Role, account: address(o.Subject)}}, nil
+	case "PAUSE":
+		return []expectation{{name: eventPaused}}, nil
+	case "UNPAUSE":
+		return []expectation{{name: eventUnpaused}}, nil
+	case "FREEZE":
+		return []expectation{{name: eventFrozen, account: address(o.Subject)}}, nil
+	case "UNFREEZE":
+		return []expectation{{name: eventUnfrozen, account: address(o.Subject)}}, nil
+	case "ALLOWLIST_ADD":
+		return []expectation{{name: eventAllowed, account: address(o.Subject)}}, nil
+	case "ALLOWLIST_REMOVE":
+		return []expectation{{name: eventDisallowed, account: address(o.Subject)}}, nil
+	case "DEPLOY_TOKEN":
+		return expectDeployment(o)
+	}
+	return nil, nil
+}
+
+// expectDeployment: the constructor gives the admin every role of the supply policy, each once, a place on the
+// allowlist, and the initial supply.
+func expectDeployment(o *operation.Operation) ([]expectation, error) {
+	var intent struct {
+		Params struct {
+			Admin         tx.Address `json:"admin"`
+			InitialSupply number     `json:"initialSupply"`
+		} `json:"params"`
+		Token struct {
+			TemplateID string `json:"templateId"`
+		} `json:"token"`
+	}
+	if err := json.Unmarshal(o.Intent, &intent); err != nil {
+		return nil, fmt.Errorf("reconciliation: the intent of %s: %w", o.ID, err)
+	}
+	admin := intent.Params.Admin
+	all := []expectation{{name: eventAllowed, account: admin}}
+	if template, ok := qrc20.TemplateByID(intent.Token.TemplateID); ok {
+		for _, r := range template.Roles {
+			all = append(all, expectation{name: eventRoleGranted, role: r, account: admin})
+		}
+	}
+	if intent.Params.InitialSupply.Sign() > 0 {
+		all = append(all, expectation{name: eventTransfer, account: admin, amount: &intent.Params.InitialSupply.Int})
+	}
+	return all, nil
+}
+
+// lookups is how many transactions' operations are looked up at once.
+const lookups = 16
+
+// match finds out what the events of a token's contract are, given in the chain's order. All events of a transaction
+// are among them, or none.
+func (s *Service) match(ctx context.Context, token *registry.Token, logs []chain.Log) ([]seen, error) {
+	found := make([]seen, len(logs))
+	var groups [][]seen
+	for i := range logs {
+		found[i] = seen{log: logs[i], event: readEvent(&logs[i]), outcome: unmatched}
+		if i == 0 || logs[i].TxHash != logs[i-1].TxHash {
+			groups = append(groups, found[i:i])
+		}
+		last := &groups[len(groups)-1]
+		*last = (*last)[:len(*last)+1]
+	}
+	owners, err := s.owners(ctx, groups)
+	if err != nil {
+		return nil, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookups)
+	for i, group := range groups {
+		g.Go(func() error { return s.explain(ctx, token, group, owners[i]) })
+	}
+	return found, g.Wait()
+}
+
+// owners are the ids of the operations whose transactions those are; empty for others' transactions.
+func (s *Service) owners(ctx context.Context, groups [][]seen) ([]string, error) {
+	owners := make([]string, 0, len(groups))
+	for chunk := range slices.Chunk(groups, store.MaxTxOps) {
+		keys := make([]string, len(chunk))
+		for i, group := range chunk {
+			keys[i] = store.TxOperation(group[0].log.TxHash)
+		}
+		kvs, _, err := s.store.GetMany(ctx, keys...)
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range kvs {
+			owners = append(owners, string(kv.Value))
+		}
+	}
+	return owners, nil
+}
+
+// explain says of the events of one transaction what they are. What its operation does not explain, nobody does: an
+// external account has transactions of its own.
+func (s *Service) explain(ctx context.Context, token *registry.Token, group []seen, owner string) error {
+	if owner == "" {
+		return s.explainForeign(ctx, token, group)
+	}
+	o, err := s.operations.Get(ctx, owner)
+	var refusal *registry.Refusal
+	if errors.As(err, &refusal) {
+		return s.explainForeign(ctx, token, group)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range group {
+		group[i].operation = o.ID
+	}
+	if !o.Authorized || o.TokenID != token.ID {
+		return nil
+	}
+	open, err := expect(o)
+	if err != nil {
+		return err
+	}
+	for i := range group {
+		at := slices.IndexFunc(open, func(x expectation) bool { return x.admits(&group[i].event) })
+		if at >= 0 {
+			group[i].outcome = matched
+			open = slices.Delete(open, at, at+1)
+		}
+	}
+	return nil
+}
+
+// explainForeign looks whether an account that the binding lists did this: it sent the transaction, or is the
+// contract that was called by it, or the one that called the token's.
+func (s *Service) explainForeign(ctx context.Context, token *registry.Token, group []seen) error {
+	binding, ok := s.registry.Fold().Binding(token.ID)
+	if !ok || len(binding.External) == 0 {
+		return nil
+	}
+	c, ok := s.registry.Chain(token.Network)
+	if !ok {
+		return nil
+	}
+	sent, err := c.Transaction(ctx, group[0].log.TxHash)
+	if err != nil {
+		return err
+	}
+	if sent == nil {
+		return fmt.Errorf("reconciliation: %s is in a block and its node does not know it", group[0].log.TxHash)
+	}
+	listed := func(a *tx.Address) bool { return a != nil && slices.Contains(binding.External, *a) }
+	for i := range group {
+		// Where the event says who did it, the transaction's ends say nothing.
+		who := group[i].event.Actor
+		if who != nil && listed(who) || who == nil && (listed(&sent.From) || listed(sent.To)) {
+			group[i].outcome = external
+		}
+	}
+	return nil
+}

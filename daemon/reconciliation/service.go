@@ -1,0 +1,136 @@
+package reconciliation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// Freezer is the part of the seal's socket that reconciliation asks; *seal.Client is one. A token that is frozen
+// already MUST stay so without an error.
+type Freezer interface {
+	Freeze(context.Context, seal.FreezeRequest) (*seal.Recorded, error)
+}
+
+// Deps is what reconciliation stands on.
+type Deps struct {
+	Store      *store.Store
+	Registry   *registry.Service
+	Operations *operation.Service
+	Seal       Freezer
+	// Chains are the networks of the config, by name.
+	Chains     map[string]*chain.Client
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // nil: the system's clock
+}
+
+// Service is the reconciliation of this appliance. Safe for concurrent use.
+type Service struct {
+	store      *store.Store
+	registry   *registry.Service
+	operations *operation.Service
+	seal       Freezer
+	chains     map[string]*chain.Client
+	log        *slog.Logger
+	now        func() time.Time
+	metrics    *metrics
+}
+
+// New makes the service. Nothing is looked at before [Service.Run].
+func New(d Deps) (*Service, error) {
+	if d.Store == nil || d.Registry == nil || d.Operations == nil || d.Seal == nil || d.Log == nil {
+		return nil, errors.New("reconciliation: store, registry, operations, seal and log are needed")
+	}
+	s := &Service{store: d.Store, registry: d.Registry, operations: d.Operations, seal: d.Seal, chains: d.Chains, log: d.Log, now: d.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	m, err := newMetrics(d.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s.metrics = m
+	return s, nil
+}
+
+// fenceName is the right to reconcile, one process's at a time.
+const fenceName = "reconciliation"
+
+// Bounds of the pause between two looks at a network's head: half of the block period.
+const (
+	leastPause = 250 * time.Millisecond
+	mostPause  = 5 * time.Second
+	// faultPause is how long a network rests that could not be looked at.
+	faultPause = 2 * time.Second
+)
+
+// Run reconciles while this process has the fence, until ctx ends; then it returns nil.
+func (s *Service) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		fence, err := s.store.Fence(ctx, fenceName)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("reconciliation: waiting for its fence", "error", err)
+			}
+			pause(ctx, faultPause)
+			continue
+		}
+		s.hold(ctx, fence)
+	}
+	return nil
+}
+
+// hold works on every network until the fence is lost or ctx ends.
+func (s *Service) hold(ctx context.Context, fence *store.Fence) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-fence.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var networks sync.WaitGroup
+	for name, c := range s.chains {
+		networks.Go(func() { s.follow(ctx, newFront(s, fence, name, c)) })
+	}
+	networks.Wait()
+}
+
+// follow looks at a network again and again.
+func (s *Service) follow(ctx context.Context, f *front) {
+	rest := min(max(f.chain.Network().BlockPeriod/2, leastPause), mostPause)
+	for ctx.Err() == nil {
+		err := f.pass(ctx)
+		if err == nil {
+			pause(ctx, rest)
+			continue
+		}
+		if ctx.Err() == nil {
+			s.log.Warn("reconciliation: a network could not be looked at whole; trying again", "network", f.network, "error", err)
+			pause(ctx, max(rest, faultPause))
+		}
+	}
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
