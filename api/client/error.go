@@ -11,6 +11,7 @@ import (
 // Codes that programs commonly act on; the whole table is in the OpenAPI
 // document.
 const (
+	CodeAPIKeyRevoked         = 1002
 	CodePolicyDenied          = 1200
 	CodeApprovalInvalid       = 1202
 	CodeApprovalDuplicate     = 1203

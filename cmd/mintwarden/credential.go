@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,8 +13,61 @@ import (
 )
 
 func (c *cli) credentialCommand() *cobra.Command {
-	return group("credential", "Make, see and revoke API keys", "  mintwarden credential list --as admin",
-		c.credentialList(), c.credentialCreate(), c.credentialRevoke())
+	return group("credential", "Make, see, rotate and revoke API keys", "  mintwarden credential list --as admin",
+		c.credentialList(), c.credentialShow(), c.credentialCreate(), c.credentialRotate(), c.credentialRevoke())
+}
+
+func credentialRows(ctx context.Context, n *names, all ...client.Credential) *rows {
+	r := &rows{header: []string{"credential", "user", "label", "status", "permissions", "last used", "expires", "created"}, spare: []string{"created", "expires"}}
+	for _, k := range all {
+		permissions := strings.Join(k.Permissions, " ")
+		if permissions == "" {
+			permissions = "all of the role"
+		}
+		r.add(k.ID, n.user(ctx, k.UserID), k.Label, string(k.Status), permissions, stampOr(k.LastUsedAt, "never"), stampOr(k.ExpiresAt, "never"), stamp(k.CreatedAt))
+	}
+	return r
+}
+
+// stampOr is a time, or a word where there is none.
+func stampOr(t *time.Time, none string) string {
+	if t == nil {
+		return none
+	}
+	return stamp(*t)
+}
+
+func (c *cli) credentialShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show CREDENTIAL", Short: "Show an API key, without its secret, and what it is bound to", Example: "  mintwarden credential show cred_01J… --as admin",
+		Args: exactly(1, "one credential id, cred_…"),
+	}
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		if err := checkID("cred", args[0]); err != nil {
+			return err
+		}
+		api, err := c.connect()
+		if err != nil {
+			return err
+		}
+		k, err := api.GetCredential(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := c.show(k, func() *rows { return credentialRows(ctx, c.names(ctx), *k) }); err != nil || c.json {
+			return err
+		}
+		for _, f := range k.CertificateFingerprints {
+			c.say("bound to the client certificate %s", f)
+		}
+		for _, n := range k.Cidrs {
+			c.say("bound to the network %s", n)
+		}
+		if k.ReplacedBy != nil {
+			c.say("replaced by %s", *k.ReplacedBy)
+		}
+		return nil
+	})
 }
 
 func (c *cli) credentialList() *cobra.Command {
@@ -39,24 +93,14 @@ func (c *cli) credentialList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.show(listed[client.Credential]{all}, func() *rows {
-			r := &rows{header: []string{"credential", "user", "label", "status", "permissions", "created"}, spare: []string{"created"}}
-			n := c.names(ctx)
-			for _, k := range all {
-				permissions := strings.Join(k.Permissions, " ")
-				if permissions == "" {
-					permissions = "all of the role"
-				}
-				r.add(k.ID, n.user(ctx, k.UserID), k.Label, string(k.Status), permissions, stamp(k.CreatedAt))
-			}
-			return r
-		})
+		return c.show(listed[client.Credential]{all}, func() *rows { return credentialRows(ctx, c.names(ctx), all...) })
 	})
 }
 
 func (c *cli) credentialCreate() *cobra.Command {
 	var user, label, out, key string
 	var permissions, cidrs, fingerprints []string
+	var lifetime time.Duration
 	cmd := &cobra.Command{
 		Use:   "create --user USER --out FILE",
 		Short: "Make an API key; its secret is shown this once",
@@ -64,8 +108,10 @@ func (c *cli) credentialCreate() *cobra.Command {
 
 The key is written to FILE, readable by you alone, or with --out - to standard
 output. Only a hash of it is kept: if it is lost, revoke it and make another.`,
-		Example: "  mintwarden credential create --user operator --label ci --out ci.apikey --as admin",
-		Args:    none,
+		Example: `  mintwarden credential create --user operator --label ci --out ci.apikey --as admin
+  mintwarden credential create --user mint-service --lifetime 2160h --cidr 10.1.0.0/16 \
+      --certificate 2ad6f3… --out mint.apikey --as admin`,
+		Args: none,
 	}
 	f := cmd.Flags()
 	f.StringVar(&user, "user", "", "whose key it is: user_… or the name")
@@ -73,7 +119,8 @@ output. Only a hash of it is kept: if it is lost, revoke it and make another.`,
 	f.StringVar(&label, "label", "", "a name for people")
 	f.StringSliceVar(&permissions, "permission", nil, "narrow it to these permissions, such as tokens:read")
 	f.StringSliceVar(&cidrs, "cidr", nil, "narrow it to callers of these networks")
-	f.StringSliceVar(&fingerprints, "certificate", nil, "narrow it to client certificates with these fingerprints")
+	f.StringSliceVar(&fingerprints, "certificate", nil, "narrow it to client certificates with these SHA-256 fingerprints")
+	f.DurationVar(&lifetime, "lifetime", 0, "from when on it is refused, such as 2160h for 90 days (default never)")
 	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
 	required(cmd, "user", "out")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
@@ -86,6 +133,10 @@ output. Only a hash of it is kept: if it is lost, revoke it and make another.`,
 			return err
 		}
 		body := client.CredentialCreate{UserID: id, Label: pointer(label)}
+		if lifetime != 0 {
+			at := time.Now().Add(lifetime).UTC().Truncate(time.Second)
+			body.ExpiresAt = &at
+		}
 		for _, l := range []struct {
 			given []string
 			to    **[]string
@@ -94,19 +145,60 @@ output. Only a hash of it is kept: if it is lost, revoke it and make another.`,
 				*l.to = &l.given
 			}
 		}
-		// The file comes first: a key that cannot be kept is not made.
-		file, err := keyFile(out)
+		return c.draw(out, func() (*client.CredentialCreated, error) { return api.CreateCredential(ctx, body, keyed(key)...) })
+	})
+}
+
+// draw makes a key and keeps it where it was asked for. The file comes first: a
+// key that cannot be kept is not made.
+func (c *cli) draw(out string, do func() (*client.CredentialCreated, error)) error {
+	file, err := keyFile(out)
+	if err != nil {
+		return err
+	}
+	made, err := do()
+	if err != nil {
+		return keepNothing(file, err)
+	}
+	if made.Key == nil {
+		return keepNothing(file, refused("this idempotency key was answered before, and a secret is shown once; revoke %s and make another", made.ID))
+	}
+	return c.handOver(made, file)
+}
+
+func (c *cli) credentialRotate() *cobra.Command {
+	var out, key string
+	var grace time.Duration
+	cmd := &cobra.Command{
+		Use:   "rotate CREDENTIAL --out FILE",
+		Short: "Put a new API key in the place of one",
+		Long: `Put a new API key in the place of one: the same user, permissions, bindings and
+lifetime, another secret, which is shown this once.
+
+The old key goes on for --grace, so that who uses it can be told of the new one;
+with --grace 0s, which is for a key that leaked, it is revoked at once.`,
+		Example: "  mintwarden credential rotate cred_01J… --grace 1h --out ci.apikey --as admin",
+		Args:    exactly(1, "one credential id, cred_…"),
+	}
+	f := cmd.Flags()
+	f.StringVar(&out, "out", "", "new file for the key, or - for standard output")
+	f.DurationVar(&grace, "grace", 0, "how long the old key is still honoured, at most 168h")
+	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	required(cmd, "out", "grace")
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		if err := checkID("cred", args[0]); err != nil {
+			return err
+		}
+		if grace < 0 || grace%time.Second != 0 {
+			return usagef("--grace %s: want whole seconds, 0s or more", grace)
+		}
+		api, err := c.connect()
 		if err != nil {
 			return err
 		}
-		made, err := api.CreateCredential(ctx, body, keyed(key)...)
-		if err != nil {
-			return keepNothing(file, err)
-		}
-		if made.Key == nil {
-			return keepNothing(file, refused("this idempotency key was answered before, and a secret is shown once; revoke %s and make another", made.ID))
-		}
-		return c.handOver(made, file)
+		seconds := int(grace / time.Second)
+		body := client.CredentialRotate{CredentialID: args[0], GraceSeconds: &seconds}
+		return c.draw(out, func() (*client.CredentialCreated, error) { return api.RotateCredential(ctx, body, keyed(key)...) })
 	})
 }
 
