@@ -259,24 +259,27 @@ func TestDecodeRevert(t *testing.T) {
 }
 
 func FuzzDecodeInitCode(f *testing.F) {
-	tpl := v1(f)
-	valid, err := tpl.InitCode(example())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(valid[len(tpl.Bytecode):])
-	f.Fuzz(func(t *testing.T, args []byte) {
-		code := append(bytes.Clone(tpl.Bytecode), args...)
-		a, err := tpl.DecodeInitCode(code)
-		if len(args) > 1024 && err == nil {
-			t.Fatalf("DecodeInitCode took %d bytes of arguments", len(args))
-		}
+	for _, tpl := range qrc20.Templates() {
+		valid, err := tpl.InitCode(example())
 		if err != nil {
-			return
+			f.Fatal(err)
 		}
-		again, err := tpl.InitCode(a)
-		if err != nil || !bytes.Equal(again, code) {
-			t.Fatalf("DecodeInitCode took %x, InitCode gives %x, %v", args, again, err)
+		f.Add(valid[len(tpl.Bytecode):])
+	}
+	f.Fuzz(func(t *testing.T, args []byte) {
+		for _, tpl := range qrc20.Templates() {
+			code := append(bytes.Clone(tpl.Bytecode), args...)
+			a, err := tpl.DecodeInitCode(code)
+			if len(args) > 1024 && err == nil {
+				t.Fatalf("DecodeInitCode took %d bytes of arguments", len(args))
+			}
+			if err != nil {
+				continue
+			}
+			again, err := tpl.InitCode(a)
+			if err != nil || !bytes.Equal(again, code) {
+				t.Fatalf("DecodeInitCode took %x, InitCode gives %x, %v", args, again, err)
+			}
 		}
 	})
 }

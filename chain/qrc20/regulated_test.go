@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -191,6 +192,33 @@ func TestAdminFrozenCanBeUnfrozen(t *testing.T) {
 		require.Empty(t, w.call(admin, token, on(qrc20.Allow, admin)))
 		require.Empty(t, w.call(admin, token, mint(admin, 1)))
 	})
+}
+
+// TestAttackFreezingNobody: mints come from the zero address and burns go to it; freezing it stops neither.
+func TestAttackFreezingNobody(t *testing.T) {
+	onRegulated(t, func(t *testing.T, w *world) {
+		token := w.deploy(example())
+		require.Empty(t, w.call(admin, token, on(qrc20.Freeze, tx.Address{})))
+		require.Empty(t, w.call(admin, token, on(qrc20.Disallow, tx.Address{})))
+		require.Empty(t, w.call(admin, token, mint(admin, 5)))
+		require.Empty(t, w.call(admin, token, qrc20.Call{Method: qrc20.Burn, Amount: units(5)}))
+	})
+}
+
+// TestListsTellTheirEvents: what changes a list says whom and by whom, so that the chain's log explains it.
+func TestListsTellTheirEvents(t *testing.T) {
+	w := newWorld(t, "london", "tpl_qrc20_regulated_v1")
+	token := w.deployOnly(example())
+	for m, topic := range map[qrc20.Method]string{
+		qrc20.Freeze: "Frozen(address,address)", qrc20.Unfreeze: "Unfrozen(address,address)",
+		qrc20.Allow: "Allowed(address,address)", qrc20.Disallow: "Disallowed(address,address)",
+	} {
+		require.Empty(t, w.call(admin, token, on(m, alice)))
+		logs := w.state.Logs()
+		last := logs[len(logs)-1]
+		require.Equal(t, common.Address(token), last.Address)
+		require.Equal(t, []common.Hash{crypto.Keccak256Hash([]byte(topic)), common.BytesToHash(alice[:]), common.BytesToHash(admin[:])}, last.Topics, m)
+	}
 }
 
 // TestEveryMovementObeysTheLists plays random calls against a model: nothing ever moves out of, into or by
