@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -17,17 +18,19 @@ func (s *Server) GetAuditReceipt(c *gin.Context, auditID AuditID) {
 
 // GetTokenOperationReceipt answers GET /v1/token-operations/{operationId}/receipt.
 func (s *Server) GetTokenOperationReceipt(c *gin.Context, operationID OperationID) {
-	// An operation that does not exist is told as everywhere else.
-	if _, err := s.operations.Get(c.Request.Context(), operationID); err != nil {
+	o, err := s.operations.Get(c.Request.Context(), operationID)
+	if err != nil {
 		s.refuse(c, err)
 		return
 	}
+	// What brought it to the state that it is in, not what was noted since.
+	action := operationResource + "." + strings.ToLower(string(o.Status))
 	s.receipt(c, operationID, func(ctx context.Context) (*auditlog.Receipt, error) {
-		return s.audit.ReceiptOf(ctx, operationResource, operationID)
+		return s.audit.ReceiptOf(ctx, operationResource, operationID, action)
 	})
 }
 
-// operationResource is the resource type of audit entries on operations.
+// operationResource is the resource type of audit entries on operations, and how their actions begin.
 const operationResource = "operation"
 
 func (s *Server) receipt(c *gin.Context, id string, make func(context.Context) (*auditlog.Receipt, error)) {

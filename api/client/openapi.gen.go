@@ -6187,7 +6187,7 @@ type ClientInterface interface {
 
 	// GetTokenOperationReceipt Read the receipt of an operation
 	//
-	// Proof, to be verified offline, that the operation's last record is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301.
+	// Proof, to be verified offline, that the record which brought the operation to its state is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301.
 	//
 	// Corresponds with GET /v1/token-operations/{operationId}/receipt (the `GetTokenOperationReceipt` operationId).
 	GetTokenOperationReceipt(ctx context.Context, operationID OperationID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7717,7 +7717,7 @@ func (c *Wire) CancelTokenOperation(ctx context.Context, operationID OperationID
 
 // GetTokenOperationReceipt Read the receipt of an operation
 //
-// Proof, to be verified offline, that the operation's last record is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301.
+// Proof, to be verified offline, that the record which brought the operation to its state is in the tree that the seal signs. While no checkpoint holds it yet it is 409/1301.
 //
 // Corresponds with GET /v1/token-operations/{operationId}/receipt (the `GetTokenOperationReceipt` operationId).
 func (c *Wire) GetTokenOperationReceipt(ctx context.Context, operationID OperationID, reqEditors ...RequestEditorFn) (*http.Response, error) {

@@ -222,7 +222,7 @@ func (n *notary) accepted(t *testing.T, dir string) error {
 // receipt waits for a receipt of the newest entry on a resource, and gives its proof, which holds.
 func (n *notary) receipt(t *testing.T, l *auditlog.Log, kind, id string) *audit.Proof {
 	t.Helper()
-	r, err := l.ReceiptOf(t.Context(), kind, id)
+	r, err := l.ReceiptOf(t.Context(), kind, id, "token.step9")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +372,7 @@ func signedValue(t *testing.T, text string, keys *seal.CheckpointKeys) []byte {
 
 func noReceipt(t *testing.T, l *auditlog.Log, id string) {
 	t.Helper()
-	if _, err := l.ReceiptOf(t.Context(), "token", id); !errors.Is(err, auditlog.ErrNoReceipt) {
+	if _, err := l.ReceiptOf(t.Context(), "token", id, ""); !errors.Is(err, auditlog.ErrNoReceipt) {
 		t.Errorf("a receipt from a tree that cannot be gone by: %v", err)
 	}
 }

@@ -44,14 +44,17 @@ func (l *Log) Receipt(ctx context.Context, id string) (*Receipt, error) {
 	return l.receipt(ctx, func() (uint64, bool) { return l.index.byID(id, store.IDTime(id)) }, id)
 }
 
-// ReceiptOf is of the newest entry on a resource, as Receipt.
-func (l *Log) ReceiptOf(ctx context.Context, kind, id string) (*Receipt, error) {
+// ReceiptOf is of the newest entry on a resource that tells of the action, or of the newest at all where none
+// does; as Receipt.
+func (l *Log) ReceiptOf(ctx context.Context, kind, id, action string) (*Receipt, error) {
 	return l.receipt(ctx, func() (uint64, bool) {
-		found, _ := l.index.find(Filter{ResourceType: kind, ResourceID: id}, 0, 0, 1)
-		if len(found) == 0 {
-			return 0, false
+		for _, action := range []string{action, ""} {
+			found, _ := l.index.find(Filter{ResourceType: kind, ResourceID: id, Action: action}, 0, 0, 1)
+			if len(found) > 0 {
+				return found[0], true
+			}
 		}
-		return found[0], true
+		return 0, false
 	}, id)
 }
 
