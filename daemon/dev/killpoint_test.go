@@ -72,6 +72,13 @@ var killPoints = []killPoint{
 	{name: "auditAfterCommit", late: true},
 	{name: "cursorBeforeCommit", late: true},
 	{name: "cursorAfterCommit", late: true},
+	// A checkpoint of both logs: recorded and not signed, signed and not in the store; tiles, what they are of, and
+	// the checkpoint on the disk.
+	{name: "checkpointBeforeSign", late: true},
+	{name: "checkpointBeforeStore", late: true},
+	{name: "tilesBeforeWrite", late: true},
+	{name: "tilesBeforeState", late: true},
+	{name: "tilesBeforeCheckpoint", late: true},
 	// The seal's worker, with a decision, the authorization and the settlement:
 	// the HSM signs the batch, etcd takes it, the journal remembers it.
 	{name: "batchBeforeHSM"},
@@ -99,9 +106,9 @@ var killPoints = []killPoint{
 	{name: "signAfterHSM"},
 }
 
-// noOperations are points that no operation gets to: batches are trimmed behind a
-// retention of days.
-var noOperations = []string{"trimBeforeDelete"}
+// noOperations are points that no operation gets to: batches are trimmed, and
+// audit entries archived, behind a retention of days.
+var noOperations = []string{"trimBeforeDelete", "archiveBeforeSync", "archiveBeforeDelete"}
 
 // Every process dies while an operation stands at a point of the programs, one
 // point after the other. Whatever the moment: after the restart the same
