@@ -379,5 +379,37 @@ func TestAThousandBadKeysDoNotLockOutAGoodOne(t *testing.T) {
 	require.Contains(t, a.header.Get("RateLimit"), "r=19;", "the guesses spent nothing of it")
 }
 
+// A burst finds no more room than there is, though each of it looked before any
+// of it was stored.
+func TestABurstDoesNotPassMaxPending(t *testing.T) {
+	const most, asked = 64, 80
+	s := newHouse(t).serve()
+	vault, _ := s.vault("treasury")
+	tokens := make([]string, asked)
+	for i := range tokens {
+		tokens[i] = s.token(vault)
+	}
+	answers := make([]answer, asked)
+	var burst sync.WaitGroup
+	for i, token := range tokens {
+		burst.Go(func() {
+			answers[i] = s.as("operator", "POST", "/v1/tokens/"+token+"/deploy", "", key(fmt.Sprint("burst-", i)))
+		})
+	}
+	burst.Wait()
+	taken := 0
+	for _, a := range answers {
+		if a.status == 202 {
+			taken++
+			continue
+		}
+		require.Contains(t, a.fails(429, 1604), "wait for approval")
+		require.NotEmpty(t, a.header.Get("Retry-After"))
+	}
+	require.Equal(t, most, taken)
+	require.Equal(t, most, is[api.OperationList](s.as("viewer", "GET", "/v1/token-operations?status=PENDING_AUTHORIZATION", ""), 200).Pagination.Total)
+	require.Equal(t, float64(asked-most), s.turnedAway("pending"))
+}
+
 // registerer keeps a second server's metrics apart.
 func registerer() prometheus.Registerer { return prometheus.NewRegistry() }

@@ -273,16 +273,6 @@ func (s *Service) checkReplaces(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// checkPending: one key's operations must not flood those who approve.
-func (s *Service) checkPending(a registry.Actor) error {
-	n := 0
-	s.index.ask(func(t *tally) { n = t.pending[a.CredentialID] })
-	if n < s.maxPending {
-		return nil
-	}
-	return registry.Refuse(registry.RateLimited, "%d operations of credential %s wait for approval, the most that may; have some decided or cancelled first", n, a.CredentialID)
-}
-
 // approverGroups are the groups whose members approve under these policies.
 func approverGroups(policies []*policy.InForce) []string {
 	var out []string

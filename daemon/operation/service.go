@@ -56,6 +56,7 @@ type Service struct {
 	log        *slog.Logger
 	ttl        time.Duration
 	maxPending int
+	reserved   reservations
 	now        func() time.Time
 	metrics    *metrics
 	index      *index

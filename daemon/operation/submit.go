@@ -115,6 +115,12 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	next := PendingAuthorization
 	if v.ApprovalsComplete() {
 		next = Approved
+	} else {
+		leave, err := s.reserve(a)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 	}
 	for _, to := range []Status{Submitted, next} {
 		if err := o.move(to, now); err != nil {
