@@ -109,12 +109,12 @@ func (s *Service) Deliveries(ctx context.Context, id string, f Filter, limit, of
 	if total, err = s.total(ctx, id, f.Status); err != nil {
 		return nil, 0, "", err
 	}
-	o := store.ListOptions{Descending: true, Limit: limit + offset + 1, KeysOnly: true}
+	o := store.ListOptions{Limit: limit + offset + 1, KeysOnly: true}
 	if f.Status == Delivered {
 		o.Limit = scan
 	}
 	if cursor != "" {
-		o.After = index + cursor
+		o.After = index + inverted(cursor)
 	}
 	p, err := s.store.List(ctx, index, o)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Service) Deliveries(ctx context.Context, id string, f Filter, limit, of
 	for chunk := range slices.Chunk(keys, store.MaxTxOps) {
 		names := make([]string, len(chunk))
 		for n, kv := range chunk {
-			names[n] = deliveryKey(id, kv.Key[len(index):])
+			names[n] = deliveries(id) + kv.Key[len(index):]
 		}
 		kvs, _, err := s.store.GetMany(ctx, names...)
 		if err != nil {
@@ -153,7 +153,7 @@ func (s *Service) Deliveries(ctx context.Context, id string, f Filter, limit, of
 		}
 	}
 	if p.More {
-		next = p.KVs[len(p.KVs)-1].Key[len(index):]
+		next = deliveryPrefix + store.InvertULID(p.KVs[len(p.KVs)-1].Key[len(index):])
 	}
 	return page, total, next, nil
 }

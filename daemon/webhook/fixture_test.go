@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -201,7 +202,7 @@ func (w *world) deliveries(id string) []*webhook.Delivery {
 // until waits for something that is about to become true.
 func (w *world) until(what string, f func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, f, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(w.t, f, 2*time.Minute, 5*time.Millisecond, what)
 }
 
 // clock is a clock that stands still unless it is told otherwise.
@@ -275,3 +276,23 @@ func (w *world) metric(name string, label ...string) float64 {
 	w.t.Fatalf("there is no metric %s %v", name, label)
 	return 0
 }
+
+type (
+	httpWriter = http.ResponseWriter
+	flusher    = http.Flusher
+)
+
+// emitMany writes many events, each of an operation of its own, in one change.
+func (w *world) emitMany(kind string, from, many int) {
+	tx := w.store.Tx()
+	for n := range many {
+		order := fmt.Sprintf("op_%d", from+n)
+		tx.Emit(store.Emission{Type: kind, Order: order, Data: jsontext.Value(fmt.Sprintf(`{"operationId":%q,"n":0,"filling":%q}`, order, filling))})
+	}
+	if _, err := tx.Commit(w.t.Context()); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// filling makes an event as large as a real one.
+var filling = strings.Repeat("x", 600)

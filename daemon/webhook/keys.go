@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
 // Keys. Endpoints and what wakes the dispatcher stand under one prefix, so that one watch sees both.
@@ -13,9 +15,9 @@ import (
 //	ctl/nudge/<wh>                  written to have the endpoint's lane look again
 //	ctl/guard                       changed by who makes an endpoint, so that their number is bounded and the
 //	                                router misses none
-//	delivery/<wh>/<del>             a delivery
-//	pending/<wh>/<del>              there while it is to be delivered
-//	dead/<wh>/<del>                 there while it is a dead letter
+//	delivery/<wh>/<inverted del>    a delivery; the newest comes first
+//	pending/<wh>/<inverted del>     there while it is to be delivered
+//	dead/<wh>/<inverted del>        there while it is a dead letter
 //	chain/<wh>/<order>              deliveries of one order, the next one first; absent when there are none
 //	due/<wh>/<milliseconds>/<order> the first delivery of a chain, by when it is to be tried
 const (
@@ -30,14 +32,18 @@ const (
 func endpointKey(wh string) string     { return endpoints + wh }
 func nudgeKey(wh string) string        { return nudges + wh }
 func deliveries(wh string) string      { return root + "delivery/" + wh + "/" }
-func deliveryKey(wh, d string) string  { return deliveries(wh) + d }
+func deliveryKey(wh, d string) string  { return deliveries(wh) + inverted(d) }
 func pendings(wh string) string        { return root + "pending/" + wh + "/" }
-func pendingKey(wh, d string) string   { return pendings(wh) + d }
+func pendingKey(wh, d string) string   { return pendings(wh) + inverted(d) }
 func deads(wh string) string           { return root + "dead/" + wh + "/" }
-func deadKey(wh, d string) string      { return deads(wh) + d }
+func deadKey(wh, d string) string      { return deads(wh) + inverted(d) }
 func chains(wh string) string          { return root + "chain/" + wh + "/" }
 func chainKey(wh, order string) string { return chains(wh) + order }
 func dues(wh string) string            { return root + "due/" + wh + "/" }
+
+// inverted is how a delivery's id stands in keys: lists come newest first, and etcd reads everything to list
+// backwards.
+func inverted(d string) string { return store.InvertULID(strings.TrimPrefix(d, deliveryPrefix)) }
 
 // dueKey sorts by time: milliseconds since 1970 have 13 digits until the year 2286.
 func dueKey(wh string, at time.Time, order string) string {

@@ -15,6 +15,9 @@ const (
 	laneTasks = 16
 	// laneAgain is when a lane looks if nothing wakes it; also after a failure of the store.
 	laneAgain = 10 * time.Second
+	// lanePage is how many due deliveries are read at once. etcd counts everything behind a page, too, so that
+	// small pages of a long backlog cost it more than what they hold.
+	lanePage = 512
 	// farewell is how long a delivery that was answered may take to be noted at a stop.
 	farewell = 2 * time.Second
 )
@@ -29,10 +32,14 @@ type lane struct {
 	stop   context.CancelFunc
 	woken  chan struct{}
 
+	queue []store.KV // due deliveries that were read and have no place yet; of run's goroutine
+	next  time.Time  // nothing but what is in the queue is due before; of run's goroutine
+
 	mu   sync.Mutex
 	busy map[string]bool // keys of due deliveries that are being tried
 	low  string          // no due delivery stands below this key
 	full time.Time       // when the whole index was last looked at
+	look bool            // it is to be looked at now
 }
 
 // lookAll is how often a lane looks at its whole index, instead of from where it last was: etcd walks over
@@ -55,7 +62,7 @@ func (l *lane) wake() {
 // there.
 func (l *lane) lookAgain() {
 	l.mu.Lock()
-	l.full = time.Time{}
+	l.look = true
 	l.mu.Unlock()
 	l.wake()
 }
@@ -69,15 +76,15 @@ func (l *lane) run(ctx context.Context) {
 		l.known.waiting.Store(n)
 	}
 	for ctx.Err() == nil {
-		next, err := l.begin(ctx, &tasks)
-		wait := laneAgain
+		err := l.begin(ctx, &tasks)
+		wait := max(0, l.next.Sub(l.d.now()))
 		if err != nil {
 			wait = time.Second
 			if ctx.Err() == nil {
 				l.d.log.Warn("webhooks: an endpoint's deliveries cannot be read", "webhook", l.wh, "error", err)
 			}
-		} else if !next.IsZero() {
-			wait = max(0, min(wait, next.Sub(l.d.now())))
+		} else if len(l.queue) > 0 {
+			wait = laneAgain // an attempt that ends wakes us
 		}
 		select {
 		case <-l.woken:
@@ -87,65 +94,70 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// begin starts an attempt for every delivery that is due, as far as there is room; next is when the first
-// one after them is.
-func (l *lane) begin(ctx context.Context, tasks *sync.WaitGroup) (next time.Time, err error) {
+// begin starts an attempt for every delivery that is due, as far as there is room.
+func (l *lane) begin(ctx context.Context, tasks *sync.WaitGroup) error {
 	for {
-		l.mu.Lock()
-		free, low := laneTasks-len(l.busy), l.low
-		if now := l.d.now(); now.Sub(l.full) > lookAll || now.Before(l.full) {
-			low, l.full = "", now
+		for len(l.queue) > 0 && l.claim(l.queue[0].Key) {
+			kv := l.queue[0]
+			l.queue = l.queue[1:]
+			tasks.Go(func() { l.serve(ctx, kv) })
 		}
-		l.mu.Unlock()
-		if free == 0 {
-			return time.Time{}, nil // one that ends wakes us
+		if len(l.queue) > 0 {
+			return nil
 		}
-		at := l.d.moment()
-		p, err := l.d.store.List(ctx, dues(l.wh), store.ListOptions{After: low, Limit: 2 * laneTasks})
-		if err != nil {
-			return time.Time{}, err
-		}
-		started := 0
-		for _, kv := range p.KVs {
-			due, _, err := parseDue(l.wh, kv.Key)
-			if err != nil {
-				return time.Time{}, err
-			}
-			if due.After(l.d.now()) {
-				next = due
-				break
-			}
-			if started == free {
-				break
-			}
-			if l.claim(kv.Key) {
-				started++
-				tasks.Go(func() { l.serve(ctx, kv) })
-			}
-		}
-		l.remember(p.KVs, at)
-		if started < free || started == 0 {
-			return next, nil
+		if err := l.read(ctx); err != nil || len(l.queue) == 0 {
+			return err
 		}
 	}
 }
 
-// remember notes below which key nothing is due: what is put there from now on is due now or later.
-func (l *lane) remember(kvs []store.KV, at time.Time) {
-	low := dueKey(l.wh, at.Add(-time.Second), "")
-	if len(kvs) > 0 {
-		due, _, _ := parseDue(l.wh, kvs[0].Key) // it was parsed before
-		low = min(low, dueKey(l.wh, due, ""))
-	}
+// read fills the queue with what is due, and finds out when it is to be read again.
+func (l *lane) read(ctx context.Context) error {
+	now := l.d.moment()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.low = low
+	if l.look || now.Sub(l.full) > lookAll || now.Before(l.full) {
+		l.low, l.full, l.look, l.next = "", now, false, time.Time{}
+	}
+	low := l.low
+	l.mu.Unlock()
+	end := dueKey(l.wh, now.Add(time.Millisecond), "")
+	p, err := l.d.store.List(ctx, dues(l.wh), store.ListOptions{After: low, Until: end, Limit: lanePage})
+	if err != nil {
+		return err
+	}
+	// What is put there from now on is due now or later.
+	below := dueKey(l.wh, now.Add(-time.Second), "")
+	l.mu.Lock()
+	for n, kv := range p.KVs {
+		if n == 0 {
+			below = min(below, kv.Key[:len(below)])
+		}
+		if !l.busy[kv.Key] {
+			l.queue = append(l.queue, kv)
+		}
+	}
+	l.low = below
+	l.mu.Unlock()
+	if len(l.queue) > 0 || l.next.After(now) {
+		return nil
+	}
+	l.next = now.Add(laneAgain)
+	after, err := l.d.store.List(ctx, dues(l.wh), store.ListOptions{After: end, Limit: 1})
+	if err != nil || len(after.KVs) == 0 {
+		return err
+	}
+	due, _, err := parseDue(l.wh, after.KVs[0].Key)
+	if err == nil && due.Before(l.next) {
+		l.next = due
+	}
+	return err
 }
 
+// claim takes a place for a delivery, if one is free.
 func (l *lane) claim(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.busy[key] {
+	if len(l.busy) >= laneTasks {
 		return false
 	}
 	l.busy[key] = true
@@ -216,8 +228,8 @@ func (l *lane) deliver(ctx context.Context, due store.KV) error {
 	}
 	id := string(due.Value)
 	p, err := l.position(ctx, order, id)
-	if errors.Is(err, errGone) {
-		return nil
+	if errors.Is(err, errGone) || err == nil && dueKey(l.wh, p.chain.Due, order) != due.Key {
+		return nil // it was replayed, or put off, since it was read
 	}
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (d *dispatcher) tidy(ctx context.Context) error {
 // are not looked at.
 func (d *dispatcher) expire(ctx context.Context, wh string) error {
 	before := d.now().Add(-d.retention)
-	o := store.ListOptions{Until: deliveryKey(wh, store.FirstID(deliveryPrefix, before))}
+	o := store.ListOptions{After: deliveryKey(wh, store.FirstID(deliveryPrefix, before))} // they stand behind, newest first
 	for {
 		p, err := d.store.List(ctx, deliveries(wh), o)
 		if err != nil {
