@@ -114,8 +114,12 @@ vet:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:" $$out >&2; exit 1; fi
 	go vet ./...
 
+.PHONY: openapi
+openapi: need-npm ## a public linter's view of api/openapi.yaml: no warning
+	@./api/lint/lint.sh
+
 .PHONY: lint
-lint: ## golangci-lint, pinned
+lint: openapi ## golangci-lint, pinned, and the API's document
 	go run $(GOLANGCI) run ./...
 
 .PHONY: test
