@@ -256,4 +256,4 @@ func elided(id string) bool { return strings.HasSuffix(id, "…") || strings.Has
 
 // lister are the commands that show the ids of a prefix.
 var lister = map[string]string{"token": "mintwarden token list", "op": "mintwarden operation list", "vault": "mintwarden vault list",
-	"wallet": "mintwarden wallet list", "pol": "mintwarden policy list", "cred": "mintwarden credential list", "user": "mintwarden user list"}
+	"wallet": "mintwarden wallet list", "pol": "mintwarden policy list", "cred": "mintwarden credential list", "wh": "mintwarden webhook list", "del": "mintwarden webhook deliveries", "user": "mintwarden user list"}
