@@ -63,6 +63,7 @@ type house struct {
 	scheme        tx.Scheme
 	chainID       uint64
 	confirmations uint64
+	timeout       time.Duration
 	urls          []string
 	node          *devnet.Node // of kind quantum
 	geth          *geth.Node   // of kind evm
@@ -91,6 +92,7 @@ type house struct {
 type options struct {
 	kind           tx.Kind                   // of the network; default quantum
 	nodes          func(own string) []string // RPC URLs in place of the node's own
+	timeout        time.Duration             // of one question to a node
 	period         time.Duration             // of the node's blocks; default 100 ms, of kind evm 1 s
 	maxOutstanding uint64
 	rules          []policy.Rule // default: 2 of approvers for everything
@@ -134,7 +136,7 @@ func newHouse(t testing.TB, o options) *house {
 func (h *house) startNode(o options) {
 	var err error
 	dir := filepath.Join(h.t.TempDir(), "chain")
-	h.kind = o.kind
+	h.kind, h.timeout = o.kind, o.timeout
 	if o.kind == tx.KindEVM {
 		h.scheme, h.chainID = tx.Secp256k1, geth.ChainID
 		h.geth, err = geth.Start(context.Background(), geth.Config{Dir: dir, Addr: "127.0.0.1:0", Period: o.period})
@@ -280,14 +282,14 @@ func (h *house) startDaemon() {
 	t := h.t
 	cfg := h.etcd.ClientConfig(store.UserServe)
 	cfg.Tenant, cfg.Owner = tenant, "appliance-1"
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()}))
+	log := testLog()
 	s, err := store.Open(context.Background(), cfg, log, nil)
 	require.NoError(t, err)
 	h.store = s
 	h.seal, err = seal.Dial(context.Background(), h.socket)
 	require.NoError(t, err)
 	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: networkName, Kind: h.kind, ChainID: h.chainID,
-		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: 100 * time.Millisecond}, log, nil)
+		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: 100 * time.Millisecond, Timeout: h.timeout}, log, nil)
 	require.NoError(t, err)
 	chains := map[string]*chain.Client{networkName: h.chain}
 	reg := prometheus.NewRegistry()
@@ -314,6 +316,10 @@ func (h *house) startDaemon() {
 		h.chain.Close()
 		_ = s.Close()
 	}
+}
+
+func testLog() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()}))
 }
 
 func level() slog.Level {

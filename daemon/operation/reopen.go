@@ -22,8 +22,15 @@ const (
 // at whenever the chain's newest block does not follow the one that was seen before. Safe for concurrent use.
 type endings struct {
 	mu    sync.Mutex
-	ended map[string]map[string]ending // by network and operation id
-	more  chan struct{}                // closed and replaced when there is one more
+	ended map[string]map[string]*watched // by network and operation id
+	more  chan struct{}                  // closed and replaced when there is one more
+}
+
+// watched is an ending; seen, once its block was found to be the chain's after the newest block was looked at:
+// a reorg from then on shows by that one.
+type watched struct {
+	at   ending
+	seen bool
 }
 
 // ending is the block that an operation ended by.
@@ -33,7 +40,7 @@ type ending struct {
 }
 
 func newEndings() *endings {
-	return &endings{ended: map[string]map[string]ending{}, more: make(chan struct{})}
+	return &endings{ended: map[string]map[string]*watched{}, more: make(chan struct{})}
 }
 
 // put takes in an operation's state.
@@ -45,26 +52,42 @@ func (e *endings) put(o *Operation) {
 		return
 	}
 	if e.ended[o.Network] == nil {
-		e.ended[o.Network] = map[string]ending{}
+		e.ended[o.Network] = map[string]*watched{}
 	}
-	e.ended[o.Network][o.ID] = ending{o.EndBlock, *o.EndHash}
+	at := ending{o.EndBlock, *o.EndHash}
+	if w, ok := e.ended[o.Network][o.ID]; ok && w.at == at {
+		return
+	}
+	e.ended[o.Network][o.ID] = &watched{at: at}
 	close(e.more)
 	e.more = make(chan struct{})
 }
 
-// of is what is watched on a network, by block, without what the head has left far behind.
-func (e *endings) of(network string, head uint64) map[ending][]string {
+// of is what is watched on a network, by block, without what the head has left far behind; unless all is set,
+// without what was seen.
+func (e *endings) of(network string, head uint64, all bool) map[ending][]string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := map[ending][]string{}
-	for id, at := range e.ended[network] {
-		if at.number+watchDepth < head {
+	for id, w := range e.ended[network] {
+		if w.at.number+watchDepth < head {
 			delete(e.ended[network], id)
 			continue
 		}
-		out[at] = append(out[at], id)
+		if all || !w.seen {
+			out[w.at] = append(out[w.at], id)
+		}
 	}
 	return out
+}
+
+// see notes that an operation's block is the chain's.
+func (e *endings) see(network, id string, at ending) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w, ok := e.ended[network][id]; ok && w.at == at {
+		w.seen = true
+	}
 }
 
 // await blocks until something is watched on a network, or ctx ends.
@@ -111,24 +134,23 @@ func (s *Service) watchEndings(ctx context.Context, network string) {
 	}
 }
 
-// follows looks at the newest block, and at every watched one if it does not follow the last one that was seen.
-// On an error nothing was decided: the next look compares with the same block again.
+// follows looks at the newest block, at what ended since the last one that was seen, and at every watched block
+// if the newest does not follow that one. On an error nothing was decided: the next look compares with the same
+// block again.
 func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head) (chain.Head, error) {
 	head, err := c.Head(ctx)
-	if err != nil || head.Hash == last.Hash {
+	if err != nil {
 		return last, err
 	}
-	if !last.Hash.IsZero() {
+	network, reorg := c.Network().Name, last.Hash.IsZero()
+	if !reorg && head.Hash != last.Hash {
 		is, err := c.HashAt(ctx, last.Number)
 		if err != nil {
 			return last, err
 		}
-		if is == last.Hash {
-			s.endings.of(c.Network().Name, head.Number)
-			return head, nil
-		}
+		reorg = is != last.Hash
 	}
-	for at, ids := range s.endings.of(c.Network().Name, head.Number) {
+	for at, ids := range s.endings.of(network, head.Number, reorg) {
 		if at.number > head.Number {
 			return last, nil // the chain is shorter just now; the reorg is not over
 		}
@@ -136,10 +158,11 @@ func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head)
 		if err != nil {
 			return last, err
 		}
-		if is == at.hash {
-			continue
-		}
 		for _, id := range ids {
+			if is == at.hash {
+				s.endings.see(network, id, at)
+				continue
+			}
 			if err := s.reopen(ctx, c, id, at); err != nil {
 				s.log.Warn("an operation whose block is gone is looked at again", "operation", id, "block", at.number, "error", err)
 				return last, err

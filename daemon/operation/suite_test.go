@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/devnet"
 	"github.com/mintwarden/mintwarden/chain/devnet/geth"
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -209,12 +210,14 @@ func TestStolenNonce(t *testing.T) {
 }
 
 // steal sends a transaction of the wallet's that the seal knows nothing of.
-func (h *house) steal(w *registry.Wallet, nonce uint64) {
+func (h *house) steal(w *registry.Wallet, nonce uint64) { h.stealBy(h.chain, w, nonce) }
+
+func (h *house) stealBy(c *chain.Client, w *registry.Wallet, nonce uint64) {
 	h.t.Helper()
 	token, err := hsm.Open(h.t.Context(), h.hsm, []byte(pin), storetest.Logger(h.t), prometheus.NewRegistry())
 	require.NoError(h.t, err)
 	defer func() { _ = token.Close() }()
-	fees, err := h.chain.Fees(h.t.Context(), "HIGH")
+	fees, err := c.Fees(h.t.Context(), "HIGH")
 	require.NoError(h.t, err)
 	u := tx.Unsigned{Kind: h.kind, ChainID: h.chainID, Nonce: nonce, Tip: new(big.Int).Mul(fees.Tip, big.NewInt(10)),
 		MaxFee: new(big.Int).Mul(fees.MaxFee, big.NewInt(10)), Gas: 100_000, To: &w.Address, Value: big.NewInt(1), Data: make([]byte, 8)}
@@ -226,7 +229,7 @@ func (h *house) steal(w *registry.Wallet, nonce uint64) {
 	require.NoError(h.t, err)
 	raw, err := u.Encode(w.PublicKey, signature)
 	require.NoError(h.t, err)
-	require.NoError(h.t, h.chain.Send(h.t.Context(), raw))
+	require.NoError(h.t, c.Send(h.t.Context(), raw))
 }
 
 func TestRevertOnChain(t *testing.T) {
