@@ -123,7 +123,7 @@ func TestReceipts(t *testing.T) {
 	}
 	a.t = t
 	a.forgeries(charter1, receipts)
-	a.wholeTree(receipts["denied"])
+	a.wholeTree(filepath.Join(a.dir, "audit"), receipts["denied"])
 
 	// What was promised stays: the log that goes on after a kill extends it.
 	a.kill()
@@ -135,10 +135,27 @@ func TestReceipts(t *testing.T) {
 	if exit, said := verify(t, charter1, after.Proof); exit != 0 {
 		t.Errorf("after a kill: exit code %d: %s", exit, said)
 	}
-	b.wholeTree(after.Proof)
+	b.wholeTree(filepath.Join(b.dir, "audit"), after.Proof)
 	if v, err := b.as("viewer").VerifyAudit(b.context()); err != nil || !v.Valid {
 		t.Errorf("%+v, %v", v, err)
 	}
+}
+
+// receipt is an operation's, verified offline.
+func (a *appliance) receipt(operationID string) string {
+	a.t.Helper()
+	text, err := os.ReadFile(filepath.Join(a.dir, "charter1.sha256"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r, err := a.as("viewer").GetTokenOperationReceipt(a.context(), operationID)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if exit, said := verify(a.t, strings.TrimSpace(string(text)), r.Proof); exit != 0 {
+		a.t.Errorf("the receipt of %s: exit code %d: %s", operationID, exit, said)
+	}
+	return r.Proof
 }
 
 // forgeries are receipts that must not verify, each with exit code 5.
@@ -207,8 +224,8 @@ func evidenceOf(t *testing.T, p *audit.Proof) *audit.Evidence {
 	return e
 }
 
-// wholeTree has Tessera's fsck read the appliance's log from its disk, with the key that a receipt names.
-func (a *appliance) wholeTree(receipt string) {
+// wholeTree has Tessera's fsck read an appliance's log from its disk, with the key that a receipt names.
+func (a *appliance) wholeTree(dir, receipt string) {
 	t := a.t
 	t.Helper()
 	p, err := audit.ParseProof([]byte(receipt))
@@ -234,7 +251,7 @@ func (a *appliance) wholeTree(receipt string) {
 		}
 		return out, nil
 	}
-	err = fsck.New(seal.Origin(keys.Instance), log, tessera.FileFetcher{Root: filepath.Join(a.dir, "audit", "tlog")}, hash, fsck.Opts{N: 1}).Check(t.Context())
+	err = fsck.New(seal.Origin(keys.Instance), log, tessera.FileFetcher{Root: filepath.Join(dir, "tlog")}, hash, fsck.Opts{N: 1}).Check(t.Context())
 	if err != nil {
 		t.Error(err)
 	}

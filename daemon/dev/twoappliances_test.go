@@ -87,6 +87,11 @@ func TestTwoAppliancesAndTheAuthorDies(t *testing.T) {
 	}
 	two.intact()
 	one.intact()
+	// Each keeps the same tree on its own disk, whoever signs it.
+	for n, at := range []*appliance{one, two} {
+		at.receipt(ids[0])
+		at.wholeTree(p.file(n, "audit"), at.receipt(last))
+	}
 
 	// A custodian suspends the first one: the other hears it no more.
 	p.suspend(two, "appliance-1")
@@ -188,6 +193,7 @@ func (p *pair) configureServes() {
 			p.t.Fatal(err)
 		}
 		c.Appliance, c.Seal.Socket, c.API.Listen, c.Monitor.Listen = id, p.socketOf(n), p.apis[n], p.pages[n]
+		c.Audit.Dir = p.file(n, "audit")
 		c.Link = config.Link{Listen: p.links[n], Cert: p.file(n, "link.crt"), Key: p.file(n, "link.key"), CA: filepath.Join(p.dir, "box", "ca.crt"),
 			Peers: map[string]string{applianceIDs[1-n]: "https://" + p.links[1-n]}}
 		text, err := c.Encode()

@@ -1,13 +1,43 @@
 package auditlog
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
-
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
 )
+
+const (
+	// lockPatience is how long an earlier life of this process may take to end.
+	lockPatience = 10 * time.Second
+	lockEvery    = 50 * time.Millisecond
+)
+
+// lockDir makes a directory this process's alone, until unlock or the process's end: two that write one tree
+// would each find the other's tiles.
+func lockDir(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for waited := time.Duration(0); ; waited += lockEvery {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || waited >= lockPatience {
+			return nil, errors.Join(fmt.Errorf("auditlog: %s is kept by another process: %w", dir, err), f.Close())
+		}
+		time.Sleep(lockEvery)
+	}
+}
 
 // writeFiles brings files (by path under dir) to the disk, each whole or not at all: write to a new name,
 // fsync, rename; then every directory that got a name is synced, so that after it returned nil a crash

@@ -93,6 +93,7 @@ type Log struct {
 	loud    atomic.Uint64             // end of the newest block that a checkpoint is wanted for
 	signed  atomic.Pointer[signedTree]
 	kick    chan struct{} // a checkpoint is wanted at once
+	unlock  func()        // lets others have the directory
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever an entry or a checkpoint came
@@ -150,12 +151,13 @@ func New(s *store.Store, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 	return Open(s, Options{}, log, reg)
 }
 
-// Open makes the log over s. Nothing happens until Run, save that the archive in o.Dir is read.
+// Open makes the log over s. Nothing happens until Run, save that the archive in o.Dir is read. The directory
+// is this process's alone until Run ends; an earlier life that is ending is waited for some seconds.
 func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer) (*Log, error) {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = checkpointEvery
 	}
-	l := &Log{store: s, log: log, opts: o, index: newIndex(), metrics: newMetrics(), kick: make(chan struct{}, 1), changed: make(chan struct{})}
+	l := &Log{store: s, log: log, opts: o, index: newIndex(), metrics: newMetrics(), kick: make(chan struct{}, 1), changed: make(chan struct{}), unlock: func() {}}
 	if reg != nil {
 		for _, c := range l.metrics.collectors() {
 			if err := reg.Register(c); err != nil {
@@ -164,8 +166,14 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 		}
 	}
 	if o.Dir != "" {
+		unlock, err := lockDir(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		l.unlock = unlock
 		a, err := openArchive(filepath.Join(o.Dir, entriesDir))
 		if err != nil {
+			unlock()
 			return nil, err
 		}
 		l.archive = a
@@ -174,9 +182,10 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 	return l, nil
 }
 
-// Run numbers entries whenever this process is the one that may, and follows the log, until ctx ends.
-// It survives every failure of the store.
+// Run numbers entries whenever this process is the one that may, and follows the log, until ctx ends; the
+// directory is another's then. It survives every failure of the store. It is called once.
 func (l *Log) Run(ctx context.Context) error {
+	defer l.unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.again(ctx, "sequencer", l.sequence) })
 	g.Go(func() error { return l.again(ctx, "follower", l.follow) })
