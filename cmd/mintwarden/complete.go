@@ -64,7 +64,7 @@ func (c *cli) userNames() cobra.CompletionFunc {
 		limit := suggestions
 		if l, err := api.ListUsers(ctx, client.ListUsersParams{Limit: &limit}); err == nil {
 			for _, u := range l.Data {
-				yield(u.Name, string(u.Role))
+				yield(u.Name, u.Role)
 			}
 		}
 	})
