@@ -37,6 +37,7 @@ var binders = map[string]func(*request) error{
 	"simulatePolicy":            binds[SimulationRequest],
 	"proposeCharter":            binds[CharterWrite],
 	"signCharter":               enveloped,
+	"signTokenBinding":          enveloped,
 	"unsealSeal":                enveloped,
 	"sealSeal":                  enveloped,
 	"freeze":                    enveloped,

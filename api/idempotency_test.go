@@ -252,7 +252,7 @@ func (s *server) goodBody(operationID, vault string) string {
 		return `{"amount":"1","from":` + party + `}`
 	case "grantTokenRole", "revokeTokenRole":
 		return `{"role":"MINTER","subject":` + party + `}`
-	case "approveTokenOperation", "rejectTokenOperation", "signPolicy", "signTokenOperationRequest", "signCharter", "sealSeal", "freeze":
+	case "approveTokenOperation", "rejectTokenOperation", "signPolicy", "signTokenOperationRequest", "signCharter", "signTokenBinding", "sealSeal", "freeze":
 		return envelope
 	case "simulatePolicy":
 		return `{"operationType":"MINT"}`

@@ -3465,6 +3465,63 @@ type TokenBalance struct {
 	TokenID TokenID `json:"tokenId"`
 }
 
+// TokenBinding What an imported token's id means once the custodians' threshold has signed it.
+type TokenBinding struct {
+	// Bound Whether the ledger holds it.
+	//
+	// Example: false
+	Bound bool `json:"bound"`
+
+	// ContractAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	ContractAddress Address `json:"contractAddress"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Document Base64 of the exact bytes to sign.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Document []byte `json:"document"`
+
+	// DocumentDigest SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	DocumentDigest Digest `json:"documentDigest"`
+
+	// Doubts Why it is not verified; the runtime code alone says nothing of what a constructor did.
+	Doubts []string `json:"doubts"`
+
+	// ExternalHolders Accounts of others that hold roles and keep them.
+	ExternalHolders []Address `json:"externalHolders"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// RequiredSignatures The custodians' threshold.
+	//
+	// Example: 2
+	RequiredSignatures int `json:"requiredSignatures"`
+
+	// SignedBy The custodians who signed.
+	SignedBy []UserName `json:"signedBy"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// Verified Whether the contract was made by a template's init code, byte for byte.
+	//
+	// Example: true
+	Verified bool `json:"verified"`
+}
+
 // TokenCreate The definition of a token.
 //
 // Example: {"admin":{"approvalPolicyId":"pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF","vaultAccountId":"vault_01JS0Z4M9GQ3V1T7T2B5C8D0EF"},"decimals":18,"initialSupply":"0","name":"Example Institutional Token","network":"quantum-chain-devnet","standard":"QRC-20","supplyPolicy":{"burnable":true,"maxSupply":"1000000000000000000000000","mintable":true},"symbol":"EIT","tags":[],"templateId":"tpl_qrc20_v1"}
@@ -3644,6 +3701,9 @@ type TokenImport struct {
 	//
 	// Example: quarterly issuance
 	Description *Text `json:"description,omitempty"`
+
+	// ExternalHolders Accounts of others that hold roles on the contract and are to keep them.
+	ExternalHolders *[]Address `json:"externalHolders,omitempty"`
 
 	// IdempotencyKey One key for one effect.
 	//
@@ -5205,6 +5265,12 @@ type CreateTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ImportTokenParams defines parameters for ImportToken.
+type ImportTokenParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // UpdateTokenParams defines parameters for UpdateToken.
 type UpdateTokenParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
@@ -5219,6 +5285,12 @@ type AddTokenAllowlistParams struct {
 
 // RemoveTokenAllowlistParams defines parameters for RemoveTokenAllowlist.
 type RemoveTokenAllowlistParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SignTokenBindingParams defines parameters for SignTokenBinding.
+type SignTokenBindingParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -5553,11 +5625,17 @@ type SignTokenOperationRequestJSONRequestBody = EnvelopeRequest
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate
 
+// ImportTokenJSONRequestBody defines body for ImportToken for application/json ContentType.
+type ImportTokenJSONRequestBody = TokenImport
+
 // UpdateTokenJSONRequestBody defines body for UpdateToken for application/json ContentType.
 type UpdateTokenJSONRequestBody = TokenUpdate
 
 // AddTokenAllowlistJSONRequestBody defines body for AddTokenAllowlist for application/json ContentType.
 type AddTokenAllowlistJSONRequestBody = AllowlistRequest
+
+// SignTokenBindingJSONRequestBody defines body for SignTokenBinding for application/json ContentType.
+type SignTokenBindingJSONRequestBody = EnvelopeRequest
 
 // BurnTokenJSONRequestBody defines body for BurnToken for application/json ContentType.
 type BurnTokenJSONRequestBody = BurnRequest
@@ -5843,6 +5921,9 @@ type ServerInterface interface {
 	// CreateToken Create a token
 	// (POST /v1/tokens)
 	CreateToken(c *gin.Context, params CreateTokenParams)
+	// ImportToken Import a token
+	// (POST /v1/tokens/import)
+	ImportToken(c *gin.Context, params ImportTokenParams)
 	// GetToken Read one token
 	// (GET /v1/tokens/{tokenId})
 	GetToken(c *gin.Context, tokenID TokenID)
@@ -5858,6 +5939,12 @@ type ServerInterface interface {
 	// GetTokenBalance Read a balance
 	// (GET /v1/tokens/{tokenId}/balances/{address})
 	GetTokenBalance(c *gin.Context, tokenID TokenID, address AddressPath)
+	// GetTokenBinding Read an import's binding
+	// (GET /v1/tokens/{tokenId}/binding)
+	GetTokenBinding(c *gin.Context, tokenID TokenID)
+	// SignTokenBinding Sign an import's binding
+	// (POST /v1/tokens/{tokenId}/binding/sign)
+	SignTokenBinding(c *gin.Context, tokenID TokenID, params SignTokenBindingParams)
 	// BurnToken Burn
 	// (POST /v1/tokens/{tokenId}/burn)
 	BurnToken(c *gin.Context, tokenID TokenID, params BurnTokenParams)
@@ -7502,6 +7589,46 @@ func (siw *ServerInterfaceWrapper) CreateToken(c *gin.Context) {
 	siw.Handler.CreateToken(c, params)
 }
 
+// ImportToken operation middleware
+func (siw *ServerInterfaceWrapper) ImportToken(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportTokenParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportToken(c, params)
+}
+
 // GetToken operation middleware
 func (siw *ServerInterfaceWrapper) GetToken(c *gin.Context) {
 
@@ -7715,6 +7842,80 @@ func (siw *ServerInterfaceWrapper) GetTokenBalance(c *gin.Context) {
 	}
 
 	siw.Handler.GetTokenBalance(c, tokenID, address)
+}
+
+// GetTokenBinding operation middleware
+func (siw *ServerInterfaceWrapper) GetTokenBinding(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTokenBinding(c, tokenID)
+}
+
+// SignTokenBinding operation middleware
+func (siw *ServerInterfaceWrapper) SignTokenBinding(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tokenId" -------------
+	var tokenID TokenID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tokenId", c.Param("tokenId"), &tokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tokenId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SignTokenBindingParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SignTokenBinding(c, tokenID, params)
 }
 
 // BurnToken operation middleware
@@ -9597,6 +9798,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/token-templates/:templateId", wrapper.GetTokenTemplate)
 	router.GET(options.BaseURL+"/v1/tokens", wrapper.ListTokens)
 	router.POST(options.BaseURL+"/v1/tokens", wrapper.CreateToken)
+	router.POST(options.BaseURL+"/v1/tokens/import", wrapper.ImportToken)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId", wrapper.GetToken)
 	router.PATCH(options.BaseURL+"/v1/tokens/:tokenId", wrapper.UpdateToken)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/deployment/estimate", wrapper.EstimateTokenDeployment)
@@ -9615,6 +9817,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/allowlist", wrapper.AddTokenAllowlist)
 	router.DELETE(options.BaseURL+"/v1/tokens/:tokenId/allowlist/:address", wrapper.RemoveTokenAllowlist)
 	router.POST(options.BaseURL+"/v1/tokens/:tokenId/retire", wrapper.RetireToken)
+	router.GET(options.BaseURL+"/v1/tokens/:tokenId/binding", wrapper.GetTokenBinding)
+	router.POST(options.BaseURL+"/v1/tokens/:tokenId/binding/sign", wrapper.SignTokenBinding)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/reconciliation", wrapper.GetTokenReconciliation)
 	router.GET(options.BaseURL+"/v1/tokens/:tokenId/balances/:address", wrapper.GetTokenBalance)
 	router.GET(options.BaseURL+"/v1/token-operations", wrapper.ListTokenOperations)

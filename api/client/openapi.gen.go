@@ -3469,6 +3469,63 @@ type TokenBalance struct {
 	TokenID TokenID `json:"tokenId"`
 }
 
+// TokenBinding What an imported token's id means once the custodians' threshold has signed it.
+type TokenBinding struct {
+	// Bound Whether the ledger holds it.
+	//
+	// Example: false
+	Bound bool `json:"bound"`
+
+	// ContractAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	ContractAddress Address `json:"contractAddress"`
+
+	// CreatedAt RFC 3339, UTC, whole seconds.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Document Base64 of the exact bytes to sign.
+	//
+	// Example: eyJmb3JtYXQiOjF9
+	Document []byte `json:"document"`
+
+	// DocumentDigest SHA-256 of exact bytes.
+	//
+	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	DocumentDigest Digest `json:"documentDigest"`
+
+	// Doubts Why it is not verified; the runtime code alone says nothing of what a constructor did.
+	Doubts []string `json:"doubts"`
+
+	// ExternalHolders Accounts of others that hold roles and keep them.
+	ExternalHolders []Address `json:"externalHolders"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// RequiredSignatures The custodians' threshold.
+	//
+	// Example: 2
+	RequiredSignatures int `json:"requiredSignatures"`
+
+	// SignedBy The custodians who signed.
+	SignedBy []UserName `json:"signedBy"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// Verified Whether the contract was made by a template's init code, byte for byte.
+	//
+	// Example: true
+	Verified bool `json:"verified"`
+}
+
 // TokenCreate The definition of a token.
 //
 // Example: {"admin":{"approvalPolicyId":"pol_01JS0Z4M9GQ3V1T7T2B5C8D0EF","vaultAccountId":"vault_01JS0Z4M9GQ3V1T7T2B5C8D0EF"},"decimals":18,"initialSupply":"0","name":"Example Institutional Token","network":"quantum-chain-devnet","standard":"QRC-20","supplyPolicy":{"burnable":true,"maxSupply":"1000000000000000000000000","mintable":true},"symbol":"EIT","tags":[],"templateId":"tpl_qrc20_v1"}
@@ -3648,6 +3705,9 @@ type TokenImport struct {
 	//
 	// Example: quarterly issuance
 	Description *Text `json:"description,omitempty"`
+
+	// ExternalHolders Accounts of others that hold roles on the contract and are to keep them.
+	ExternalHolders *[]Address `json:"externalHolders,omitempty"`
 
 	// IdempotencyKey One key for one effect.
 	//
@@ -5233,6 +5293,12 @@ type RemoveTokenAllowlistParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SignTokenBindingParams defines parameters for SignTokenBinding.
+type SignTokenBindingParams struct {
+	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // BurnTokenParams defines parameters for BurnToken.
 type BurnTokenParams struct {
 	// IdempotencyKey One key for one effect, 1 to 255 visible ASCII characters. The body field `idempotencyKey` is taken in its place; where both are sent they must agree.
@@ -5571,6 +5637,9 @@ type UpdateTokenJSONRequestBody = TokenUpdate
 
 // AddTokenAllowlistJSONRequestBody defines body for AddTokenAllowlist for application/json ContentType.
 type AddTokenAllowlistJSONRequestBody = AllowlistRequest
+
+// SignTokenBindingJSONRequestBody defines body for SignTokenBinding for application/json ContentType.
+type SignTokenBindingJSONRequestBody = EnvelopeRequest
 
 // BurnTokenJSONRequestBody defines body for BurnToken for application/json ContentType.
 type BurnTokenJSONRequestBody = BurnRequest
@@ -6341,6 +6410,31 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tokens/{tokenId}/balances/{address} (the `GetTokenBalance` operationId).
 	GetTokenBalance(ctx context.Context, tokenID TokenID, address AddressPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTokenBinding Read an import's binding
+	//
+	// What an imported token's id is to mean: the exact bytes that custodians sign, and who signed. A token that was deployed here has none: its binding follows from its deployment.
+	//
+	// Corresponds with GET /v1/tokens/{tokenId}/binding (the `GetTokenBinding` operationId).
+	GetTokenBinding(ctx context.Context, tokenID TokenID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignTokenBindingWithBody Sign an import's binding
+	//
+	// Adds a custodian's signature. The last one needed has the seal bind the token, which is then `DEPLOYED`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/binding/sign (the `SignTokenBinding` operationId).
+	SignTokenBindingWithBody(ctx context.Context, tokenID TokenID, params *SignTokenBindingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignTokenBinding Sign an import's binding
+	//
+	// Adds a custodian's signature. The last one needed has the seal bind the token, which is then `DEPLOYED`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens/{tokenId}/binding/sign (the `SignTokenBinding` operationId).
+	SignTokenBinding(ctx context.Context, tokenID TokenID, params *SignTokenBindingParams, body SignTokenBindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BurnTokenWithBody Burn
 	//
@@ -8052,6 +8146,61 @@ func (c *Wire) RemoveTokenAllowlist(ctx context.Context, tokenID TokenID, addres
 // Corresponds with GET /v1/tokens/{tokenId}/balances/{address} (the `GetTokenBalance` operationId).
 func (c *Wire) GetTokenBalance(ctx context.Context, tokenID TokenID, address AddressPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTokenBalanceRequest(c.Server, tokenID, address)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTokenBinding Read an import's binding
+//
+// What an imported token's id is to mean: the exact bytes that custodians sign, and who signed. A token that was deployed here has none: its binding follows from its deployment.
+//
+// Corresponds with GET /v1/tokens/{tokenId}/binding (the `GetTokenBinding` operationId).
+func (c *Wire) GetTokenBinding(ctx context.Context, tokenID TokenID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTokenBindingRequest(c.Server, tokenID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignTokenBindingWithBody Sign an import's binding
+//
+// Adds a custodian's signature. The last one needed has the seal bind the token, which is then `DEPLOYED`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/binding/sign (the `SignTokenBinding` operationId).
+func (c *Wire) SignTokenBindingWithBody(ctx context.Context, tokenID TokenID, params *SignTokenBindingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignTokenBindingRequestWithBody(c.Server, tokenID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignTokenBinding Sign an import's binding
+//
+// Adds a custodian's signature. The last one needed has the seal bind the token, which is then `DEPLOYED`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens/{tokenId}/binding/sign (the `SignTokenBinding` operationId).
+func (c *Wire) SignTokenBinding(ctx context.Context, tokenID TokenID, params *SignTokenBindingParams, body SignTokenBindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignTokenBindingRequest(c.Server, tokenID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -11776,6 +11925,102 @@ func NewGetTokenBalanceRequest(server string, tokenID TokenID, address AddressPa
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTokenBindingRequest constructs an http.Request for the GetTokenBinding method
+func NewGetTokenBindingRequest(server string, tokenID TokenID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/binding", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSignTokenBindingRequest calls the generic SignTokenBinding builder with application/json body
+func NewSignTokenBindingRequest(server string, tokenID TokenID, params *SignTokenBindingParams, body SignTokenBindingJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSignTokenBindingRequestWithBody(server, tokenID, params, "application/json", bodyReader)
+}
+
+// NewSignTokenBindingRequestWithBody constructs an http.Request for the SignTokenBinding method, with any body, and a specified content type
+func NewSignTokenBindingRequestWithBody(server string, tokenID TokenID, params *SignTokenBindingParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tokenId", tokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s/binding/sign", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil

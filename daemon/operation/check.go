@@ -92,6 +92,9 @@ func (p *plan) checkState() error {
 		return retired(t)
 	}
 	if p.request.Type == policy.OpDeployToken {
+		if t.Imported {
+			return registry.Refuse(registry.AlreadyDeployed, "token %s was deployed elsewhere; it can be used once the custodians have signed its binding", t.ID)
+		}
 		if t.Status == registry.TokenDraft || t.Status == registry.TokenFailed {
 			return nil
 		}

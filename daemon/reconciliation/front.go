@@ -144,7 +144,7 @@ func (f *front) begin(ctx context.Context, token *registry.Token, final uint64) 
 // import looked at it: what became of it before nobody here authorized.
 func (f *front) first(ctx context.Context, token *registry.Token, final uint64) (*progress, error) {
 	p := &progress{TokenID: token.ID, Network: token.Network, Contract: *token.ContractAddress, FromBlock: token.BlockNumber, CheckedAt: f.s.second()}
-	if token.DeployOperationID == "" {
+	if token.Imported {
 		p.FromBlock = token.BlockNumber + 1
 		p.Base.Set(token.InitialSupply.Big())
 	}

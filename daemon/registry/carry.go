@@ -78,7 +78,12 @@ func (s *Service) carrier(r *ledger.Record, b *ledger.Batch, at Carried) (lane s
 		if err != nil {
 			return "", nil, err
 		}
-		return "binding " + doc.TokenID, func(ctx context.Context) error { return s.carryBinding(ctx, doc, at) }, nil
+		return "binding " + doc.TokenID, func(ctx context.Context) error {
+			if err := s.carryBinding(ctx, doc, at); err != nil {
+				return err
+			}
+			return s.carryImported(ctx, doc, r.Binding, b, at)
+		}, nil
 	case r.Freeze != nil:
 		doc, err := policy.ParseFreeze(r.Freeze.Payload)
 		if err != nil {

@@ -23,6 +23,7 @@ type Sealer interface {
 	WalletCreate(context.Context, seal.WalletCreateRequest) (*seal.WalletResult, error)
 	PolicyApply(context.Context, *policy.Envelope) (*seal.Recorded, error)
 	CharterApply(context.Context, *policy.Envelope) (*seal.Recorded, error)
+	BindingApply(context.Context, *policy.Envelope) (*seal.Recorded, error)
 	Freeze(context.Context, seal.FreezeRequest) (*seal.Recorded, error)
 	Unseal(context.Context, *policy.Envelope) (*seal.Status, error)
 	Seal(context.Context, *policy.Envelope) (*seal.Status, error)

@@ -67,6 +67,9 @@ type Token struct {
 	BlockNumber     uint64      `json:"blockNumber,omitzero"`
 	DeployedAt      time.Time   `json:"deployedAt,omitzero"`
 
+	// Imported: it was deployed elsewhere, and is what the custodians' binding says. InitialSupply is then what existed
+	// at BlockNumber, where the import looked at it.
+	Imported bool `json:"imported,omitzero"`
 	// DeployOperationID is the latest operation that deploys it, whatever its
 	// outcome; empty while none was submitted.
 	DeployOperationID string `json:"deployOperationId,omitzero"`
@@ -153,7 +156,11 @@ func (s *Service) UpdateToken(ctx context.Context, a Actor, id string, p TokenPa
 	}
 	return update(ctx, s, s.tokens, store.Token(id), a, idem, noToken(id), func(t *Token) (happening, error) {
 		before := *t
-		if field := p.draftOnly(); t.Status != TokenDraft && field != "" {
+		field := p.draftOnly()
+		if t.Imported && field != "" {
+			return happening{}, Refuse(AlreadyDeployed, "token %s was deployed elsewhere: %s is what its contract says; name, description and tags can change", id, field)
+		}
+		if t.Status != TokenDraft && field != "" {
 			return happening{}, Refuse(AlreadyDeployed, "token %s is %s: %s can change only in %s; name, description and tags still can", id, t.Status, field, TokenDraft)
 		}
 		changed := p.apply(t)
