@@ -107,7 +107,7 @@ func (h *benchmark) signatures(b *testing.B, door door, w *bareWallet) {
 	}
 	var decide, authorize, bare, verify, circl spent
 	var took []time.Duration
-	done := 0
+	done, batches := 0, uint64(0)
 	for b.Loop() {
 		for turn := range turns {
 			jobs := h.jobs(n, 2)
@@ -121,12 +121,15 @@ func (h *benchmark) signatures(b *testing.B, door door, w *bareWallet) {
 					return nil
 				})
 			})
+			first, _ := h.room.known().fold.Head()
 			took = append(took, authorize.add(func() (time.Duration, []time.Duration) {
 				return each(b, clients, n, func(k int) error {
 					_, err := door.Authorize(b.Context(), jobs[k].request)
 					return err
 				})
 			})...)
+			last, _ := h.room.known().fold.Head()
+			batches += last - first
 			bare.add(func() (time.Duration, []time.Duration) {
 				return each(b, bareSessions, n, func(k int) error { return w.sign(anyDigest(turn, k)) })
 			})
@@ -147,6 +150,7 @@ func (h *benchmark) signatures(b *testing.B, door door, w *bareWallet) {
 	cpu := func(parts ...spent) float64 { return total(parts).cpu.Seconds() }
 	b.ReportMetric(0, "ns/op") // of a turn of all
 	b.ReportMetric(rate(authorize), "authorized/s")
+	b.ReportMetric(float64(done)/float64(batches), "authorized/batch")
 	b.ReportMetric(quantile(took, .99), "p99-ms")
 	b.ReportMetric(rate(decide, authorize), "whole/s")
 	b.ReportMetric(rate(bare), "bare_signing/s")
