@@ -22,10 +22,12 @@ import (
 // ErrCheckpoint says that a checkpoint, or the keys of one, is not what it must be.
 var ErrCheckpoint = errors.New("checkpoint refused")
 
-// CheckpointRequest asks for a tree head to be recorded in the ledger and signed.
+// CheckpointRequest asks for a tree head to be recorded in the ledger and signed, or, of a seal that
+// is not the author, for the one that is recorded to be cosigned.
 type CheckpointRequest struct {
-	Tree  Tree      `json:"tree"`
-	Proof TreeProof `json:"proof"`
+	Tree   Tree      `json:"tree"`
+	Proof  TreeProof `json:"proof"`
+	Cosign bool      `json:"cosign,omitzero"` // Proof.From is then the tree that this seal cosigned last
 }
 
 // Tree is a tree head.
@@ -225,18 +227,31 @@ func (k *CheckpointKeys) Verifiers() (log, cosigner note.Verifier, err error) {
 	return log, NewCosignatureVerifier(Cosigner(k.Instance, k.ApplianceID), pq), nil
 }
 
+// OpenCosigned verifies the cosignature alone, and gives the tree head. Errors wrap ErrCheckpoint.
+func (k *CheckpointKeys) OpenCosigned(signed []byte) (Checkpoint, error) {
+	_, cosigner, err := k.Verifiers()
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return k.open(signed, 1, cosigner)
+}
+
 // Open verifies a checkpoint's note with both keys, and gives the tree head. Errors wrap ErrCheckpoint.
 func (k *CheckpointKeys) Open(signed []byte) (Checkpoint, error) {
 	log, cosigner, err := k.Verifiers()
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	n, err := note.Open(signed, note.VerifierList(log, cosigner))
+	return k.open(signed, 2, log, cosigner)
+}
+
+func (k *CheckpointKeys) open(signed []byte, want int, by ...note.Verifier) (Checkpoint, error) {
+	n, err := note.Open(signed, note.VerifierList(by...))
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
-	if len(n.Sigs) != 2 {
-		return Checkpoint{}, fmt.Errorf("%w: the log's signature and the cosignature of %s must both be there", ErrCheckpoint, k.ApplianceID)
+	if len(n.Sigs) != want {
+		return Checkpoint{}, fmt.Errorf("%w: %d of %d signatures of %s are there", ErrCheckpoint, len(n.Sigs), want, k.ApplianceID)
 	}
 	c, err := ParseCheckpoint(n.Text)
 	if err == nil && c.Origin != Origin(k.Instance) {

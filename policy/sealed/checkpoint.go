@@ -48,6 +48,9 @@ func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *sea
 	if err != nil {
 		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
 	}
+	if q.Cosign {
+		return r.cosign(ctx, q, wanted)
+	}
 	var sequence uint64
 	var instance string
 	var at time.Time
@@ -89,6 +92,8 @@ func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *sea
 type checkpointing struct {
 	mu   sync.Mutex
 	keys *seal.CheckpointKeys
+
+	cosigned *seal.Tree // last, in this process's life; of run's goroutine alone
 }
 
 // wantedTree is a request in the form that proofs are checked in.
@@ -168,17 +173,20 @@ func (rd *round) extendsTree(w *wantedTree, q seal.CheckpointRequest) error {
 // holdsLedger refuses a tree that ends long before the ledger does, or holds
 // another ledger than the one that this seal folded.
 func (rd *round) holdsLedger(ctx context.Context, w *wantedTree, b seal.BatchProof) error {
-	newest := rd.sequence - 1
+	return rd.room.holdsLedger(ctx, w, b, rd.sequence-1)
+}
+
+func (r *room) holdsLedger(ctx context.Context, w *wantedTree, b seal.BatchProof, newest uint64) error {
 	if b.Sequence > newest || b.Sequence+maxTreeLag < newest {
 		return seal.Errorf(seal.KindConflict, "the tree ends with batch %d of the ledger, which ends with %d; at most %d may be missing", b.Sequence, newest, maxTreeLag)
 	}
-	digest, err := rd.room.digestAt(ctx, b.Sequence)
+	digest, err := r.digestAt(ctx, b.Sequence)
 	if err != nil {
 		return seal.Errorf(seal.KindStore, "%v", err)
 	}
 	leaf := tlog.RecordHash(seal.LedgerLeaf(b.Sequence, digest))
 	if err := tlog.CheckRecord(w.inclusion, w.size, w.root, int64(b.Index), leaf); err != nil {
-		rd.room.metrics.noticed(noticedTree)
+		r.metrics.noticed(noticedTree)
 		return seal.Errorf(seal.KindConflict, "the tree does not hold batch %d of the ledger, %s, as leaf %d: %v", b.Sequence, digest, b.Index, err)
 	}
 	return nil
@@ -226,18 +234,10 @@ func (r *room) signCheckpoint(ctx context.Context, k *seal.CheckpointKeys, c sea
 	if err != nil {
 		return nil, err
 	}
-	message, err := seal.CosignedMessage(cosigner.Name(), at, c)
-	if err != nil {
-		return nil, err
-	}
 	signed, err := note.Sign(&note.Note{Text: text},
 		tokenSigner{log, func(text []byte) ([]byte, error) {
 			return r.token.SignEd25519(ctx, checkpointKeys+r.appliance, text)
-		}},
-		tokenSigner{cosigner, func([]byte) ([]byte, error) {
-			sig, err := r.token.SignSeedMessage(ctx, cosigningKeys+r.appliance, message)
-			return seal.Cosignature(at, sig), err
-		}})
+		}}, r.cosigner(ctx, cosigner, c, at))
 	if err != nil {
 		return nil, hsmError(err)
 	}
@@ -245,6 +245,18 @@ func (r *room) signCheckpoint(ctx context.Context, k *seal.CheckpointKeys, c sea
 		return nil, errors.Join(errors.New("a checkpoint that was just signed"), err)
 	}
 	return signed, nil
+}
+
+// cosigner makes this appliance's cosignature.
+func (r *room) cosigner(ctx context.Context, v note.Verifier, c seal.Checkpoint, at time.Time) note.Signer {
+	return tokenSigner{v, func([]byte) ([]byte, error) {
+		message, err := seal.CosignedMessage(v.Name(), at, c)
+		if err != nil {
+			return nil, err
+		}
+		sig, err := r.token.SignSeedMessage(ctx, cosigningKeys+r.appliance, message)
+		return seal.Cosignature(at, sig), err
+	}}
 }
 
 // tokenSigner signs a note with a key of the token.

@@ -45,9 +45,11 @@ func (x *testTree) add(leaf []byte) {
 func (x *testTree) entry(name string) { x.add([]byte("audit " + name)) }
 
 // follow adds every batch of the ledger that is not in it yet.
-func (x *testTree) follow(r *room) *testTree {
+func (x *testTree) follow(r *room) *testTree { return x.read(r.store) }
+
+func (x *testTree) read(s *logStore) *testTree {
 	x.t.Helper()
-	require.NoError(x.t, r.store.after(x.t.Context(), x.batch.Sequence, func(value []byte) error {
+	require.NoError(x.t, s.after(x.t.Context(), x.batch.Sequence, func(value []byte) error {
 		x.batch = seal.BatchProof{Sequence: x.batch.Sequence + 1, Index: uint64(x.size)}
 		x.add(seal.LedgerLeaf(x.batch.Sequence, policy.DigestOf(value)))
 		return nil
