@@ -104,7 +104,9 @@ func TestWebhooks(t *testing.T) {
 	require.NotNil(t, rotated.PreviousSecretExpiresAt)
 	h.knows(*rotated.Secret)
 	s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", "")
-	require.Eventually(t, func() bool { return strings.HasSuffix(strings.Join(h.types(), " "), "webhook.test token.created webhook.test") }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return strings.HasSuffix(strings.Join(h.types(), " "), "webhook.test token.created webhook.test")
+	}, time.Minute, 10*time.Millisecond)
 
 	require.Equal(t, made.ID, is[api.Webhook](s.as("admin", "DELETE", "/v1/webhooks/"+made.ID, ""), 200).ID)
 	s.as("admin", "DELETE", "/v1/webhooks/"+made.ID, "").fails(404, 1112)
