@@ -19,7 +19,7 @@ type sealFile struct {
 	Log        sealLog       `toml:"log"`
 	HSM        sealHSM       `toml:"hsm"`
 	PIN        sealPIN       `toml:"pin"`
-	Sandbox    sealSandbox   `toml:"sandbox"`
+	Sandbox    sealSandbox   `toml:"sandbox,omitempty"`
 	Store      sealStore     `toml:"store"`
 }
 
