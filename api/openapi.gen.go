@@ -1669,7 +1669,7 @@ type ErrorBody struct {
 	// Example: 1703
 	Code int `json:"code"`
 
-	// Details Values for a program. POLICY_DENIED has `rule`, `limit`, `used`, `requested` and `auditId`.
+	// Details Values for a program. POLICY_DENIED has `rule`, `limit`, `used`, `requested` and `auditId`; TOKEN_COMPLIANCE_RESTRICTION_FAILED has `restriction` (`PAUSED`, `NOT_PAUSED`, `FROZEN`, `NOT_FROZEN`, `ALLOWED` or `NOT_ALLOWED`) and, of an account, `address` and `as` (`from`, `recipient`, `subject` or `performer`).
 	//
 	// Example: {}
 	Details map[string]interface{} `json:"details"`
