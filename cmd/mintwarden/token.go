@@ -15,7 +15,8 @@ func (c *cli) tokenCommand() *cobra.Command {
   mintwarden token mint token_01J… --amount 1000 --to treasury`,
 		c.tokenCreate(), c.tokenList(), c.tokenShow(), c.tokenEstimate(), c.tokenDeploy(), c.tokenMint(), c.tokenBurn(), c.tokenTransfer(),
 		c.tokenRole("grant", "to"), c.tokenRole("revoke", "from"), c.tokenRoles(), c.tokenBalance(), c.tokenPause("pause"), c.tokenPause("unpause"),
-		c.tokenFreeze("freeze"), c.tokenFreeze("unfreeze"), c.tokenAllow(), c.tokenDisallow(), c.tokenRetire())
+		c.tokenFreeze("freeze"), c.tokenFreeze("unfreeze"), c.tokenAllow(), c.tokenDisallow(), c.tokenRetire(),
+		c.tokenImport(), c.tokenBind(), c.tokenReconciliation())
 }
 
 // newToken is what 'token create' is told.
