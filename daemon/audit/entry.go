@@ -236,6 +236,9 @@ func encodeMetadata(m map[string]any) (jsontext.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v := jsontext.Value(b); !longDigits(b) {
+		return v, v.Canonicalize()
+	}
 	var out bytes.Buffer
 	dec, enc := jsontext.NewDecoder(bytes.NewReader(b)), jsontext.NewEncoder(&out)
 	for dec.StackDepth() > 0 || dec.InputOffset() == 0 {
@@ -255,6 +258,20 @@ func encodeMetadata(m map[string]any) (jsontext.Value, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// longDigits reports whether somewhere, in a number or not, so many digits follow one another that they could be
+// of an integer that a float64 cannot hold.
+func longDigits(b []byte) bool {
+	run := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			run = 0
+		} else if run++; run > 15 {
+			return true
+		}
+	}
+	return false
 }
 
 // exact reports whether a JSON number survives being a float64: integers up to 2^53 in size, and
