@@ -127,8 +127,8 @@ test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd build 
 	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages ./... -- -race -timeout 20m
 
 .PHONY: test-long
-test-long: test need-nspawn ## the crash matrix, other tokens, attacks a hundred times over and a booted system on top
-	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/ ./hsm/ ./policy/... ./systemd/
+test-long: test need-nspawn ## the crash matrix, other tokens, a real geth, attacks a hundred times over and a booted system on top
+	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/ ./daemon/operation/ ./hsm/ ./policy/... ./systemd/
 
 .PHONY: bench
 bench: need-softhsm ## ratios beside their aims, measured in one run (about 10 minutes)

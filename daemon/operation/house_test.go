@@ -67,6 +67,7 @@ type house struct {
 	urls          []string
 	node          *devnet.Node // of kind quantum
 	geth          *geth.Node   // of kind evm
+	process       *gethProcess // of kind evm, in place of it
 	chain         *chain.Client
 	socket        string
 	hsm           hsm.Config // of the seal's token, for a thief
@@ -92,6 +93,7 @@ type house struct {
 type options struct {
 	kind           tx.Kind                   // of the network; default quantum
 	nodes          func(own string) []string // RPC URLs in place of the node's own
+	process        bool                      // a real geth process, of kind evm
 	timeout        time.Duration             // of one question to a node
 	period         time.Duration             // of the node's blocks; default 100 ms, of kind evm 1 s
 	maxOutstanding uint64
@@ -137,7 +139,11 @@ func (h *house) startNode(o options) {
 	var err error
 	dir := filepath.Join(h.t.TempDir(), "chain")
 	h.kind, h.timeout = o.kind, o.timeout
-	if o.kind == tx.KindEVM {
+	if o.process {
+		h.scheme, h.chainID = tx.Secp256k1, geth.ChainID
+		h.process = startGethProcess(h.t)
+		h.urls = []string{h.process.url}
+	} else if o.kind == tx.KindEVM {
 		h.scheme, h.chainID = tx.Secp256k1, geth.ChainID
 		h.geth, err = geth.Start(context.Background(), geth.Config{Dir: dir, Addr: "127.0.0.1:0", Period: o.period})
 		require.NoError(h.t, err)
@@ -158,7 +164,9 @@ func (h *house) startNode(o options) {
 // fund gives a wallet coins.
 func (h *house) fund(ctx context.Context, who tx.Address) error {
 	var err error
-	if h.geth != nil {
+	if h.process != nil {
+		return h.process.fund(ctx, who)
+	} else if h.geth != nil {
 		_, err = h.geth.Fund(ctx, common.Address(who))
 	} else {
 		_, err = h.node.Fund(common.Address(who))

@@ -138,28 +138,33 @@ func TestEndToEnd(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind tx.Kind) {
 		h := newHouse(t, options{kind: kind, period: manual})
 		defer h.mineAlways()()
-		token := h.deployed("2000")
-		own := &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault}
-		second := &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault2}
-		h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("1000"), Recipient: own})
-		require.Equal(t, "1000", h.supply(token))
-		h.do(operation.Request{Type: policy.OpBurn, TokenID: token.ID, Amount: text("400"), From: own})
-		require.Equal(t, "600", h.supply(token))
-		h.do(operation.Request{Type: policy.OpGrantRole, TokenID: token.ID, Role: "MINTER", Subject: second})
-		h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("7"), Recipient: own, PerformedBy: second})
-		require.Equal(t, "607", h.supply(token))
-		h.do(operation.Request{Type: policy.OpRevokeRole, TokenID: token.ID, Role: "MINTER", Subject: second})
-		h.do(operation.Request{Type: policy.OpPause, TokenID: token.ID})
-		h.do(operation.Request{Type: policy.OpUnpause, TokenID: token.ID})
-		w, err := h.registry.OldestWallet(t.Context(), h.vault, networkName)
-		require.NoError(t, err)
-		n, err := h.chain.NonceAt(t.Context(), w.Address, nil)
-		require.NoError(t, err)
-		require.EqualValues(t, 7, n, "a nonce an operation, none twice")
-		if kind == tx.KindEVM {
-			require.EqualValues(t, "hsm-native", w.Protection, "the key never leaves the token")
-		}
+		mainJob(t, h)
 	})
+}
+
+// mainJob is what every network must carry.
+func mainJob(t *testing.T, h *house) {
+	token := h.deployed("2000")
+	own := &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault}
+	second := &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault2}
+	h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("1000"), Recipient: own})
+	require.Equal(t, "1000", h.supply(token))
+	h.do(operation.Request{Type: policy.OpBurn, TokenID: token.ID, Amount: text("400"), From: own})
+	require.Equal(t, "600", h.supply(token))
+	h.do(operation.Request{Type: policy.OpGrantRole, TokenID: token.ID, Role: "MINTER", Subject: second})
+	h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("7"), Recipient: own, PerformedBy: second})
+	require.Equal(t, "607", h.supply(token))
+	h.do(operation.Request{Type: policy.OpRevokeRole, TokenID: token.ID, Role: "MINTER", Subject: second})
+	h.do(operation.Request{Type: policy.OpPause, TokenID: token.ID})
+	h.do(operation.Request{Type: policy.OpUnpause, TokenID: token.ID})
+	w, err := h.registry.OldestWallet(t.Context(), h.vault, networkName)
+	require.NoError(t, err)
+	n, err := h.chain.NonceAt(t.Context(), w.Address, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, n, "a nonce an operation, none twice")
+	if h.kind == tx.KindEVM {
+		require.EqualValues(t, "hsm-native", w.Protection, "the key never leaves the token")
+	}
 }
 
 func TestReorg(t *testing.T) {
