@@ -35,10 +35,13 @@ type room struct {
 	shares  []string // while sealed: whose shares are there
 	refusal error    // what every call answers, if not nil
 	panics  bool
+	poor    bool // wallets get no coins from now on
+	held    *holding
 	wallets map[string]*seal.WalletResult
 	applied map[policy.Digest]uint64
 	private map[string]*mode3.PrivateKey
 	signed  map[string]*seal.AuthorizeResult
+	asked   map[string]*authorized
 }
 
 func (r *room) set(change func()) {
@@ -81,7 +84,34 @@ func (r *room) try(records ...ledger.Record) (uint64, error) {
 	return b.Sequence, err
 }
 
+// holding keeps who asks for the seal's status waiting.
+type holding struct {
+	asked    chan struct{} // closed when the first one asks
+	first    sync.Once
+	released chan struct{}
+	last     sync.Once
+}
+
+func (r *room) hold() *holding {
+	h := &holding{asked: make(chan struct{}), released: make(chan struct{})}
+	r.set(func() { r.held = h })
+	return h
+}
+
+func (h *holding) release() { h.last.Do(func() { close(h.released) }) }
+
+func (h *holding) wait() {
+	if h == nil {
+		return
+	}
+	h.first.Do(func() { close(h.asked) })
+	<-h.released
+}
+
 func (r *room) Status(context.Context) (*seal.Status, error) {
+	var held *holding
+	r.set(func() { held = r.held })
+	held.wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.panics {

@@ -64,6 +64,7 @@ func (r *room) Authorize(_ context.Context, q seal.AuthorizeRequest) (*seal.Auth
 	}
 	done := &seal.AuthorizeResult{Sequence: sequence, Authorization: []byte("{}"), RawTx: raw, TxHash: tx.HashOf(raw)}
 	r.signed[q.OperationID] = done
+	r.asked[q.OperationID] = &authorized{unsigned: unsigned, walletID: i.Performer.WalletID, version: 1}
 	return done, nil
 }
 
@@ -152,3 +153,41 @@ func (s *server) deployed(vault string, change map[string]any) string {
 func toAddress(a string) string { return fmt.Sprintf(`{"type":"address","address":%q}`, a) }
 
 const somebody = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+
+// Bump records and signs the same transaction with higher fees.
+func (r *room) Bump(_ context.Context, q seal.BumpRequest) (*seal.BumpResult, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal != nil {
+		return nil, r.refusal
+	}
+	was, ok := r.asked[q.OperationID]
+	if !ok {
+		return nil, seal.Errorf(seal.KindInvalid, "operation %s is not authorized", q.OperationID)
+	}
+	unsigned := *was.unsigned
+	unsigned.MaxFee, unsigned.Tip = q.MaxFee.Big(), q.Tip.Big()
+	hash, err := unsigned.SigningHash()
+	if err != nil {
+		return nil, err
+	}
+	signature := make([]byte, mode3.SignatureSize)
+	mode3.SignTo(r.private[was.walletID], hash[:], signature)
+	raw, err := unsigned.Encode(r.wallets[was.walletID].PublicKey, signature)
+	if err != nil {
+		return nil, err
+	}
+	was.version++
+	sequence, err := r.try(ledger.Record{Bump: &ledger.Bump{OperationID: q.OperationID, Version: was.version, MaxFee: q.MaxFee, Tip: q.Tip, Tx: hash}})
+	if err != nil {
+		return nil, err
+	}
+	return &seal.BumpResult{Sequence: sequence, Version: was.version, RawTx: raw, TxHash: tx.HashOf(raw)}, nil
+}
+
+// authorized is what was signed for an operation.
+type authorized struct {
+	unsigned *tx.Unsigned
+	walletID string
+	version  uint64
+}
