@@ -14,7 +14,7 @@ import (
 // the fold that this process verifies.
 func (p *parts) openAudit(sealer auditlog.Sealer) (*auditlog.Log, error) {
 	c := p.cfg.Audit
-	l, err := auditlog.Open(p.store, auditlog.Options{Dir: c.Dir, Appliance: p.cfg.Appliance, Seal: sealer,
+	l, err := auditlog.Open(p.store, auditlog.Options{Dir: c.Dir, Appliance: p.cfg.Appliance, Seal: sealer, Cosigner: p.seal,
 		CheckpointEvery: c.CheckpointEvery, Retention: c.Retention,
 		Ledger: auditlog.Ledger{LastCheckpoint: p.lastCheckpoint, Check: p.checkKeys, Charters: p.charters, Appliances: p.appliances}}, p.log, p.reg)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,6 +92,7 @@ func (c *cli) keepReceipt(root policy.Digest, id string, r *client.Receipt, out 
 type verifiedReceipt struct {
 	Instance  string        `json:"instance"`
 	Appliance string        `json:"appliance"` // that signed the tree
+	Cosigners []string      `json:"cosigners"` // other appliances that cosigned it
 	Charter   policy.Digest `json:"charter"`   // in force when the receipt was given
 	Index     uint64        `json:"index"`
 	Tree      seal.Tree     `json:"tree"`
@@ -132,7 +134,24 @@ func verifyReceipt(root policy.Digest, text []byte) (*verifiedReceipt, error) {
 	if err != nil {
 		return nil, unverified("the receipt: %w", err)
 	}
-	return &verifiedReceipt{Instance: charter.Instance, Appliance: keys.ApplianceID, Charter: digest, Index: p.Index, Tree: signed.Tree, Entry: entry}, nil
+	v := &verifiedReceipt{Instance: charter.Instance, Appliance: keys.ApplianceID, Cosigners: []string{}, Charter: digest, Index: p.Index, Tree: signed.Tree, Entry: entry}
+	for _, text := range e.Cosigners {
+		var other seal.CheckpointKeys
+		if err := json.Unmarshal(text, &other, json.RejectUnknownMembers(true)); err != nil {
+			return nil, unverified("the keys of a cosigner: %w", err)
+		}
+		if err := other.Check(charter); err != nil {
+			return nil, unverified("the keys of a cosigner: %w", err)
+		}
+		if _, err := other.OpenCosigned(p.Checkpoint); err != nil {
+			return nil, unverified("the cosignature of %s: %w", other.ApplianceID, err)
+		}
+		if other.ApplianceID == keys.ApplianceID || slices.Contains(v.Cosigners, other.ApplianceID) {
+			return nil, unverified("%s is said to have cosigned twice", other.ApplianceID)
+		}
+		v.Cosigners = append(v.Cosigners, other.ApplianceID)
+	}
+	return v, nil
 }
 
 // charterOf follows charters from the first one's digest to the last.
@@ -196,6 +215,9 @@ func (c *cli) sayReceipt(v *verifiedReceipt) {
 	c.say("verified: %s on %s %s, by %s at %s (audit entry %d, %s)", printable(e.Action), printable(e.ResourceType), printable(e.ResourceID),
 		printable(e.ActorID), stamp(e.CreatedAt), uint64(e.Seq), printable(e.ID))
 	c.say("leaf %d of a tree of %d that %s of %s signed, under charter %s", v.Index, v.Tree.Size, v.Appliance, v.Instance, v.Charter)
+	if len(v.Cosigners) > 0 {
+		c.say("cosigned by %s", strings.Join(v.Cosigners, ", "))
+	}
 	if v.Recorded {
 		c.say("the copy of the ledger that is kept here records that tree")
 	}

@@ -15,6 +15,8 @@ type Evidence struct {
 	Entry    jsontext.Value   `json:"entry"`    // RFC 8785 form of the entry
 	Charters []jsontext.Value `json:"charters"` // DSSE envelopes, from charter 1 to the one in force
 	Keys     jsontext.Value   `json:"keys"`     // the signing appliance's statement of its checkpoint keys
+	// Cosigners are the statements of the appliances whose cosignatures stand under the checkpoint besides.
+	Cosigners []jsontext.Value `json:"cosigners,omitzero"`
 }
 
 // Encode is the evidence as a proof carries it.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/pki"
 	"github.com/mintwarden/mintwarden/hsm/softhsm"
@@ -91,6 +92,17 @@ func TestTwoAppliancesAndTheAuthorDies(t *testing.T) {
 	for n, at := range []*appliance{one, two} {
 		at.receipt(ids[0])
 		at.wholeTree(p.file(n, "audit"), at.receipt(last))
+		// What one of them signs the other cosigns, once it has seen it.
+		p.eventually(func() error {
+			proof, err := audit.ParseProof([]byte(at.receipt(ids[0])))
+			if err != nil {
+				return err
+			}
+			if len(evidenceOf(t, proof).Cosigners) == 0 {
+				return errors.New("nobody cosigned yet")
+			}
+			return nil
+		})
 	}
 
 	// A custodian suspends the first one: the other hears it no more.

@@ -32,10 +32,11 @@ const (
 	AuditLog     = "/mw/audit/log/"     // <20-digit number>, written by the sequencer
 	AuditHead    = "/mw/audit/head"     // number and hash of the last numbered entry, and the tree's size
 
-	AuditFollow   = "/mw/audit/log"       // what begins so is what every appliance's tree and lists follow
-	AuditOrder    = "/mw/audit/logorder/" // <20-digit size of the tree>, which leaves it grew by
-	AuditSigned   = "/mw/audit/logsigned" // the newest signed checkpoint
-	AuditArchived = "/mw/audit/archived/" // <appliance>, what it has on its disk
+	AuditFollow   = "/mw/audit/log"          // what begins so is what every appliance's tree and lists follow
+	AuditOrder    = "/mw/audit/logorder/"    // <20-digit size of the tree>, which leaves it grew by
+	AuditSigned   = "/mw/audit/logsigned"    // the newest signed checkpoint
+	AuditCosigned = "/mw/audit/logcosigned/" // <appliance>, its word on a signed checkpoint
+	AuditArchived = "/mw/audit/archived/"    // <appliance>, what it has on its disk
 )
 
 // OperationPrefix holds every operation's keys.

@@ -19,7 +19,8 @@ type signedTree struct {
 	Note   string               `json:"note"` // C2SP tlog-checkpoint
 	Keys   *seal.CheckpointKeys `json:"keys"` // that signed it
 
-	tree seal.Tree // what the note says
+	tree      seal.Tree     // what the note says
+	cosigners []*signedTree // whose cosignatures stand under it besides
 }
 
 // maxSigned bounds a checkpoint in the store, in bytes: its cosignature takes 3,300.
@@ -99,7 +100,7 @@ func (l *Log) checkpointOnce(ctx context.Context, fence *store.Fence) error {
 		return err
 	}
 	if s, err := parseSigned(value); err != nil || s.tree != q.Tree {
-		return fmt.Errorf("auditlog: the seal's checkpoint is not what was asked for: %w", err)
+		return errors.Join(errors.New("auditlog: the seal's checkpoint is not what was asked for"), err)
 	}
 	tx := l.store.Tx()
 	fence.Require(tx)

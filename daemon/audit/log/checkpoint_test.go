@@ -292,6 +292,74 @@ func TestBothLogsAreOneTreeThatFsckAccepts(t *testing.T) {
 	}
 }
 
+// cosigner is the seal of another appliance, which cosigns what the notary recorded.
+type cosigner struct {
+	*notary
+	id string
+}
+
+func (c *cosigner) Checkpoint(_ context.Context, q seal.CheckpointRequest) (*seal.CheckpointResult, error) {
+	if tree, _ := c.recorded(); !q.Cosign || tree != q.Tree {
+		return nil, seal.Errorf(seal.KindConflict, "not what the ledger records")
+	}
+	keys := *c.keys
+	keys.ApplianceID = c.id
+	_, v, err := keys.Verifiers()
+	if err != nil {
+		return nil, err
+	}
+	cp := seal.Checkpoint{Origin: seal.Origin("test"), Tree: q.Tree}
+	text, err := cp.Text()
+	if err != nil {
+		return nil, err
+	}
+	at := time.Unix(1764000000, 0)
+	signed, err := note.Sign(&note.Note{Text: text}, signer{v, func([]byte) ([]byte, error) {
+		m, err := seal.CosignedMessage(v.Name(), at, cp)
+		if err != nil {
+			return nil, err
+		}
+		sig, err := c.cosign.Sign(nil, m, nil)
+		return seal.Cosignature(at, sig), err
+	}})
+	return &seal.CheckpointResult{Note: string(signed), Keys: &keys}, err
+}
+
+// What one appliance had signed the other cosigns, and receipts of either say so.
+func TestTheOtherApplianceCosigns(t *testing.T) {
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	n := newNotary(t, srv)
+	n.write(`"type":"charter"`)
+	one, _ := run(t, s, n.options(filepath.Join(t.TempDir(), "appliance-1")))
+	o := n.options(filepath.Join(t.TempDir(), "appliance-2"))
+	o.Cosigner = &cosigner{n, "appliance-2"}
+	two, _ := run(t, srv.Open(store.UserServe), o)
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("t%d", i)
+		if err := write(t.Context(), s, id, 1); err != nil {
+			t.Fatal(err)
+		}
+		n.receipt(t, two, "token", id)
+		p := n.receipt(t, one, "token", "t0")
+		e, _, err := audit.ParseEvidence(p.Extra)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(e.Cosigners) == 0 {
+			continue // it comes later than the checkpoint itself
+		}
+		var keys seal.CheckpointKeys
+		if err := json.Unmarshal(e.Cosigners[0], &keys); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := keys.OpenCosigned(p.Checkpoint); err != nil || keys.ApplianceID != "appliance-2" || c.Tree.Size <= p.Index {
+			t.Errorf("%s: %+v, %v", keys.ApplianceID, c, err)
+		}
+		return
+	}
+}
+
 // An idle system asks for no checkpoint after the one that has everything: each costs a batch, which is a leaf.
 func TestCheckpointsDoNotFeedThemselves(t *testing.T) {
 	srv := storetest.Start(t)

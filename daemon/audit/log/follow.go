@@ -21,11 +21,12 @@ type following struct {
 	tree   *tree
 	hashes map[uint64]string // of entries that are not in the tree yet
 	end    uint64            // of the newest block that was read
+	words  cosigning
 }
 
 // follow reads the log into the index and the tree and keeps both up to date; it returns why it stopped.
 func (l *Log) follow(ctx context.Context) error {
-	f := &following{Log: l, hashes: map[uint64]string{}}
+	f := &following{Log: l, hashes: map[uint64]string{}, words: cosigning{}}
 	if err := f.openDisk(ctx); err != nil {
 		return err
 	}
@@ -112,6 +113,8 @@ func (f *following) take(ctx context.Context, kv store.KV) error {
 		f.entry(kv)
 	case strings.HasPrefix(kv.Key, store.AuditOrder):
 		f.block(kv)
+	case strings.HasPrefix(kv.Key, store.AuditCosigned):
+		f.cosigned(ctx, kv)
 	case kv.Key == store.AuditSigned:
 		f.checkpointed(ctx, kv.Value)
 	}
@@ -254,4 +257,6 @@ func (f *following) checkpointed(ctx context.Context, value []byte) {
 	f.signed.Store(s)
 	f.metrics.signed.Set(float64(s.tree.Size))
 	f.metrics.signedAt.SetToCurrentTime()
+	f.metrics.cosigners.Set(0)
+	f.witness()
 }

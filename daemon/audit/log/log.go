@@ -15,7 +15,8 @@
 // tlog/tile/<level>/<n>, tlog/tile/entries/<n>, tlog/checkpoint. What the directory holds follows from the
 // store, so it may be lost, and is written durably and in an order that a crash cannot break. The sequencer
 // asks for a checkpoint now and then, if anything but checkpoints came since; the ledger's author signs it
-// only with a proof that the tree extends the last one and holds the ledger. A checkpoint is published here
+// only with a proof that the tree extends the last one and holds the ledger, and the seals of the other
+// appliances cosign it, each by its own tree and ledger. A checkpoint is published here
 // only if our own tree has that very root. A tree on the disk that is not what was written, a store that
 // fell behind it or holds another history, are faults: they are logged and counted, nothing more is
 // published, and no receipt is given.
@@ -58,9 +59,11 @@ type Options struct {
 	// checkpoint or receipt either.
 	Dir       string
 	Appliance string // our own, in the charter
-	// Seal signs checkpoints; nil: nobody does.
-	Seal   Sealer
-	Ledger Ledger
+	// Seal signs checkpoints, wherever the ledger is written; nil: nobody does.
+	Seal Sealer
+	// Cosigner is our own seal, which cosigns what others signed; nil: it does not.
+	Cosigner Sealer
+	Ledger   Ledger
 	// CheckpointEvery is how long what is new waits for a checkpoint, if nobody asks for a receipt; 0: 5 s.
 	CheckpointEvery time.Duration
 	// Retention is how long entries stay in the store; 0: for ever.
@@ -92,8 +95,10 @@ type Log struct {
 	fault   atomic.Pointer[treeFault] // why the tree is not gone on with
 	loud    atomic.Uint64             // end of the newest block that a checkpoint is wanted for
 	signed  atomic.Pointer[signedTree]
-	kick    chan struct{} // a checkpoint is wanted at once
-	unlock  func()        // lets others have the directory
+	// witnessed is the newest checkpoint that other appliances cosigned, with their cosignatures.
+	witnessed atomic.Pointer[signedTree]
+	kick      chan struct{} // a checkpoint is wanted at once
+	unlock    func()        // lets others have the directory
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever an entry or a checkpoint came
@@ -112,6 +117,7 @@ type metrics struct {
 	leaves     prometheus.Gauge
 	signed     prometheus.Gauge
 	signedAt   prometheus.Gauge
+	cosigners  prometheus.Gauge
 	refused    prometheus.Counter
 	faults     *prometheus.GaugeVec
 	archived   prometheus.Gauge
@@ -119,18 +125,19 @@ type metrics struct {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.sequence, m.waiting, m.entries, m.leaves, m.signed, m.signedAt, m.refused, m.faults, m.archived, m.checkpoint}
+	return []prometheus.Collector{m.sequence, m.waiting, m.entries, m.leaves, m.signed, m.signedAt, m.cosigners, m.refused, m.faults, m.archived, m.checkpoint}
 }
 
 func newMetrics() metrics {
 	return metrics{
-		sequence: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_sequence", Help: "Number of the last audit entry that this process knows."}),
-		waiting:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_pending_entries", Help: "Audit entries that wait for their number, where the sequencer runs."}),
-		entries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_entries_total", Help: "Audit entries that this process numbered."}),
-		leaves:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_tree_leaves", Help: "Leaves of the tree: audit entries and batches of the ledger."}),
-		signed:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_leaves", Help: "Leaves of the newest signed tree."}),
-		signedAt: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_timestamp_seconds", Help: "When this process took the newest signed tree, as a Unix time."}),
-		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_checkpoint_failures_total", Help: "Checkpoints that this process asked for and did not get."}),
+		sequence:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_sequence", Help: "Number of the last audit entry that this process knows."}),
+		waiting:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_pending_entries", Help: "Audit entries that wait for their number, where the sequencer runs."}),
+		entries:   prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_entries_total", Help: "Audit entries that this process numbered."}),
+		leaves:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_tree_leaves", Help: "Leaves of the tree: audit entries and batches of the ledger."}),
+		signed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_leaves", Help: "Leaves of the newest signed tree."}),
+		signedAt:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_timestamp_seconds", Help: "When this process took the newest signed tree, as a Unix time."}),
+		cosigners: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_checkpoint_cosigners", Help: "Other appliances that cosigned the newest signed tree."}),
+		refused:   prometheus.NewCounter(prometheus.CounterOpts{Name: "mintwarden_audit_checkpoint_failures_total", Help: "Checkpoints that this process asked for and did not get."}),
 		faults: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mintwarden_audit_tree_fault",
 			Help: "1 while the tree is not gone on with: damaged, rolled_back, forked, hole, disk, or a checkpoint that was refused."}, []string{"what"}),
 		archived: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_audit_archived_entries", Help: "Audit entries that are in this appliance's archive."}),
@@ -191,6 +198,9 @@ func (l *Log) Run(ctx context.Context) error {
 	g.Go(func() error { return l.again(ctx, "follower", l.follow) })
 	if l.archive != nil && l.opts.Retention > 0 {
 		g.Go(func() error { return l.again(ctx, "archive", l.keep) })
+	}
+	if l.archive != nil && l.opts.Cosigner != nil {
+		g.Go(func() error { return l.again(ctx, "cosigner", l.vouch) })
 	}
 	return g.Wait()
 }

@@ -124,8 +124,10 @@ func (l *Log) covered(ctx context.Context, seq uint64) (*signedTree, uint64, err
 			if err != nil {
 				return nil, 0, err
 			}
-			if s := l.signed.Load(); s != nil && s.tree.Size > index {
-				return s, index, nil
+			for _, s := range []*signedTree{l.witnessed.Load(), l.signed.Load()} {
+				if s != nil && s.tree.Size > index {
+					return s, index, nil
+				}
 			}
 		}
 		select {
@@ -167,6 +169,13 @@ func (l *Log) prove(e *audit.Entry, index uint64, s *signedTree) (*Receipt, erro
 	}
 	if v.Keys, err = json.Marshal(s.Keys); err != nil {
 		return nil, err
+	}
+	for _, c := range s.cosigners {
+		keys, err := json.Marshal(c.Keys)
+		if err != nil {
+			return nil, err
+		}
+		v.Cosigners = append(v.Cosigners, keys)
 	}
 	if v.Charters, err = l.opts.Ledger.Charters(); err != nil {
 		return nil, err
