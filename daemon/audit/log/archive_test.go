@@ -168,6 +168,9 @@ func FuzzParseSigned(f *testing.F) {
 		if s, err := parseSigned(b); err == nil && s.tree.Size == 0 {
 			t.Error("a signed tree without leaves")
 		}
+		if s, err := parseCosigned(b); err == nil && s.Keys == nil {
+			t.Error("a cosignature of nobody")
+		}
 	})
 }
 

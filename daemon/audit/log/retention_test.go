@@ -119,3 +119,48 @@ func archivedAll(t *testing.T, dir string) bool {
 	}
 	return len(files) > 0
 }
+
+// A log that was numbered before there was a tree gets one: its first block has everything.
+func TestALogFromBeforeTheTree(t *testing.T) {
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	old, stop := start(t, s)
+	for i := range 120 {
+		if err := write(t.Context(), s, fmt.Sprintf("t%d", i), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := await(t, old, 120)[0]
+	stop()
+	p, err := s.List(t.Context(), store.AuditOrder, store.ListOptions{KeysOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range p.KVs {
+		tx := s.Tx()
+		tx.Delete(kv.Key)
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx := s.Tx()
+	tx.Put(store.AuditHead, fmt.Appendf(nil, `{"seq":%d,"entryHash":"%s"}`, last.Seq, last.EntryHash))
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n := newNotary(t, srv)
+	for i := range 30 {
+		n.write(fmt.Sprintf(`"operationId":"op_%d","type":"cancel"`, i))
+	}
+	dir := filepath.Join(t.TempDir(), "appliance-1")
+	l, _ := run(t, s, n.options(dir))
+	for _, id := range []string{"t0", "t63", "t119"} {
+		n.receipt(t, l, "token", id)
+	}
+	if r, err := l.Verify(t.Context()); err != nil || !r.Valid || r.EntriesChecked != 120 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := n.accepted(t, dir); err != nil {
+		t.Error(err)
+	}
+}
