@@ -72,6 +72,9 @@ var killPoints = []killPoint{
 	{name: "auditAfterCommit", late: true},
 	{name: "cursorBeforeCommit", late: true},
 	{name: "cursorAfterCommit", late: true},
+	// The webhooks' router, which takes events out of the outbox.
+	{name: "routeBeforeCommit", late: true},
+	{name: "routeAfterCommit", late: true},
 	// A checkpoint of both logs: recorded and not signed, signed and not in the store; tiles, what they are of, and
 	// the checkpoint on the disk.
 	{name: "checkpointBeforeSign", late: true},
