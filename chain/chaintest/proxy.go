@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
 // Proxy is one node. Its methods are safe for concurrent use.
@@ -49,6 +52,7 @@ var Faults = map[string]string{
 	"head":          "adds the argument to the newest block's number",
 	"future":        "adds the argument, in seconds, to the newest block's time",
 	"freeze":        "shows the newest block that it showed last",
+	"dear":          "multiplies every base fee by the argument",
 	"swallow":       "says of every transaction that it took it, and forgets it",
 	"refuse":        "refuses every transaction with the argument as message",
 }
@@ -300,6 +304,10 @@ func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
 			result = add(result, n)
 		}
 		result = p.keep(q.Method, result)
+	case "eth_feeHistory":
+		if n, on := p.fault("dear"); on {
+			result = with(result, "baseFeePerGas", timesEach(field(result, "baseFeePerGas"), n))
+		}
 	case "eth_getBlockByNumber":
 		result = p.bendBlock(q, result)
 	}
@@ -320,6 +328,9 @@ func (p *Proxy) bendBlock(q message, block json.RawMessage) json.RawMessage {
 	}
 	if n, on := p.fault("head"); on {
 		block = with(block, "number", add(field(block, "number"), n))
+	}
+	if n, on := p.fault("dear"); on {
+		block = with(block, "baseFeePerGas", times(field(block, "baseFeePerGas"), n))
 	}
 	if n, on := p.fault("future"); on {
 		block = with(block, "timestamp", add(field(block, "timestamp"), n))
@@ -373,6 +384,35 @@ func add(quantity json.RawMessage, n string) json.RawMessage {
 		return quantity
 	}
 	return number(n, v)
+}
+
+func timesEach(quantities json.RawMessage, n string) json.RawMessage {
+	var list []json.RawMessage
+	if json.Unmarshal(quantities, &list) != nil {
+		return quantities
+	}
+	for i := range list {
+		list[i] = times(list[i], n)
+	}
+	out, err := json.Marshal(list)
+	if err != nil {
+		return quantities
+	}
+	return out
+}
+
+// times multiplies a hexadecimal number by a decimal one.
+func times(quantity json.RawMessage, n string) json.RawMessage {
+	var v hexutil.Big
+	by, ok := new(big.Int).SetString(n, 10)
+	if !ok || json.Unmarshal(quantity, &v) != nil {
+		return quantity
+	}
+	out, err := json.Marshal((*hexutil.Big)(by.Mul(by, v.ToInt())))
+	if err != nil {
+		return quantity
+	}
+	return out
 }
 
 func number(n string, to int64) json.RawMessage {

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"math/big"
 
@@ -197,6 +198,18 @@ func (l *lane) keepVersion(ctx context.Context, fence *store.Fence, c *chain.Cli
 	}
 	l.markSent(o.ID, false)
 	return nil
+}
+
+// tooDear says of an operation that is not signed that its cap does not pay for a block now; other errors pass.
+func (l *lane) tooDear(ctx context.Context, fence *store.Fence, o *Operation, err error) error {
+	var dear *dearError
+	if !errors.As(err, &dear) {
+		return err
+	}
+	if err := l.attend(ctx, fence, o, attentionFeeCap+": "+dear.Error()); err != nil {
+		return err
+	}
+	return errNothingNew
 }
 
 // attend writes what a person should look at, once.

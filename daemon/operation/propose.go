@@ -56,6 +56,18 @@ func (s *Service) offer(ctx context.Context, p *plan, o *Operation, i *policy.In
 	return err
 }
 
+// dearError says that a block costs more than the approved cap allows: the operation waits until that falls.
+type dearError struct {
+	base   *big.Int // wei a unit of gas
+	feeCap policy.Amount
+	gas    uint64
+}
+
+func (e *dearError) Error() string {
+	return fmt.Sprintf("a block costs %s wei a unit of gas, %d of which the approved fee cap of %s does not pay for; it waits until that falls, or it expires",
+		e.base, e.gas, e.feeCap)
+}
+
 // offerFees are the chain's fees, as far as the intent's cap takes them.
 func offerFees(p *plan, o *Operation, i *policy.Intent, f *facts, r *seal.AuthorizeRequest) (err error) {
 	r.GasLimit = withMargin(f.gas, p.lowest, p.highest)
@@ -67,7 +79,7 @@ func offerFees(p *plan, o *Operation, i *policy.Intent, f *facts, r *seal.Author
 		tip = maxFee
 	}
 	if base := new(big.Int).Sub(f.fees.MaxFee, f.fees.Tip); maxFee.Sign() == 0 || new(big.Int).Lsh(maxFee, 1).Cmp(base) < 0 {
-		return fmt.Errorf("operation: fees are above the fee cap %s of %s; it waits until they fall or it expires", i.FeeCap, o.ID)
+		return &dearError{base: base.Rsh(base, 1), feeCap: i.FeeCap, gas: r.GasLimit}
 	}
 	if r.MaxFee, err = policy.AmountFromBig(maxFee); err != nil {
 		return err

@@ -213,6 +213,12 @@ func init() { // refers to itself through perform
 		"mint": {2, func(p *play, a []string) {
 			p.add(a[0], p.submit(operation.Request{Type: policy.OpMint, TokenID: p.token.ID, Amount: &a[1], Recipient: p.own()}))
 		}},
+		// ask NAME AMOUNT: a mint that nobody has approved; approve NAME: that too.
+		"ask": {2, func(p *play, a []string) {
+			o := p.submit(operation.Request{Type: policy.OpMint, TokenID: p.token.ID, Amount: &a[1], Recipient: p.own()})
+			p.ops[a[0]], p.all = o, append(p.all, o.ID)
+		}},
+		"approve": {1, func(p *play, a []string) { p.house.approve(p.op(a[0])) }},
 		"burn": {2, func(p *play, a []string) {
 			p.add(a[0], p.submit(operation.Request{Type: policy.OpBurn, TokenID: p.token.ID, Amount: &a[1], From: p.own()}))
 		}},
