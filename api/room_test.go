@@ -241,6 +241,9 @@ func (r *room) Freeze(_ context.Context, q seal.FreezeRequest) (*seal.Recorded, 
 }
 
 func (r *room) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
+	if e.PayloadType == policy.PayloadType(policy.DocRequest) {
+		return r.once(e, ledger.Record{Request: e})
+	}
 	return r.once(e, ledger.Record{Decision: e})
 }
 

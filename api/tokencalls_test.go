@@ -79,6 +79,11 @@ func TestTokenCalls(t *testing.T) {
 	call("POST", "/mint", amount(2000000, `"recipient":`+own)).fails(422, 1705)
 	call("POST", "/burn", amount(2000, from)).fails(422, 1713)
 	call("POST", "/deploy", "{}").fails(409, 1702)
+	s.as("operator", "POST", "/v1/tokens/import", fmt.Sprintf(`{"network":%q,"contractAddress":%q,"templateId":"tpl_nope","admin":{"vaultAccountId":%q,"approvalPolicyId":%q}}`,
+		network, somebody, vault, s.policyID)).fails(404, 1701)
+	for where, code := range map[string]int{`"vaultAccountId":"vault_nope"`: 1400, `"tokenId":"token_nope"`: 1112} {
+		s.as("operator", "POST", "/v1/policies", `{"name":"limit",`+where+`,"rules":[{"type":"MAX_AMOUNT","amount":"5"}]}`).fails(404, code)
+	}
 	s.inForce(token, `{"type":"MAX_AMOUNT","amount":"5"}`)
 	denied := call("POST", "/mint", amount(6, `"recipient":`+own))
 	require.Contains(t, denied.fails(422, 1200), "MAX_AMOUNT")
