@@ -28,6 +28,9 @@ const (
 	together = 50
 	// compareEvery is how often a token of which nothing happened is written and compared again.
 	compareEvery = time.Minute
+	// compareShare is how many times longer than a comparison took nothing is compared: with thousands of operations
+	// under way it costs some, and supplies need not be side by side at every block.
+	compareShare = 20
 )
 
 // front is how far a network's tokens are. One goroutine's.
@@ -50,6 +53,8 @@ type track struct {
 	saved time.Time
 	// pending tells that findings wait for two nodes.
 	pending bool
+	// rested is when the next comparison may be, which reads what the last one read again.
+	rested time.Time
 }
 
 func newFront(s *Service, fence *store.Fence, network string, c *chain.Client) *front {
@@ -260,10 +265,12 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) error {
 
 // after compares a token's supplies when it is time, and has it frozen if that waits.
 func (f *front) after(ctx context.Context, t *track, final uint64) error {
-	if t.at.Block == final && (!t.at.Compared || f.s.now().Sub(t.at.CheckedAt) >= compareEvery) {
+	if t.at.Block == final && (!t.at.Compared || f.s.now().Sub(t.at.CheckedAt) >= compareEvery) && time.Now().After(t.rested) {
+		began := time.Now()
 		if err := f.compare(ctx, t); err != nil {
 			return err
 		}
+		t.rested = time.Now().Add(compareShare * time.Since(began))
 	}
 	if t.pending {
 		return f.freeze(ctx, t)

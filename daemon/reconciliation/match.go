@@ -223,12 +223,9 @@ func (s *Service) explain(ctx context.Context, token *registry.Token, group []se
 // explainForeign looks whether an account that the binding lists did this: it sent the transaction, or is the
 // contract that was called by it, or the one that called the token's.
 func (s *Service) explainForeign(ctx context.Context, token *registry.Token, group []seen) error {
-	binding, ok := s.registry.Fold().Binding(token.ID)
-	if !ok || len(binding.External) == 0 {
-		return nil
-	}
-	c, ok := s.registry.Chain(token.Network)
-	if !ok {
+	others := s.registry.ExternalHolders(token.ID)
+	c, ok := s.chains[token.Network]
+	if len(others) == 0 || !ok {
 		return nil
 	}
 	sent, err := c.Transaction(ctx, group[0].log.TxHash)
@@ -238,7 +235,7 @@ func (s *Service) explainForeign(ctx context.Context, token *registry.Token, gro
 	if sent == nil {
 		return fmt.Errorf("reconciliation: %s is in a block and its node does not know it", group[0].log.TxHash)
 	}
-	listed := func(a *tx.Address) bool { return a != nil && slices.Contains(binding.External, *a) }
+	listed := func(a *tx.Address) bool { return a != nil && slices.Contains(others, *a) }
 	for i := range group {
 		// Where the event says who did it, the transaction's ends say nothing.
 		who := group[i].event.Actor

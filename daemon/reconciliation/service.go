@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -22,11 +23,28 @@ type Freezer interface {
 	Freeze(context.Context, seal.FreezeRequest) (*seal.Recorded, error)
 }
 
+// Registry is what reconciliation asks of tokens; *registry.Service is one.
+type Registry interface {
+	// Ready is nil once the ledger is followed: before, nobody knows what was authorized.
+	Ready() error
+	Token(ctx context.Context, id string) (*registry.Token, error)
+	Tokens(ctx context.Context, f registry.TokenFilter, limit, offset int) ([]*registry.Token, int, error)
+	TokenFrozen(id string) bool
+	// ExternalHolders are the accounts that a token's binding lists as others'.
+	ExternalHolders(id string) []tx.Address
+}
+
+// Operations is what reconciliation asks of operations; *operation.Service is one.
+type Operations interface {
+	Get(ctx context.Context, id string) (*operation.Operation, error)
+	List(ctx context.Context, f operation.Filter, limit, offset int, cursor string) ([]*operation.Operation, int, string, error)
+}
+
 // Deps is what reconciliation stands on.
 type Deps struct {
 	Store      *store.Store
-	Registry   *registry.Service
-	Operations *operation.Service
+	Registry   Registry
+	Operations Operations
 	Seal       Freezer
 	// Chains are the networks of the config, by name.
 	Chains     map[string]*chain.Client
@@ -38,8 +56,8 @@ type Deps struct {
 // Service is the reconciliation of this appliance. Safe for concurrent use.
 type Service struct {
 	store      *store.Store
-	registry   *registry.Service
-	operations *operation.Service
+	registry   Registry
+	operations Operations
 	seal       Freezer
 	chains     map[string]*chain.Client
 	log        *slog.Logger
@@ -87,6 +105,8 @@ func (s *Service) Run(ctx context.Context) error {
 			continue
 		}
 		s.hold(ctx, fence)
+		// Others need not wait for the lease to end; a process that is killed leaves it to the lease.
+		_ = fence.Release(context.WithoutCancel(ctx))
 	}
 	return nil
 }

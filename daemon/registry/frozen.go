@@ -1,6 +1,18 @@
 package registry
 
-import "github.com/mintwarden/mintwarden/policy"
+import (
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/policy"
+)
 
 // TokenFrozen tells whether privileged operations on a token are stopped, as far as the ledger has been followed.
 func (s *Service) TokenFrozen(id string) bool { return s.fold.Frozen(policy.Subject{TokenID: id}) }
+
+// ExternalHolders are the accounts of others that a token's binding lists: what they do with their roles is theirs.
+func (s *Service) ExternalHolders(id string) []tx.Address {
+	b, ok := s.fold.Binding(id)
+	if !ok {
+		return nil
+	}
+	return b.External
+}

@@ -1,0 +1,285 @@
+package reconciliation_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json/v2"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/reconciliation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+const (
+	networkName   = "net"
+	confirmations = 3
+	// patience is after what time a test gives up; nothing is measured by it.
+	patience = 30 * time.Second
+)
+
+// house is one token, its chain, its operations and the service over a real etcd. The registry and the seal are
+// doubles: what they say is what a test is about.
+type house struct {
+	t        testing.TB
+	etcd     *storetest.Server
+	store    *store.Store
+	node     *ledgerNode
+	urls     []string
+	token    *registry.Token
+	contract common.Address
+	external []tx.Address
+
+	mu      sync.Mutex
+	ids     []string // of operations, ascending
+	freezes []seal.FreezeRequest
+	frozen  bool
+	// dying ends the service right after a freeze was recorded.
+	dying context.CancelFunc
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, etcd: storetest.Start(t), node: newNode(), contract: common.Address{0xc0}}
+	h.store = h.etcd.OpenConfig(h.etcd.InProcess(store.UserServe))
+	h.urls = []string{h.node.serve(t)}
+	address := tx.Address(h.contract)
+	h.token = &registry.Token{ID: store.NewID("token_"), TemplateID: "tpl_qrc20_v1", Network: networkName, Status: registry.TokenDeployed,
+		ContractAddress: &address, BlockNumber: 1, DeployOperationID: store.NewID("op_")}
+	return h
+}
+
+func (h *house) Ready() error { return nil }
+
+func (h *house) Token(_ context.Context, id string) (*registry.Token, error) {
+	if id != h.token.ID {
+		return nil, registry.Refuse(registry.NotFound, "there is no token %q", id)
+	}
+	return h.token, nil
+}
+
+func (h *house) Tokens(context.Context, registry.TokenFilter, int, int) ([]*registry.Token, int, error) {
+	return []*registry.Token{h.token}, 1, nil
+}
+
+func (h *house) TokenFrozen(string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.frozen
+}
+
+func (h *house) ExternalHolders(string) []tx.Address { return h.external }
+
+func (h *house) Freeze(_ context.Context, q seal.FreezeRequest) (*seal.Recorded, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.freezes = append(h.freezes, q)
+	h.frozen = true
+	if h.dying != nil {
+		h.dying()
+	}
+	return &seal.Recorded{Sequence: uint64(len(h.freezes))}, nil
+}
+
+// Get and List read operations as the operations' service does.
+func (h *house) Get(ctx context.Context, id string) (*operation.Operation, error) {
+	value, _, ok, err := h.store.Get(ctx, store.OpState(id))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, registry.Refuse(registry.TxNotFound, "there is no operation %q", id)
+	}
+	var o operation.Operation
+	return &o, json.Unmarshal(value, &o)
+}
+
+func (h *house) List(ctx context.Context, f operation.Filter, limit, _ int, cursor string) (ops []*operation.Operation, total int, next string, err error) {
+	h.mu.Lock()
+	ids := slices.Clone(h.ids)
+	h.mu.Unlock()
+	for _, id := range slices.Backward(ids) {
+		if cursor != "" && id >= cursor || store.IDTime(id).Before(f.From) {
+			continue
+		}
+		if len(ops) == limit {
+			return ops, len(ids), ops[limit-1].ID, nil
+		}
+		o, err := h.Get(ctx, id)
+		if err != nil {
+			return nil, 0, "", err
+		}
+		ops = append(ops, o)
+	}
+	return ops, len(ids), "", nil
+}
+
+func number(n uint64) common.Hash {
+	var h common.Hash
+	binary.BigEndian.PutUint64(h[24:], n)
+	return h
+}
+
+func account(n uint64) tx.Address {
+	var a tx.Address
+	a[0] = 0xaa
+	binary.BigEndian.PutUint64(a[12:], n)
+	return a
+}
+
+func word(a tx.Address) common.Hash { return common.BytesToHash(a[:]) }
+
+func hashOf(n uint64) common.Hash {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	return crypto.Keccak256Hash([]byte("tx"), b[:])
+}
+
+// mint writes a mint's event into a block.
+func (h *house) mint(block, n uint64, to tx.Address, amount uint64) {
+	h.node.write(block, h.contract, hashOf(n), []common.Hash{transferTopic, zeroWord, word(to)}, number(amount).Bytes())
+}
+
+// planted are operations that were completed, a hundred in one transaction.
+type planted struct {
+	h     *house
+	batch *store.Tx
+}
+
+// mintOperation is an authorized mint that the transaction n is of.
+func (p *planted) mintOperation(block, n uint64, to tx.Address, amount uint64) string {
+	value := policy.AmountOf(amount)
+	hash := tx.Hash(hashOf(n))
+	o := &operation.Operation{ID: store.NewID("op_"), Type: policy.OpMint, Status: operation.Completed, TokenID: p.h.token.ID, Network: networkName,
+		Amount: &value, Recipient: &to, Authorized: true, TransactionHash: &hash, BlockNumber: block, History: []operation.Step{{Status: operation.Completed, At: time.Now()}}}
+	p.plant(o)
+	return o.ID
+}
+
+func (p *planted) plant(o *operation.Operation) {
+	p.h.t.Helper()
+	b, err := json.Marshal(o)
+	require.NoError(p.h.t, err)
+	if p.batch == nil {
+		p.batch = p.h.store.Tx()
+	}
+	p.batch.Put(store.OpState(o.ID), b)
+	if o.TransactionHash != nil {
+		p.batch.Put(store.TxOperation(*o.TransactionHash), []byte(o.ID))
+	}
+	p.h.mu.Lock()
+	p.h.ids = append(p.h.ids, o.ID)
+	p.h.mu.Unlock()
+	if p.batch.Len() > store.MaxTxOps-4 {
+		p.flush()
+	}
+}
+
+func (p *planted) flush() {
+	p.h.t.Helper()
+	if p.batch == nil {
+		return
+	}
+	_, err := p.batch.Commit(p.h.t.Context())
+	require.NoError(p.h.t, err)
+	p.batch = nil
+}
+
+// service is a new process on the same etcd.
+func (h *house) service(ctx context.Context) (*reconciliation.Service, *store.Store) {
+	h.t.Helper()
+	st, err := store.Open(ctx, h.etcd.InProcess(store.UserServe), storetest.Logger(h.t), nil)
+	require.NoError(h.t, err)
+	c, err := chain.Dial(ctx, chain.Network{Name: networkName, Kind: tx.KindQuantum, ChainID: chainID, RPCURLs: h.urls, Confirmations: confirmations,
+		Scheme: tx.Dilithium3, Currency: "QC", BlockPeriod: 10 * time.Millisecond}, nil, nil)
+	require.NoError(h.t, err)
+	h.t.Cleanup(c.Close)
+	s, err := reconciliation.New(reconciliation.Deps{Store: st, Registry: h, Operations: h, Seal: h, Chains: map[string]*chain.Client{networkName: c},
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(time.Hour) }}) // what was asked for is long over
+	require.NoError(h.t, err)
+	return s, st
+}
+
+// run reconciles until the report is as wanted, or ctx ends.
+func (h *house) run(ctx context.Context, wanted func(*reconciliation.Report) bool) *reconciliation.Report {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	s, st := h.service(ctx)
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	defer func() {
+		cancel()
+		require.NoError(h.t, <-done)
+		require.NoError(h.t, st.Close())
+	}()
+	var last *reconciliation.Report
+	for ctx.Err() == nil {
+		r, err := s.Report(ctx, h.token.ID)
+		if err == nil {
+			if last = r; wanted(r) {
+				return r
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return last
+}
+
+func (h *house) until(wanted func(*reconciliation.Report) bool) *reconciliation.Report {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	r := h.run(ctx, wanted)
+	if r == nil || !wanted(r) {
+		h.t.Fatalf("the report stays %+v", r)
+	}
+	return r
+}
+
+// told counts the events in the outbox.
+func (h *house) told() int {
+	h.t.Helper()
+	n, err := h.store.Count(h.t.Context(), store.Outbox)
+	require.NoError(h.t, err)
+	return int(n)
+}
+
+func (h *house) count(prefix string) int {
+	h.t.Helper()
+	n, err := h.store.Count(h.t.Context(), fmt.Sprintf("/mw/reconciliation/%s/%s/", h.token.ID, prefix))
+	require.NoError(h.t, err)
+	return int(n)
+}
+
+func settled(block uint64) func(*reconciliation.Report) bool {
+	return func(r *reconciliation.Report) bool {
+		return r.BlockNumber >= block && r.Status != reconciliation.CatchingUp
+	}
+}
+
+func sameSupply(t testing.TB, r *reconciliation.Report, want int64) {
+	t.Helper()
+	n := big.NewInt(want)
+	require.Zero(t, r.Events.Cmp(n), "events %s", r.Events)
+	require.Zero(t, r.Contract.Cmp(n), "contract %s", r.Contract)
+	require.Zero(t, r.Operations.Cmp(n), "operations %s", r.Operations)
+}
