@@ -235,6 +235,7 @@ type server struct {
 	*house
 	url     string
 	metrics *prometheus.Registry
+	tls     *api.TLS
 	client  *http.Client
 	cert    tls.Certificate // the client's
 }
@@ -258,21 +259,23 @@ func (h *house) serve(change ...func(*api.Deps)) *server {
 	for _, f := range change {
 		f(&d)
 	}
-	handler, err := api.New(d)
-	require.NoError(h.t, err)
 	pq, err := h.pki.pq.IssueServer("mintwarden", []string{"127.0.0.1"}, pki.MLDSA65)
 	classic, err2 := h.pki.ecdsa.IssueServer("mintwarden", []string{"127.0.0.1"}, pki.ECDSAP256)
-	conf, err3 := api.TLSConfig([]tls.Certificate{keyPair(h.t, pq, err), keyPair(h.t, classic, err2)}, h.pki.roots, reg)
-	require.NoError(h.t, err3)
+	d.TLS, err = api.NewTLS(api.Trust{
+		Certificates: []tls.Certificate{keyPair(h.t, pq, err), keyPair(h.t, classic, err2)}, Roots: h.pki.trusted,
+	}, reg)
+	require.NoError(h.t, err)
+	handler, err := api.New(d)
+	require.NoError(h.t, err)
+	h.run(handler.Watch)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
 	srv := handler.HTTPServer()
-	srv.TLSConfig = conf
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.ServeTLS(l, "", "") }()
 	h.t.Cleanup(func() { srv.Close(); <-done })
 	p, err := h.pki.ecdsa.IssueClient("test", pki.ECDSAP256)
-	s := &server{house: h, url: "https://" + l.Addr().String(), metrics: reg, cert: keyPair(h.t, p, err)}
+	s := &server{house: h, url: "https://" + l.Addr().String(), metrics: reg, tls: d.TLS, cert: keyPair(h.t, p, err)}
 	s.client = s.clientWith(&tls.Config{RootCAs: h.pki.roots, Certificates: []tls.Certificate{s.cert}})
 	return s
 }

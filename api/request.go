@@ -28,6 +28,8 @@ type request struct {
 	// known. foreign says that the key is bound to elsewhere.
 	caller           *registry.Principal
 	unknown, foreign error
+	// uncertified says why the client certificate is not honoured any more.
+	uncertified error
 
 	// raw is the body, one strict JSON value; empty if the route takes none.
 	raw jsontext.Value

@@ -37,6 +37,9 @@ type Deps struct {
 	// Registerer takes the metrics of requests.
 	Registerer prometheus.Registerer
 	Limits     Limits
+	// TLS is what HTTPServer serves with; nil where whoever serves has a
+	// configuration of his own, and looks after it himself.
+	TLS *TLS
 	// NodeDown tells whether an error means that no chain node answers. The
 	// API does not know the chain's errors itself: it reads the chain through the
 	// registry alone.
@@ -69,8 +72,9 @@ type Server struct {
 	running  running
 	metrics  *metrics
 	work     work
-	// connections that HTTPServer serves.
+	// connections that HTTPServer serves, with tls.
 	connections *connections
+	tls         *TLS
 	engine      *gin.Engine
 }
 
@@ -99,7 +103,7 @@ func New(d Deps) (*Server, error) {
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, seal: d.Seal,
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
-		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, connections: conns,
+		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, connections: conns, tls: d.TLS,
 	}
 	s.reconciliation = d.Reconciliation
 	s.engine = s.routes()
@@ -247,7 +251,7 @@ func (s *Server) check(c *gin.Context) {
 // wrong with it is answered when its turn comes.
 func (s *Server) identify(c *gin.Context, r *request) {
 	r.print = fingerprint(c.Request)
-	if r.print == "" || len(r.route.permissions) == 0 {
+	if r.uncertified = s.certified(c.Request); r.uncertified != nil || r.print == "" || len(r.route.permissions) == 0 {
 		return
 	}
 	r.caller, r.unknown = s.registry.Authenticate(c.Request.Context(), bearer(c.Request.Header))
@@ -264,6 +268,11 @@ func (s *Server) admit(c *gin.Context, r *request) error {
 	if r.print == "" {
 		s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
 		return fault(registry.Unauthorized, "no client certificate")
+	}
+	if r.uncertified != nil {
+		s.limitHeaders(c, s.buckets.of(r.charged()))
+		c.Header("Connection", "close")
+		return r.uncertified
 	}
 	if len(r.route.permissions) == 0 {
 		return s.take(c, r.charged(), shedRate)

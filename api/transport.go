@@ -17,7 +17,7 @@ import (
 // body may take.
 func (s *Server) HTTPServer() *http.Server {
 	l := s.limits
-	return &http.Server{
+	h := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: l.HeaderTimeout, // and of the TLS handshake
 		WriteTimeout:      l.AuditTimeout + l.WriteTimeout,
@@ -33,6 +33,10 @@ func (s *Server) HTTPServer() *http.Server {
 			CountError:       s.streamError,
 		},
 	}
+	if s.tls != nil {
+		h.TLSConfig = s.tls.Config()
+	}
+	return h
 }
 
 // maxHeader bounds a request's header, in bytes.

@@ -29,6 +29,7 @@ import (
 type authority struct {
 	ecdsa, pq, stranger *pki.CA
 	roots               *x509.CertPool
+	trusted             []*x509.Certificate // the same
 }
 
 func newAuthority(t testing.TB) *authority {
@@ -40,8 +41,10 @@ func newAuthority(t testing.TB) *authority {
 	require.NoError(t, err)
 	a.stranger, err = pki.NewCA("stranger", pki.ECDSAP256)
 	require.NoError(t, err)
-	a.roots.AppendCertsFromPEM(a.ecdsa.Pair().Certificate)
-	a.roots.AppendCertsFromPEM(a.pq.Pair().Certificate)
+	for _, ca := range []*pki.CA{a.ecdsa, a.pq} {
+		a.roots.AppendCertsFromPEM(ca.Pair().Certificate)
+		a.trusted = append(a.trusted, keyPair(t, ca.Pair(), nil).Leaf)
+	}
 	return a
 }
 

@@ -258,18 +258,14 @@ func part(name string, err error) error {
 
 // serve runs both listeners until ctx or failed is done, then drains them.
 func (p *parts) serve(ctx, failed context.Context) error {
-	certificates, roots, err := p.apiCertificates()
+	certificates, err := p.openTLS()
 	if err != nil {
 		return err
-	}
-	tlsConfig, err := api.TLSConfig(certificates, roots, p.reg)
-	if err != nil {
-		return fmt.Errorf("daemon: %w", err)
 	}
 	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
 		Reconciliation: p.reconciler, Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
-		Limits:   apiLimits(p.cfg.Limits)})
+		Limits:   apiLimits(p.cfg.Limits), TLS: certificates.tls})
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
@@ -292,8 +288,12 @@ func (p *parts) serve(ctx, failed context.Context) error {
 
 	main := handler.HTTPServer()
 	monitor := server(api.Monitor(prometheus.Gatherers{p.reg, &metrics.Seal{Fetch: p.sealMetrics}}, p.checks()), p.log)
+	looking, stopLooking := context.WithCancel(failed)
+	defer stopLooking()
 	g, broken := errgroup.WithContext(failed)
-	g.Go(func() error { return served("api", main.Serve(tls.NewListener(apiListener, tlsConfig))) })
+	g.Go(func() error { return served("api", main.Serve(tls.NewListener(apiListener, main.TLSConfig))) })
+	g.Go(func() error { return certificates.run(looking) })
+	g.Go(func() error { return handler.Watch(looking) })
 	g.Go(func() error { return served("monitor", monitor.Serve(monitorListener)) })
 	if peers != nil {
 		g.Go(func() error { return served("link", peers.serve()) })
@@ -313,6 +313,7 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	if peers != nil {
 		err = errors.Join(err, peers.Shutdown(grace))
 	}
+	stopLooking()
 	return errors.Join(err, g.Wait())
 }
 

@@ -53,6 +53,8 @@ type API struct {
 	Listen       string        `toml:"listen"`       // host:port
 	Certificates []Certificate `toml:"certificates"` // one per algorithm; the client's offer chooses
 	ClientCA     []string      `toml:"client_ca"`    // PEM files of the roots that client certificates chain to
+	// ClientCRL are PEM files of those roots' revocation lists.
+	ClientCRL []string `toml:"client_crl,omitempty"`
 }
 
 // Certificate is a PEM pair by path.
@@ -231,6 +233,9 @@ func (c *Config) resolve(dir string) {
 	}
 	for i := range c.API.ClientCA {
 		paths = append(paths, &c.API.ClientCA[i])
+	}
+	for i := range c.API.ClientCRL {
+		paths = append(paths, &c.API.ClientCRL[i])
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {

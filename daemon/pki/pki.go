@@ -1,5 +1,5 @@
 // Package pki makes certificates for those who have no PKI: the development
-// appliance, the tests, and later `mintwarden cert`.
+// appliance, the tests, and `mintwarden cert`.
 //
 // # What it promises
 //
@@ -13,7 +13,7 @@
 //
 // # What it does not
 //
-// It keeps no record of what it issued and revokes nothing; keys leave it as
+// It keeps no record of what it issued, nor the lists of what it revoked; keys leave it as
 // PKCS#8 PEM and it is the caller's job to store them with mode 0600.
 package pki
 
