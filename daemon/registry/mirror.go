@@ -187,6 +187,17 @@ func (m *mirror[T]) get(ctx context.Context, s *store.Store, key string) (*T, er
 	return v, err
 }
 
+// known is the resource at key as memory has it, nil if it has none or is not
+// live. It is not to be changed.
+func (m *mirror[T]) known(key string) *T {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !m.live {
+		return nil
+	}
+	return m.items[key].value
+}
+
 // newest is one page of the resources that keep admits, newest first, and how
 // many it admits in all.
 func (m *mirror[T]) newest(ctx context.Context, s *store.Store, keep func(*T) bool, limit, offset int) ([]*T, int, error) {

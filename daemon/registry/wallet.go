@@ -252,10 +252,14 @@ func (s *Service) answerPending(ctx context.Context, idem *store.Idempotent, w *
 }
 
 // Wallet is one active wallet; an unknown one, or one still being made, is
-// VAULT_NOT_FOUND.
+// VAULT_NOT_FOUND. It is not to be changed.
 func (s *Service) Wallet(ctx context.Context, id string) (*Wallet, error) {
 	if !store.ValidID(walletPrefix, id) {
 		return nil, noWallet(id)
+	}
+	// Once active a wallet stays what it is: every submission asks for one.
+	if w := s.wallets.known(store.Wallet(id)); w != nil && w.Status == WalletActive {
+		return w, nil
 	}
 	w, _, err := load[Wallet](ctx, s.store, store.Wallet(id))
 	switch {
