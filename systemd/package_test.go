@@ -81,6 +81,8 @@ func TestPackageHoldsWhatUsersExpect(t *testing.T) {
 		"./usr/share/doc/mintwarden/network-hsm.conf.example":     "-rw-r--r--",
 		"./usr/share/doc/mintwarden/sbom.cdx.json":                "-rw-r--r--",
 		"./usr/share/zsh/vendor-completions/_mintwarden":          "-rw-r--r--",
+		"./usr/share/man/man1/mintwarden.1.gz":                    "-rw-r--r--",
+		"./usr/share/man/man1/mintwarden-token-mint.1.gz":         "-rw-r--r--",
 		"./usr/share/fish/vendor_completions.d/mintwarden.fish":   "-rw-r--r--",
 	} {
 		require.Equal(t, want+" root/root", content[path], path)

@@ -7,6 +7,8 @@ nfpm=$1
 umask 022
 export LC_ALL=C TZ=UTC
 for shell in bash zsh fish; do "$STAGE/mintwarden" completion $shell >"$STAGE/mintwarden.$shell"; done
+"$STAGE/mintwarden" docs man "$STAGE/man"
+gzip -9n "$STAGE"/man/*.1
 "$STAGE/mintwardend" completion bash >"$STAGE/mintwardend.bash"
 go run ./systemd/internal/sbom "$VERSION" "$STAGE/mintwarden" "$STAGE/mintwarden-seal" "$STAGE/mintwardend" >"$STAGE/sbom.cdx.json"
 out=$(dirname "$STAGE")/mintwarden_${VERSION}_amd64
