@@ -129,6 +129,13 @@ func (a *archive) newest() uint64 {
 	return uint64(a.last.Seq)
 }
 
+// newestHash is that of the newest entry.
+func (a *archive) newestHash() string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.last.EntryHash
+}
+
 // append writes entries that follow the newest one, each linked to the one before, and returns once they
 // are on the disk.
 func (a *archive) append(entries []*audit.Entry) error {

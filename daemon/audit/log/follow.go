@@ -22,11 +22,21 @@ type following struct {
 	hashes map[uint64]string // of entries that are not in the tree yet
 	end    uint64            // of the newest block that was read
 	words  cosigning
+	retry  func() // begins anew, after a while
 }
+
+// diskRetry is how long a disk that is full or failed is left alone.
+const diskRetry = 30 * time.Second
+
+var errDisk = errors.New("the disk failed before")
 
 // follow reads the log into the index and the tree and keeps both up to date; it returns why it stopped.
 func (l *Log) follow(ctx context.Context) error {
-	f := &following{Log: l, hashes: map[uint64]string{}, words: cosigning{}}
+	whole := ctx
+	ctx, cancel := context.WithCancelCause(whole)
+	defer cancel(nil)
+	f := &following{Log: l, hashes: map[uint64]string{}, words: cosigning{},
+		retry: func() { time.AfterFunc(diskRetry, func() { cancel(errDisk) }) }}
 	if err := f.openDisk(ctx); err != nil {
 		return err
 	}
@@ -58,7 +68,7 @@ func (l *Log) follow(ctx context.Context) error {
 			return c.Err
 		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // openDisk reads the archive and the tree. A tree that is not what was saved is put aside and grown anew.
@@ -72,7 +82,7 @@ func (f *following) openDisk(ctx context.Context) error {
 	for e, err := range f.archive.all() {
 		if err != nil {
 			f.stop("hole", err)
-			break
+			return nil
 		}
 		f.index.add(uint64(e.Seq), e)
 		if ctx.Err() != nil {
@@ -99,9 +109,12 @@ func (f *following) openDisk(ctx context.Context) error {
 	return nil
 }
 
-// stop notes a fault; entries are listed all the same.
+// stop notes a fault; entries are listed all the same. A disk may come back.
 func (f *following) stop(what string, err error) {
 	f.tree = nil
+	if what == "disk" {
+		f.retry()
+	}
 	f.broke(what, err)
 }
 
@@ -140,6 +153,8 @@ func (f *following) entry(kv store.KV) {
 	switch saved := f.tree.now(); {
 	case seq > saved.Audit:
 		f.hashes[seq] = e.EntryHash
+	case seq == f.archive.newest() && e.EntryHash != f.archive.newestHash():
+		f.stop("forked", fmt.Errorf("the store's entry %d is %.80q, the archive holds %s: another history", seq, e.EntryHash, f.archive.newestHash()))
 	case seq == saved.Audit && e.EntryHash != saved.Entry:
 		f.stop("forked", fmt.Errorf("the store's entry %d is %.80q, the tree on the disk holds %s: another history", seq, e.EntryHash, saved.Entry))
 	}
