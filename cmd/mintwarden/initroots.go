@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 
@@ -38,14 +37,7 @@ func (f *founding) roots() (*roots, error) {
 	if err := r.writeServer(dir, f.plan.TLS.Hosts); err != nil {
 		return nil, err
 	}
-	if err := writePair(dir, classicRoot, r.classic.Pair()); err != nil {
-		return nil, err
-	}
-	if err := writePair(dir, quantumRoot, r.quantum.Pair()); err != nil {
-		return nil, err
-	}
-	both := bytes.Join([][]byte{r.classic.Pair().Certificate, r.quantum.Pair().Certificate}, nil)
-	return r, writeWhole(filepath.Join(dir, rootsFile), both, 0o644, nil)
+	return r, r.keep(dir)
 }
 
 func newRoots(instance string) (*roots, error) {
