@@ -97,6 +97,27 @@ func (h *house) Freeze(_ context.Context, q seal.FreezeRequest) (*seal.Recorded,
 	return &seal.Recorded{Sequence: uint64(len(h.freezes))}, nil
 }
 
+func (h *house) States(ctx context.Context, ids []string) ([]*operation.Operation, error) {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = store.OpState(id)
+	}
+	kvs, _, err := h.store.GetMany(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	ops := make([]*operation.Operation, len(ids))
+	for i, kv := range kvs {
+		if kv.ModRevision != 0 {
+			ops[i] = new(operation.Operation)
+			if err := json.Unmarshal(kv.Value, ops[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return ops, nil
+}
+
 // Get and List read operations as the operations' service does.
 func (h *house) Get(ctx context.Context, id string) (*operation.Operation, error) {
 	value, _, ok, err := h.store.Get(ctx, store.OpState(id))
@@ -112,22 +133,27 @@ func (h *house) Get(ctx context.Context, id string) (*operation.Operation, error
 
 func (h *house) List(ctx context.Context, f operation.Filter, limit, _ int, cursor string) (ops []*operation.Operation, total int, next string, err error) {
 	h.mu.Lock()
-	ids := slices.Clone(h.ids)
+	all := slices.Clone(h.ids)
 	h.mu.Unlock()
-	for _, id := range slices.Backward(ids) {
+	var ids []string
+	for _, id := range slices.Backward(all) {
 		if cursor != "" && id >= cursor || store.IDTime(id).Before(f.From) {
 			continue
 		}
-		if len(ops) == limit {
-			return ops, len(ids), ops[limit-1].ID, nil
+		if len(ids) == limit {
+			next = ids[limit-1]
+			break
 		}
-		o, err := h.Get(ctx, id)
+		ids = append(ids, id)
+	}
+	for chunk := range slices.Chunk(ids, store.MaxTxOps) {
+		some, err := h.States(ctx, chunk)
 		if err != nil {
 			return nil, 0, "", err
 		}
-		ops = append(ops, o)
+		ops = append(ops, some...)
 	}
-	return ops, len(ids), "", nil
+	return ops, len(all), next, nil
 }
 
 func number(n uint64) common.Hash {

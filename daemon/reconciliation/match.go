@@ -3,7 +3,6 @@ package reconciliation
 import (
 	"context"
 	"encoding/json/v2"
-	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -139,7 +138,7 @@ func expectDeployment(o *operation.Operation) ([]expectation, error) {
 	return all, nil
 }
 
-// lookups is how many transactions' operations are looked up at once.
+// lookups is how many transactions of others are asked for at once.
 const lookups = 16
 
 // match finds out what the events of a token's contract are, given in the chain's order. All events of a transaction
@@ -155,21 +154,20 @@ func (s *Service) match(ctx context.Context, token *registry.Token, logs []chain
 		last := &groups[len(groups)-1]
 		*last = (*last)[:len(*last)+1]
 	}
-	owners, err := s.owners(ctx, groups)
+	foreign, err := s.explainOwn(ctx, token, groups)
 	if err != nil {
 		return nil, err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookups)
-	for i, group := range groups {
-		g.Go(func() error { return s.explain(ctx, token, group, owners[i]) })
+	for _, group := range foreign {
+		g.Go(func() error { return s.explainForeign(ctx, token, group) })
 	}
 	return found, g.Wait()
 }
 
-// owners are the ids of the operations whose transactions those are; empty for others' transactions.
-func (s *Service) owners(ctx context.Context, groups [][]seen) ([]string, error) {
-	owners := make([]string, 0, len(groups))
+// explainOwn says what the events of our own transactions are, and answers those of others.
+func (s *Service) explainOwn(ctx context.Context, token *registry.Token, groups [][]seen) (foreign [][]seen, err error) {
 	for chunk := range slices.Chunk(groups, store.MaxTxOps) {
 		keys := make([]string, len(chunk))
 		for i, group := range chunk {
@@ -179,32 +177,48 @@ func (s *Service) owners(ctx context.Context, groups [][]seen) ([]string, error)
 		if err != nil {
 			return nil, err
 		}
-		for _, kv := range kvs {
-			owners = append(owners, string(kv.Value))
+		var ids []string
+		var own [][]seen
+		for i, kv := range kvs {
+			if id := string(kv.Value); id != "" {
+				ids, own = append(ids, id), append(own, chunk[i])
+			} else {
+				foreign = append(foreign, chunk[i])
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		ops, err := s.operations.States(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		for i, o := range ops {
+			if o == nil { // this store has lost it, and says nothing of it
+				foreign = append(foreign, own[i])
+			} else if err := s.explain(ctx, token, own[i], o); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return owners, nil
+	return foreign, nil
 }
 
-// explain says of the events of one transaction what they are. What its operation does not explain, nobody does: an
-// external account has transactions of its own.
-func (s *Service) explain(ctx context.Context, token *registry.Token, group []seen, owner string) error {
-	if owner == "" {
-		return s.explainForeign(ctx, token, group)
-	}
-	o, err := s.operations.Get(ctx, owner)
-	var refusal *registry.Refusal
-	if errors.As(err, &refusal) {
-		return s.explainForeign(ctx, token, group)
-	}
-	if err != nil {
-		return err
-	}
+// explain says of the events of an operation's transaction what they are. What the operation does not explain, nobody
+// does: an external account has transactions of its own.
+func (s *Service) explain(ctx context.Context, token *registry.Token, group []seen, o *operation.Operation) error {
 	for i := range group {
 		group[i].operation = o.ID
 	}
 	if !o.Authorized || o.TokenID != token.ID {
 		return nil
+	}
+	if o.Type == "DEPLOY_TOKEN" { // its intent says whom it gives what
+		whole, err := s.operations.Get(ctx, o.ID)
+		if err != nil {
+			return err
+		}
+		o = whole
 	}
 	open, err := expect(o)
 	if err != nil {

@@ -36,7 +36,10 @@ type Registry interface {
 
 // Operations is what reconciliation asks of operations; *operation.Service is one.
 type Operations interface {
+	// Get is one operation with its intent.
 	Get(ctx context.Context, id string) (*operation.Operation, error)
+	// States are operations without intents, in the ids' order; nil at the place of one that is unknown.
+	States(ctx context.Context, ids []string) ([]*operation.Operation, error)
 	List(ctx context.Context, f operation.Filter, limit, offset int, cursor string) ([]*operation.Operation, int, string, error)
 }
 
