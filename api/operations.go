@@ -17,7 +17,7 @@ func operationForm(o *operation.Operation) Operation {
 	f := Operation{
 		OperationID: l.OperationID, TokenID: l.TokenID, OperationType: l.OperationType, Status: l.Status,
 		TransactionRequestID: l.TransactionRequestID, BlockchainTransactionHash: l.BlockchainTransactionHash,
-		BlockNumber: l.BlockNumber, Confirmations: l.Confirmations, Attention: l.Attention, Amount: l.Amount, Role: l.Role,
+		BlockNumber: l.BlockNumber, Confirmations: l.Confirmations, Attention: l.Attention, SingleNode: l.SingleNode, Amount: l.Amount, Role: l.Role,
 		SubjectAddress: l.SubjectAddress, RecipientAddress: l.RecipientAddress, FromAddress: l.FromAddress,
 		RequestedBy: l.RequestedBy, ApprovedBy: l.ApprovedBy, RequiredApprovals: l.RequiredApprovals,
 		ApprovalGroup: l.ApprovalGroup, IntentDigest: l.IntentDigest, Policy: l.Policy, Replaces: l.Replaces,
@@ -34,7 +34,7 @@ func summaryForm(o *operation.Operation) OperationSummary {
 	f := OperationSummary{
 		OperationID: o.ID, TokenID: maybe(o.TokenID), OperationType: OperationType(o.Type), Status: OperationStatus(o.Status),
 		TransactionRequestID: o.TransactionRequestID(), BlockchainTransactionHash: text(o.TransactionHash),
-		Confirmations: int64(o.Confirmations), Attention: maybe(o.Attention), Amount: text(o.Amount), Role: maybe(string(o.Role)),
+		Confirmations: int64(o.Confirmations), Attention: maybe(o.Attention), SingleNode: o.SingleNode, Amount: text(o.Amount), Role: maybe(string(o.Role)),
 		SubjectAddress: text(o.Subject), RecipientAddress: text(o.Recipient), FromAddress: text(o.From),
 		RequestedBy: o.RequestedBy, ApprovedBy: o.ApprovedBy(), RequiredApprovals: o.RequiredApprovals,
 		ApprovalGroup: maybe(o.ApprovalGroup), IntentDigest: string(o.IntentDigest),

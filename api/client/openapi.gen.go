@@ -2062,6 +2062,11 @@ type Operation struct {
 	// Example: MINTER
 	Role *string `json:"role"`
 
+	// SingleNode It ended on the word of the only node that this appliance is configured with; two or more must agree otherwise.
+	//
+	// Example: false
+	SingleNode bool `json:"singleNode"`
+
 	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
 	//
 	// Example: PENDING_AUTHORIZATION
@@ -2207,6 +2212,11 @@ type OperationSummary struct {
 	//
 	// Example: MINTER
 	Role *string `json:"role"`
+
+	// SingleNode It ended on the word of the only node that this appliance is configured with; two or more must agree otherwise.
+	//
+	// Example: false
+	SingleNode bool `json:"singleNode"`
 
 	// Status Where an operation is. `COMPLETED`, `REJECTED`, `CANCELLED` and `FAILED` are terminal. `QUEUED` waits for a place among its wallet's unconfirmed transactions.
 	//
