@@ -75,6 +75,9 @@ var killPoints = []killPoint{
 	// The webhooks' router, which takes events out of the outbox.
 	{name: "routeBeforeCommit", late: true},
 	{name: "routeAfterCommit", late: true},
+	// The reconciliation's progress, with what it found.
+	{name: "reconcileBeforeCommit", late: true},
+	{name: "reconcileAfterCommit", late: true},
 	// A checkpoint of both logs: recorded and not signed, signed and not in the store; tiles, what they are of, and
 	// the checkpoint on the disk.
 	{name: "checkpointBeforeSign", late: true},
@@ -110,8 +113,9 @@ var killPoints = []killPoint{
 }
 
 // noOperations are points that no operation gets to: batches are trimmed, and
-// audit entries archived, behind a retention of days.
-var noOperations = []string{"trimBeforeDelete", "archiveBeforeSync", "archiveBeforeDelete"}
+// audit entries archived, behind a retention of days, and a token is frozen for
+// what no operation did.
+var noOperations = []string{"trimBeforeDelete", "archiveBeforeSync", "archiveBeforeDelete", "reconcileAfterFreeze"}
 
 // Every process dies while an operation stands at a point of the programs, one
 // point after the other. Whatever the moment: after the restart the same

@@ -183,7 +183,6 @@ func (s *Service) SignBinding(ctx context.Context, a Actor, tokenID string, enve
 	if err != nil {
 		return nil, sealRefusal(err, "the binding")
 	}
-	// gofail: var importAfterApply struct{}
 	if err := s.WaitCarried(ctx, recorded.Sequence); err != nil {
 		return nil, err
 	}
