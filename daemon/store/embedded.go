@@ -19,8 +19,10 @@ import (
 const (
 	// defaultQuota is what etcd's database may grow to, in bytes, before it refuses writes.
 	defaultQuota = 8 << 30
-	// compactAfter is how long old revisions are kept: a watch that was cut off for longer lists again.
-	compactAfter = 5 * time.Minute
+	// compactAfter is how long old revisions are kept: a watch that was cut off for longer lists again. A
+	// finished operation leaves dozens of keys and values that nobody asks for any more, and etcd keeps a word
+	// of each in memory for as long.
+	compactAfter = 2 * time.Minute
 	// pagesHost is where etcd's HTTP pages listen, behind client certificates like the rest: another loopback
 	// address than 127.0.0.1, so that the two listeners can be told apart.
 	pagesHost = "127.0.0.2"
