@@ -7,7 +7,7 @@
 // operation, and iterators over lists.
 //
 // Every write gets an idempotency key. One that the caller does not give with
-// [IdempotencyKey] is drawn at random, which makes the retries of that one call
+// [WithIdempotencyKey] is drawn at random, which makes the retries of that one call
 // safe but not those of a program that was started again.
 //
 // What this package does not do: it verifies nothing that the appliance says. A
