@@ -101,7 +101,7 @@ verify; 6 ended other than COMPLETED.`,
 	f.StringVar(&c.as, "as", "", "a demo identity of $MINTWARDEN_DIR: operator, admin, viewer, approver-N, custodian-N")
 	f.StringVar(&c.charter1, "charter1", "", "digest of charter 1, or a file that holds it (default $MINTWARDEN_DIR/charter1.sha256)")
 	f.DurationVar(&c.patience, "patience", patience, "how long to go on trying while the appliance does not answer")
-	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
+	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.transactionCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
 		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), c.userCommand(), c.roleCommand(), c.certCommand(), c.webhookCommand(),
 		c.explainCommand(), c.initCommand(), c.unsealCommand(), c.sealCommand(), c.recoverCommand(), c.tokenJobCommand(), c.docsCommand(), jsonTopic())
 	helpTexts(root)
