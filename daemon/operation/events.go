@@ -106,8 +106,12 @@ type eventData struct {
 	Receipt   string    `json:"receipt"` // path of the operation's receipt
 }
 
-// maxEventReason bounds what an event tells of a failure, in bytes; the operation has all of it.
-const maxEventReason = 1000
+const (
+	// maxEventReason bounds what an event tells of a failure, in bytes; the operation has all of it.
+	maxEventReason = 1000
+	// maxEventNames bounds how many approvers an event names: a change whose event is too large is refused.
+	maxEventNames = 64
+)
 
 func (o *Operation) event() eventData {
 	d := eventData{
@@ -117,6 +121,7 @@ func (o *Operation) event() eventData {
 		IntentDigest: o.IntentDigest, Replaces: o.Replaces, TransactionHash: o.TransactionHash, BlockNumber: o.BlockNumber,
 		FailureReason: o.FailureReason, ExpiresAt: o.ExpiresAt.UTC().Truncate(time.Second), Receipt: "/v1/token-operations/" + o.ID + "/receipt",
 	}
+	d.ApprovedBy = d.ApprovedBy[:min(len(d.ApprovedBy), maxEventNames)]
 	if len(d.FailureReason) > maxEventReason {
 		d.FailureReason = strings.ToValidUTF8(d.FailureReason[:maxEventReason], "") + "…"
 	}

@@ -16,7 +16,7 @@ const (
 	Outbox = "/mw/outbox/"
 	// MaxEventData bounds an event's data, in bytes: each endpoint that subscribes gets a copy, and all copies
 	// of one event are written in one transaction.
-	MaxEventData = 8 << 10
+	MaxEventData = 16 << 10
 	// eventSize is what an event in the outbox holds beside its data, at most, in bytes.
 	eventSize = 512
 )
