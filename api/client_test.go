@@ -3,6 +3,7 @@ package api_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -92,6 +93,32 @@ func TestClient(t *testing.T) {
 		n++
 	}
 	require.Equal(t, 4, n, "charter, policy, wallet, cancellation")
+
+	for x, err := range operator.Transactions(ctx, client.ListTransactionsParams{TokenID: &token.ID}) {
+		require.NoError(t, err)
+		whole, err := operator.GetTransaction(ctx, x.ID)
+		require.NoError(t, err)
+		require.Equal(t, op.OperationID, whole.OperationID)
+		require.Empty(t, whole.Replacements)
+		_, err = operator.CancelTransaction(ctx, x.ID, client.CancelRequest{})
+		var e *client.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, 1715, e.Code)
+	}
+	estimate, err := operator.EstimateTransactionFee(ctx, client.EstimateTransactionFeeParams{Network: network, OperationType: client.OperationTypeMINT})
+	require.NoError(t, err)
+	require.Len(t, estimate.Strategies, 3)
+	fill, err := operator.CancelWalletNonce(ctx, wallet.ID, client.CancelNonceRequest{Nonce: "0"})
+	require.NoError(t, err)
+	require.Equal(t, "0", fill.Nonce)
+	var sheet strings.Builder
+	format := client.ExportTransactionsParamsFormatCsv
+	compliance := s.connect(s.userWith("compliance-1", "compliance_officer"), pki.ECDSAP256)
+	require.NoError(t, compliance.ExportTransactions(ctx, client.ExportTransactionsParams{Format: &format}, &sheet))
+	require.Equal(t, 3, strings.Count(sheet.String(), "\r\n"), "a header and two operations")
+	var refused *client.Error
+	require.ErrorAs(t, operator.ExportTransactions(ctx, client.ExportTransactionsParams{}, &sheet), &refused)
+	require.Equal(t, 1001, refused.Code)
 
 	_, err = operator.ListUsers(ctx, client.ListUsersParams{})
 	require.NoError(t, err, "every role reads")

@@ -38,9 +38,6 @@ func (h *house) calls() []call {
 	var out []call
 	for path, item := range h.doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			if unhandled()[op.OperationID] {
-				continue
-			}
 			c := call{op: op, method: method, path: path}
 			var query []string
 			for _, p := range op.Parameters {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/mintwarden/mintwarden/api/apitest"
 )
 
 // testJSON: one strict JSON object of known fields, or 1100.
@@ -85,7 +87,7 @@ func (e *edge) testTooLarge(t *testing.T) {
 		mib     int
 	}{{"HTTP/1.1", 2}, {"HTTP/2", 2}, {"HTTP/1.1", 8}, {"HTTP/2", 8}} {
 		t.Run(fmt.Sprintf("%d MiB of unsaid length by %s", c.mib, c.version), func(t *testing.T) {
-			transport := e.http.Transport.(*http.Transport).Clone()
+			transport := e.http.Transport.(*apitest.Transport).Next.(*http.Transport).Clone()
 			if c.version == "HTTP/1.1" {
 				transport.TLSClientConfig.NextProtos = []string{"http/1.1"}
 				transport.ForceAttemptHTTP2 = false

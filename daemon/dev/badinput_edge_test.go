@@ -15,6 +15,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/mintwarden/mintwarden/api/apitest"
 	"github.com/mintwarden/mintwarden/api/client"
 )
 
@@ -97,7 +98,9 @@ func newEdge(t *testing.T) *edge {
 	}
 	transport := &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	e := &edge{appliance: a, http: &http.Client{Transport: transport, Timeout: patience}, bearers: map[string]string{}}
+	e := &edge{appliance: a, http: &http.Client{
+		Transport: &apitest.Transport{Next: transport, Report: func(err error) { t.Error(err) }}, Timeout: patience,
+	}, bearers: map[string]string{}}
 	for folder, names := range map[string][]string{
 		"keys":       {"operator", "admin", "viewer"},
 		"approvers":  {"approver-1", "approver-2", "approver-3"},
