@@ -101,8 +101,10 @@
 // The audit log and the ledger are one tree, which serve grows and this room signs
 // the heads of, each recorded in the ledger first: only one that extends the last
 // recorded one, and holds the batches that this seal folded. What the tree says
-// of the audit log is serve's word, which it cannot take back. The keys are made in
-// the token at the first checkpoint, and the ledger key says whose they are.
+// of the audit log is serve's word, which it cannot take back. A seal that is not the
+// author cosigns what is recorded, by its own reading of the ledger and a proof from
+// what it cosigned before in its process's life. The keys are made in the token at
+// the first checkpoint, and the ledger key says whose they are.
 //
 // # What it does not
 //
