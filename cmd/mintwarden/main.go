@@ -158,6 +158,7 @@ func jsonTopic() *cobra.Command {
   token balance                         {"tokenId","symbol","decimals","balances":[{"address",
                                         "walletId","balance"}],"total"}, in base units
   operation watch                       one line of JSON for each change of the operation
+  transaction export                    one array, or CSV: --format says which
   approve, reject                       {"operationId","decision","approver","intentDigest","words",
                                         "notes":[…],"warnings":[…],"status","approved","required",
                                         "alreadyRecorded"}

@@ -85,7 +85,7 @@ func (c *cli) vaultShow() *cobra.Command {
 
 func (c *cli) walletCommand() *cobra.Command {
 	return group("wallet", "Make and see wallets, whose keys are made in the HSM", "  mintwarden wallet list --vault treasury",
-		c.walletCreate(), c.walletList(), c.walletShow())
+		c.walletCreate(), c.walletList(), c.walletShow(), c.walletCancelNonce())
 }
 
 // walletSeen is a wallet as list and show print it: facts of the verified
