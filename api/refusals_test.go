@@ -344,7 +344,7 @@ func TestEveryRouteSurvivesAFault(t *testing.T) {
 		req := s.request(c.user(), c.method, c.url(), c.body, key("fault"))
 		req.TLS, req.RemoteAddr = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}, "127.0.0.1:1"
 		rec := httptest.NewRecorder()
-		defer func() { recover() }() //nolint:errcheck // it broke before anybody watched
+		defer func() { recover() }()
 		handler.ServeHTTP(&faulty{ResponseWriter: rec, left: breaks}, req)
 		a = answer{t: s.t, status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
 		s.conforms(req, a)
