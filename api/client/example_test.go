@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -66,7 +67,7 @@ func ExampleError() {
 	c, stop := demo(refuse(422, client.CodePolicyDenied, "POLICY_DENIED", "policy dev-default version 1, MAX_AMOUNT: 2000 is above 1000"))
 	defer stop()
 	_, err := c.PauseToken(context.Background(), "token_1", client.PauseRequest{})
-	if refused, ok := err.(*client.Error); ok && refused.Code == client.CodePolicyDenied {
+	if refused, ok := errors.AsType[*client.Error](err); ok && refused.Code == client.CodePolicyDenied {
 		fmt.Println("denied:", refused.Message)
 	}
 	// Output: denied: policy dev-default version 1, MAX_AMOUNT: 2000 is above 1000
