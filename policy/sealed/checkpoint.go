@@ -30,6 +30,10 @@ const (
 	maxTreeLag = 1024
 	// maxTree bounds a tree's leaves: ledger records hold numbers up to 2^53.
 	maxTree = 1 << 53
+	// maxTreeGrowth is how many leaves one request may add to the last recorded tree: more than thousands a second
+	// come to in hours. The seal cannot know leaves that are no batches of the ledger; without this, one request for
+	// a made-up tree near maxTree would leave no size for any later one.
+	maxTreeGrowth = 1 << 26
 	// maxTreeProof is how many hashes a proof in such a tree has at most, and some.
 	maxTreeProof = 128
 )
@@ -37,7 +41,8 @@ const (
 // Checkpoint records a tree head in the ledger and signs it: only one that
 // extends, by a proof of consistency, the last one that was recorded, and that
 // holds, by a proof of inclusion, a batch of the ledger that this seal knows and
-// that is no more than maxTreeLag behind its newest. The tree head that was
+// that is no more than maxTreeLag behind its newest, and that is at most
+// maxTreeGrowth leaves larger. The tree head that was
 // recorded last is signed again when it is asked for again.
 func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *seal.CheckpointResult, err error) {
 	defer r.count(seal.OpCheckpoint, &err)
@@ -149,7 +154,7 @@ func (rd *round) extendsTree(w *wantedTree, q seal.CheckpointRequest) error {
 		if len(w.consistency) > 0 || q.Proof.From > 0 {
 			return seal.Errorf(seal.KindConflict, "no tree was recorded yet, and there is a proof of consistency with one of %d leaves", q.Proof.From)
 		}
-		return nil
+		return rd.growsTree(q.Tree.Size, 0)
 	}
 	if q.Proof.From < last.Size && q.Tree.Size > last.Size {
 		// Whoever asks does not know yet what was recorded meanwhile.
@@ -158,6 +163,9 @@ func (rd *round) extendsTree(w *wantedTree, q seal.CheckpointRequest) error {
 	if q.Tree.Size <= last.Size {
 		rd.room.metrics.noticed(noticedTree)
 		return seal.Errorf(seal.KindConflict, "a tree of %d leaves after one of %d, recorded as %s (a rolled-back or forked tree)", q.Tree.Size, last.Size, last.Root)
+	}
+	if err := rd.growsTree(q.Tree.Size, last.Size); err != nil {
+		return err
 	}
 	old, err := seal.Tree{Size: last.Size, Root: last.Root}.Hash()
 	if err == nil {
@@ -168,6 +176,15 @@ func (rd *round) extendsTree(w *wantedTree, q seal.CheckpointRequest) error {
 		return seal.Errorf(seal.KindConflict, "no proof that the tree of %d leaves extends the one of %d, recorded as %s: %v", q.Tree.Size, last.Size, last.Root, err)
 	}
 	return nil
+}
+
+// growsTree refuses a tree with more new leaves than can have come to be.
+func (rd *round) growsTree(size, last uint64) error {
+	if size-last <= maxTreeGrowth {
+		return nil
+	}
+	rd.room.metrics.noticed(noticedTree)
+	return seal.Errorf(seal.KindConflict, "a tree of %d leaves after one of %d; at most %d come with one request", size, last, maxTreeGrowth)
 }
 
 // holdsLedger refuses a tree that ends long before the ledger does, or holds

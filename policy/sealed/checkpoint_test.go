@@ -215,6 +215,53 @@ func TestAttack_ATamperedTreeIsNotSigned(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// runaway is a consistent tree of any size: the true one is its whole left half, again and again, and to the right of
+// it stand hashes of nothing.
+func runaway(t *testing.T, tree *testTree, size uint64) seal.CheckpointRequest {
+	t.Helper()
+	require.Zero(t, tree.size&(tree.size-1), "a full left half")
+	require.Zero(t, size&(size-1), "and a full whole")
+	root, err := tlog.TreeHash(tree.size, tree)
+	require.NoError(t, err)
+	inclusion, err := tlog.ProveRecord(tree.size, int64(tree.batch.Index), tree)
+	require.NoError(t, err)
+	q := seal.CheckpointRequest{Proof: seal.TreeProof{From: uint64(tree.size), Consistency: [][]byte{}, Ledger: tree.batch}}
+	for _, h := range inclusion {
+		q.Proof.Ledger.Inclusion = append(q.Proof.Ledger.Inclusion, h[:])
+	}
+	for n := uint64(tree.size); n < size; n *= 2 {
+		right := tlog.Hash{byte(n % 251)}
+		root = tlog.NodeHash(root, right)
+		q.Proof.Consistency = append(q.Proof.Consistency, right[:])
+		q.Proof.Ledger.Inclusion = append(q.Proof.Ledger.Inclusion, right[:])
+	}
+	q.Tree = seal.Tree{Size: size, Root: seal.RootOf(root)}
+	return q
+}
+
+// Whoever asks could have made-up leaves recorded: so many that no later tree is larger. As a first tree and as a later
+// one that is refused, and the true tree is signed.
+func TestAttack_ATreeThatRunsAwayIsNotSigned(t *testing.T) {
+	_, r, _ := inProcess(t, roomOptions{}, nil)
+	tree := (&testTree{t: t}).follow(r)
+	for tree.size < 8 {
+		tree.entry("true")
+	}
+	for _, size := range []uint64{maxTree, 2 * maxTreeGrowth} {
+		q := runaway(t, tree, size)
+		q.Proof.From, q.Proof.Consistency = 0, nil
+		refusedTree(t, r, q)
+	}
+	_, err := r.Checkpoint(t.Context(), tree.request(0))
+	require.NoError(t, err)
+	for _, size := range []uint64{maxTree, 2 * maxTreeGrowth} {
+		refusedTree(t, r, runaway(t, tree, size))
+	}
+	// Only the number of leaves was wrong with it.
+	_, err = r.Checkpoint(t.Context(), runaway(t, tree, maxTreeGrowth))
+	require.NoError(t, err)
+}
+
 // A tree that holds another ledger than the seal's, or stopped taking its batches,
 // is not signed: it could show one history to auditors while another is in force.
 func TestAttack_ATreeWithoutTheLedgerIsNotSigned(t *testing.T) {
