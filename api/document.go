@@ -51,6 +51,16 @@ func (r *route) writes() bool { return r.method != http.MethodGet }
 // that others do not need.
 func (r *route) long() bool { return r.id == "verifyAudit" || r.id == "exportTransactions" }
 
+// stopping are the routes by which people stop what goes wrong, or let it go on
+// again: a flood of other writes must not be in their way.
+var stopping = []string{
+	routeSeal, routeUnseal, "freeze", "rejectTokenOperation", "rejectTransaction", "cancelTokenOperation", "cancelTransaction",
+	"revokeCredential", "updateUser",
+}
+
+// stops tells whether the route is one of those.
+func (r *route) stops() bool { return slices.Contains(stopping, r.id) }
+
 // The routes of the door itself: they need the seal's custodians, not its
 // ledger, so a ledger that does not verify stops neither.
 const (
@@ -102,13 +112,19 @@ func readDocument() (*document, error) {
 		return nil, fmt.Errorf("api: the document: %w", err)
 	}
 	d := &document{json: raw, routes: map[string]*route{}}
+	known := map[string]bool{}
 	for path, item := range spec.Paths.Map() {
 		for method, op := range item.Operations() {
 			r, err := readRoute(method, path, op)
 			if err != nil {
 				return nil, fmt.Errorf("api: the document: %s %s: %w", method, path, err)
 			}
-			d.routes[method+" "+r.template] = r
+			d.routes[method+" "+r.template], known[r.id] = r, true
+		}
+	}
+	for _, id := range stopping {
+		if !known[id] {
+			return nil, fmt.Errorf("api: the document has no %s, for which places are kept", id)
 		}
 	}
 	return d, nil

@@ -9,8 +9,10 @@ type Limits struct {
 	// (1,000), and Burst how many at once (twice PerSecond).
 	PerSecond, Burst int
 	// Reads, Writes and Long are how many requests of each kind may be under way
-	// at once (1,024, 512, 8); Long ones read a whole log. One caller has half.
-	Reads, Writes, Long int
+	// at once (1,024, 512, 8); Long ones read a whole log. Stops is how many of the
+	// writes that stop something may be, beside all the others (32). One user, and
+	// one client certificate, has half of each.
+	Reads, Writes, Long, Stops int
 	// Connections is how many may be open (4,096), half of them from one address;
 	// Streams how many requests one HTTP/2 connection may have open (128).
 	Connections, Streams int
@@ -27,7 +29,7 @@ func (l *Limits) defaults() {
 	for _, n := range []struct {
 		field    *int
 		standard int
-	}{{&l.PerSecond, 1000}, {&l.Reads, 1024}, {&l.Writes, 512}, {&l.Long, 8}, {&l.Connections, 4096}, {&l.Streams, 128}} {
+	}{{&l.PerSecond, 1000}, {&l.Reads, 1024}, {&l.Writes, 512}, {&l.Long, 8}, {&l.Stops, 32}, {&l.Connections, 4096}, {&l.Streams, 128}} {
 		if *n.field <= 0 {
 			*n.field = n.standard
 		}

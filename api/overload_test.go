@@ -68,21 +68,22 @@ func TestReadsAreAnsweredWhileWritesAreShed(t *testing.T) {
 	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 16)}
 	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Writes: 4} })
 	var held sync.WaitGroup
-	hold := func(user, name string) {
+	hold := func(s *server, user, name string) {
 		held.Go(func() {
 			a := s.as(user, "POST", "/v1/vault/accounts", fmt.Sprintf(`{"name":%q}`, name))
 			require.Equal(t, 201, a.status, "%s", a.body)
 		})
 		<-g.waiting
 	}
-	hold("operator", "a")
-	hold("operator", "b")
+	hold(s, "operator", "a")
+	hold(s, "operator", "b")
 	a := s.as("operator", "POST", "/v1/vault/accounts", `{"name":"c"}`, key("shed"))
 	require.Contains(t, a.fails(429, 1604), "one caller")
 	require.Equal(t, "1", a.header.Get("Retry-After"))
-	hold("admin", "d")
-	hold("admin", "e")
-	a = s.as("root", "POST", "/v1/vault/accounts", `{"name":"f"}`, key("shed-too"))
+	other := s.elsewhere("program")
+	hold(other, "admin", "d")
+	hold(other, "admin", "e")
+	a = s.elsewhere("third").as("root", "POST", "/v1/vault/accounts", `{"name":"f"}`, key("shed-too"))
 	require.Contains(t, a.fails(429, 1604), "nothing was stored")
 	require.Equal(t, "1", a.header.Get("Retry-After"))
 
@@ -96,6 +97,7 @@ func TestReadsAreAnsweredWhileWritesAreShed(t *testing.T) {
 # TYPE mintwarden_api_in_flight gauge
 mintwarden_api_in_flight{budget="long"} 0
 mintwarden_api_in_flight{budget="reads"} 0
+mintwarden_api_in_flight{budget="stops"} 0
 mintwarden_api_in_flight{budget="writes"} 4
 `), "mintwarden_api_in_flight"))
 	close(g.open)
@@ -110,7 +112,7 @@ func TestEveryReasonIsASeriesFromTheStart(t *testing.T) {
 	s := newHouse(t).serve()
 	n, err := testutil.GatherAndCount(s.metrics, "mintwarden_api_shed_total")
 	require.NoError(t, err)
-	require.Equal(t, 12, n)
+	require.Equal(t, 13, n)
 	problems, err := testutil.GatherAndLint(s.metrics, "mintwarden_api_shed_total", "mintwarden_api_in_flight", "mintwarden_api_in_flight_limit", "mintwarden_api_connections")
 	require.NoError(t, err)
 	// The one that people read as it is counts in days.
@@ -233,7 +235,7 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 				})
 				held.Go(func() { _, _ = io.WriteString(w, `{"name":`) })
 			}
-			is[api.VaultAccount](s.as("admin", "POST", "/v1/vault/accounts", `{"name":"treasury"}`), 201)
+			is[api.VaultAccount](s.elsewhere("program").as("admin", "POST", "/v1/vault/accounts", `{"name":"treasury"}`), 201)
 			held.Wait()
 			require.Eventually(t, func() bool { return s.turnedAway("slow_body") > 0 && s.gauge("mintwarden_api_in_flight") == 0 }, waitLimit, 5*time.Millisecond)
 			require.Len(t, is[api.VaultAccountList](s.as("viewer", "GET", "/v1/vault/accounts", ""), 200).Data, 1)

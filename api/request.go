@@ -69,13 +69,23 @@ func (r *request) template() string {
 	return r.route.path
 }
 
-// charged is whose rate and work this request is: the credential's, or, of a key
-// that is not good here, the client certificate's.
+// charged is whose rate this request is: the credential's, or, of a key that is
+// not good here, the client certificate's.
 func (r *request) charged() string {
 	if r.caller == nil || r.foreign != nil {
 		return "certificate " + r.print
 	}
 	return r.caller.CredentialID
+}
+
+// callers are whose work this request is: the user's, of whichever key, and the
+// client certificate's, whoever shows it.
+func (r *request) callers() []string {
+	names := []string{"certificate " + r.print}
+	if r.caller != nil && r.foreign == nil {
+		names = append(names, "user "+r.caller.UserID)
+	}
+	return names
 }
 
 // actor is the caller as the services and the audit log know him.

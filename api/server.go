@@ -194,9 +194,14 @@ func (s *Server) check(c *gin.Context) {
 		return
 	}
 	s.identify(c, r)
-	leave, full := s.work.of(r.route).enter(r.charged())
+	// Who may not ask holds nothing, and who may pays for the attempt before its
+	// body comes: a body that never comes is not for nothing.
+	if err := s.admit(c, r); err != nil {
+		s.refuse(c, err)
+		return
+	}
+	leave, full := s.work.of(r.route).enter(r.callers()...)
 	if full != nil {
-		s.limitHeaders(c, s.buckets.of(r.charged()))
 		s.refuse(c, full)
 		return
 	}
@@ -206,14 +211,9 @@ func (s *Server) check(c *gin.Context) {
 	if r.route.writes() {
 		var err error
 		if body, err = s.readBody(c); err != nil {
-			s.limitHeaders(c, s.buckets.of(certificateBucket(c.Request)))
 			s.refuse(c, err)
 			return
 		}
-	}
-	if err := s.admit(c, r); err != nil {
-		s.refuse(c, err)
-		return
 	}
 	if err := s.ready(r.route); err != nil {
 		s.refuse(c, err)

@@ -9,10 +9,11 @@ import (
 )
 
 // budget is how much work of one kind may be under way at once, and how much of
-// it one caller may have: half, so that nobody alone shuts the others out. Safe
-// for concurrent use.
+// it one caller may have: half, so that nobody alone shuts the others out. A
+// caller is a user and is a certificate: neither another key nor another
+// certificate is a second half. Safe for concurrent use.
 type budget struct {
-	kind string // reads, writes or long
+	kind string // one of the kinds below
 	max  int
 
 	mu  sync.Mutex
@@ -24,29 +25,36 @@ func newBudget(kind string, max int) *budget {
 	return &budget{kind: kind, max: max, by: map[string]int{}}
 }
 
-// enter takes a place for who, or says why there is none. Nothing waits: what
-// waited would hold memory and a connection, and be late when its turn came.
-func (b *budget) enter(who string) (leave func(), err *problem) {
+// enter takes a place for a caller, who has to have room under each of his names,
+// or says why there is none. Nothing waits: what waited would hold memory and a
+// connection, and be late when its turn came.
+func (b *budget) enter(names ...string) (leave func(), err *problem) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	share := (b.max + 1) / 2
-	switch {
-	case b.now >= b.max:
+	if b.now >= b.max {
 		return nil, busy(shed(b.kind), "the appliance has %d %s under way, the most that it takes", b.max, b.kind)
-	case b.by[who] >= share:
-		return nil, busy(shedShare, "you have %d %s under way, the most of one caller", share, b.kind)
+	}
+	share := (b.max + 1) / 2
+	for _, who := range names {
+		if b.by[who] >= share {
+			return nil, busy(shedShare, "you have %d %s under way, the most of one caller and of one certificate", share, b.kind)
+		}
 	}
 	b.now++
-	b.by[who]++
-	return sync.OnceFunc(func() { b.leave(who) }), nil
+	for _, who := range names {
+		b.by[who]++
+	}
+	return sync.OnceFunc(func() { b.leave(names) }), nil
 }
 
-func (b *budget) leave(who string) {
+func (b *budget) leave(names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.now--
-	if b.by[who]--; b.by[who] == 0 {
-		delete(b.by, who)
+	for _, who := range names {
+		if b.by[who]--; b.by[who] == 0 {
+			delete(b.by, who)
+		}
 	}
 }
 
@@ -57,20 +65,23 @@ func (b *budget) underWay() int {
 }
 
 // work is what is under way, by budgets of their own: while writes are shed
-// reads are answered, and what reads a whole log takes neither's place.
-type work struct{ reads, writes, long *budget }
+// reads are answered, what reads a whole log takes neither's place, and what
+// stops things has places that nothing else takes.
+type work struct{ reads, writes, stops, long *budget }
 
 func newWork(l Limits) work {
-	return work{newBudget("reads", l.Reads), newBudget("writes", l.Writes), newBudget("long", l.Long)}
+	return work{newBudget("reads", l.Reads), newBudget("writes", l.Writes), newBudget("stops", l.Stops), newBudget("long", l.Long)}
 }
 
-func (w work) all() []*budget { return []*budget{w.reads, w.writes, w.long} }
+func (w work) all() []*budget { return []*budget{w.reads, w.writes, w.stops, w.long} }
 
 // of is the budget that a route draws on.
 func (w work) of(r *route) *budget {
 	switch {
 	case r.long():
 		return w.long
+	case r.stops():
+		return w.stops
 	case r.writes():
 		return w.writes
 	}
@@ -86,6 +97,7 @@ const (
 	shedGuesses     shed = "guesses"     // a certificate's, which keys that are not good draw on
 	shedReads       shed = "reads"       // the budget of reads is full
 	shedWrites      shed = "writes"      // that of writes
+	shedStops       shed = "stops"       // that of what stops things
 	shedLong        shed = "long"        // that of what reads a whole log
 	shedShare       shed = "share"       // one caller's half of a budget
 	shedPending     shed = "pending"     // too many of a key's operations await approval
@@ -98,7 +110,7 @@ const (
 
 // sheds is all of them, so that each is a series from the start.
 var sheds = []shed{
-	shedRate, shedGuesses, shedReads, shedWrites, shedLong, shedShare, shedPending, shedSeal, shedConnections, shedBody,
+	shedRate, shedGuesses, shedReads, shedWrites, shedStops, shedLong, shedShare, shedPending, shedSeal, shedConnections, shedBody,
 	shedReader, shedStreams,
 }
 

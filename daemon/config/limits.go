@@ -8,7 +8,7 @@ type Limits struct {
 	Burst             int `toml:"burst,omitempty"`               // per key, default 2,000
 	MaxPending        int `toml:"max_pending,omitempty"`         // operations of one key awaiting approval, default 64
 
-	// How many requests may be under way at once, of which one caller has half:
+	// How many requests may be under way at once, of which one user and one certificate has half:
 	// reads (default 1,024), writes (512), and those that read a whole log (8).
 	ReadsInFlight  int `toml:"reads_in_flight,omitempty"`
 	WritesInFlight int `toml:"writes_in_flight,omitempty"`

@@ -1,0 +1,116 @@
+package api_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/daemon/pki"
+)
+
+// elsewhere is the server for a caller with a certificate of his own.
+func (s *server) elsewhere(name string) *server {
+	s.t.Helper()
+	p, err := s.pki.ecdsa.IssueClient(name, pki.ECDSAP256)
+	c := *s
+	c.cert = keyPair(s.t, p, err)
+	c.client = s.clientWith(&tls.Config{RootCAs: s.pki.roots, Certificates: []tls.Certificate{c.cert}})
+	return &c
+}
+
+// stalled sends a request whose body never comes, and gives its answer's status.
+func (s *server) stalled(key, method, path string) <-chan int {
+	s.t.Helper()
+	body, w := io.Pipe()
+	s.t.Cleanup(func() { w.Close() })
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, body)
+	require.NoError(s.t, err)
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.ContentLength = 100
+	status := make(chan int, 1)
+	go func() {
+		resp, err := s.client.Do(req)
+		if err != nil {
+			status <- 0 // the connection ended with the test
+			return
+		}
+		resp.Body.Close()
+		status <- resp.StatusCode
+	}()
+	return status
+}
+
+// Whoever may not ask holds no place, whatever he sends and however slowly: not
+// a viewer, not a guess, and not the two together.
+func TestAttack_AViewerAndItsCertificateDoNotShutOutWrites(t *testing.T) {
+	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 2, Stops: 2} })
+	attacker := s.elsewhere("attacker")
+	for _, path := range []string{"/v1/vault/accounts", "/v1/seal/seal", "/v1/seal/freeze", "/v1/credentials/rotate"} {
+		var statuses []<-chan int
+		for range 4 {
+			statuses = append(statuses, attacker.stalled(s.keys["viewer"], "POST", path), attacker.stalled(flipLast(s.keys["viewer"]), "POST", path))
+		}
+		for _, one := range statuses { // answered at once, though no body came
+			require.Contains(t, []int{401, 403}, <-one, path)
+		}
+	}
+	require.Zero(t, s.gauge("mintwarden_api_in_flight"))
+	is[api.VaultAccount](s.as("operator", "POST", "/v1/vault/accounts", `{"name":"treasury"}`), 201)
+	require.Zero(t, s.turnedAway("share")+s.turnedAway("writes")+s.turnedAway("stops"))
+}
+
+// Bodies that never come are paid for like those that do.
+func TestAttack_BodiesThatNeverComeAreRated(t *testing.T) {
+	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 3, BodyTimeout: 100 * time.Millisecond} })
+	seen := map[int]int{}
+	for range 20 {
+		seen[<-s.elsewhere("slow").stalled(s.keys["operator"], "POST", "/v1/vault/accounts")]++
+	}
+	require.Positive(t, seen[429], "%v", seen)
+	require.Equal(t, float64(seen[429]), s.turnedAway("rate"))
+}
+
+// A second key of a user is no second share, and neither is a second user behind
+// one certificate.
+func TestAttack_ASecondNameIsNoSecondShare(t *testing.T) {
+	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 4} })
+	second := *is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q}`, s.users["operator"])), 201).Key
+	one := s.elsewhere("one")
+	for range 2 {
+		one.stalled(s.keys["operator"], "POST", "/v1/vault/accounts")
+	}
+	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 2 }, waitLimit, 5*time.Millisecond)
+	require.Contains(t, s.elsewhere("two").as("", "POST", "/v1/vault/accounts", `{"name":"a"}`, bearer(second)).fails(429, 1604), "one caller")
+	require.Contains(t, one.as("admin", "POST", "/v1/vault/accounts", `{"name":"a"}`).fails(429, 1604), "one certificate")
+	is[api.VaultAccount](s.elsewhere("three").as("admin", "POST", "/v1/vault/accounts", `{"name":"a"}`), 201)
+}
+
+// While every place for writes is taken, people still stop what goes wrong.
+func TestAttack_AFloodOfWritesDoesNotStopWhatStops(t *testing.T) {
+	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 2, Stops: 2} })
+	stolen := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q}`, s.users["viewer"])), 201)
+	s.elsewhere("one").stalled(s.keys["operator"], "POST", "/v1/vault/accounts")
+	s.elsewhere("two").stalled(s.keys["admin"], "POST", "/v1/vault/accounts")
+	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 2 }, waitLimit, 5*time.Millisecond)
+	s.as("root", "POST", "/v1/vault/accounts", `{"name":"a"}`).fails(429, 1604)
+
+	is[api.Credential](s.as("root", "DELETE", "/v1/credentials/"+stolen.ID, ""), 200)
+	is[api.User](s.as("root", "PATCH", "/v1/users/"+s.users["operator"], `{"status":"SUSPENDED"}`), 200)
+	for user, path := range map[string]string{
+		"custodian-1": "/v1/seal/seal", "custodian-2": "/v1/seal/freeze", "custodian-3": "/v1/seal/unseal",
+		"approver-1": "/v1/token-operations/op_x/reject", "approver-2": "/v1/transactions/txreq_x/reject",
+	} {
+		require.NotEqual(t, 429, s.as(user, "POST", path, "{}").status, path)
+	}
+	// Nor does one who may stop things shut the others out.
+	s.elsewhere("three").stalled(s.keys["approver-3"], "POST", "/v1/token-operations/op_x/reject")
+	s.elsewhere("four").stalled(s.keys["approver-3"], "POST", "/v1/token-operations/op_x/reject")
+	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 3 && s.turnedAway("share") == 1 }, waitLimit, 5*time.Millisecond)
+	is[api.User](s.as("root", "PATCH", "/v1/users/"+s.users["operator"], `{"status":"ACTIVE"}`), 200)
+}
