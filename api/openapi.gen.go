@@ -4343,6 +4343,11 @@ type User struct {
 	// Example: user_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	ID UserID `json:"id"`
 
+	// KeysRevokedAt When a role that added permissions last revoked the user's API keys without permissions of their own; null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	KeysRevokedAt *time.Time `json:"keysRevokedAt"`
+
 	// Name A user's name; a person has the same one in charter, decisions and audit log.
 	//
 	// Example: approver-1

@@ -13,6 +13,7 @@ import (
 func userForm(u *registry.User) User {
 	return User{
 		ID: u.ID, Name: u.Name, Role: RoleName(u.Role), Status: UserStatus(u.Status), CreatedAt: second(u.CreatedAt), UpdatedAt: second(u.UpdatedAt),
+		KeysRevokedAt: moment(u.RaisedAt),
 	}
 }
 

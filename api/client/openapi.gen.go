@@ -4347,6 +4347,11 @@ type User struct {
 	// Example: user_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	ID UserID `json:"id"`
 
+	// KeysRevokedAt When a role that added permissions last revoked the user's API keys without permissions of their own; null, never.
+	//
+	// Example: 2026-04-27T10:14:00Z
+	KeysRevokedAt *time.Time `json:"keysRevokedAt"`
+
 	// Name A user's name; a person has the same one in charter, decisions and audit log.
 	//
 	// Example: approver-1
@@ -5966,7 +5971,7 @@ type ClientInterface interface {
 
 	// CreateCredentialWithBody Create an API key
 	//
-	// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
+	// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another. 403/1001 with `details.rule`: `PERMISSION_NOT_HELD` where the key would carry what the caller cannot give, `NOT_ONESELF` where callers' own would carry more than the key they show, be bound to other certificates or networks than that, or outlive it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5975,7 +5980,7 @@ type ClientInterface interface {
 
 	// CreateCredential Create an API key
 	//
-	// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
+	// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another. 403/1001 with `details.rule`: `PERMISSION_NOT_HELD` where the key would carry what the caller cannot give, `NOT_ONESELF` where callers' own would carry more than the key they show, be bound to other certificates or networks than that, or outlive it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5984,7 +5989,7 @@ type ClientInterface interface {
 
 	// RotateCredentialWithBody Rotate a credential
 	//
-	// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
+	// Makes a new API key with the rights, bindings and expiry of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired, or whose permissions the role has lost, is 400/1100; 403/1001 is as for a new key. Rotating does not let a key live longer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5993,7 +5998,7 @@ type ClientInterface interface {
 
 	// RotateCredential Rotate a credential
 	//
-	// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
+	// Makes a new API key with the rights, bindings and expiry of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired, or whose permissions the role has lost, is 400/1100; 403/1001 is as for a new key. Rotating does not let a key live longer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6002,7 +6007,7 @@ type ClientInterface interface {
 
 	// RevokeCredential Revoke an API key
 	//
-	// The key answers 401/1002 from now on. Revoking a revoked key changes nothing.
+	// The key answers 401/1002 from now on. Revoking a revoked key changes nothing. 403/1001 with `details.rule`: `PERMISSION_NOT_HELD` where the key is of a user who administers and the caller may not do as much, `LAST_ADMIN` where no active admin with a key that works would be left.
 	//
 	// Corresponds with DELETE /v1/credentials/{credentialId} (the `RevokeCredential` operationId).
 	RevokeCredential(ctx context.Context, credentialID CredentialID, params *RevokeCredentialParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6799,7 +6804,7 @@ type ClientInterface interface {
 
 	// UpdateUserWithBody Change a user
 	//
-	// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
+	// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. A role that carries anything that the one before did not revokes, at once, every API key of the user that has no permissions of its own (`keysRevokedAt`): draw the user a new one. Keys with permissions of their own stay, and carry what they did. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6808,7 +6813,7 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user
 	//
-	// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
+	// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. A role that carries anything that the one before did not revokes, at once, every API key of the user that has no permissions of its own (`keysRevokedAt`): draw the user a new one. Keys with permissions of their own stay, and carry what they did. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7161,7 +7166,7 @@ func (c *Wire) ListCredentials(ctx context.Context, params *ListCredentialsParam
 
 // CreateCredentialWithBody Create an API key
 //
-// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
+// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another. 403/1001 with `details.rule`: `PERMISSION_NOT_HELD` where the key would carry what the caller cannot give, `NOT_ONESELF` where callers' own would carry more than the key they show, be bound to other certificates or networks than that, or outlive it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7180,7 +7185,7 @@ func (c *Wire) CreateCredentialWithBody(ctx context.Context, params *CreateCrede
 
 // CreateCredential Create an API key
 //
-// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another.
+// The first answer holds the key, once: only a hash of it is kept, so a retry with the same idempotency key answers the API key without its secret. Revoke a key whose first answer was lost and make another. 403/1001 with `details.rule`: `PERMISSION_NOT_HELD` where the key would carry what the caller cannot give, `NOT_ONESELF` where callers' own would carry more than the key they show, be bound to other certificates or networks than that, or outlive it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7199,7 +7204,7 @@ func (c *Wire) CreateCredential(ctx context.Context, params *CreateCredentialPar
 
 // RotateCredentialWithBody Rotate a credential
 //
-// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
+// Makes a new API key with the rights, bindings and expiry of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired, or whose permissions the role has lost, is 400/1100; 403/1001 is as for a new key. Rotating does not let a key live longer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7218,7 +7223,7 @@ func (c *Wire) RotateCredentialWithBody(ctx context.Context, params *RotateCrede
 
 // RotateCredential Rotate a credential
 //
-// Makes a new API key with the rights, bindings and lifetime of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired is 400/1100.
+// Makes a new API key with the rights, bindings and expiry of another one, which is revoked at once or, with `graceSeconds`, refused from the end of the grace on. A key that was rotated, revoked or expired, or whose permissions the role has lost, is 400/1100; 403/1001 is as for a new key. Rotating does not let a key live longer.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7237,7 +7242,7 @@ func (c *Wire) RotateCredential(ctx context.Context, params *RotateCredentialPar
 
 // RevokeCredential Revoke an API key
 //
-// The key answers 401/1002 from now on. Revoking a revoked key changes nothing.
+// The key answers 401/1002 from now on. Revoking a revoked key changes nothing. 403/1001 with `details.rule`: `PERMISSION_NOT_HELD` where the key is of a user who administers and the caller may not do as much, `LAST_ADMIN` where no active admin with a key that works would be left.
 //
 // Corresponds with DELETE /v1/credentials/{credentialId} (the `RevokeCredential` operationId).
 func (c *Wire) RevokeCredential(ctx context.Context, credentialID CredentialID, params *RevokeCredentialParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8984,7 +8989,7 @@ func (c *Wire) GetUser(ctx context.Context, userID UserID, reqEditors ...Request
 
 // UpdateUserWithBody Change a user
 //
-// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
+// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. A role that carries anything that the one before did not revokes, at once, every API key of the user that has no permissions of its own (`keysRevokedAt`): draw the user a new one. Keys with permissions of their own stay, and carry what they did. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9003,7 +9008,7 @@ func (c *Wire) UpdateUserWithBody(ctx context.Context, userID UserID, params *Up
 
 // UpdateUser Change a user
 //
-// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
+// Changes a user's role or status. A suspended user's API keys answer 401/1002 everywhere within a second. A role that carries anything that the one before did not revokes, at once, every API key of the user that has no permissions of its own (`keysRevokedAt`): draw the user a new one. Keys with permissions of their own stay, and carry what they did. 403/1001 with `details.rule`: `NOT_ONESELF` where users would change themselves, `PERMISSION_NOT_HELD` where a role would be given that the caller cannot give, `LAST_ADMIN` where no active admin with a key that works would be left.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -107,7 +107,10 @@ func (c *cli) credentialCreate() *cobra.Command {
 		Long: `Make an API key; its secret is shown this once.
 
 The key is written to FILE, readable by you alone, or with --out - to standard
-output. Only a hash of it is kept: if it is lost, revoke it and make another.`,
+output. Only a hash of it is kept: if it is lost, revoke it and make another.
+
+A key for yourself carries no more than the one that you show, is bound to the
+same certificates and networks or to fewer, and expires no later.`,
 		Example: `  mintwarden credential create --user operator --label ci --out ci.apikey --as admin
   mintwarden credential create --user mint-service --lifetime 2160h --cidr 10.1.0.0/16 \
       --certificate 2ad6f3… --out mint.apikey --as admin`,
@@ -173,7 +176,8 @@ func (c *cli) credentialRotate() *cobra.Command {
 		Use:   "rotate CREDENTIAL --out FILE",
 		Short: "Put a new API key in the place of one",
 		Long: `Put a new API key in the place of one: the same user, permissions, bindings and
-lifetime, another secret, which is shown this once.
+expiry, another secret, which is shown this once. A key that should live longer
+is made with 'mintwarden credential create'.
 
 The old key goes on for --grace, so that who uses it can be told of the new one;
 with --grace 0s, which is for a key that leaked, it is revoked at once.`,

@@ -99,7 +99,11 @@ func (c *cli) userAppoint() *cobra.Command {
 		Long: `Give a user another role, in place of the one that the user has.
 
 Nobody changes his own role, nobody gives what he could not have given in a role
-that he makes, and the last admin who works stays one.`,
+that he makes, and the last admin who works stays one.
+
+A role that adds permissions revokes, in the same moment, every API key of the
+user that was not narrowed with --permission, for whoever drew it could give what
+the role was then: make the user a new one with 'mintwarden credential create'.`,
 		Example: "  mintwarden user appoint auditor-1 --role compliance_officer --as admin", Args: exactly(1, aUser),
 		ValidArgsFunction: c.userNames(),
 	}

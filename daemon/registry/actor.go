@@ -3,6 +3,7 @@ package registry
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Actor is who asks for a change; it is written into the change's audit entry.
@@ -45,6 +46,8 @@ type Principal struct {
 	Fingerprints []string
 	// CIDRs binds the credential to client addresses. Empty: any address.
 	CIDRs []netip.Prefix
+	// ExpiresAt is from when on the credential is refused; zero for never.
+	ExpiresAt time.Time
 }
 
 // Allows tells whether the credential carries the permission.

@@ -129,7 +129,7 @@ func (s *Service) workingAdmins(users map[string]*User, credentials map[string]*
 	working := map[string]bool{}
 	for _, c := range credentials {
 		u := users[c.UserID]
-		if u == nil || u.Role != Admin || u.Status != UserActive || c.refusal(s.now()) != nil {
+		if u == nil || u.Role != Admin || u.Status != UserActive || c.of(u).refusal(s.now()) != nil {
 			continue
 		}
 		held := c.effective(Admin.Permissions())

@@ -35,6 +35,8 @@ type Credential struct {
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 	RevokedBy string    `json:"revokedBy,omitzero"`
+	// Raised is the user's when the key was drawn (see [User]).
+	Raised int `json:"raised,omitzero"`
 	// ReplacedBy is the credential that rotation put in this one's place; empty
 	// if it was not rotated.
 	ReplacedBy string `json:"replacedBy,omitzero"`
@@ -46,6 +48,17 @@ func (c *Credential) Revoked() bool { return !c.RevokedAt.IsZero() }
 // Expired tells whether the credential's time has passed.
 func (c *Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// of is the credential under its user as he is now: one that carries all of the
+// role, and was drawn before a change of role added to it, was revoked with it.
+func (c *Credential) of(u *User) *Credential {
+	if u == nil || c.Revoked() || len(c.Permissions) > 0 || c.Raised >= u.Raised {
+		return c
+	}
+	v := *c
+	v.RevokedAt, v.RevokedBy = u.RaisedAt, u.RaisedBy
+	return &v
 }
 
 // refusal says why the key is not honoured any more; nil if it is.
@@ -131,7 +144,7 @@ func (s *Service) CreateCredential(ctx context.Context, by *Principal, spec Cred
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := who.mayDraw(u, c.effective(carries)); err != nil {
+		if err := who.mayDraw(u, c, carries); err != nil {
 			return nil, nil, err
 		}
 		key = s.draw(c, who)
@@ -166,9 +179,11 @@ func (s *Service) owner(ctx context.Context, id string) (*User, int64, error) {
 	return u, at, err
 }
 
-// mayDraw refuses a key, of user u, whose secret the caller would see and that
-// carries what he could not give; his own carries no more than the one he shows.
-func (p *Principal) mayDraw(u *User, carries []Permission) error {
+// mayDraw refuses a key c of user u, whose role carries that much, whose secret
+// the caller would see and that carries what he could not give. His own carries
+// no more than the one he shows, is bound as that is and ends no later.
+func (p *Principal) mayDraw(u *User, c *Credential, role []Permission) error {
+	carries := c.effective(role)
 	if u.ID != p.UserID {
 		return p.mayGive("a key of "+u.Name, carries)
 	}
@@ -177,7 +192,31 @@ func (p *Principal) mayDraw(u *User, carries []Permission) error {
 			return against(RuleSelf, "a key of yours would carry %s, which credential %s does not; nobody raises himself", want, p.CredentialID)
 		}
 	}
+	return p.mayLoosen(c)
+}
+
+// mayLoosen refuses a key of the caller's own that is bound less, or lives
+// longer, than the one that he shows.
+func (p *Principal) mayLoosen(c *Credential) error {
+	bound := func(f string) bool { return slices.Contains(p.Fingerprints, f) }
+	if len(p.Fingerprints) > 0 && (len(c.Fingerprints) == 0 || !all(c.Fingerprints, bound)) {
+		return against(RuleSelf, "credential %s is bound to client certificates: a key of yours must be bound to some of them and no others", p.CredentialID)
+	}
+	within := func(n netip.Prefix) bool {
+		return slices.ContainsFunc(p.CIDRs, func(o netip.Prefix) bool { return o.Bits() <= n.Bits() && o.Contains(n.Addr()) })
+	}
+	if len(p.CIDRs) > 0 && (len(c.CIDRs) == 0 || !all(c.CIDRs, within)) {
+		return against(RuleSelf, "credential %s is bound to networks: a key of yours must be bound to networks within them", p.CredentialID)
+	}
+	if !p.ExpiresAt.IsZero() && (c.ExpiresAt.IsZero() || c.ExpiresAt.After(p.ExpiresAt)) {
+		return against(RuleSelf, "credential %s expires at %s: a key of yours must expire no later", p.CredentialID, p.ExpiresAt.Format(time.RFC3339))
+	}
 	return nil
+}
+
+// all tells whether ok holds of each.
+func all[T any](each []T, ok func(T) bool) bool {
+	return !slices.ContainsFunc(each, func(v T) bool { return !ok(v) })
 }
 
 func (s *Service) newCredential(u *User, carries []Permission, spec CredentialSpec) (*Credential, error) {
@@ -189,7 +228,7 @@ func (s *Service) newCredential(u *User, carries []Permission, spec CredentialSp
 	}
 	c := &Credential{
 		UserID: u.ID, Label: spec.Label, Permissions: slices.Clone(spec.Permissions), CIDRs: slices.Clone(spec.CIDRs),
-		ExpiresAt: spec.ExpiresAt.UTC().Truncate(time.Second),
+		ExpiresAt: spec.ExpiresAt.UTC().Truncate(time.Second), Raised: u.Raised,
 	}
 	for _, p := range spec.Permissions {
 		if !p.Valid() {
@@ -219,23 +258,33 @@ func (s *Service) Credential(ctx context.Context, id string) (*Credential, error
 	if !store.ValidID(credentialPrefix, id) {
 		return nil, noCredential(id)
 	}
-	c, _, err := load[Credential](ctx, s.store, store.Credential(id))
-	if err == nil && c == nil {
-		err = noCredential(id)
+	c, _, err := s.stored(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	u, _, err := load[User](ctx, s.store, store.User(c.UserID))
+	return c.of(u), err
 }
 
 // Credentials lists credentials, revoked ones too, newest first, and says how
 // many there are; userID narrows the list to one user's unless it is empty.
 func (s *Service) Credentials(ctx context.Context, userID string, limit, offset int) ([]*Credential, int, error) {
 	keep := func(c *Credential) bool { return userID == "" || c.UserID == userID }
-	return s.credentials.newest(ctx, s.store, keep, limit, offset)
+	page, total, err := s.credentials.newest(ctx, s.store, keep, limit, offset)
+	for n, c := range page {
+		u, err := s.users.get(ctx, s.store, store.User(c.UserID))
+		if err != nil {
+			return nil, 0, err
+		}
+		page[n] = c.of(u)
+	}
+	return page, total, err
 }
 
 // RevokeCredential ends a credential; a revoked one stays as it was. When it
 // returns, this appliance refuses the key; others do as soon as their watch
-// tells them. The last key that an admin could work with is not revoked before
+// tells them. The key of who administers is revoked by who may do as much, and
+// by itself. The last key that an admin could work with is not revoked before
 // there is another.
 func (s *Service) RevokeCredential(ctx context.Context, by *Principal, id string, idem *store.Idempotent) (*Credential, error) {
 	if !store.ValidID(credentialPrefix, id) {
@@ -250,7 +299,23 @@ func (s *Service) RevokeCredential(ctx context.Context, by *Principal, id string
 		if err != nil {
 			return nil, nil, err
 		}
-		if c.Revoked() {
+		u, at, err := s.owner(ctx, c.UserID)
+		if err != nil {
+			return nil, nil, err
+		}
+		if u.ID != who.UserID {
+			tx.Require(store.User(u.ID), at)
+		}
+		if c.ID != who.CredentialID {
+			carries, err := s.carried(ctx, u.Role)
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := who.mayTake("role "+string(u.Role)+" of "+u.Name+", whose key it is,", carries); err != nil {
+				return nil, nil, err
+			}
+		}
+		if c = c.of(u); c.Revoked() {
 			tx.Require(store.Credential(id), rev)
 			return c, nil, nil
 		}
@@ -327,6 +392,7 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (*Principal, 
 
 // principal is the user behind his credential, if both are honoured now.
 func (s *Service) principal(ctx context.Context, c *Credential, u *User) (*Principal, error) {
+	c = c.of(u)
 	if r := c.refusal(s.now()); r != nil {
 		return nil, r
 	}
@@ -339,7 +405,7 @@ func (s *Service) principal(ctx context.Context, c *Credential, u *User) (*Princ
 	}
 	return &Principal{
 		Actor: Actor{UserID: u.ID, Name: u.Name, CredentialID: c.ID}, Role: u.Role,
-		Permissions: c.effective(carries), Fingerprints: c.Fingerprints, CIDRs: c.CIDRs,
+		Permissions: c.effective(carries), Fingerprints: c.Fingerprints, CIDRs: c.CIDRs, ExpiresAt: c.ExpiresAt,
 	}, nil
 }
 

@@ -38,7 +38,7 @@ const (
 	// appoints others to duties that he himself is kept from.
 	RuleHeld = "PERMISSION_NOT_HELD"
 	// RuleSelf: nobody changes his own role or status, or draws himself a key
-	// that carries more than the one that he shows.
+	// that carries more, is bound less or lives longer than the one that he shows.
 	RuleSelf = "NOT_ONESELF"
 	// RuleLastAdmin: there is always an active admin with a key that works.
 	RuleLastAdmin = "LAST_ADMIN"

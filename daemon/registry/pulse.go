@@ -18,6 +18,9 @@ const (
 	stale = time.Second
 	// pulsePatience is how long a request waits for the store to answer again.
 	pulsePatience = 2 * time.Second
+	// pulseWaiters is how many requests wait for that at once: they have no place
+	// in any budget yet.
+	pulseWaiters = 256
 	pulseKey      = "/mw/pulse" // never written: what is asked is whether anybody answers
 )
 
@@ -28,9 +31,13 @@ type pulse struct {
 	mu   sync.Mutex
 	at   time.Time     // when the last question that was answered was asked
 	beat chan struct{} // closed at the next answer
+
+	waiting chan struct{} // holds one for each that waits
 }
 
-func newPulse() *pulse { return &pulse{beat: make(chan struct{})} }
+func newPulse() *pulse {
+	return &pulse{beat: make(chan struct{}), waiting: make(chan struct{}, pulseWaiters)}
+}
 
 func (p *pulse) run(ctx context.Context, s *store.Store) {
 	for {
@@ -52,13 +59,19 @@ func (p *pulse) run(ctx context.Context, s *store.Store) {
 }
 
 // fresh waits until memory is as new as the store was a moment ago, or says that
-// the store is out of reach.
+// the store is out of reach. Beyond [pulseWaiters] it says so without waiting.
 func (p *pulse) fresh(ctx context.Context) error {
 	p.mu.Lock()
 	at, beat := p.at, p.beat
 	p.mu.Unlock()
 	if time.Since(at) < stale {
 		return nil
+	}
+	select {
+	case p.waiting <- struct{}{}:
+		defer func() { <-p.waiting }()
+	default:
+		return fmt.Errorf("%w: no answer for %s, and %d others wait for one", store.ErrUnavailable, time.Since(at).Round(time.Millisecond), pulseWaiters)
 	}
 	t := time.NewTimer(pulsePatience)
 	defer t.Stop()

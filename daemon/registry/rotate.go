@@ -12,8 +12,8 @@ import (
 const MaxGrace = 7 * 24 * time.Hour
 
 // RotateCredential puts a new credential in the place of one: the same user,
-// label, permissions and bindings, another key, and, where the old one was made
-// to expire, the same lifetime from now on. The old key is honoured for the
+// label, permissions (those that the role still has), bindings and expiry,
+// another key: who wants it to live longer makes a new one. The old key is honoured for the
 // grace (0 to [MaxGrace], whole seconds; never longer than it would have been),
 // and revoked at once without one. It returns the new bearer key, which is kept
 // nowhere.
@@ -65,29 +65,33 @@ func (s *Service) successor(ctx context.Context, tx *store.Tx, who *Principal, o
 	if old.ReplacedBy != "" {
 		return nil, Refuse(Validation, "credential %s was rotated already; rotate %s, which replaced it", old.ID, old.ReplacedBy)
 	}
-	if r := old.refusal(s.now()); r != nil {
-		return nil, Refuse(Validation, "%s; make a new credential", r.Message)
-	}
 	u, at, err := s.owner(ctx, old.UserID)
 	if err != nil {
 		return nil, err
 	}
+	if r := old.of(u).refusal(s.now()); r != nil {
+		return nil, Refuse(Validation, "%s; make a new credential", r.Message)
+	}
 	carries, err := s.carried(ctx, u.Role)
 	if err != nil {
-		return nil, err
-	}
-	if err := who.mayDraw(u, old.effective(carries)); err != nil {
 		return nil, err
 	}
 	if u.ID != who.UserID {
 		tx.Require(store.User(u.ID), at)
 	}
 	next := &Credential{
-		UserID: old.UserID, Label: old.Label, Permissions: slices.Clone(old.Permissions),
+		UserID: old.UserID, Label: old.Label, ExpiresAt: old.ExpiresAt, Raised: u.Raised,
 		Fingerprints: slices.Clone(old.Fingerprints), CIDRs: slices.Clone(old.CIDRs),
 	}
-	if !old.ExpiresAt.IsZero() {
-		next.ExpiresAt = s.second().Add(old.ExpiresAt.Sub(old.CreatedAt))
+	// What the role has lost does not come back in another's hand with the role,
+	// and a key that carries nothing must not become one that carries all.
+	if len(old.Permissions) > 0 {
+		if next.Permissions = slices.Clone(old.effective(carries)); len(next.Permissions) == 0 {
+			return nil, Refuse(Validation, "credential %s carries nothing that role %s of %s has; make a new credential", old.ID, u.Role, u.Name)
+		}
+	}
+	if err := who.mayDraw(u, next, carries); err != nil {
+		return nil, err
 	}
 	return next, nil
 }

@@ -31,6 +31,13 @@ type User struct {
 	CreatedBy string    `json:"createdBy"`
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`
+	// Raised counts the changes of role that added permissions; RaisedAt and
+	// RaisedBy are the last one's. Each revoked, in one write however many there
+	// are, every key of the user that has no permissions of its own: whoever drew
+	// it could give what the role was then, not what it is now.
+	Raised   int       `json:"raised,omitzero"`
+	RaisedAt time.Time `json:"raisedAt,omitzero"`
+	RaisedBy string    `json:"raisedBy,omitzero"`
 }
 
 // UserSpec is what is asked for when a user is made.
@@ -96,7 +103,8 @@ func checkUserName(name string) error {
 }
 
 // UpdateUser changes a user's role or status. Nobody changes himself, gives a
-// role that he could not give, or takes the last admin who works away.
+// role that he could not give, or takes the last admin who works away. A role that
+// adds permissions revokes the user's keys without permissions of their own.
 func (s *Service) UpdateUser(ctx context.Context, by *Principal, id string, p UserPatch, idem *store.Idempotent) (*User, error) {
 	if !store.ValidID(userPrefix, id) {
 		return nil, noUser(id)
@@ -141,12 +149,31 @@ func (s *Service) UpdateUser(ctx context.Context, by *Principal, id string, p Us
 		if err := s.holdUpdate(ctx, tx, who, &before, u); err != nil {
 			return nil, nil, err
 		}
-		tx.PutIf(store.User(id), encode(u), rev)
-		tx.Audit(who.draft(happening{"user.updated", "user", u.ID, map[string]any{
+		meta := map[string]any{
 			"name": u.Name, "role": string(u.Role), "status": string(u.Status), "previousRole": string(before.Role), "previousStatus": string(before.Status),
-		}}))
+		}
+		raises, err := s.raises(ctx, before.Role, u.Role)
+		if err != nil {
+			return nil, nil, err
+		}
+		if raises {
+			u.Raised, u.RaisedAt, u.RaisedBy = u.Raised+1, u.UpdatedAt, who.Name
+			meta["keysRevoked"] = "all without permissions of their own"
+		}
+		tx.PutIf(store.User(id), encode(u), rev)
+		tx.Audit(who.draft(happening{"user.updated", "user", u.ID, meta}))
 		return u, func(at int64) { s.users.wrote(store.User(id), u, at) }, nil
 	})
+}
+
+// raises tells whether one role carries anything that another does not.
+func (s *Service) raises(ctx context.Context, from, to UserRole) (bool, error) {
+	had, err := s.carried(ctx, from)
+	if err != nil {
+		return false, err
+	}
+	gets, err := s.carried(ctx, to)
+	return !all(expand(gets), func(p Permission) bool { return covers(had, p) }), err
 }
 
 // holdUpdate holds a change of a user against the rules of rights.
