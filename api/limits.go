@@ -13,6 +13,13 @@ type Limits struct {
 	// writes that stop something may be, beside all the others (32). One user, and
 	// one client certificate, has half of each.
 	Reads, Writes, Long, Stops int
+	// Ledger is how many pages of the ledger may be made at once, each of some
+	// megabytes (16), and Receipts how many receipts, each of which may wait for a
+	// checkpoint (64); half of them for one user and for one certificate.
+	Ledger, Receipts int
+	// AnswerBytes is how much of answers may wait for callers to take it, in bytes
+	// (256 MiB), a quarter of it for one user and for one certificate.
+	AnswerBytes int
 	// Connections is how many may be open (4,096), half of them from one address;
 	// Streams how many requests one HTTP/2 connection may have open (128).
 	Connections, Streams int
@@ -29,7 +36,7 @@ func (l *Limits) defaults() {
 	for _, n := range []struct {
 		field    *int
 		standard int
-	}{{&l.PerSecond, 1000}, {&l.Reads, 1024}, {&l.Writes, 512}, {&l.Long, 8}, {&l.Stops, 32}, {&l.Connections, 4096}, {&l.Streams, 128}} {
+	}{{&l.PerSecond, 1000}, {&l.Reads, 1024}, {&l.Writes, 512}, {&l.Long, 8}, {&l.Stops, 32}, {&l.Ledger, 16}, {&l.Receipts, 64}, {&l.AnswerBytes, 256 << 20}, {&l.Connections, 4096}, {&l.Streams, 128}} {
 		if *n.field <= 0 {
 			*n.field = n.standard
 		}

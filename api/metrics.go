@@ -15,7 +15,7 @@ type metrics struct {
 	turned   *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer, w work) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, w work, a *answers) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mintwarden_api_requests_total",
@@ -38,6 +38,9 @@ func newMetrics(reg prometheus.Registerer, w work) (*metrics, error) {
 		m.turned.WithLabelValues(string(why))
 	}
 	all := []prometheus.Collector{m.requests, m.seconds, m.panics, m.turned}
+	all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mintwarden_api_answer_bytes", Help: "Bytes of answers that callers have not taken yet.",
+	}, func() float64 { return float64(a.bytes()) }))
 	for _, b := range w.all() {
 		labels := prometheus.Labels{"budget": b.kind}
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -95,8 +95,10 @@ func TestReadsAreAnsweredWhileWritesAreShed(t *testing.T) {
 	require.NoError(t, testutil.GatherAndCompare(s.metrics, strings.NewReader(`
 # HELP mintwarden_api_in_flight Requests under way, by budget.
 # TYPE mintwarden_api_in_flight gauge
+mintwarden_api_in_flight{budget="ledger"} 0
 mintwarden_api_in_flight{budget="long"} 0
 mintwarden_api_in_flight{budget="reads"} 0
+mintwarden_api_in_flight{budget="receipts"} 0
 mintwarden_api_in_flight{budget="stops"} 0
 mintwarden_api_in_flight{budget="writes"} 4
 `), "mintwarden_api_in_flight"))
@@ -112,7 +114,7 @@ func TestEveryReasonIsASeriesFromTheStart(t *testing.T) {
 	s := newHouse(t).serve()
 	n, err := testutil.GatherAndCount(s.metrics, "mintwarden_api_shed_total")
 	require.NoError(t, err)
-	require.Equal(t, 13, n)
+	require.Equal(t, 16, n)
 	problems, err := testutil.GatherAndLint(s.metrics, "mintwarden_api_shed_total", "mintwarden_api_in_flight", "mintwarden_api_in_flight_limit", "mintwarden_api_connections")
 	require.NoError(t, err)
 	// The one that people read as it is counts in days.
@@ -278,7 +280,8 @@ func (w *wire) get(path, key string) (uint32, error) {
 	return id, w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: w.header.Bytes(), EndStream: true, EndHeaders: true})
 }
 
-// An answer that nobody takes holds no place, and is cut off.
+// An answer that nobody takes holds no place, and is cut off; what it holds is
+// bounded in bytes (TestAttack_AnswersThatNobodyTakesAreBounded).
 func TestASlowReaderHoldsNoPlace(t *testing.T) {
 	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Reads: 4, WriteTimeout: 300 * time.Millisecond} })
 	w := s.wire(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})

@@ -72,6 +72,7 @@ type Server struct {
 	running  running
 	metrics  *metrics
 	work     work
+	answers  *answers
 	// connections that HTTPServer serves, with tls.
 	connections *connections
 	tls         *TLS
@@ -92,7 +93,8 @@ func New(d Deps) (*Server, error) {
 	}
 	d.Limits.defaults()
 	w := newWork(d.Limits)
-	m, err := newMetrics(d.Registerer, w)
+	taken := newAnswers(d.Limits.AnswerBytes)
+	m, err := newMetrics(d.Registerer, w, taken)
 	if err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
@@ -103,7 +105,7 @@ func New(d Deps) (*Server, error) {
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, seal: d.Seal,
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
-		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, connections: conns, tls: d.TLS,
+		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, answers: taken, connections: conns, tls: d.TLS,
 	}
 	s.reconciliation = d.Reconciliation
 	s.engine = s.routes()
@@ -206,7 +208,7 @@ func (s *Server) check(c *gin.Context) {
 		return
 	}
 	defer leave()
-	c.Writer = &answering{ResponseWriter: c.Writer, s: s, keep: r.route.long(), free: leave}
+	c.Writer = &answering{ResponseWriter: c.Writer, s: s, c: c, keep: r.route.long(), must: r.route.writes(), free: leave}
 	var body []byte
 	if r.route.writes() {
 		var err error

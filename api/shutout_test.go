@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
 
 	"github.com/mintwarden/mintwarden/api"
 	"github.com/mintwarden/mintwarden/daemon/pki"
@@ -113,4 +114,28 @@ func TestAttack_AFloodOfWritesDoesNotStopWhatStops(t *testing.T) {
 	s.elsewhere("four").stalled(s.keys["approver-3"], "POST", "/v1/token-operations/op_x/reject")
 	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 3 && s.turnedAway("share") == 1 }, waitLimit, 5*time.Millisecond)
 	is[api.User](s.as("root", "PATCH", "/v1/users/"+s.users["operator"], `{"status":"ACTIVE"}`), 200)
+}
+
+// Answers that are asked for and not taken hold memory up to a bound; the one who
+// asks for them is told to take them, and the others are answered.
+func TestAttack_AnswersThatNobodyTakesAreBounded(t *testing.T) {
+	h := newHouse(t)
+	size := len(h.serve().as("", "GET", "/v1/openapi.json", "").body)
+	s := h.serve(func(d *api.Deps) { d.Limits = api.Limits{AnswerBytes: 16 * size} })
+	attacker := s.elsewhere("attacker")
+	w := attacker.wire(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for range 40 {
+		_, err := w.get("/v1/openapi.json", "")
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return s.turnedAway("answers") == 36 }, waitLimit, 5*time.Millisecond)
+	require.Less(t, s.gauge("mintwarden_api_answer_bytes"), float64(5*size))
+	require.Contains(t, attacker.as("", "GET", "/v1/openapi.json", "").fails(429, 1604), "take them faster")
+	for range 10 {
+		require.Len(t, s.as("", "GET", "/v1/openapi.json", "").body, size)
+		is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200)
+	}
+	w.conn.Close()
+	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_answer_bytes") == 0 }, waitLimit, 5*time.Millisecond)
+	require.Len(t, attacker.as("", "GET", "/v1/openapi.json", "").body, size)
 }

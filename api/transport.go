@@ -75,36 +75,47 @@ func setDeadline(set func(time.Time) error, at time.Time) { _ = set(at) }
 
 // answering is a response that gives the request's place in the budget back
 // with its first byte, since what follows is the client's pace and not our work,
-// and gives each further piece its own time: an answer that is taken, however
-// long, is not cut off, and one that is not taken is.
+// counts what the client has not taken, and gives each further piece its own
+// time: an answer that is taken, however long, is not cut off, and one that is
+// not taken is.
 type answering struct {
 	gin.ResponseWriter
-	s     *Server
-	keep  bool // the answer is made while it is written
-	free  func()
-	until time.Time // of the piece that is being written
+	s *Server
+	c *gin.Context
+	// keep says that the answer is made while it is written; must, that it is to
+	// be written whatever waits: it tells what was done, or why nothing was.
+	keep, must bool
+	free       func()
+	until      time.Time // of the piece that is being written
 }
 
 func (a *answering) Write(b []byte) (int, error) {
-	a.before()
+	taken, full := a.before(len(b))
+	if full != nil {
+		a.must = true
+		a.s.refuse(a.c, full) // in its stead; nothing of it was sent
+		return len(b), nil
+	}
+	defer taken()
 	n, err := a.ResponseWriter.Write(b)
 	a.after(err)
 	return n, err
 }
 
-func (a *answering) WriteString(t string) (int, error) {
-	a.before()
-	n, err := a.ResponseWriter.WriteString(t)
-	a.after(err)
-	return n, err
-}
+func (a *answering) WriteString(t string) (int, error) { return a.Write([]byte(t)) }
 
-func (a *answering) before() {
+func (a *answering) before(n int) (taken func(), full *problem) {
+	// What is made while it is written holds its place; its pieces are small.
+	must := a.must || a.keep || a.Written() || a.Status() >= http.StatusBadRequest
+	if taken, full = a.s.answers.hold(n, must, requestOf(a.c).callers()); full != nil {
+		return nil, full
+	}
 	if !a.keep {
 		a.free()
 	}
 	a.until = time.Now().Add(a.s.limits.WriteTimeout)
 	setDeadline(http.NewResponseController(a.ResponseWriter).SetWriteDeadline, a.until)
+	return taken, nil
 }
 
 // after counts a client that let a piece's time pass: HTTP/1.1 says so by its

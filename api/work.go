@@ -65,18 +65,29 @@ func (b *budget) underWay() int {
 }
 
 // work is what is under way, by budgets of their own: while writes are shed
-// reads are answered, what reads a whole log takes neither's place, and what
-// stops things has places that nothing else takes.
-type work struct{ reads, writes, stops, long *budget }
+// reads are answered; what reads a whole log, is large or waits for the seal takes
+// no other read's place; and what stops things has places that nothing else takes.
+type work struct{ reads, writes, stops, long, ledger, receipts *budget }
 
 func newWork(l Limits) work {
-	return work{newBudget("reads", l.Reads), newBudget("writes", l.Writes), newBudget("stops", l.Stops), newBudget("long", l.Long)}
+	return work{
+		newBudget("reads", l.Reads), newBudget("writes", l.Writes), newBudget("stops", l.Stops), newBudget("long", l.Long),
+		newBudget("ledger", l.Ledger), newBudget("receipts", l.Receipts),
+	}
 }
 
-func (w work) all() []*budget { return []*budget{w.reads, w.writes, w.stops, w.long} }
+func (w work) all() []*budget {
+	return []*budget{w.reads, w.writes, w.stops, w.long, w.ledger, w.receipts}
+}
 
 // of is the budget that a route draws on.
 func (w work) of(r *route) *budget {
+	switch r.id {
+	case "getLedger", "getLedgerSnapshot":
+		return w.ledger
+	case "getAuditReceipt", "getTokenOperationReceipt":
+		return w.receipts
+	}
 	switch {
 	case r.long():
 		return w.long
@@ -99,6 +110,9 @@ const (
 	shedWrites      shed = "writes"      // that of writes
 	shedStops       shed = "stops"       // that of what stops things
 	shedLong        shed = "long"        // that of what reads a whole log
+	shedLedger      shed = "ledger"      // that of pages of the ledger
+	shedReceipts    shed = "receipts"    // that of receipts
+	shedAnswers     shed = "answers"     // too much of answers waits to be taken
 	shedShare       shed = "share"       // one caller's half of a budget
 	shedPending     shed = "pending"     // too many of a key's operations await approval
 	shedSeal        shed = "seal"        // the seal has more under way than it takes
@@ -110,7 +124,7 @@ const (
 
 // sheds is all of them, so that each is a series from the start.
 var sheds = []shed{
-	shedRate, shedGuesses, shedReads, shedWrites, shedStops, shedLong, shedShare, shedPending, shedSeal, shedConnections, shedBody,
+	shedRate, shedGuesses, shedReads, shedWrites, shedStops, shedLong, shedLedger, shedReceipts, shedAnswers, shedShare, shedPending, shedSeal, shedConnections, shedBody,
 	shedReader, shedStreams,
 }
 
