@@ -25,6 +25,9 @@ var (
 const (
 	// numberPatience is how long a receipt waits for its entry's number, which takes milliseconds.
 	numberPatience = 2 * time.Second
+	// numberAge is how old an entry's id may be for its number to be waited for: what is older has one, or
+	// is none. It covers clocks of appliances that differ a little, either way.
+	numberAge = 10 * time.Second
 	// signPatience is how long it waits for a checkpoint, which takes a commit of the ledger.
 	signPatience = 10 * time.Second
 )
@@ -35,17 +38,18 @@ type Receipt struct {
 	Proof []byte // a C2SP tlog-proof whose extra is an audit.Evidence
 }
 
-// Receipt is of the entry with that id. It waits some seconds for the number of an entry that was just
-// written, and for a checkpoint. ErrNoEntry, ErrNoReceipt, or the store's errors.
+// Receipt is of the entry with that id. It waits some seconds for the number of an entry that, by its
+// id, was just written, and for a checkpoint. ErrNoEntry, ErrNoReceipt, or the store's errors.
 func (l *Log) Receipt(ctx context.Context, id string) (*Receipt, error) {
 	if !store.ValidID("aud_", id) {
 		return nil, fmt.Errorf("%w: %.80q", ErrNoEntry, id)
 	}
-	return l.receipt(ctx, func() (uint64, bool) { return l.index.byID(id, store.IDTime(id)) }, id)
+	wait := time.Since(store.IDTime(id)).Abs() <= numberAge
+	return l.receipt(ctx, func() (uint64, bool) { return l.index.byID(id, store.IDTime(id)) }, id, wait)
 }
 
 // ReceiptOf is of the newest entry on a resource that tells of the action, or of the newest at all where none
-// does; as Receipt.
+// does; as Receipt. The caller knows that the resource is there: an entry on it is waited for.
 func (l *Log) ReceiptOf(ctx context.Context, kind, id, action string) (*Receipt, error) {
 	return l.receipt(ctx, func() (uint64, bool) {
 		for _, action := range []string{action, ""} {
@@ -55,16 +59,20 @@ func (l *Log) ReceiptOf(ctx context.Context, kind, id, action string) (*Receipt,
 			}
 		}
 		return 0, false
-	}, id)
+	}, id, true)
 }
 
-func (l *Log) receipt(ctx context.Context, find func() (uint64, bool), id string) (*Receipt, error) {
+// receipt is of the entry that find finds, whose number is waited for only if wait says so.
+func (l *Log) receipt(ctx context.Context, find func() (uint64, bool), id string, wait bool) (*Receipt, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
-	seq, ok, err := l.numbered(ctx, find)
-	if err != nil {
-		return nil, err
+	seq, ok := find()
+	if !ok && wait {
+		var err error
+		if seq, ok, err = l.numbered(ctx, find); err != nil {
+			return nil, err
+		}
 	}
 	if !ok {
 		return nil, fmt.Errorf("%w: %.80q", ErrNoEntry, id)
