@@ -21,7 +21,7 @@ const (
 	// pulseWaiters is how many requests wait for that at once: they have no place
 	// in any budget yet.
 	pulseWaiters = 256
-	pulseKey      = "/mw/pulse" // never written: what is asked is whether anybody answers
+	pulseKey     = "/mw/pulse" // never written: what is asked is whether anybody answers
 )
 
 // pulse tells whether the store was within reach a moment ago. Without it an
