@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -274,7 +275,13 @@ func (s *site) unsealOffline(custodian string) {
 	door, err := seal.Dial(s.t.Context(), s.path("seal.sock"))
 	require.NoError(s.t, err)
 	defer door.Close()
-	_, err = door.Unseal(s.t.Context(), e)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		_, err = door.Unseal(s.t.Context(), e)
+		refused, ok := errors.AsType[*seal.Error](err)
+		if reading := ok && refused.Kind == seal.KindStore; !reading || time.Now().After(deadline) {
+			break // a seal that has just started says so until it has read who the custodians are
+		}
+	}
 	require.NoError(s.t, err)
 }
 
