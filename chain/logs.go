@@ -230,9 +230,17 @@ func (c *Client) Transaction(ctx context.Context, txHash tx.Hash) (*Sent, error)
 	})
 }
 
-// Witnesses asks every node for itself whether a log stands in the canonical chain, and tells how many say so and how
-// many there are. Nodes that do not answer say nothing.
-func (c *Client) Witnesses(ctx context.Context, l Log) (yes, nodes int, err error) {
+// Witness is what the nodes of a network, each for itself, say of a log. Those that did not answer, or are not as far
+// yet, are in neither number.
+type Witness struct {
+	Stand int // say that it stands in the canonical chain
+	Deny  int // say that the chain has that block without it, or another block there
+	Nodes int // all there are
+}
+
+// Witnesses asks every node for itself whether a log stands in the canonical chain. The error is the context's.
+func (c *Client) Witnesses(ctx context.Context, l Log) (Witness, error) {
+	w := Witness{Nodes: len(c.nodes)}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, n := range c.nodes {
@@ -243,18 +251,23 @@ func (c *Client) Witnesses(ctx context.Context, l Log) (yes, nodes int, err erro
 			if err == nil {
 				stands, err = s.witness(l)
 			}
-			if err != nil && ctx.Err() == nil {
-				c.failed(n, err)
+			if err != nil {
+				if ctx.Err() == nil {
+					c.failed(n, err)
+				}
+				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if stands {
-				yes++
+				w.Stand++
+			} else {
+				w.Deny++
 			}
 		})
 	}
 	all.Wait()
-	return yes, len(c.nodes), ctx.Err()
+	return w, ctx.Err()
 }
 
 func (s session) witness(l Log) (bool, error) {
@@ -265,8 +278,13 @@ func (s session) witness(l Log) (bool, error) {
 	var r *struct {
 		Logs []*rawLog `json:"logs"`
 	}
-	if err := s.ask(&r, "eth_getTransactionReceipt", hexutil.Encode(l.TxHash[:])); err != nil || r == nil {
+	if err := s.ask(&r, "eth_getTransactionReceipt", hexutil.Encode(l.TxHash[:])); err != nil {
 		return false, err
+	}
+	if r == nil {
+		// A node that keeps no index of old transactions does not know this one by its hash either.
+		logs, err := s.logs(l.BlockNumber, l.BlockNumber, LogQuery{Addresses: []tx.Address{l.Address}})
+		return slices.ContainsFunc(logs, func(other Log) bool { return l.Same(&other) }), err
 	}
 	for _, raw := range r.Logs {
 		other, err := raw.log()

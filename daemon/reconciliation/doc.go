@@ -11,7 +11,10 @@
 //
 // An event that nobody authorized is a finding: kept, told as token.reconciliation_failed, counted by a metric, and,
 // once two nodes each for itself say that it stands in the chain, the reason why privileged operations on the token
-// are frozen through the seal, until the custodians' threshold lets them go on.
+// are frozen through the seal, until the custodians' threshold lets them go on. A node that makes events up disarms
+// none of that: nodes are asked for all findings that wait in turn, what most nodes deny is set aside, and behind more
+// findings than are kept, one that stands is still told and frozen for. What is wrong with one token, its contract or
+// its events holds up no other.
 //
 // The token's supply is told from three sources at one block: from its events, from its contract, from operations.
 //

@@ -43,6 +43,11 @@ type front struct {
 	tokens map[string]*track
 	blocks uint64 // of one question
 	head   tx.Hash
+
+	// Of one pass: tokens that have had their turn or could not be worked on, and that not all was done that is to be
+	// done at this head.
+	skip       map[string]bool
+	unfinished bool
 }
 
 // track is a token's progress while it is worked on.
@@ -53,6 +58,7 @@ type track struct {
 	saved time.Time
 	// pending tells that findings wait for two nodes.
 	pending bool
+	cursor  string // the last of them that nodes were asked for; empty: begin with the oldest
 	// rested is when the next comparison may be, which reads what the last one read again.
 	rested time.Time
 }
@@ -75,33 +81,41 @@ func (f *front) pass(ctx context.Context) error {
 		return nil
 	}
 	final := head.Number + 1 - depth
-	if err := f.load(ctx, final); err != nil {
-		return err
-	}
+	f.skip, f.unfinished = map[string]bool{}, false
+	faults := f.load(ctx, final)
 	if head.Hash == f.head {
-		return nil
+		return joined(faults)
 	}
-	if err := f.advance(ctx, final); err != nil {
-		return err
-	}
-	var faults []error
+	faults = append(faults, f.advance(ctx, final)...)
 	for _, t := range f.tokens {
 		if err := f.after(ctx, t, final); err != nil {
 			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
 		}
 	}
 	f.measure(final)
-	if len(faults) == 0 {
+	if len(faults) == 0 && !f.unfinished {
 		f.head = head.Hash
+	}
+	return joined(faults)
+}
+
+// mostFaults is how many tokens' faults are told one by one: all may have the same.
+const mostFaults = 5
+
+// joined is faults as one, nil for none.
+func joined(faults []error) error {
+	if more := len(faults) - mostFaults; more > 0 {
+		faults = append(faults[:mostFaults:mostFaults], fmt.Errorf("and %d more", more))
 	}
 	return errors.Join(faults...)
 }
 
-// load takes in the tokens that have a contract and were not known yet.
-func (f *front) load(ctx context.Context, final uint64) error {
+// load takes in the tokens that have a contract and were not known yet. One that cannot be begun with is no hindrance
+// for the others.
+func (f *front) load(ctx context.Context, final uint64) (faults []error) {
 	tokens, _, err := f.s.registry.Tokens(ctx, registry.TokenFilter{Network: f.network}, math.MaxInt32, 0)
 	if err != nil {
-		return err
+		return []error{err}
 	}
 	for _, token := range tokens {
 		if token.ContractAddress == nil {
@@ -112,14 +126,18 @@ func (f *front) load(ctx context.Context, final uint64) error {
 			continue
 		}
 		t, err := f.begin(ctx, token, final)
-		if err != nil {
-			return err
-		}
-		if t != nil {
+		switch {
+		case err != nil:
+			faults = append(faults, fmt.Errorf("token %s: %w", token.ID, err))
+		case t != nil:
 			f.tokens[token.ID] = t
+			f.head = tx.Hash{} // it has not seen this head
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return faults
 }
 
 // begin is a token's progress as it is stored, or its first.
@@ -165,42 +183,50 @@ func (f *front) first(ctx context.Context, token *registry.Token, final uint64) 
 	return p, nil
 }
 
-// advance takes every token to the final block, those that are furthest behind first.
-func (f *front) advance(ctx context.Context, final uint64) error {
-	hashes := map[uint64]tx.Hash{}
-	for _, t := range f.tokens {
+// advance takes every token to the final block, those that are furthest behind first. What goes wrong with one token
+// is that one's fault, and it rests until the next pass.
+func (f *front) advance(ctx context.Context, final uint64) (faults []error) {
+	hashes := map[uint64]hashed{}
+	for id, t := range f.tokens {
 		if err := f.stands(ctx, t, hashes); err != nil {
-			return err
+			f.skip[id] = true
+			faults = append(faults, fmt.Errorf("token %s: %w", id, err))
 		}
 	}
-	for {
+	for ctx.Err() == nil {
 		group := f.hindmost(final)
 		if len(group) == 0 {
-			return nil
+			break
 		}
-		if err := f.step(ctx, group, final); err != nil {
-			return err
-		}
+		faults = append(faults, f.step(ctx, group, final)...)
 	}
+	return faults
+}
+
+// hashed is what nodes said of a block: asked once for all tokens.
+type hashed struct {
+	hash tx.Hash
+	err  error
 }
 
 // stands begins anew with a token whose last block is not of the chain any more.
-func (f *front) stands(ctx context.Context, t *track, hashes map[uint64]tx.Hash) error {
-	hash, known := hashes[t.at.Block]
+func (f *front) stands(ctx context.Context, t *track, hashes map[uint64]hashed) error {
+	at, known := hashes[t.at.Block]
 	if !known {
-		var err error
-		if hash, err = f.chain.BlockHash(ctx, t.at.Block); err != nil {
-			return err
-		}
-		hashes[t.at.Block] = hash
+		at.hash, at.err = f.chain.BlockHash(ctx, t.at.Block)
+		hashes[t.at.Block] = at
 	}
+	if at.err != nil {
+		return at.err
+	}
+	hash := at.hash
 	if hash == t.at.BlockHash {
 		return nil
 	}
 	f.s.log.Error("reconciliation: a reorg took a final block away; the token is looked at from its beginning again",
 		"token", t.token.ID, "block", t.at.Block)
 	p := &progress{TokenID: t.at.TokenID, Network: t.at.Network, Contract: t.at.Contract, FromBlock: t.at.FromBlock, Told: t.at.Told,
-		Kept: t.at.Kept, Block: t.at.FromBlock - 1, CheckedAt: f.s.second()}
+		Kept: t.at.Kept, Denied: t.at.Denied, Block: t.at.FromBlock - 1, CheckedAt: f.s.second()}
 	p.Base.Set(&t.at.Base.Int)
 	var err error
 	if p.BlockHash, err = f.chain.BlockHash(ctx, p.Block); err != nil {
@@ -211,11 +237,11 @@ func (f *front) stands(ctx context.Context, t *track, hashes map[uint64]tx.Hash)
 	return f.save(ctx, t, p, change)
 }
 
-// hindmost are tokens that are equally far, and no others further behind.
+// hindmost are tokens that are equally far, and no others further behind but those that rest.
 func (f *front) hindmost(final uint64) []*track {
 	var all []*track
-	for _, t := range f.tokens {
-		if t.at.Block < final {
+	for id, t := range f.tokens {
+		if t.at.Block < final && !f.skip[id] {
 			all = append(all, t)
 		}
 	}
@@ -229,8 +255,8 @@ func (f *front) hindmost(final uint64) []*track {
 	return all[:n]
 }
 
-// step takes a group one range of blocks further.
-func (f *front) step(ctx context.Context, group []*track, final uint64) error {
+// step takes a group one range of blocks further, as much of it as can be. Who cannot rests.
+func (f *front) step(ctx context.Context, group []*track, final uint64) (faults []error) {
 	from := group[0].at.Block + 1
 	to := min(final, from+f.blocks-1)
 	contracts := make([]tx.Address, len(group))
@@ -242,8 +268,17 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) error {
 	case errors.Is(err, chain.ErrTooManyLogs) && to > from:
 		f.blocks = max(1, (to-from+1)/2)
 		return nil
+	case errors.Is(err, chain.ErrTooManyLogs) && len(group) > 1:
+		// One of these contracts writes more into one block than a node tells at once; the others need not wait for it.
+		half := len(group) / 2
+		return append(f.step(ctx, group[:half], to), f.step(ctx, group[half:], to)...)
 	case err != nil:
-		return err
+		f.blocks = max(f.blocks, firstRange) // what was too much of one token is none of the others'
+		for _, t := range group {
+			f.skip[t.token.ID] = true
+			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
+		}
+		return faults
 	case len(logs) > manyLogs:
 		f.blocks = max(1, f.blocks/2)
 	case len(logs) < fewLogs:
@@ -257,25 +292,27 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) error {
 			}
 		}
 		if err := f.take(ctx, t, own, to, hash); err != nil {
-			return fmt.Errorf("token %s: %w", t.token.ID, err)
+			f.skip[t.token.ID] = true
+			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
 		}
 	}
-	return nil
+	return faults
 }
 
-// after compares a token's supplies when it is time, and has it frozen if that waits.
+// after has a token frozen if that waits, whatever else is the matter with it, and compares its supplies when it is
+// time.
 func (f *front) after(ctx context.Context, t *track, final uint64) error {
+	var fault error
+	if t.pending {
+		fault = f.freeze(ctx, t)
+	}
 	if t.at.Block == final && (!t.at.Compared || f.s.now().Sub(t.at.CheckedAt) >= compareEvery) && time.Now().After(t.rested) {
 		began := time.Now()
-		if err := f.compare(ctx, t); err != nil {
-			return err
-		}
+		err := f.compare(ctx, t)
 		t.rested = time.Now().Add(compareShare * time.Since(began))
+		fault = errors.Join(fault, err)
 	}
-	if t.pending {
-		return f.freeze(ctx, t)
-	}
-	return nil
+	return fault
 }
 
 // save writes a token's progress with what the change holds, if this process still has the fence and nobody else

@@ -45,6 +45,8 @@ type house struct {
 	token    *registry.Token
 	contract common.Address
 	external []tx.Address
+	others   []*registry.Token // beside the token
+	nodes    []*ledgerNode     // where they differ
 
 	mu      sync.Mutex
 	ids     []string // of operations, ascending
@@ -75,7 +77,7 @@ func (h *house) Token(_ context.Context, id string) (*registry.Token, error) {
 }
 
 func (h *house) Tokens(context.Context, registry.TokenFilter, int, int) ([]*registry.Token, int, error) {
-	return []*registry.Token{h.token}, 1, nil
+	return append([]*registry.Token{h.token}, h.others...), 1 + len(h.others), nil
 }
 
 func (h *house) TokenFrozen(string) bool {

@@ -11,6 +11,7 @@ type metrics struct {
 	behind    *prometheus.GaugeVec
 	disagrees *prometheus.GaugeVec
 	pending   *prometheus.GaugeVec
+	denied    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -27,11 +28,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		pending: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "mintwarden_reconciliation_pending_tokens", Help: "Tokens with an event that nobody authorized and that two nodes have not agreed on yet.",
 		}, []string{"network"}),
+		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mintwarden_reconciliation_denied_events_total", Help: "Events that a node told and most nodes say are not in the chain.",
+		}, []string{"network"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.events, m.behind, m.disagrees, m.pending} {
+	for _, c := range []prometheus.Collector{m.events, m.behind, m.disagrees, m.pending, m.denied} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("reconciliation: metrics: %w", err)
 		}

@@ -30,6 +30,8 @@ type ledgerNode struct {
 	asked map[string]int            // methods
 	limit uint64                    // blocks of one question; 0: any
 	after func(method string) error // may refuse; nil: nothing
+	// refuse says what is too much of a question for logs; nil: nothing is.
+	refuse func(filter) bool
 }
 
 type sentBy struct {
@@ -83,6 +85,13 @@ func (n *ledgerNode) advance(to uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.head = max(n.head, to)
+}
+
+// questions is how often a method was asked for.
+func (n *ledgerNode) questions(method string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked[method]
 }
 
 // reorg gives every block from a number on another hash, and takes its logs away.
@@ -164,7 +173,7 @@ func (a *ethAPI) GetLogs(f filter) ([]*types.Log, error) {
 	}
 	a.n.mu.Lock()
 	defer a.n.mu.Unlock()
-	if a.n.limit > 0 && uint64(f.To-f.From) >= a.n.limit {
+	if a.n.limit > 0 && uint64(f.To-f.From) >= a.n.limit || a.n.refuse != nil && a.n.refuse(f) {
 		return nil, errors.New("query exceeds max block range")
 	}
 	found := []*types.Log{}
@@ -185,6 +194,9 @@ func (a *ethAPI) GetLogs(f filter) ([]*types.Log, error) {
 }
 
 func (a *ethAPI) Call(_ map[string]any, at rpc.BlockNumber) (hexutil.Bytes, error) {
+	if err := a.begin("call"); err != nil {
+		return nil, err
+	}
 	a.n.mu.Lock()
 	defer a.n.mu.Unlock()
 	return common.LeftPadBytes(a.n.supply(uint64(at)).Bytes(), 32), nil

@@ -48,7 +48,9 @@ type progress struct {
 	Events    uint64 `json:"events"`
 	External  uint64 `json:"external"`
 	Unmatched uint64 `json:"unmatched"`
-	Kept      uint64 `json:"kept"` // findings that are kept one by one
+	Kept      uint64 `json:"kept"` // findings that a freeze answered for
+	// Denied are findings that most nodes said are not in the chain.
+	Denied uint64 `json:"denied,omitzero"`
 
 	// Operations up to Counted, an id, are in these sums.
 	Counted   string `json:"counted,omitzero"`
