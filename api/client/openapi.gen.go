@@ -6496,7 +6496,7 @@ type ClientInterface interface {
 
 	// EstimateTokenDeploymentWithBody Estimate a deployment
 	//
-	// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+	// What the deployment of the token would cost now, under each fee strategy. Nothing is stored, so a retry with the same idempotency key is answered anew.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6505,7 +6505,7 @@ type ClientInterface interface {
 
 	// EstimateTokenDeployment Estimate a deployment
 	//
-	// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+	// What the deployment of the token would cost now, under each fee strategy. Nothing is stored, so a retry with the same idempotency key is answered anew.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6575,7 +6575,7 @@ type ClientInterface interface {
 
 	// RetireTokenWithBody Retire a token
 	//
-	// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+	// Ends the appliance's work on a token: every further privileged call is refused, save those that stop things, which a deployed one takes as before, under its policies: `REVOKE_ROLE`, `PAUSE`, `FREEZE`, `ALLOWLIST_REMOVE`. The chain is not touched. A token with operations under way is 409/1301.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6584,7 +6584,7 @@ type ClientInterface interface {
 
 	// RetireToken Retire a token
 	//
-	// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+	// Ends the appliance's work on a token: every further privileged call is refused, save those that stop things, which a deployed one takes as before, under its policies: `REVOKE_ROLE`, `PAUSE`, `FREEZE`, `ALLOWLIST_REMOVE`. The chain is not touched. A token with operations under way is 409/1301.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -8321,7 +8321,7 @@ func (c *Wire) GetTokenDeployment(ctx context.Context, tokenID TokenID, reqEdito
 
 // EstimateTokenDeploymentWithBody Estimate a deployment
 //
-// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+// What the deployment of the token would cost now, under each fee strategy. Nothing is stored, so a retry with the same idempotency key is answered anew.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8340,7 +8340,7 @@ func (c *Wire) EstimateTokenDeploymentWithBody(ctx context.Context, tokenID Toke
 
 // EstimateTokenDeployment Estimate a deployment
 //
-// What the deployment of the token would cost now, under each fee strategy. Nothing is stored.
+// What the deployment of the token would cost now, under each fee strategy. Nothing is stored, so a retry with the same idempotency key is answered anew.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8490,7 +8490,7 @@ func (c *Wire) GetTokenReconciliation(ctx context.Context, tokenID TokenID, reqE
 
 // RetireTokenWithBody Retire a token
 //
-// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+// Ends the appliance's work on a token: every further privileged call is refused, save those that stop things, which a deployed one takes as before, under its policies: `REVOKE_ROLE`, `PAUSE`, `FREEZE`, `ALLOWLIST_REMOVE`. The chain is not touched. A token with operations under way is 409/1301.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8509,7 +8509,7 @@ func (c *Wire) RetireTokenWithBody(ctx context.Context, tokenID TokenID, params 
 
 // RetireToken Retire a token
 //
-// Ends the appliance's work on a token: every further privileged call is refused. The chain is not touched. A token with operations under way is 409/1301.
+// Ends the appliance's work on a token: every further privileged call is refused, save those that stop things, which a deployed one takes as before, under its policies: `REVOKE_ROLE`, `PAUSE`, `FREEZE`, `ALLOWLIST_REMOVE`. The chain is not touched. A token with operations under way is 409/1301.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -17,9 +17,9 @@ func (c *cli) tokenRetire() *cobra.Command {
 		Use: "retire TOKEN", Short: "End the appliance's work on a token, for good; the chain is not touched",
 		Long: `End the appliance's work on a token, for good; the chain is not touched.
 
-A retired token takes no privileged operation any more: nobody can mint, burn,
-move, pause or regulate it from here, or change its roles. It must have no
-operation under way.`,
+A retired token takes no privileged operation any more, save those that stop
+things, with their approvals as before: revoke a role, pause, freeze, disallow.
+It must have no operation under way.`,
 		Example: `  mintwarden token retire token_01J… --reason "redeemed in full"`,
 		Args:    exactly(1, "one token id, token_…"),
 	}

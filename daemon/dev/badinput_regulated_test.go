@@ -77,7 +77,7 @@ func (e *edge) testRegulated(t *testing.T) {
 	e.retire(t)
 }
 
-// retire: a token that is in use is not retired; one that is takes nothing any more.
+// retire: a token that is in use is not retired; one that is takes nothing but what stops things.
 func (e *edge) retire(t *testing.T) {
 	retire := func(id string) call {
 		return call{method: "POST", path: "/v1/tokens/" + id + "/retire", key: draw(), body: `{"reason":"redeemed in full"}`}
@@ -89,8 +89,8 @@ func (e *edge) retire(t *testing.T) {
 	own := walletParty(e.wallet)
 	for _, c := range []call{
 		retire(e.regulatedID), e.mint(e.regulatedID, `"1"`, own), e.burn(e.regulatedID, `"1"`, own), e.transfer(e.regulatedID, `"1"`, own, own),
-		e.change("grant", e.regulatedID, "MINTER", own), e.stop("pause", e.regulatedID), e.list("freeze", e.regulatedID, own),
-		e.list("allowlist", e.regulatedID, own), e.disallow(e.regulatedID, e.walletAddr),
+		e.change("grant", e.regulatedID, "MINTER", own), e.stop("unpause", e.regulatedID), e.list("unfreeze", e.regulatedID, own),
+		e.list("allowlist", e.regulatedID, own),
 		{method: "POST", path: "/v1/tokens/" + e.regulatedID + "/deploy", key: draw()},
 	} {
 		e.refused(t, c, want{422, 1704, "retired"})

@@ -85,10 +85,10 @@ func (p *Party) check(name string) error {
 	return nil
 }
 
-// checkState: 1702 and 1703, and 1704 of a retired token, which no state of its contract changes.
+// checkState: 1702 and 1703, and 1704 of a retired token, save what stops things where there is a contract.
 func (p *plan) checkState() error {
 	t := p.token
-	if t.Status == registry.TokenRetired {
+	if t.Status == registry.TokenRetired && (t.ContractAddress == nil || !stops[p.request.Type]) {
 		return retired(t)
 	}
 	if p.request.Type == policy.OpDeployToken {

@@ -89,7 +89,7 @@ func offerFees(p *plan, o *Operation, i *policy.Intent, f *facts, r *seal.Author
 }
 
 // planAtSigning is the plan that an intent was made of, with what may have changed since looked up again: a
-// token that was retired meanwhile is refused.
+// token that was retired meanwhile is refused, save what stops things.
 func (s *Service) planAtSigning(ctx context.Context, o *Operation, i *policy.Intent) (*plan, error) {
 	p := &plan{
 		id: o.ID, request: &Request{Type: i.OperationType, TokenID: i.Token.ID, FeeStrategy: o.FeeStrategy}, requester: i.Requester,
@@ -107,7 +107,7 @@ func (s *Service) planAtSigning(ctx context.Context, o *Operation, i *policy.Int
 	if err != nil {
 		return nil, err
 	}
-	if token.Status == registry.TokenRetired {
+	if token.Status == registry.TokenRetired && !stops[i.OperationType] {
 		return nil, retired(token)
 	}
 	if p.template, ok = qrc20.TemplateByID(i.Token.TemplateID); !ok {
@@ -130,9 +130,13 @@ func (s *Service) planAtSigning(ctx context.Context, o *Operation, i *policy.Int
 	return p, nil
 }
 
+// stops is what a retired token still takes, under its policies as ever: its contract lives on, and whoever
+// steals a minter's key must not be safe from us because somebody retired the token first.
+var stops = map[policy.OperationType]bool{policy.OpRevokeRole: true, policy.OpPause: true, policy.OpFreeze: true, policy.OpAllowlistRemove: true}
+
 // retired: 1704.
 func retired(t *registry.Token) error {
-	return registry.Refuse(registry.OperationNotAllowed, "token %s is retired: it takes no privileged operation any more", t.ID)
+	return registry.Refuse(registry.OperationNotAllowed, "token %s is retired: of a deployed one roles are revoked, it is paused, accounts are frozen and taken off the allowlist, and nothing else is done any more", t.ID)
 }
 
 // nonceFor is a nonce with which the intent makes a transaction.

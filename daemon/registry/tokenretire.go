@@ -7,7 +7,8 @@ import (
 )
 
 // RetireToken takes a token out of use for good: no privileged operation is
-// taken for it any more. Its contract stays as it is. idle says, each time the
+// taken for it any more, save those that stop things: a role revoked, a pause, a
+// freeze, an account off the allowlist. Its contract stays as it is. idle says, each time the
 // change is tried, why the token cannot be spared yet; nil is that it can.
 func (s *Service) RetireToken(ctx context.Context, a Actor, id, reason string, idle func() error, idem *store.Idempotent) (*Token, error) {
 	if !store.ValidID(tokenPrefix, id) {
