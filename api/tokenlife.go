@@ -23,9 +23,13 @@ func (s *Server) EstimateTokenDeployment(c *gin.Context, tokenID TokenID, _ Esti
 		TokenID: tokenID, DeployerWalletID: of(b.DeployerWalletID), PerformedBy: performer(b.PerformedBy),
 		ConstructorArgs: constructorArgs(b.ConstructorArgs),
 	}
-	change(s, c, http.StatusOK, sure(estimateForm), recorded(s, func(ctx context.Context) (*operation.Estimate, error) {
-		return s.operations.EstimateDeployment(ctx, r.actor(), req)
-	}))
+	// Readers may ask, so that no key of theirs is kept either.
+	e, err := s.operations.EstimateDeployment(c.Request.Context(), r.actor(), req)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	s.answer(c, estimateForm(e))
 }
 
 // RetireToken answers POST /v1/tokens/{tokenId}/retire.

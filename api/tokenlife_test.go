@@ -70,3 +70,22 @@ func TestTokenLife(t *testing.T) {
 	require.Equal(t, api.TokenStatusRETIRED, is[api.TokenDetail](s.as("viewer", "GET", path, ""), 200).Status)
 	is[api.Token](s.as("operator", "PATCH", path, `{"description":"of 2025"}`), 200)
 }
+
+// TestAttackReadersFillTheStoreWithEstimates: a fresh key with each estimate left a record each, by whoever
+// may read.
+func TestAttackReadersFillTheStoreWithEstimates(t *testing.T) {
+	h := newHouse(t)
+	s := h.serve()
+	vault, _ := s.vault("treasury")
+	path := "/v1/tokens/" + s.token(vault) + "/deployment/estimate"
+	before, err := h.store.Count(t.Context(), "/mw/idem/")
+	require.NoError(t, err)
+	for _, k := range []string{"e1", "e2", "e3", "e3"} {
+		a := s.as("viewer", "POST", path, "", key(k))
+		is[api.FeeEstimate](a, 200)
+		require.Empty(t, a.header.Get("Idempotency-Replayed"))
+	}
+	after, err := h.store.Count(t.Context(), "/mw/idem/")
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
