@@ -58,6 +58,12 @@ var stopping = []string{
 	"revokeCredential", "updateUser",
 }
 
+// Reads that are large, and reads that may wait for the seal.
+var (
+	ledgerReads  = []string{"getLedger", "getLedgerSnapshot"}
+	receiptReads = []string{"getAuditReceipt", "getTokenOperationReceipt"}
+)
+
 // stops tells whether the route is one of those.
 func (r *route) stops() bool { return slices.Contains(stopping, r.id) }
 
@@ -122,7 +128,7 @@ func readDocument() (*document, error) {
 			d.routes[method+" "+r.template], known[r.id] = r, true
 		}
 	}
-	for _, id := range stopping {
+	for _, id := range slices.Concat(stopping, ledgerReads, receiptReads) {
 		if !known[id] {
 			return nil, fmt.Errorf("api: the document has no %s, for which places are kept", id)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/api"
 	"github.com/mintwarden/mintwarden/daemon/pki"
+	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
 // elsewhere is the server for a caller with a certificate of his own.
@@ -138,4 +140,25 @@ func TestAttack_AnswersThatNobodyTakesAreBounded(t *testing.T) {
 	w.conn.Close()
 	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_answer_bytes") == 0 }, waitLimit, 5*time.Millisecond)
 	require.Len(t, attacker.as("", "GET", "/v1/openapi.json", "").body, size)
+}
+
+// Receipts that wait take no place of the other reads.
+func TestAttack_ReceiptsThatWaitDoNotStopReads(t *testing.T) {
+	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Reads: 2, Receipts: 2} })
+	var asked sync.WaitGroup
+	for _, user := range []string{"operator", "viewer"} {
+		attacker := s.elsewhere(user)
+		for range 16 { // of entries that could have been written just now
+			asked.Go(func() {
+				a := attacker.as(user, "GET", "/v1/audit/"+store.NewID("aud_")+"/receipt", "")
+				require.Contains(t, []int{403, 404, 429}, a.status, "%s", a.body)
+			})
+		}
+	}
+	for range 50 {
+		is[api.TokenList](s.as("admin", "GET", "/v1/tokens", ""), 200)
+	}
+	asked.Wait()
+	require.Positive(t, s.turnedAway("share")+s.turnedAway("receipts"))
+	require.Zero(t, s.turnedAway("reads"))
 }

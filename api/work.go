@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,13 +83,11 @@ func (w work) all() []*budget {
 
 // of is the budget that a route draws on.
 func (w work) of(r *route) *budget {
-	switch r.id {
-	case "getLedger", "getLedgerSnapshot":
-		return w.ledger
-	case "getAuditReceipt", "getTokenOperationReceipt":
-		return w.receipts
-	}
 	switch {
+	case slices.Contains(ledgerReads, r.id):
+		return w.ledger
+	case slices.Contains(receiptReads, r.id):
+		return w.receipts
 	case r.long():
 		return w.long
 	case r.stops():
