@@ -62,7 +62,7 @@ func deliveryForm(wh string) func(*webhook.Delivery) WebhookDelivery {
 var webhookTypes = map[webhook.Kind]string{
 	webhook.InvalidURL: "INVALID_URL", webhook.InvalidEvents: registry.Validation, webhook.InvalidText: registry.Validation,
 	webhook.TextTooLong: registry.StringTooLong, webhook.NotFound: registry.NotFound, webhook.TooMany: registry.TxStateConflict,
-	webhook.NotConfigured: registry.NotFound,
+	webhook.NotConfigured: registry.NotFound, webhook.Full: registry.TxStateConflict, webhook.TooSoon: registry.RateLimited,
 }
 
 // ofWebhook puts what webhooks refuse into the table's words.
@@ -70,7 +70,11 @@ func ofWebhook(err error) error {
 	var r *webhook.Refusal
 	switch {
 	case errors.As(err, &r):
-		return fault(webhookTypes[r.Kind], "%s", r.Message)
+		p := fault(webhookTypes[r.Kind], "%s", r.Message)
+		if r.Kind == webhook.TooSoon {
+			return p.after(comeBack)
+		}
+		return p
 	case errors.Is(err, webhook.ErrCursor):
 		return fault(registry.InvalidPagination, "the cursor is not one that this list gave")
 	}

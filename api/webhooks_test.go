@@ -103,7 +103,8 @@ func TestWebhooks(t *testing.T) {
 	rotated := is[api.WebhookCreated](s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/rotate", `{"graceSeconds":60}`), 200)
 	require.NotNil(t, rotated.PreviousSecretExpiresAt)
 	h.knows(*rotated.Secret)
-	s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", "")
+	require.Eventually(t, func() bool { return s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", "").status == 202 }, time.Minute, 10*time.Millisecond)
+	s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", "").fails(429, 1604)
 	require.Eventually(t, func() bool {
 		return strings.HasSuffix(strings.Join(h.types(), " "), "webhook.test token.created webhook.test")
 	}, time.Minute, 10*time.Millisecond)

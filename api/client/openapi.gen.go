@@ -6950,7 +6950,7 @@ type ClientInterface interface {
 
 	// ReplayWebhookDeliveryWithBody Replay a delivery
 	//
-	// Delivers an event once more, under its own id, with attempts counted anew.
+	// Delivers an event once more, under its own id, with attempts counted anew. Where as many deliveries wait for the endpoint as may, 409/1301, unless this is one of them.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6959,7 +6959,7 @@ type ClientInterface interface {
 
 	// ReplayWebhookDelivery Replay a delivery
 	//
-	// Delivers an event once more, under its own id, with attempts counted anew.
+	// Delivers an event once more, under its own id, with attempts counted anew. Where as many deliveries wait for the endpoint as may, 409/1301, unless this is one of them.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6986,7 +6986,7 @@ type ClientInterface interface {
 
 	// TestWebhookWithBody Test a webhook
 	//
-	// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+	// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to. One endpoint is tested once a second at most, else 429/1604; where as many deliveries wait for it as may, 409/1301.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6995,7 +6995,7 @@ type ClientInterface interface {
 
 	// TestWebhook Test a webhook
 	//
-	// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+	// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to. One endpoint is tested once a second at most, else 429/1604; where as many deliveries wait for it as may, 409/1301.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -9315,7 +9315,7 @@ func (c *Wire) ListWebhookDeliveries(ctx context.Context, webhookID WebhookID, p
 
 // ReplayWebhookDeliveryWithBody Replay a delivery
 //
-// Delivers an event once more, under its own id, with attempts counted anew.
+// Delivers an event once more, under its own id, with attempts counted anew. Where as many deliveries wait for the endpoint as may, 409/1301, unless this is one of them.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9334,7 +9334,7 @@ func (c *Wire) ReplayWebhookDeliveryWithBody(ctx context.Context, webhookID Webh
 
 // ReplayWebhookDelivery Replay a delivery
 //
-// Delivers an event once more, under its own id, with attempts counted anew.
+// Delivers an event once more, under its own id, with attempts counted anew. Where as many deliveries wait for the endpoint as may, 409/1301, unless this is one of them.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9391,7 +9391,7 @@ func (c *Wire) RotateWebhook(ctx context.Context, webhookID WebhookID, params *R
 
 // TestWebhookWithBody Test a webhook
 //
-// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to. One endpoint is tested once a second at most, else 429/1604; where as many deliveries wait for it as may, 409/1301.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9410,7 +9410,7 @@ func (c *Wire) TestWebhookWithBody(ctx context.Context, webhookID WebhookID, par
 
 // TestWebhook Test a webhook
 //
-// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to.
+// Sends the endpoint an event of type `webhook.test`, whatever it subscribed to. One endpoint is tested once a second at most, else 429/1604; where as many deliveries wait for it as may, 409/1301.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -6,6 +6,7 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
@@ -192,7 +193,40 @@ func (s *Service) delivery(ctx context.Context, wh, id string) (*Delivery, int64
 	return d, rev, err
 }
 
-// Test sends an endpoint an event of its own, whatever it subscribed to. The delivery is still to be made.
+// testEvery is how far apart tests of one endpoint are at least, whichever appliances are asked.
+const testEvery = time.Second
+
+// room refuses what would wait behind as much as may for an endpoint.
+func (s *Service) room(ctx context.Context, id string) error {
+	n, err := s.store.Count(ctx, pendings(id))
+	if err == nil && int64(n) >= s.maxBacklog {
+		err = refuse(Full, "%d deliveries wait for webhook %s, as many as may; see that it takes them, or delete it", n, id)
+	}
+	return err
+}
+
+// spaceTests refuses a test right after another one, and lets t pass only if none came in between.
+func (s *Service) spaceTests(ctx context.Context, t *store.Tx, id string, now time.Time) error {
+	v, rev, ok, err := s.store.Get(ctx, testedKey(id))
+	if err != nil {
+		return err
+	}
+	if ok {
+		ms, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil {
+			return fmt.Errorf("webhook: the value of %s: %w", testedKey(id), err)
+		}
+		// One of the future is another appliance's clock's, and holds nobody up.
+		if since := now.Sub(time.UnixMilli(ms)); since >= 0 && since < testEvery {
+			return refuse(TooSoon, "webhook %s was tested %s ago; it is tested once in %s", id, since, testEvery)
+		}
+	}
+	t.PutIf(testedKey(id), strconv.AppendInt(nil, now.UnixMilli(), 10), rev)
+	return nil
+}
+
+// Test sends an endpoint an event of its own, whatever it subscribed to, once a second at most and not while
+// its backlog is full. The delivery is still to be made.
 func (s *Service) Test(ctx context.Context, w Who, id string, idem *store.Idempotent) (*Delivery, error) {
 	for {
 		e, rev, err := s.endpoint(ctx, id)
@@ -208,6 +242,12 @@ func (s *Service) Test(ctx context.Context, w Who, id string, idem *store.Idempo
 		d.NextAttemptAt = now
 		t := s.store.Tx()
 		t.Require(endpointKey(id), rev)
+		if err := s.spaceTests(ctx, t, id, now); err != nil {
+			return nil, err
+		}
+		if err := s.room(ctx, id); err != nil {
+			return nil, err
+		}
 		d.put(t, id)
 		s.startChain(t, id, d, now)
 		t.Audit(w.draft("webhook.tested", e, map[string]any{"deliveryId": d.ID}))
@@ -226,7 +266,8 @@ func (s *Service) startChain(t *store.Tx, wh string, d *Delivery, now time.Time)
 }
 
 // Replay delivers an event once more, under its own id, with attempts counted anew. One that is still pending
-// is tried at once if it is the next one of its operation, and otherwise stays where it is.
+// is tried at once if it is the next one of its operation, and otherwise stays where it is; another one is
+// refused while the endpoint's backlog is full.
 func (s *Service) Replay(ctx context.Context, w Who, id, deliveryID string, idem *store.Idempotent) (*Delivery, error) {
 	for {
 		e, endpointRev, err := s.endpoint(ctx, id)
@@ -264,6 +305,9 @@ func (s *Service) replayed(w Who, e *Endpoint, d *Delivery) audit.Draft {
 func (s *Service) stageReplay(ctx context.Context, t *store.Tx, wh string, d *Delivery) error {
 	now := s.moment()
 	if d.Status != Pending {
+		if err := s.room(ctx, wh); err != nil {
+			return err
+		}
 		if d.Status == Dead {
 			t.Delete(deadKey(wh, d.ID))
 		}

@@ -312,6 +312,40 @@ func TestBacklogBound(t *testing.T) {
 	require.Len(t, w.keys("/mw/webhook/pending/"+e.ID+"/"), 30)
 }
 
+// TestAttackTestsAndReplaysPileUp: tests and replays of an endpoint that takes nothing are bounded as events
+// are, and tests come one a second.
+func TestAttackTestsAndReplaysPileUp(t *testing.T) {
+	c := newClock()
+	w, s := newWorld(t, c.use, func(d *webhook.Deps) { d.MaxBacklog = 3 }), newSink(t, nil)
+	e, _ := w.endpoint(s)
+	refused := func(err error, k webhook.Kind) {
+		t.Helper()
+		var r *webhook.Refusal
+		require.ErrorAs(t, err, &r)
+		require.Equal(t, k, r.Kind, r.Message)
+	}
+	test := func() (*webhook.Delivery, error) { return w.hooks.Test(t.Context(), admin, e.ID, nil) }
+	first, err := test()
+	require.NoError(t, err)
+	_, err = test()
+	refused(err, webhook.TooSoon)
+	w.run()
+	s.await(1)
+	w.until("it is noted", func() bool { return w.deliveries(e.ID)[0].Status == webhook.Delivered })
+	w.stop()
+	for range 3 {
+		c.advance(time.Second)
+		_, err = test()
+		require.NoError(t, err)
+	}
+	c.advance(time.Second)
+	_, err = test()
+	refused(err, webhook.Full)
+	_, err = w.hooks.Replay(t.Context(), admin, e.ID, first.ID, nil)
+	refused(err, webhook.Full)
+	require.Len(t, w.keys("/mw/webhook/pending/"+e.ID+"/"), 3)
+}
+
 // TestJunkInTheOutbox: what is no event does not stop those after it.
 func TestJunkInTheOutbox(t *testing.T) {
 	w, s := newWorld(t), newSink(t, nil)

@@ -19,6 +19,7 @@ import (
 //	pending/<wh>/<inverted del>     there while it is to be delivered
 //	dead/<wh>/<inverted del>        there while it is a dead letter
 //	chain/<wh>/<order>              deliveries of one order, the next one first; absent when there are none
+//	tested/<wh>                     when it was last tested, milliseconds
 //	due/<wh>/<milliseconds>/<order> the first delivery of a chain, by when it is to be tried
 const (
 	root        = "/mw/webhook/"
@@ -39,6 +40,7 @@ func deads(wh string) string           { return root + "dead/" + wh + "/" }
 func deadKey(wh, d string) string      { return deads(wh) + inverted(d) }
 func chains(wh string) string          { return root + "chain/" + wh + "/" }
 func chainKey(wh, order string) string { return chains(wh) + order }
+func testedKey(wh string) string       { return root + "tested/" + wh }
 func dues(wh string) string            { return root + "due/" + wh + "/" }
 
 // inverted is how a delivery's id stands in keys: lists come newest first, and etcd reads everything to list

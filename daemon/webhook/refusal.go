@@ -17,6 +17,8 @@ const (
 	NotFound           // no such endpoint or delivery
 	TooMany            // endpoints
 	NotConfigured      // this appliance has no key for secrets
+	Full               // as much waits for the endpoint as may
+	TooSoon            // after the last test
 )
 
 // ErrCursor says that a cursor is not one that Deliveries gave.

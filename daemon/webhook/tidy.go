@@ -119,6 +119,7 @@ func (d *dispatcher) forget(ctx context.Context, wh string) error {
 	}
 	t := d.store.Tx()
 	t.Delete(nudgeKey(wh))
+	t.Delete(testedKey(wh))
 	t.Delete(endpointKey(wh))
 	if err := d.commit(ctx, t); err != nil {
 		return err
