@@ -1,6 +1,7 @@
 package auditlog_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/mldsa"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -461,7 +463,10 @@ func TestAttack_ATamperedTreeOnTheDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path = filepath.Join(path, all[len(all)-1].Name())
+			newest := slices.MaxFunc(all, func(a, b os.DirEntry) int { // the widest: narrower ones are of trees before
+				return cmp.Or(cmp.Compare(len(a.Name()), len(b.Name())), cmp.Compare(a.Name(), b.Name()))
+			})
+			path = filepath.Join(path, newest.Name())
 		}
 		b, err := os.ReadFile(path)
 		if err != nil {
