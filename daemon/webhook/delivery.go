@@ -199,7 +199,7 @@ const testEvery = time.Second
 // room refuses what would wait behind as much as may for an endpoint.
 func (s *Service) room(ctx context.Context, id string) error {
 	n, err := s.store.Count(ctx, pendings(id))
-	if err == nil && int64(n) >= s.maxBacklog {
+	if err == nil && n >= s.maxBacklog {
 		err = refuse(Full, "%d deliveries wait for webhook %s, as many as may; see that it takes them, or delete it", n, id)
 	}
 	return err
