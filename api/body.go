@@ -42,12 +42,26 @@ func (s *Server) readBody(c *gin.Context) ([]byte, error) {
 		return nil, fault(registry.Validation, "the body broke off after %d bytes", len(b))
 	}
 	if len(b) > maxBody {
-		// What is not drained is cut off; that is the caller's loss, not an error of ours.
-		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxDrain))
-		return nil, fault(bodyTooLarge, "the body is larger than %d bytes", maxBody)
+		return nil, drained(r)
 	}
 	s.bodyRead(c)
 	return b, nil
+}
+
+// tooLarge answers a body that says itself that it is too large, before anything
+// else is looked at, as the document has it; the attempt costs what any costs.
+func (s *Server) tooLarge(c *gin.Context, r *request) error {
+	if err := s.take(c, r.charged(), shedRate); err != nil {
+		return err
+	}
+	return drained(c.Request)
+}
+
+// drained throws away what is left of a body that is too large. What is not
+// drained is cut off; that is the caller's loss, not an error of ours.
+func drained(r *http.Request) error {
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxDrain))
+	return fault(bodyTooLarge, "the body is larger than %d bytes", maxBody)
 }
 
 // checkMedia refuses a body that is not plain JSON. A compressed one is refused

@@ -196,6 +196,10 @@ func (s *Server) check(c *gin.Context) {
 		return
 	}
 	s.identify(c, r)
+	if r.route.writes() && c.Request.ContentLength > maxBody {
+		s.refuse(c, s.tooLarge(c, r))
+		return
+	}
 	// Who may not ask holds nothing, and who may pays for the attempt before its
 	// body comes: a body that never comes is not for nothing.
 	if err := s.admit(c, r); err != nil {
