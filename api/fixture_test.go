@@ -425,9 +425,15 @@ func (a answer) read(v any) {
 func (s *server) userWith(name, role string) string {
 	s.t.Helper()
 	u := is[api.User](s.as("admin", "POST", "/v1/users", fmt.Sprintf(`{"name":%q,"role":%q}`, name, role)), 201)
-	c := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q,"label":"tests"}`, u.ID)), 201)
-	s.keys[name] = *c.Key
+	s.draw(name, u.ID)
 	return name
+}
+
+// draw makes a key for a user, by which the tests are him from now on.
+func (s *server) draw(name, userID string) {
+	s.t.Helper()
+	c := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q,"label":"tests"}`, userID)), 201)
+	s.keys[name] = *c.Key
 }
 
 func jsonOf(t testing.TB, v any) string {

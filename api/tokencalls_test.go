@@ -97,7 +97,7 @@ func TestTokenCalls(t *testing.T) {
 	draft := s.token(vault)
 	s.as("viewer", "GET", "/v1/tokens/"+draft+"/reconciliation", "").fails(409, 1703)
 	is[api.Token](call("POST", "/retire", `{"reason":"redeemed"}`), 200)
-	call("POST", "/pause", "").fails(422, 1704)
+	call("POST", "/unpause", "").fails(422, 1704)
 }
 
 // inForce puts a rule on a token into force.
@@ -130,6 +130,7 @@ func TestOtherDecisions(t *testing.T) {
 
 	// A person of the charter who asks for an operation can sign what he asked for.
 	is[api.User](s.as("admin", "PATCH", "/v1/users/"+s.users["approver-3"], `{"role":"operator"}`), 200)
+	s.draw("approver-3", s.users["approver-3"]) // a role that adds permissions ends the keys of before
 	asked := is[api.DeployAccepted](s.as("approver-3", "POST", "/v1/tokens/"+token+"/deploy", "", key("again")), 202)
 	intent := is[api.Operation](s.as("viewer", "GET", "/v1/token-operations/"+asked.OperationID, ""), 200).Intent
 	doc, err := (&policy.Request{Format: policy.Format, Intent: intent, Requester: "approver-3", RequestedAt: time.Now().UTC().Truncate(time.Second)}).Encode()

@@ -125,7 +125,8 @@ func (a *appliance) outsider() *account {
 // unfreeze lets a token go on by two custodians.
 func (s *serving) unfreeze(tokenID string) {
 	s.t.Helper()
-	payload, err := (&policy.Freeze{Format: 1, Instance: s.charter().Instance, Subject: policy.Subject{TokenID: tokenID}, CreatedAt: policy.Seconds(time.Now())}).Encode()
+	later := policy.Seconds(time.Now()).Add(time.Second) // newer than the freeze, which may be of this very second
+	payload, err := (&policy.Freeze{Format: 1, Instance: s.charter().Instance, Subject: policy.Subject{TokenID: tokenID}, CreatedAt: later}).Encode()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -229,12 +229,15 @@ func (p *planted) flush() {
 	p.batch = nil
 }
 
-// service is a new process on the same etcd.
+// service is a new process on the same etcd; nil if it dies with ctx before it has begun.
 func (h *house) service(ctx context.Context) (*reconciliation.Service, *store.Store) {
 	h.t.Helper()
 	st, err := store.Open(ctx, h.etcd.InProcess(store.UserServe), storetest.Logger(h.t), nil)
+	if err != nil && ctx.Err() != nil {
+		return nil, nil
+	}
 	require.NoError(h.t, err)
-	c, err := chain.Dial(ctx, chain.Network{Name: networkName, Kind: tx.KindQuantum, ChainID: chainID, RPCURLs: h.urls, Confirmations: confirmations,
+	c, err := chain.Dial(h.t.Context(), chain.Network{Name: networkName, Kind: tx.KindQuantum, ChainID: chainID, RPCURLs: h.urls, Confirmations: confirmations,
 		Scheme: tx.Dilithium3, Currency: "QC", BlockPeriod: 10 * time.Millisecond}, nil, nil)
 	require.NoError(h.t, err)
 	h.t.Cleanup(c.Close)
@@ -248,7 +251,11 @@ func (h *house) service(ctx context.Context) (*reconciliation.Service, *store.St
 func (h *house) run(ctx context.Context, wanted func(*reconciliation.Report) bool) *reconciliation.Report {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s, st := h.service(ctx)
+	if s == nil {
+		return nil
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	defer func() {
