@@ -36,15 +36,19 @@ var _ = [1]int{}[manual-geth.Manual] // both nodes mean it
 // times must differ by a second: less than what the seal takes for a wrong clock.
 const aheadOfClock = 10 * time.Second
 
+// blockPause keeps the chain slow enough beside the operations that those of one test end within the blocks in
+// which an ending is watched.
+const blockPause = 40 * time.Millisecond
+
 // mineAlways makes blocks until the function that it returns is called.
 func (h *house) mineAlways() (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			var pause time.Duration
+			pause := blockPause
 			if h.geth != nil {
-				pause = max(0, time.Until(time.Unix(int64(h.geth.Head().Time), 0))-aheadOfClock)
+				pause = max(pause, time.Until(time.Unix(int64(h.geth.Head().Time), 0))-aheadOfClock)
 			}
 			select {
 			case <-end:
