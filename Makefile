@@ -128,7 +128,7 @@ test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd build 
 
 .PHONY: test-long
 test-long: test need-nspawn ## the crash matrix, other tokens, a real geth, attacks a hundred times over and a booted system on top
-	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./daemon/dev/ ./daemon/operation/ ./hsm/ ./policy/... ./systemd/
+	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./api/ ./daemon/dev/ ./daemon/operation/ ./daemon/webhook/ ./hsm/ ./policy/... ./systemd/
 
 .PHONY: bench
 bench: need-softhsm ## ratios beside their aims, measured in one run (about 10 minutes)
