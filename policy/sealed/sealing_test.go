@@ -182,13 +182,12 @@ func TestSealingWithoutADocument(t *testing.T) {
 	require.ErrorContains(t, err, "root")
 }
 
-// What this build does not have it says it has not.
-func TestNotInThisBuild(t *testing.T) {
+// A document of another kind is refused, and what was wanted is named.
+func TestAnotherDocumentIsRefusedByName(t *testing.T) {
 	i, r, _ := inProcess(t, roomOptions{}, nil)
 	ask := map[string]func() error{
-		"join":       func() error { _, err := r.Join(t.Context(), i.first); return err },
-		"recover":    func() error { _, err := r.Recover(t.Context(), i.first); return err },
-		"checkpoint": func() error { _, err := r.Checkpoint(t.Context(), seal.CheckpointRequest{}); return err },
+		"join":    func() error { _, err := r.Join(t.Context(), i.first); return err },
+		"recover": func() error { _, err := r.Recover(t.Context(), i.first); return err },
 	}
 	for name, f := range ask {
 		err := f()
