@@ -38,7 +38,7 @@ const aheadOfClock = 10 * time.Second
 
 // blockPause keeps the chain slow enough beside the operations that those of one test end within the blocks in
 // which an ending is watched.
-const blockPause = 40 * time.Millisecond
+const blockPause = 150 * time.Millisecond
 
 // mineAlways makes blocks until the function that it returns is called.
 func (h *house) mineAlways() (stop func()) {
