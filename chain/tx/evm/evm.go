@@ -80,14 +80,39 @@ type signedList struct {
 
 // SigningHash is EIP-1559's: Keccak-256(0x02 || rlp(fields)).
 func (f *Fields) SigningHash() ([32]byte, error) {
-	if err := f.check(); err != nil {
-		return [32]byte{}, err
-	}
-	b, err := envelope(&unsignedList{f.ChainID, f.Nonce, f.Tip, f.MaxFee, f.Gas, f.To, f.Value, f.Data, nil})
+	b, err := f.Unsigned()
 	if err != nil {
 		return [32]byte{}, err
 	}
 	return crypto.Keccak256Hash(b), nil
+}
+
+// Unsigned is the encoding that is signed, of which SigningHash is the Keccak-256.
+func (f *Fields) Unsigned() ([]byte, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return envelope(&unsignedList{f.ChainID, f.Nonce, f.Tip, f.MaxFee, f.Gas, f.To, f.Value, f.Data, nil})
+}
+
+// DecodeUnsigned is the strict inverse of Unsigned: whatever it takes, Unsigned gives back byte for byte, and
+// every other input is refused.
+func DecodeUnsigned(raw []byte) (*Fields, error) {
+	if len(raw) > MaxSize {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(raw), MaxSize)
+	}
+	if len(raw) == 0 || raw[0] != typeDynamicFee {
+		return nil, fmt.Errorf("%w: not of type 2 (EIP-1559)", ErrMalformed)
+	}
+	var l unsignedList
+	if err := rlp.DecodeBytes(raw[1:], &l); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	if len(l.AccessList) > 0 {
+		return nil, fmt.Errorf("%w: access list of %d entries", ErrMalformed, len(l.AccessList))
+	}
+	f := &Fields{l.ChainID, l.Nonce, l.Tip, l.MaxFee, l.Gas, l.To, l.Value, l.Data}
+	return f, f.check()
 }
 
 // Encode gives the whole signed transaction. The signature must recover to publicKey over this

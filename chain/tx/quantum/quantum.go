@@ -134,21 +134,57 @@ func (f *Fields) list() []any {
 
 // SigningHash is the 32 bytes that are signed: Ethereum's own for the type (legacy: EIP-155).
 func (f *Fields) SigningHash() ([32]byte, error) {
-	if err := f.check(); err != nil {
+	b, err := f.Unsigned()
+	if err != nil {
 		return [32]byte{}, err
 	}
+	return crypto.Keccak256Hash(b), nil
+}
+
+// Unsigned is the encoding that is signed, of which SigningHash is the Keccak-256.
+func (f *Fields) Unsigned() ([]byte, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	if f.ChainID == 0 {
-		return [32]byte{}, fmt.Errorf("%w: chain id 0: a signature must be bound to a chain", ErrMalformed)
+		return nil, fmt.Errorf("%w: chain id 0: a signature must be bound to a chain", ErrMalformed)
 	}
 	list := f.list()
 	if f.Type == Legacy {
 		list = append(list, f.ChainID, uint(0), uint(0))
 	}
-	b, err := f.envelope(list)
-	if err != nil {
-		return [32]byte{}, err
+	return f.envelope(list)
+}
+
+// unsignedDynamicFee is the field list of EIP-1559 without a signature.
+type unsignedDynamicFee struct {
+	ChainID    uint64
+	Nonce      uint64
+	Tip        *big.Int
+	MaxFee     *big.Int
+	Gas        uint64
+	To         *[20]byte `rlp:"nil"`
+	Value      *big.Int
+	Data       []byte
+	AccessList []AccessTuple
+}
+
+// DecodeUnsigned is the strict inverse of Unsigned for EIP-1559, the one type that is made here: whatever it
+// takes, Unsigned gives back byte for byte, and every other input is refused.
+func DecodeUnsigned(raw []byte) (*Fields, error) {
+	if len(raw) > MaxSize {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(raw), MaxSize)
 	}
-	return crypto.Keccak256Hash(b), nil
+	if len(raw) == 0 || Type(raw[0]) != DynamicFee {
+		return nil, fmt.Errorf("%w: not of type 2 (EIP-1559)", ErrMalformed)
+	}
+	var l unsignedDynamicFee
+	if err := rlp.DecodeBytes(raw[1:], &l); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	f := &Fields{Type: DynamicFee, ChainID: l.ChainID, Nonce: l.Nonce, Tip: l.Tip, MaxFee: l.MaxFee, Gas: l.Gas, To: l.To,
+		Value: l.Value, Data: l.Data, AccessList: l.AccessList}
+	return f, f.check()
 }
 
 // Encode gives the whole signed transaction, as a node takes it.
