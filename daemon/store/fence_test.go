@@ -10,6 +10,7 @@ import (
 )
 
 func TestFenceExcludes(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	a, b := srv.Open(store.UserServe), srv.Open(store.UserServe)
@@ -55,6 +56,7 @@ func TestFenceExcludes(t *testing.T) {
 }
 
 func TestFenceOfADeadProcessIsTakenOver(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	cfg := srv.ClientConfig(store.UserServe)
@@ -83,6 +85,7 @@ func TestFenceOfADeadProcessIsTakenOver(t *testing.T) {
 }
 
 func TestFencesEndWithTheProcess(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	a, err := store.Open(ctx, srv.ClientConfig(store.UserServe), storetest.Logger(t), nil)

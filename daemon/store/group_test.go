@@ -15,6 +15,7 @@ import (
 // Many who write at once share transactions, and each gets its own answer: of all that fight for a key one
 // wins, and who was put beside a loser has lost nothing.
 func TestChangesTogetherAreEachTheirOwn(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := storetest.Open(t)
 	const writers, keys = 64, 8
@@ -66,6 +67,7 @@ func TestChangesTogetherAreEachTheirOwn(t *testing.T) {
 
 // A change that etcd refuses for what it is has no part in the others.
 func TestARefusedChangeSpoilsNoOther(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := storetest.Open(t)
 	var all sync.WaitGroup

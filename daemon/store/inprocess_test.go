@@ -11,6 +11,7 @@ import (
 
 // Without a connection each user may do what its certificate allows, and no more.
 func TestRightsHoldInTheProcess(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	serve := srv.OpenConfig(srv.InProcess(store.UserServe))
@@ -33,6 +34,7 @@ func TestRightsHoldInTheProcess(t *testing.T) {
 
 // Who calls in the process and who comes over the socket see one store.
 func TestProcessAndSocketAreOneStore(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	inside, outside := srv.OpenConfig(srv.InProcess(store.UserServe)), srv.Open(store.UserServe)

@@ -30,6 +30,7 @@ func outbox(t *testing.T, s *store.Store) (events []*store.PendingEvent) {
 
 // TestEventStandsWithItsChange: a change that is refused has told nobody.
 func TestEventStandsWithItsChange(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	change := func(key string) (string, error) {
 		tx := s.Tx()
@@ -54,6 +55,7 @@ func TestEventStandsWithItsChange(t *testing.T) {
 // TestEventsStandInOrder: by when things happened, and within one change as they were told; not by which
 // appliance's clock is ahead.
 func TestEventsStandInOrder(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	base := time.Now()
 	for _, at := range []int{0, 3, 1, 2} {
@@ -81,6 +83,7 @@ func TestEventsStandInOrder(t *testing.T) {
 }
 
 func TestEmitRefuses(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	for name, e := range map[string]store.Emission{
 		"no type":         {Data: jsontext.Value(`{}`)},

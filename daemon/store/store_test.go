@@ -13,6 +13,7 @@ import (
 )
 
 func TestTxWritesAllOrNothing(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := storetest.Open(t)
 	tx := s.Tx()
@@ -45,6 +46,7 @@ func TestTxWritesAllOrNothing(t *testing.T) {
 }
 
 func TestTxBounds(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	for name, fill := range map[string]func(*store.Tx){
 		"operations": func(tx *store.Tx) {
@@ -76,6 +78,7 @@ func TestTxBounds(t *testing.T) {
 }
 
 func TestIdempotencyHasOneWinner(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := storetest.Open(t)
 	render := func(r any) (int, []byte, error) { return 201, []byte(r.(string)), nil }
@@ -109,6 +112,7 @@ func TestIdempotencyHasOneWinner(t *testing.T) {
 }
 
 func TestPendingIdempotencyIsCompleted(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := storetest.Open(t)
 	tx := s.Tx()
@@ -132,6 +136,7 @@ func TestPendingIdempotencyIsCompleted(t *testing.T) {
 }
 
 func TestListPagesBothWays(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := storetest.Open(t)
 	for _, k := range []string{"a", "b", "c", "d", "e"} {
@@ -167,6 +172,7 @@ func TestListPagesBothWays(t *testing.T) {
 }
 
 func TestWatchResumesAcrossARestart(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	s := srv.Open(store.UserServe)
@@ -208,6 +214,7 @@ func TestWatchResumesAcrossARestart(t *testing.T) {
 }
 
 func TestRights(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	srv := storetest.Start(t)
 	serve := srv.Open(store.UserServe)
@@ -230,6 +237,7 @@ func TestRights(t *testing.T) {
 // The name in the config is what the server's certificate must hold, whatever host the endpoint is
 // reached by.
 func TestServerNameIsPinned(t *testing.T) {
+	t.Parallel()
 	server := storetest.Start(t)
 	c := server.ClientConfig(store.UserServe)
 	c.ServerName = "127.0.0.1"
@@ -247,6 +255,7 @@ func TestServerNameIsPinned(t *testing.T) {
 }
 
 func TestUnavailable(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	cfg := srv.ClientConfig(store.UserServe)
 	cfg.RequestTimeout = 300 * time.Millisecond

@@ -38,6 +38,7 @@ func (w *world) invalidURL(url string) bool {
 
 // TestURLsIntoTheHouse: no URL leads to the appliance's own networks, however the address is written.
 func TestURLsIntoTheHouse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(d *webhook.Deps) { d.Networks = nil })
 	for _, host := range []string{
 		"127.0.0.1", "127.8.9.10", "localhost", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "100.100.100.200",
@@ -63,6 +64,7 @@ func TestURLsIntoTheHouse(t *testing.T) {
 
 // TestNetworksOfTheConfig: what the config allows is let in, and nothing beside it.
 func TestNetworksOfTheConfig(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(d *webhook.Deps) {
 		d.Networks = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("fd12::/32")}
 	})
@@ -128,6 +130,7 @@ func (w *world) stranded(e *webhook.Endpoint) string {
 // TestRebinding: a name that was public when the endpoint was made, and again when it was looked up for a
 // delivery, leads to loopback when the socket connects. Nothing is sent there.
 func TestRebinding(t *testing.T) {
+	t.Parallel()
 	public, inside := netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("127.0.0.1")
 	for name, answers := range map[string][]netip.Addr{
 		"at the lookup":        {public, inside},
@@ -152,6 +155,7 @@ func TestRebinding(t *testing.T) {
 
 // TestRedirectIntoTheHouse: a redirect is a failure, and nothing is sent to where it leads.
 func TestRedirectIntoTheHouse(t *testing.T) {
+	t.Parallel()
 	w, inside := newWorld(t), newSink(t, nil)
 	s := newSink(t, func(rw http.ResponseWriter, _ received) {
 		rw.Header().Set("Location", inside.server.URL)
@@ -183,6 +187,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 
 // TestEndlessAnswer: an answer without end is not read to its end, and neither are headers.
 func TestEndlessAnswer(t *testing.T) {
+	t.Parallel()
 	var sent atomic.Int64
 	w := newWorld(t)
 	s := newSink(t, func(rw http.ResponseWriter, r received) {
@@ -214,6 +219,7 @@ func TestEndlessAnswer(t *testing.T) {
 
 // TestCertificateOfSomebodyElse: an endpoint proves who it is.
 func TestCertificateOfSomebodyElse(t *testing.T) {
+	t.Parallel()
 	w, s := newWorld(t, func(d *webhook.Deps) { d.Roots = nil }), newSink(t, nil)
 	s.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	w.run()
@@ -247,6 +253,7 @@ func idempotent() *store.Idempotent {
 // TestSecretsAreNowhere: after an endpoint was made with an idempotency key, rotated and delivered to, and
 // failed, neither the store nor the log nor the disk below the store holds a secret or the key.
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var log strings.Builder
 	w := newWorld(t, func(d *webhook.Deps) {
@@ -311,6 +318,7 @@ func (w *world) tamper(id string, change func(map[string]any)) {
 // TestStolenSecret: who may write the store can neither have one endpoint's secret sign for another nor have
 // events sent, well signed, to a URL of his own.
 func TestStolenSecret(t *testing.T) {
+	t.Parallel()
 	w, s, thief := newWorld(t), newSink(t, nil), newSink(t, nil)
 	e, _ := w.endpoint(s)
 	other, _ := w.endpoint(s)
@@ -342,6 +350,7 @@ func TestStolenSecret(t *testing.T) {
 
 // TestAnotherKey: an appliance whose key is another one, or that has none, signs with nothing.
 func TestAnotherKey(t *testing.T) {
+	t.Parallel()
 	w, s := newWorld(t), newSink(t, nil)
 	e, _ := w.endpoint(s)
 	w.deps.Key = make([]byte, webhook.KeySize)
@@ -367,6 +376,7 @@ func TestAnotherKey(t *testing.T) {
 
 // TestPlainHTTP is dev's alone, also for an endpoint that dev made.
 func TestPlainHTTP(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Bool
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Store(true) }))
 	defer s.Close()

@@ -36,6 +36,7 @@ func standard(t *testing.T, secret string, r received) error {
 // TestBothDialectsVerify: what comes verifies by the Standard Webhooks library and by Qustody's scheme, with
 // the secret that was shown.
 func TestBothDialectsVerify(t *testing.T) {
+	t.Parallel()
 	w, s := newWorld(t), newSink(t, nil)
 	w.run()
 	e, secret := w.endpoint(s, "token.*")
@@ -69,6 +70,7 @@ func TestBothDialectsVerify(t *testing.T) {
 // TestRotation: while a secret is being rotated both sign; afterwards, and where it is rotated at once, the
 // new one alone.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	w, s := newWorld(t, c.use), newSink(t, nil)
 	w.run()
@@ -106,6 +108,7 @@ func TestRotation(t *testing.T) {
 // TestScheduleAndDeadLetters: attempts at once, after 30 s, 2 min, 10 min, 1 h and 6 h; then it is dead, and
 // a replay begins anew, under the same event's id.
 func TestScheduleAndDeadLetters(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	var mended atomic.Bool
 	w := newWorld(t, c.use)
@@ -179,6 +182,7 @@ func TestScheduleAndDeadLetters(t *testing.T) {
 
 // TestOrderOfOneOperation: an event waits until the one before it was delivered; other operations go on.
 func TestOrderOfOneOperation(t *testing.T) {
+	t.Parallel()
 	hold := make(chan struct{})
 	w := newWorld(t)
 	s := newSink(t, func(_ http.ResponseWriter, r received) {
@@ -217,6 +221,7 @@ func TestOrderOfOneOperation(t *testing.T) {
 // TestADeadEndpointDelaysNobody: while one endpoint holds every request that it gets, another gets all of
 // its events.
 func TestADeadEndpointDelaysNobody(t *testing.T) {
+	t.Parallel()
 	const many = 200
 	hold := make(chan struct{})
 	w := newWorld(t)
@@ -235,6 +240,7 @@ func TestADeadEndpointDelaysNobody(t *testing.T) {
 
 // TestRestart: what was under way when the process ended is delivered by the next one.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var mended atomic.Bool
 	s := newSink(t, func(rw http.ResponseWriter, _ received) {

@@ -46,6 +46,7 @@ func TestSubscriptions(t *testing.T) {
 }
 
 func TestSpecsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, c := range map[string]struct {
 		spec webhook.Spec
@@ -72,6 +73,7 @@ func TestSpecsThatAreRefused(t *testing.T) {
 
 // TestManyAtOnce: however many are made at once, there are no more than there may be.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var made, refused atomic.Int64
 	var all sync.WaitGroup
@@ -98,6 +100,7 @@ func TestManyAtOnce(t *testing.T) {
 
 // TestEndpointJustMade: an endpoint that was made before an event gets it, however little before.
 func TestEndpointJustMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	for n := range 15 {
@@ -113,6 +116,7 @@ func TestEndpointJustMade(t *testing.T) {
 // TestDelete: what is still to be delivered is dropped, and nothing of the endpoint is left; a stop in
 // between changes nothing.
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	hold := make(chan struct{})
 	s := newSink(t, func(http.ResponseWriter, received) { <-hold })
@@ -146,6 +150,7 @@ func TestDelete(t *testing.T) {
 
 // TestRetention: finished deliveries go when their time is over, dead ones too; what waits stays.
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	w := newWorld(t, c.use, func(d *webhook.Deps) { d.Retention = 30 * time.Hour })
 	s := newSink(t, func(rw http.ResponseWriter, r received) {
@@ -185,6 +190,7 @@ func TestRetention(t *testing.T) {
 
 // TestPages: a list by cursor and by offset shows each delivery once, newest first, also while others come.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	e, _ := w.endpoint(newSink(t, nil))
 	w.run()
@@ -228,6 +234,7 @@ func TestPages(t *testing.T) {
 
 // TestOneDelivers: of two appliances one delivers; the other takes over when it stops.
 func TestOneDelivers(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	appliance := func(owner string) *world {
 		cfg := srv.ClientConfig(store.UserServe)
@@ -263,6 +270,7 @@ func TestOneDelivers(t *testing.T) {
 // TestStaleDispatcher: a process that lost the fence while an endpoint answered notes nothing: what it
 // delivered is delivered again by the one that has the fence.
 func TestStaleDispatcher(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var first atomic.Bool
 	took := make(chan struct{})
@@ -293,6 +301,7 @@ func TestStaleDispatcher(t *testing.T) {
 
 // TestBacklogBound: what is more than may wait for an endpoint is dropped and counted; others get all.
 func TestBacklogBound(t *testing.T) {
+	t.Parallel()
 	hold := make(chan struct{})
 	w := newWorld(t, func(d *webhook.Deps) { d.MaxBacklog = 30 })
 	dead, live := newSink(t, func(http.ResponseWriter, received) { <-hold }), newSink(t, nil)
@@ -315,6 +324,7 @@ func TestBacklogBound(t *testing.T) {
 // TestAttackTestsAndReplaysPileUp: tests and replays of an endpoint that takes nothing are bounded as events
 // are, and tests come one a second.
 func TestAttackTestsAndReplaysPileUp(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	w, s := newWorld(t, c.use, func(d *webhook.Deps) { d.MaxBacklog = 3 }), newSink(t, nil)
 	e, _ := w.endpoint(s)
@@ -348,6 +358,7 @@ func TestAttackTestsAndReplaysPileUp(t *testing.T) {
 
 // TestJunkInTheOutbox: what is no event does not stop those after it.
 func TestJunkInTheOutbox(t *testing.T) {
+	t.Parallel()
 	w, s := newWorld(t), newSink(t, nil)
 	w.endpoint(s)
 	tx := w.store.Tx()

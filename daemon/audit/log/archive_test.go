@@ -53,6 +53,7 @@ func count(a *archive) (n int, err error) {
 }
 
 func TestArchiveKeepsWhatWasAppended(t *testing.T) {
+	t.Parallel()
 	dir, all := t.TempDir(), links(t, 90)
 	a := archiveOf(t, dir)
 	for _, cut := range [][2]int{{0, 1}, {1, 40}, {40, 90}} {
@@ -80,6 +81,7 @@ func TestArchiveKeepsWhatWasAppended(t *testing.T) {
 
 // What a crash left at the end is cut off wherever it tore, and the archive goes on.
 func TestArchiveAfterACrashAnywhere(t *testing.T) {
+	t.Parallel()
 	all := links(t, 4)
 	whole := t.TempDir()
 	if err := archiveOf(t, whole).append(all); err != nil {
@@ -109,6 +111,7 @@ func TestArchiveAfterACrashAnywhere(t *testing.T) {
 }
 
 func TestAttack_ATamperedArchive(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := archiveOf(t, dir).append(links(t, 9)); err != nil {
 		t.Fatal(err)

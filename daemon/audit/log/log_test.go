@@ -54,6 +54,7 @@ func await(t *testing.T, l *auditlog.Log, n int) []*audit.Entry {
 }
 
 func TestEveryEntryIsNumberedOnce(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	a, b := srv.Open(store.UserServe), srv.Open(store.UserServe)
 	if err := write(t.Context(), a, "before", 3); err != nil {
@@ -107,6 +108,7 @@ func TestEveryEntryIsNumberedOnce(t *testing.T) {
 }
 
 func TestListFilters(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	l, _ := start(t, s)
 	for i := range 5 {
@@ -150,6 +152,7 @@ func TestListFilters(t *testing.T) {
 }
 
 func TestVerifySeesTheStoreTamperedWith(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	s := srv.Open(store.UserServe)
 	l, stop := start(t, s)
@@ -190,6 +193,7 @@ func TestVerifySeesTheStoreTamperedWith(t *testing.T) {
 }
 
 func TestUnreadablePendingIsShownNotSkipped(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	tx := s.Tx()
 	tx.Put(store.AuditPending+"01J0000000000000000000000X/00", []byte("garbage"))

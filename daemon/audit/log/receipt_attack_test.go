@@ -17,6 +17,7 @@ import (
 // of long ago, or of a time to come, is there or is not. The deadline is a small
 // part of what waiting for each would take.
 func TestAttack_ReceiptsOfMadeUpIDsDoNotWait(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	s := srv.Open(store.UserServe)
 	l, _ := start(t, s)

@@ -59,6 +59,7 @@ func whole(t *testing.T, l *auditlog.Log, want int) {
 // What is older than the retention moves to every appliance's disk, and goes from the store when both have it;
 // lists, receipts and verification stay whole, also after a start and where one appliance's tree is grown anew.
 func TestOldEntriesMoveToTheDiskAndListsStayWhole(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	s := srv.Open(store.UserServe)
 	n := newNotary(t, srv)
@@ -122,6 +123,7 @@ func archivedAll(t *testing.T, dir string) bool {
 
 // A log that was numbered before there was a tree gets one: its first block has everything.
 func TestALogFromBeforeTheTree(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Start(t)
 	s := srv.Open(store.UserServe)
 	old, stop := start(t, s)
