@@ -53,7 +53,9 @@ type wanted struct {
 	seal.AuthorizeRequest
 	intent *policy.Intent
 	digest policy.Digest // of the intent's exact bytes
-	err    error         // why the intent cannot be read
+	err    error         // why the intent, or what is foreign, cannot be read
+
+	foreign *tx.Unsigned // what somebody else made of the intent; nil where nobody did
 }
 
 // read does what needs no decision where callers wait side by side, so that the
@@ -66,6 +68,9 @@ func (r *room) read(q seal.AuthorizeRequest) *wanted {
 	}
 	if w.intent == nil {
 		w.intent, w.err = policy.ParseIntent(q.Intent)
+	}
+	if w.err == nil {
+		w.foreign, w.err = foreign(w.intent, q)
 	}
 	return w
 }
@@ -93,7 +98,11 @@ func (rd *round) authorize(q *wanted) (grant, error) {
 	case op.Authorized != nil && op.Authorized.Intent != digest:
 		return grant{}, seal.Errorf(seal.KindConflict, "operation %s was authorized in batch %d, for another intent", i.OperationID, op.AuthorizedAt.Sequence)
 	case op.Authorized != nil:
-		return rd.again(i, op)
+		g, err := rd.again(i, op)
+		if err == nil {
+			err = q.sameForeign(g.record)
+		}
+		return g, err
 	case op.Cancelled != nil:
 		return grant{}, seal.Errorf(seal.KindConflict, "operation %s was cancelled in batch %d", i.OperationID, op.CancelledAt.Sequence)
 	}
@@ -111,6 +120,9 @@ func (rd *round) authorize(q *wanted) (grant, error) {
 	}
 	nonce, err := rd.nonce(i)
 	if err != nil {
+		return grant{}, err
+	}
+	if err := q.foreignTurn(w, nonce); err != nil {
 		return grant{}, err
 	}
 	if err := withinCap(i, q.GasLimit, q.MaxFee, q.Tip); err != nil {
@@ -286,25 +298,34 @@ func (r *room) sign(ctx context.Context, unsigned *tx.Unsigned, w ledger.Wallet)
 	if err != nil {
 		return nil, tx.Hash{}, err
 	}
-	// gofail: var signBeforeHSM struct{}
-	signature, err := r.token.SignDigest(ctx, w.WalletID, digest)
-	// gofail: var signAfterHSM struct{}
+	signature, err := r.signDigest(ctx, digest, w)
 	if err != nil {
-		return nil, tx.Hash{}, hsmError(err)
-	}
-	v, err := r.verifiers.of(w)
-	if err != nil {
-		return nil, tx.Hash{}, seal.Errorf(seal.KindStore, "wallet %s: %v", w.WalletID, err)
-	}
-	if !v.Verify(digest, signature) {
-		r.metrics.noticed(noticedSignature)
-		return nil, tx.Hash{}, seal.Errorf(seal.KindHSM, "the signature of wallet %s does not verify", w.WalletID)
+		return nil, tx.Hash{}, err
 	}
 	raw, err = unsigned.Encode(w.PublicKey, signature)
 	if err != nil {
 		return nil, tx.Hash{}, err
 	}
 	return raw, tx.HashOf(raw), nil
+}
+
+// signDigest signs with a wallet's key and verifies by what the ledger says of it.
+func (r *room) signDigest(ctx context.Context, digest tx.Hash, w ledger.Wallet) ([]byte, error) {
+	// gofail: var signBeforeHSM struct{}
+	signature, err := r.token.SignDigest(ctx, w.WalletID, digest)
+	// gofail: var signAfterHSM struct{}
+	if err != nil {
+		return nil, hsmError(err)
+	}
+	v, err := r.verifiers.of(w)
+	if err != nil {
+		return nil, seal.Errorf(seal.KindStore, "wallet %s: %v", w.WalletID, err)
+	}
+	if !v.Verify(digest, signature) {
+		r.metrics.noticed(noticedSignature)
+		return nil, seal.Errorf(seal.KindHSM, "the signature of wallet %s does not verify", w.WalletID)
+	}
+	return signature, nil
 }
 
 // Bump signs the same transaction with higher fees, within the approved cap.

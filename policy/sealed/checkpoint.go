@@ -95,6 +95,8 @@ func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *sea
 // checkpointing is the keys that checkpoints are signed with, once they were
 // asked for.
 type checkpointing struct {
+	lag uint64 // maxTreeLag, in batches
+
 	mu   sync.Mutex
 	keys *seal.CheckpointKeys
 
@@ -194,8 +196,8 @@ func (rd *round) holdsLedger(ctx context.Context, w *wantedTree, b seal.BatchPro
 }
 
 func (r *room) holdsLedger(ctx context.Context, w *wantedTree, b seal.BatchProof, newest uint64) error {
-	if b.Sequence > newest || b.Sequence+maxTreeLag < newest {
-		return seal.Errorf(seal.KindConflict, "the tree ends with batch %d of the ledger, which ends with %d; at most %d may be missing", b.Sequence, newest, maxTreeLag)
+	if b.Sequence > newest || b.Sequence+r.checkpoints.lag < newest {
+		return seal.Errorf(seal.KindConflict, "the tree ends with batch %d of the ledger, which ends with %d; at most %d may be missing", b.Sequence, newest, r.checkpoints.lag)
 	}
 	digest, err := r.digestAt(ctx, b.Sequence)
 	if err != nil {

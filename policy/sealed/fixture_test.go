@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"math/big"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +101,7 @@ type door interface {
 	WalletCreate(context.Context, seal.WalletCreateRequest) (*seal.WalletResult, error)
 	Decide(context.Context, *policy.Envelope) (*seal.Recorded, error)
 	Cancel(context.Context, seal.CancelRequest) (*seal.Recorded, error)
+	WalletProve(context.Context, seal.WalletProveRequest) (*seal.WalletProof, error)
 	Authorize(context.Context, seal.AuthorizeRequest) (*seal.AuthorizeResult, error)
 	Settle(context.Context, seal.SettleRequest) (*seal.Recorded, error)
 }
@@ -266,6 +269,26 @@ func (i *instance) approve(in *policy.Intent, persons ...int) {
 	for _, p := range persons {
 		_, err := i.door.Decide(i.t.Context(), i.decision(in, policy.Approve, p, ""))
 		require.NoError(i.t, err)
+	}
+}
+
+// approveAll approves all of them by two persons, at once.
+func (i *instance) approveAll(intents []*policy.Intent) {
+	i.t.Helper()
+	var decisions []*policy.Envelope
+	for _, in := range intents {
+		decisions = append(decisions, i.decision(in, policy.Approve, 0, ""), i.decision(in, policy.Approve, 1, ""))
+	}
+	var all sync.WaitGroup
+	for part := range slices.Chunk(decisions, maxWaiting/4) {
+		for _, e := range part {
+			all.Go(func() {
+				if _, err := i.door.Decide(context.Background(), e); err != nil {
+					i.t.Error(err)
+				}
+			})
+		}
+		all.Wait()
 	}
 }
 

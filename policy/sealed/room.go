@@ -143,7 +143,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 		return nil, err
 	}
 	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), creating: make(chan struct{}, 1),
-		clocks: cfg.journal.last.baseline(), trail: newTrail()}
+		checkpoints: checkpointing{lag: maxTreeLag}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
 	if cfg.token != nil {
 		r.anchors.token = cfg.token
 	}
