@@ -7,4 +7,6 @@ import "strings"
 const ownershipTag = "qustody:register:"
 
 // OwnershipDigest is the 32 bytes that a wallet signs to be registered at Qustody.
-func OwnershipDigest(a Address) Hash { return HashOf([]byte(ownershipTag + strings.ToLower(a.String()))) }
+func OwnershipDigest(a Address) Hash {
+	return HashOf([]byte(ownershipTag + strings.ToLower(a.String())))
+}

@@ -165,6 +165,11 @@ func (c *Client) WalletCreate(ctx context.Context, r WalletCreateRequest) (*Wall
 	return ask[WalletCreateRequest, WalletResult](ctx, c, OpWalletCreate, r)
 }
 
+// WalletProve asks for a wallet's proof of ownership.
+func (c *Client) WalletProve(ctx context.Context, r WalletProveRequest) (*WalletProof, error) {
+	return ask[WalletProveRequest, WalletProof](ctx, c, OpWalletProve, r)
+}
+
 // Freeze stops a token, a person or an appliance, or with the threshold lets it go on.
 func (c *Client) Freeze(ctx context.Context, r FreezeRequest) (*Recorded, error) {
 	return ask[FreezeRequest, Recorded](ctx, c, OpFreeze, r)

@@ -7,6 +7,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -20,6 +21,7 @@ var calls = map[Op]call{
 	OpUnseal:       enveloped(Handler.Unseal),
 	OpSeal:         with(Handler.Seal),
 	OpWalletCreate: with(Handler.WalletCreate),
+	OpWalletProve:  with(Handler.WalletProve),
 	OpCharterApply: enveloped(Handler.CharterApply),
 	OpPolicyApply:  enveloped(Handler.PolicyApply),
 	OpBindingApply: enveloped(Handler.BindingApply),
@@ -121,6 +123,9 @@ type bounded interface{ bounds() error }
 func (r AuthorizeRequest) bounds() error {
 	if len(r.Intent) > policy.MaxDocument {
 		return Errorf(KindInvalid, "request: intent of %d bytes, want at most %d", len(r.Intent), policy.MaxDocument)
+	}
+	if len(r.Unsigned) > tx.MaxSize {
+		return Errorf(KindInvalid, "request: unsigned transaction of %d bytes, want at most %d", len(r.Unsigned), tx.MaxSize)
 	}
 	return nil
 }

@@ -162,8 +162,9 @@ func TestEveryOperation(t *testing.T) {
 	of := func(_ any, err error) error { return err }
 	asked := map[seal.Op]error{
 		seal.OpStatus: of(c.Status(ctx)), seal.OpInit: of(c.Init(ctx)), seal.OpUnseal: of(c.Unseal(ctx, e)), seal.OpSeal: of(c.Seal(ctx, nil)),
-		seal.OpWalletCreate: of(c.WalletCreate(ctx, seal.WalletCreateRequest{})), seal.OpCharterApply: of(c.CharterApply(ctx, e)),
-		seal.OpPolicyApply: of(c.PolicyApply(ctx, e)), seal.OpBindingApply: of(c.BindingApply(ctx, e)), seal.OpJoin: of(c.Join(ctx, e)),
+		seal.OpWalletCreate: of(c.WalletCreate(ctx, seal.WalletCreateRequest{})), seal.OpWalletProve: of(c.WalletProve(ctx, seal.WalletProveRequest{})),
+		seal.OpCharterApply: of(c.CharterApply(ctx, e)),
+		seal.OpPolicyApply:  of(c.PolicyApply(ctx, e)), seal.OpBindingApply: of(c.BindingApply(ctx, e)), seal.OpJoin: of(c.Join(ctx, e)),
 		seal.OpRecover: of(c.Recover(ctx, e)), seal.OpFreeze: of(c.Freeze(ctx, seal.FreezeRequest{Envelope: e})), seal.OpDecide: of(c.Decide(ctx, e)),
 		seal.OpCancel: of(c.Cancel(ctx, "op_1", "why")), seal.OpAuthorize: of(c.Authorize(ctx, seal.AuthorizeRequest{Intent: []byte{}})),
 		seal.OpBump: of(c.Bump(ctx, seal.BumpRequest{})), seal.OpSettle: of(c.Settle(ctx, seal.SettleRequest{})),

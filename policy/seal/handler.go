@@ -15,6 +15,7 @@ type Handler interface {
 	Unseal(context.Context, *policy.Envelope) (*Status, error)
 	Seal(context.Context, SealRequest) (*Status, error)
 	WalletCreate(context.Context, WalletCreateRequest) (*WalletResult, error)
+	WalletProve(context.Context, WalletProveRequest) (*WalletProof, error)
 	CharterApply(context.Context, *policy.Envelope) (*Recorded, error)
 	PolicyApply(context.Context, *policy.Envelope) (*Recorded, error)
 	BindingApply(context.Context, *policy.Envelope) (*Recorded, error)
@@ -55,6 +56,11 @@ func (Refusing) Seal(context.Context, SealRequest) (*Status, error) { return ref
 // WalletCreate refuses.
 func (Refusing) WalletCreate(context.Context, WalletCreateRequest) (*WalletResult, error) {
 	return refused[WalletResult](OpWalletCreate)
+}
+
+// WalletProve refuses.
+func (Refusing) WalletProve(context.Context, WalletProveRequest) (*WalletProof, error) {
+	return refused[WalletProof](OpWalletProve)
 }
 
 // CharterApply refuses.

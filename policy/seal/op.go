@@ -10,6 +10,7 @@ const (
 	OpUnseal       Op = "unseal"
 	OpSeal         Op = "seal"
 	OpWalletCreate Op = "wallet.create"
+	OpWalletProve  Op = "wallet.prove"
 	OpCharterApply Op = "charter.apply"
 	OpPolicyApply  Op = "policy.apply"
 	OpBindingApply Op = "binding.apply"

@@ -56,6 +56,14 @@ type AuthorizeRequest struct {
 	// Head is the chain's newest block that the caller knows, if it knows one. A
 	// head from the future stops signing: one of the two clocks is wrong.
 	Head *ChainHead `json:"head,omitzero"`
+	// Unsigned is the exact transaction that somebody else made of the operation, if somebody did. The seal
+	// signs it only if the intent makes these bytes, and at its own nonce; nothing else is signed instead.
+	Unsigned []byte `json:"unsigned,omitzero"`
+}
+
+// WalletProveRequest asks for a wallet's proof of ownership, as Qustody registers wallets by it.
+type WalletProveRequest struct {
+	WalletID string `json:"walletId"`
 }
 
 // ChainHead is a block of the chain that a transaction is for.

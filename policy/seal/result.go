@@ -86,6 +86,14 @@ type WalletResult struct {
 	Protection     string     `json:"protection"` // "hsm-native" or "hsm-wrapped"
 }
 
+// WalletProof is a wallet's signature over [tx.OwnershipDigest] of its address.
+type WalletProof struct {
+	WalletID  string     `json:"walletId"`
+	Address   tx.Address `json:"address"`
+	PublicKey []byte     `json:"publicKey"` // as the scheme has it, not a SubjectPublicKeyInfo
+	Signature []byte     `json:"signature"`
+}
+
 // AuthorizeResult is a transaction ready to be stored and sent.
 type AuthorizeResult struct {
 	Sequence      uint64          `json:"sequence"`
