@@ -50,6 +50,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(ockInside) != "" {
 		os.Exit(m.Run())
 	}
+	if what := os.Getenv(pinJob); what != "" {
+		os.Exit(doPINJob(what, os.Getenv(pinModule)))
+	}
 	dir, err := os.MkdirTemp("", "hsm")
 	if err != nil {
 		panic(err)

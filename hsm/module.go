@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// module is a started PKCS#11 module that signers, InitToken and FindToken of a
+// module is a started PKCS#11 module that signers, and what is done before a login, of a
 // process share: a process may start each module once. A Token has its own.
 type module struct {
 	path  string

@@ -5,7 +5,7 @@ package hsm
 // functions of PKCS#11 2.40 in the order of the standard's pkcs11f.h.
 typedef unsigned long mw_ulong;
 struct mw_list { unsigned char major, minor; void *fn[68]; };
-enum { MW_INIT_TOKEN = 9, MW_INIT_PIN = 10, MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT_INIT = 33, MW_DECRYPT = 34, MW_SIGN_INIT = 42, MW_SIGN = 43, MW_RANDOM = 64 };
+enum { MW_INIT_TOKEN = 9, MW_INIT_PIN = 10, MW_SET_PIN = 11, MW_LOGIN = 18, MW_ENCRYPT = 30, MW_DECRYPT_INIT = 33, MW_DECRYPT = 34, MW_SIGN_INIT = 42, MW_SIGN = 43, MW_RANDOM = 64 };
 
 struct mw_mechanism { mw_ulong number; void *param; mw_ulong size; };
 
@@ -29,6 +29,10 @@ static mw_ulong mw_init_token(struct mw_list *l, mw_ulong slot, unsigned char *p
 
 static mw_ulong mw_init_pin(struct mw_list *l, mw_ulong s, unsigned char *pin, mw_ulong n) {
 	return ((mw_ulong (*)(mw_ulong, unsigned char *, mw_ulong))l->fn[MW_INIT_PIN])(s, pin, n);
+}
+
+static mw_ulong mw_set_pin(struct mw_list *l, mw_ulong s, unsigned char *old, mw_ulong n, unsigned char *pin, mw_ulong m) {
+	return ((mw_ulong (*)(mw_ulong, unsigned char *, mw_ulong, unsigned char *, mw_ulong))l->fn[MW_SET_PIN])(s, old, n, pin, m);
 }
 
 static mw_ulong mw_random(struct mw_list *l, mw_ulong s, unsigned char *out, mw_ulong n) {
@@ -127,6 +131,11 @@ func (r *raw) initToken(slot uint, soPIN []byte, label [maxLabel]byte) error {
 // initPIN sets the user PIN of a token whose security officer is logged in.
 func (r *raw) initPIN(s pkcs11.SessionHandle, pin []byte) error {
 	return rawError("C_InitPIN", C.mw_init_pin(r.list, C.mw_ulong(s), bytePtr(pin), C.mw_ulong(len(pin))))
+}
+
+// setPIN changes the PIN of whoever is logged in.
+func (r *raw) setPIN(s pkcs11.SessionHandle, old, next []byte) error {
+	return rawError("C_SetPIN", C.mw_set_pin(r.list, C.mw_ulong(s), bytePtr(old), C.mw_ulong(len(old)), bytePtr(next), C.mw_ulong(len(next))))
 }
 
 // random fills out from the token's generator.

@@ -10,16 +10,19 @@
 //	abort, segv   crash the process, once
 //	logout        log out behind the caller's back first, once
 //	closeall      close every session of the slot first, once
+//	orphan        kill the parent process, then this one, once
 //	shuffle <n>   let every object's number name the n-th next object first,
 //	              once; finding an object gives its new number
 //
 // "* gone" makes the device vanish: every call fails with 0x30 from then on, in
 // this initialization of the module for ever; after another C_Initialize there
-// are no slots while the file stands. Each C_Login appends an L to SHIM_LOGINS,
+// are no slots while the file stands. The n-th C_SetPIN of a process is called
+// C_SetPIN<n>, and C_SetPIN<n>.done once it returned. Each C_Login appends an L to SHIM_LOGINS,
 // each C_Finalize that is done an F.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +93,7 @@ static int told(const char *name, ul session, ul *rv) {
 	}
 	if (strcmp(arg, "keep") && unlink(path)) return FORWARD; // another thread was first
 	if (!strcmp(what, "abort")) abort();
+	if (!strcmp(what, "orphan")) { kill(getppid(), SIGKILL); kill(getpid(), SIGKILL); }
 	if (!strcmp(what, "segv")) *(volatile int *)8 = 1;
 	if (!strcmp(what, "shuffle")) { shuffle(strtoul(arg, NULL, 0)); return FORWARD; }
 	if (!strcmp(what, "logout")) { ((ul (*)(ul))real.fn[19])(session); return FORWARD; }
@@ -183,6 +187,17 @@ static ul my_C_Login(ARGS) {
 	return CALL(18);
 }
 
+static ul my_C_SetPIN(ARGS) {
+	static int n;
+	char before[32], after[32];
+	snprintf(before, sizeof before, "C_SetPIN%d", ++n);
+	snprintf(after, sizeof after, "C_SetPIN%d.done", n);
+	{ HEAD(before) }
+	ul done = CALL(11);
+	{ HEAD(after) }
+	return done;
+}
+
 static ul my_C_CreateObject(ARGS) {
 	HEAD("C_CreateObject")
 	if (!(rv = CALL(20))) *(ul *)d = outside(*(ul *)d);
@@ -234,7 +249,7 @@ ul C_GetFunctionList(struct list **out) {
 		void *at[68] = {
 			[0] = my_C_Initialize, [1] = my_C_Finalize, [4] = my_C_GetSlotList, [6] = my_C_GetTokenInfo,
 			[7] = my_C_GetMechanismList,
-			[9] = my_C_InitToken, [10] = my_C_InitPIN,
+			[9] = my_C_InitToken, [10] = my_C_InitPIN, [11] = my_C_SetPIN,
 			[12] = my_C_OpenSession, [13] = my_C_CloseSession, [15] = my_C_GetSessionInfo, [18] = my_C_Login,
 			[20] = my_C_CreateObject, [22] = my_C_DestroyObject, [24] = my_C_GetAttributeValue,
 			[26] = my_C_FindObjectsInit, [27] = my_C_FindObjects, [28] = my_C_FindObjectsFinal,
