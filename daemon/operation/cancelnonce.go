@@ -33,7 +33,7 @@ func (s *Service) CancelNonce(ctx context.Context, a registry.Actor, r NonceRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkNonce(p); err != nil {
+	if err := s.checkNonce(ctx, p); err != nil {
 		return nil, err
 	}
 	if err := s.checkReplaces(ctx, p); err != nil {
@@ -73,15 +73,22 @@ func (s *Service) planCancel(ctx context.Context, a registry.Actor, r *NonceRequ
 	return p, nil
 }
 
-// checkNonce refuses a nonce that the ledger would not give to a CANCEL. The ledger has the last word.
-func (s *Service) checkNonce(p *plan) error {
-	fold := s.registry.Fold()
+// checkNonce refuses a nonce that the ledger would not give to a CANCEL, which has the last word, and one that a
+// recovery left open and the chain has used up: that gap is none.
+func (s *Service) checkNonce(ctx context.Context, p *plan) error {
+	fold, n := s.registry.Fold(), *p.nonce
 	next := fold.NextNonce(p.wallet.ID)
-	if *p.nonce == next || fold.Gap(p.wallet.ID, *p.nonce) {
+	switch {
+	case n == next:
 		return nil
+	case fold.Gap(p.wallet.ID, n):
+		used, err := p.chain.NonceAt(ctx, p.wallet.Address, nil)
+		if err != nil || n >= used {
+			return err
+		}
+		return registry.Refuse(registry.TxStateConflict, "nonce %d of wallet %s is used up on the chain, whose next one is %d; there is nothing to fill", n, p.wallet.ID, used)
+	case n < next:
+		return registry.Refuse(registry.TxStateConflict, "nonce %d of wallet %s belongs to an operation already; the lane's next one is %d", n, p.wallet.ID, next)
 	}
-	if *p.nonce < next {
-		return registry.Refuse(registry.TxStateConflict, "nonce %d of wallet %s belongs to an operation already; the lane's next one is %d", *p.nonce, p.wallet.ID, next)
-	}
-	return registry.Refuse(registry.TxStateConflict, "nonce %d of wallet %s is not reached yet; the lane's next one is %d", *p.nonce, p.wallet.ID, next)
+	return registry.Refuse(registry.TxStateConflict, "nonce %d of wallet %s is not reached yet; the lane's next one is %d", n, p.wallet.ID, next)
 }

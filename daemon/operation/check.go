@@ -133,6 +133,9 @@ func (p *plan) checkTemplate() error {
 		if !p.template.HasRole(p.role) {
 			return registry.Refuse(registry.OperationNotAllowed, "template %s of token %s has no role %q; it has %v", t.TemplateID, t.ID, r.Role, p.template.Roles)
 		}
+		if r.Type == policy.OpRevokeRole {
+			return nil // whoever holds what nobody should must be stopped all the more
+		}
 		if p.role == qrc20.Minter {
 			return supply(t.SupplyPolicy.Mintable, "mintable")
 		}

@@ -20,6 +20,7 @@ func refusal(t *testing.T, err error, want string) {
 }
 
 func TestDecisions(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.deployed("0")
 

@@ -52,6 +52,7 @@ func names(events []told) string {
 // TestOperationsTell: what happened to an operation and to its token stands in the outbox, each once and in
 // order, whichever path led there.
 func TestOperationsTell(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.deployed("1000")
 	require.Equal(t, "token.created", names(h.events(token.ID)))

@@ -101,6 +101,7 @@ func (g *gethProcess) fund(ctx context.Context, who tx.Address) error {
 // TestGethProcess is the main job on `geth --dev`, a process of its own. Building geth takes minutes, so it is part
 // of the long run.
 func TestGethProcess(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("MINTWARDEN_LONG") == "" {
 		t.Skip("builds geth: make test-long")
 	}

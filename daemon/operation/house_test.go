@@ -2,12 +2,15 @@ package operation_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +42,15 @@ const (
 // sealBinary is the real mintwarden-seal, built once.
 var sealBinary string
 
+// atOnce is how many tests run side by side: each has an appliance and a chain of its own, and waits for blocks most
+// of the time.
+const atOnce = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "operation")
 	if err != nil {
 		panic(err)
@@ -70,7 +81,10 @@ type house struct {
 	process       *gethProcess // of kind evm, in place of it
 	chain         *chain.Client
 	socket        string
+	sealConfig    string
+	stopSeal      func()
 	hsm           hsm.Config // of the seal's token, for a thief
+	hsmConf       string     // and where SoftHSM2 finds it
 
 	charter1   policy.Digest
 	instance   string
@@ -196,8 +210,7 @@ func (h *house) startSeal(o options) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pin"), []byte(pin), 0o600))
 	h.socket = filepath.Join(dir, "seal.sock")
-	t.Setenv(softhsm.EnvConf, token.ConfPath)
-	h.hsm = token.Config()
+	h.hsm, h.hsmConf = token.Config(), token.ConfPath
 	client := h.etcd.ClientConfig(store.UserSeal)
 	config := func(charter1 policy.Digest) {
 		text := fmt.Sprintf("appliance = \"appliance-1\"\nstate = %q\nsocket = %q\nparent_pipe = true\n", filepath.Join(dir, "state"), h.socket)
@@ -210,23 +223,8 @@ func (h *house) startSeal(o options) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "seal.toml"), []byte(text), 0o600))
 	}
 	config("")
-	cmd := exec.Command(sealBinary, "--config", filepath.Join(dir, "seal.toml"))
-	cmd.Env = append(os.Environ(), softhsm.EnvConf+"="+token.ConfPath)
-	log, err := os.Create(filepath.Join(dir, "seal.log"))
-	require.NoError(t, err)
-	cmd.Stderr = log
-	alive, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = alive.Close()
-		_ = cmd.Wait()
-		if t.Failed() {
-			out, _ := os.ReadFile(log.Name())
-			t.Logf("seal:\n%s", out)
-		}
-	})
-
+	h.sealConfig = filepath.Join(dir, "seal.toml")
+	h.runSeal()
 	door, err := seal.Dial(t.Context(), h.socket)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = door.Close() })
@@ -241,6 +239,31 @@ func (h *house) startSeal(o options) {
 	config(h.charter1)
 	_, err = door.CharterApply(t.Context(), e)
 	require.NoError(t, err)
+}
+
+// runSeal starts the seal's process; stopSeal, or the test's end, ends it.
+func (h *house) runSeal() {
+	t := h.t
+	cmd := exec.Command(sealBinary, "--config", h.sealConfig)
+	cmd.Env = append(os.Environ(), softhsm.EnvConf+"="+h.hsmConf)
+	log, err := os.OpenFile(h.sealConfig+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(t, err)
+	cmd.Stderr = log
+	alive, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	h.stopSeal = sync.OnceFunc(func() {
+		_ = alive.Close()
+		_ = cmd.Wait()
+		_ = log.Close()
+	})
+	t.Cleanup(h.stopSeal)
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := os.ReadFile(log.Name())
+			t.Logf("seal:\n%s", out)
+		}
+	})
 }
 
 func (h *house) charter(keys *seal.InitResult, o options) *policy.Charter {
@@ -282,6 +305,27 @@ func (h *house) sign(document string, body []byte, who ...string) *policy.Envelo
 	e, err := policy.Sign(policy.PayloadType(document), body, signers...)
 	require.NoError(h.t, err)
 	return e
+}
+
+// thieves come one at a time: SoftHSM2 reads its configuration once a process, when it is initialized.
+var thieves sync.Mutex
+
+// stolen signs with a wallet's key past the seal, as whoever has the HSM's login can.
+func (h *house) stolen(w *registry.Wallet, u *tx.Unsigned) []byte {
+	h.t.Helper()
+	thieves.Lock()
+	defer thieves.Unlock()
+	require.NoError(h.t, os.Setenv(softhsm.EnvConf, h.hsmConf))
+	token, err := hsm.Open(h.t.Context(), h.hsm, []byte(pin), storetest.Logger(h.t), prometheus.NewRegistry())
+	require.NoError(h.t, err)
+	defer func() { _ = token.Close() }()
+	digest, err := u.SigningHash()
+	require.NoError(h.t, err)
+	signature, err := token.SignDigest(h.t.Context(), w.ID, digest)
+	require.NoError(h.t, err)
+	raw, err := u.Encode(w.PublicKey, signature)
+	require.NoError(h.t, err)
+	return raw
 }
 
 // startDaemon starts what serve runs; stopDaemon ends it as abruptly as a process that is killed, save that

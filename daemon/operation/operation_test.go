@@ -13,6 +13,7 @@ import (
 const wholeWay = "SUBMITTED PENDING_AUTHORIZATION APPROVED PENDING_SIGNATURE SIGNED BROADCASTING CONFIRMING COMPLETED"
 
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.deployed("1000000000000000000000000")
 	require.Equal(t, registry.TokenDeployed, token.Status)

@@ -5,15 +5,12 @@ import (
 	"math/big"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
-	"github.com/mintwarden/mintwarden/daemon/store/storetest"
-	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -101,6 +98,7 @@ func (d *desk) holds(who string, want string) {
 // TestEveryOperationOnEveryTemplate goes from request to chain with each type that a template has, and
 // provokes what the contract would refuse in each state on the way.
 func TestEveryOperationOnEveryTemplate(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	for _, template := range qrc20.Templates() {
 		t.Run(template.ID, func(t *testing.T) {
@@ -192,6 +190,7 @@ func (d *desk) lists(alice *operation.Party) {
 // TestAskedAgainAtSigning: what was true when people were asked may not be when they have answered. Nothing
 // is signed then, and the operation ends as FAILED with the error that its submission would get now.
 func TestAskedAgainAtSigning(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{rules: []policy.Rule{approvals(1)}})
 	d := h.open(regulated, "1000")
 	alice := address("0x00000000000000000000000000000000000000AA")
@@ -275,6 +274,7 @@ func TestAskedAgainAtSigning(t *testing.T) {
 // TestTwoMintsAreSignedTogether: what is authorized and not mined counts against the cap at signing, though
 // the chain knows nothing of it yet.
 func TestTwoMintsAreSignedTogether(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}})
 	stop := h.mineAlways()
 	d := h.open("tpl_qrc20_v1", "1000")
@@ -297,6 +297,7 @@ func TestTwoMintsAreSignedTogether(t *testing.T) {
 
 // TestRetired: a retired token takes what stops things and nothing else any more, and the chain does not know.
 func TestRetired(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{rules: []policy.Rule{approvals(1)}})
 	d := h.open(regulated, "0")
 	alice := address("0x00000000000000000000000000000000000000AA")
@@ -359,6 +360,7 @@ func TestRetired(t *testing.T) {
 }
 
 func TestEstimateDeployment(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{rules: []policy.Rule{approvals(1)}})
 	for _, template := range qrc20.Templates() {
 		draft := h.token("1000", func(s *registry.TokenSpec) { s.TemplateID = template.ID })
@@ -399,9 +401,6 @@ func (h *house) drain(vault string) {
 	h.t.Helper()
 	w, err := h.registry.OldestWallet(h.t.Context(), vault, networkName)
 	require.NoError(h.t, err)
-	token, err := hsm.Open(h.t.Context(), h.hsm, []byte(pin), storetest.Logger(h.t), prometheus.NewRegistry())
-	require.NoError(h.t, err)
-	defer func() { _ = token.Close() }()
 	head, err := h.chain.Head(h.t.Context())
 	require.NoError(h.t, err)
 	nonce, err := h.chain.NonceAt(h.t.Context(), w.Address, new(big.Int).SetUint64(head.Number))
@@ -414,13 +413,7 @@ func (h *house) drain(vault string) {
 	away := tx.Address{1}
 	u := tx.Unsigned{Kind: h.kind, ChainID: h.chainID, Nonce: nonce, Tip: fees.Tip, MaxFee: fees.MaxFee, Gas: gas, To: &away,
 		Value: new(big.Int).Sub(balance, new(big.Int).Mul(fees.MaxFee, big.NewInt(gas)))}
-	digest, err := u.SigningHash()
-	require.NoError(h.t, err)
-	signature, err := token.SignDigest(h.t.Context(), w.ID, digest)
-	require.NoError(h.t, err)
-	raw, err := u.Encode(w.PublicKey, signature)
-	require.NoError(h.t, err)
-	require.NoError(h.t, h.chain.Send(h.t.Context(), raw))
+	require.NoError(h.t, h.chain.Send(h.t.Context(), h.stolen(w, &u)))
 	h.until("the coins are gone", func() bool {
 		left, err := h.chain.Balance(h.t.Context(), w.Address)
 		return err == nil && left.Cmp(new(big.Int).Mul(fees.MaxFee, big.NewInt(2*gas))) < 0

@@ -58,6 +58,7 @@ func TestDeepReorg(t *testing.T) {
 
 // TestReorgOfEverything: 64 blocks go, with the token's own deployment in them.
 func TestReorgOfEverything(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{period: manual})
 	carried := func(r operation.Request) *operation.Operation {
 		o := h.submit(r)
@@ -88,6 +89,7 @@ func TestReorgOfEverything(t *testing.T) {
 
 // TestReorgThatKeepsTheTransaction: it is in another block, which is final already: the end stands.
 func TestReorgThatKeepsTheTransaction(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{kind: tx.KindEVM, period: manual}) // whose new blocks take what the old ones had
 	stop := h.mineAlways()
 	token := h.deployed("0")

@@ -13,6 +13,7 @@ import (
 // One operator retires a live token, so that a minter gone rogue could not be revoked through us any more:
 // what stops things is taken as before, approvals and all, and the token stays retired.
 func TestAttackATokenIsRetiredToKeepARogueMinter(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{rules: []policy.Rule{approvals(1)}})
 	d := h.open(regulated, "0")
 	rogue := address("0x00000000000000000000000000000000000000AA")

@@ -25,6 +25,7 @@ func text(s string) *string { return &s }
 // TestRefusals walks the order of spec/api.md: each request is wrong in the named way and in later ones,
 // and the first is what is answered.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	limit := amountRule(policy.RuleMaxAmount, "1000")
 	h := newHouse(t, options{rules: []policy.Rule{approvals(2), limit}})
 	own := &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault}
@@ -151,6 +152,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestIntent(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.deployed("0")
 	amount := "12"
@@ -178,6 +180,7 @@ func TestIntent(t *testing.T) {
 }
 
 func TestOneIdempotencyKeyOneOperation(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.token("0")
 	idem := &store.Idempotent{Hash: "h", BodyHash: "b", Render: func(r any) (int, []byte, error) {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/chain"
@@ -15,15 +14,17 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
-	"github.com/mintwarden/mintwarden/daemon/store/storetest"
-	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
-// overKinds runs a test on both kinds of network: Quantum Chain's devnet, and go-ethereum unmodified.
+// overKinds runs a test on both kinds of network: Quantum Chain's devnet, and go-ethereum unmodified; beside other tests.
 func overKinds(t *testing.T, f func(t *testing.T, kind tx.Kind)) {
+	t.Parallel()
 	for _, kind := range []tx.Kind{tx.KindQuantum, tx.KindEVM} {
-		t.Run(string(kind), func(t *testing.T) { f(t, kind) })
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			f(t, kind)
+		})
 	}
 }
 
@@ -223,22 +224,13 @@ func (h *house) steal(w *registry.Wallet, nonce uint64) { h.stealBy(h.chain, w, 
 
 func (h *house) stealBy(c *chain.Client, w *registry.Wallet, nonce uint64) {
 	h.t.Helper()
-	token, err := hsm.Open(h.t.Context(), h.hsm, []byte(pin), storetest.Logger(h.t), prometheus.NewRegistry())
-	require.NoError(h.t, err)
-	defer func() { _ = token.Close() }()
 	fees, err := c.Fees(h.t.Context(), "HIGH")
 	require.NoError(h.t, err)
 	u := tx.Unsigned{Kind: h.kind, ChainID: h.chainID, Nonce: nonce, Tip: new(big.Int).Mul(fees.Tip, big.NewInt(10)),
 		MaxFee: new(big.Int).Mul(fees.MaxFee, big.NewInt(10)), Gas: 100_000, To: &w.Address, Value: big.NewInt(1), Data: make([]byte, 8)}
 	_, err = rand.Read(u.Data)
 	require.NoError(h.t, err)
-	digest, err := u.SigningHash()
-	require.NoError(h.t, err)
-	signature, err := token.SignDigest(h.t.Context(), w.ID, digest)
-	require.NoError(h.t, err)
-	raw, err := u.Encode(w.PublicKey, signature)
-	require.NoError(h.t, err)
-	require.NoError(h.t, c.Send(h.t.Context(), raw))
+	require.NoError(h.t, c.Send(h.t.Context(), h.stolen(w, &u)))
 }
 
 func TestRevertOnChain(t *testing.T) {

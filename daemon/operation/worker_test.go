@@ -16,6 +16,7 @@ import (
 
 // TestLimitHoldsAgainstMany: a limit that fits ten, and many approved mints at once.
 func TestLimitHoldsAgainstMany(t *testing.T) {
+	t.Parallel()
 	const many, fit = 40, 10
 	h := newHouse(t, options{rules: []policy.Rule{approvals(1), amountRule(policy.RuleDailyLimit, fmt.Sprint(fit*7))}})
 	token := h.deployed("0")
@@ -92,6 +93,7 @@ func (h *house) forgetCarried() {
 }
 
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{maxOutstanding: 2, period: devnet.Manual})
 	stop := h.mineAlways()
 	token := h.deployed("0")
@@ -123,6 +125,7 @@ func TestQueue(t *testing.T) {
 
 // TestRestartAtEveryState stops the daemon as soon as an operation reaches a state, and starts it again.
 func TestRestartAtEveryState(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.deployed("0")
 	amount := 0
@@ -157,6 +160,7 @@ func TestRestartAtEveryState(t *testing.T) {
 
 // TestStoreRestart: etcd goes away while operations are on their way, and comes back.
 func TestStoreRestart(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, options{})
 	token := h.deployed("0")
 	var ops []*operation.Operation
