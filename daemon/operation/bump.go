@@ -23,6 +23,7 @@ const (
 	attentionRefused  = "BUMP_REFUSED"     // the seal does not sign a dearer one
 	attentionNodes    = "NODES_INCOMPLETE" // its end is known to some of the configured nodes only
 	attentionDiffer   = "NODES_DIFFER"     // nodes contradict each other
+	attentionGap      = "NONCE_GAP"        // a nonce before its own is nobody's
 )
 
 // wait is how long the newest version of an operation has been waiting to be mined: counted in heads that were

@@ -42,14 +42,32 @@ func (l *lane) send(ctx context.Context, fence *store.Fence) error {
 		ready = len(due)
 	}
 	if ready == 0 {
-		// A lower nonce is authorized and not signed yet; its turn comes first, and it will wake us.
-		return nil
+		// A lower nonce is authorized and not signed yet; its turn comes first, and it will wake us. One that a
+		// recovery left open is nobody's: people have to give it to a CANCEL.
+		return l.tellGap(ctx, fence, due)
 	}
 	due = due[:ready]
 	if err := l.broadcasting(ctx, fence, due); err != nil {
 		return err
 	}
 	return l.sendAll(ctx, fence, c, due)
+}
+
+// tellGap says of operations that wait for the lane's first unused nonce if that is one that nobody has.
+func (l *lane) tellGap(ctx context.Context, fence *store.Fence, waiting []*Operation) error {
+	l.mu.Lock()
+	next := l.sendTop
+	l.mu.Unlock()
+	if !l.s.registry.Fold().Gap(l.wallet, next) {
+		return nil
+	}
+	for _, o := range waiting {
+		if err := l.attend(ctx, fence, o, fmt.Sprintf("%s: nonce %d of wallet %s was left open by a recovery, and everything behind it waits; only a CANCEL fills it",
+			attentionGap, next, l.wallet)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unsentNow is the operations whose bytes are to be sent, by nonce.
@@ -174,8 +192,8 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 		// Ours may be mined, or a stranger's: confirming finds out.
 		l.markSent(o.ID, true)
 		return nil
-	case errors.As(err, &rejected):
-		attention := "TX_BROADCAST_FAILED: " + rejected.Message
+	}
+	if attention, ok := sendRefusal(err); ok {
 		if _, werr := l.change(ctx, fence, o.ID, func(o *Operation, _ *store.Tx) (bool, error) {
 			changed := o.Status == Broadcasting && o.Attention != attention
 			o.Attention = attention
