@@ -160,7 +160,7 @@ func TestARehearsalJudgesWhatAskedNobodyByItsCharges(t *testing.T) {
 // thousand.
 func TestARehearsalListsAThousandAndCountsTheRest(t *testing.T) {
 	w := begun(t)
-	const rounds, each = 30, 60
+	const rounds, each = 18, 60
 	for range rounds {
 		var records []ledger.Record
 		for range each {

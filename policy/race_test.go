@@ -1,0 +1,6 @@
+//go:build race
+
+package policy_test
+
+// underRace: the race detector makes everything some ten times slower.
+const underRace = true
