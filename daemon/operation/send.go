@@ -192,8 +192,8 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 		// Ours may be mined, or a stranger's: confirming finds out.
 		l.markSent(o.ID, true)
 		return nil
-	}
-	if attention, ok := sendRefusal(err); ok {
+	case errors.As(err, &rejected):
+		attention := "TX_BROADCAST_FAILED: " + rejected.Message
 		if _, werr := l.change(ctx, fence, o.ID, func(o *Operation, _ *store.Tx) (bool, error) {
 			changed := o.Status == Broadcasting && o.Attention != attention
 			o.Attention = attention
