@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -106,9 +107,11 @@ func OpenAPI() (*openapi3.T, error) {
 	return spec, nil
 }
 
-// readDocument reads the document that is built in. An error is a fault of the
-// build.
-func readDocument() (*document, error) {
+// readDocument is the document that is built in, read once: nobody changes it.
+// An error is a fault of the build.
+var readDocument = sync.OnceValues(newDocument)
+
+func newDocument() (*document, error) {
 	spec, err := OpenAPI()
 	if err != nil {
 		return nil, err

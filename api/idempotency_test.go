@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -179,12 +180,17 @@ func TestSealStates(t *testing.T) {
 	vault, _ := s.vault("treasury")
 	token := s.token(vault)
 	s.userWith("compliance-1", "compliance_officer")
-	writes := func() (out []answer) {
-		for _, c := range s.calls() {
-			if c.writes() && c.op.OperationID != "unsealSeal" { // the one write that a sealed appliance takes
-				out = append(out, s.send(c))
-			}
+	// All at once: each waits for a seal that is away, as long as one of them would.
+	writes := func() []answer {
+		calls := slices.DeleteFunc(s.calls(), func(c call) bool {
+			return !c.writes() || c.op.OperationID == "unsealSeal" // the one write that a sealed appliance takes
+		})
+		out := make([]answer, len(calls))
+		var asked sync.WaitGroup
+		for i, c := range calls {
+			asked.Go(func() { out[i] = s.send(c) })
 		}
+		asked.Wait()
 		return out
 	}
 	s.room.set(func() { s.room.sealed = true })

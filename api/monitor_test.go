@@ -70,7 +70,7 @@ func TestMonitor(t *testing.T) {
 // TestRequestMetrics: routes are counted by the document's template, never by
 // the path that a caller made up.
 func TestRequestMetrics(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	s.as("viewer", "GET", "/v1/tokens/token_one", "").fails(404, 1112)
 	s.as("viewer", "GET", "/v1/tokens/token_two", "").fails(404, 1112)
 	s.as("viewer", "GET", "/v1/nonsense/1", "").fails(404, 1112)

@@ -181,7 +181,7 @@ func TestARevokedKeyEndsOnAKeptConnectionOfTheOtherAppliance(t *testing.T) {
 // A key that is bound to a certificate and a network is no use to who stole it,
 // and his attempts spend nothing of its owner's quota.
 func TestAStolenKeyFromElsewhere(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 10} })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 10} })
 	sum := sha256.Sum256(s.cert.Certificate[0])
 	k := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials",
 		`{"userId":"`+s.users["viewer"]+`","certificateFingerprints":["`+hex.EncodeToString(sum[:])+`"],"cidrs":["127.0.0.2/32"]}`), 201)

@@ -294,7 +294,7 @@ func TestEveryRouteRefuses(t *testing.T) {
 // TestEveryRouteWaitsForTheLedger: nothing is answered from a ledger that is not
 // followed.
 func TestEveryRouteWaitsForTheLedger(t *testing.T) {
-	h := newHouse(t)
+	h := sharedHouse(t)
 	h.serve().userWith("compliance-1", "compliance_officer")
 	s := h.serve(func(d *api.Deps) {
 		r, err := registry.New(registry.Deps{
@@ -313,7 +313,7 @@ func TestEveryRouteWaitsForTheLedger(t *testing.T) {
 // TestEveryRouteIsLimited: a caller without a place in his bucket is told when to
 // come back, whatever he asks.
 func TestEveryRouteIsLimited(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits.PerSecond, d.Limits.Burst = 1, 1 })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits.PerSecond, d.Limits.Burst = 1, 1 })
 	for _, c := range s.calls() {
 		if c.user() == "compliance-1" {
 			s.keys["compliance-1"] = s.keys["viewer"] // the rate is looked at first

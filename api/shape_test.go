@@ -12,7 +12,7 @@ import (
 
 // TestBodies goes through what can be wrong with a body, over HTTP.
 func TestBodies(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	vault, _ := s.vault("treasury")
 	good := s.tokenBody(vault, nil)
 	token := s.token(vault)
@@ -125,7 +125,7 @@ func TestBodies(t *testing.T) {
 }
 
 func TestHeadersAndPaths(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	body := `{"name":"treasury"}`
 	post := func(changes ...with) answer { return s.as("operator", "POST", "/v1/vault/accounts", body, changes...) }
 

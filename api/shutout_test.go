@@ -52,7 +52,7 @@ func (s *server) stalled(key, method, path string) <-chan int {
 // Whoever may not ask holds no place, whatever he sends and however slowly: not
 // a viewer, not a guess, and not the two together.
 func TestAttack_AViewerAndItsCertificateDoNotShutOutWrites(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 2, Stops: 2} })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 2, Stops: 2} })
 	attacker := s.elsewhere("attacker")
 	for _, path := range []string{"/v1/vault/accounts", "/v1/seal/seal", "/v1/seal/freeze", "/v1/credentials/rotate"} {
 		var statuses []<-chan int
@@ -70,7 +70,7 @@ func TestAttack_AViewerAndItsCertificateDoNotShutOutWrites(t *testing.T) {
 
 // Bodies that never come are paid for like those that do.
 func TestAttack_BodiesThatNeverComeAreRated(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 3, BodyTimeout: 100 * time.Millisecond} })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 3, BodyTimeout: 100 * time.Millisecond} })
 	seen := map[int]int{}
 	for range 20 {
 		seen[<-s.elsewhere("slow").stalled(s.keys["operator"], "POST", "/v1/vault/accounts")]++
@@ -82,7 +82,7 @@ func TestAttack_BodiesThatNeverComeAreRated(t *testing.T) {
 // A second key of a user is no second share, and neither is a second user behind
 // one certificate.
 func TestAttack_ASecondNameIsNoSecondShare(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 4} })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Writes: 4} })
 	second := *is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q}`, s.users["operator"])), 201).Key
 	one := s.elsewhere("one")
 	for range 2 {
@@ -121,7 +121,7 @@ func TestAttack_AFloodOfWritesDoesNotStopWhatStops(t *testing.T) {
 // Answers that are asked for and not taken hold memory up to a bound; the one who
 // asks for them is told to take them, and the others are answered.
 func TestAttack_AnswersThatNobodyTakesAreBounded(t *testing.T) {
-	h := newHouse(t)
+	h := sharedHouse(t)
 	size := len(h.serve().as("", "GET", "/v1/openapi.json", "").body)
 	s := h.serve(func(d *api.Deps) { d.Limits = api.Limits{AnswerBytes: 16 * size} })
 	attacker := s.elsewhere("attacker")
@@ -144,7 +144,7 @@ func TestAttack_AnswersThatNobodyTakesAreBounded(t *testing.T) {
 
 // Receipts that wait take no place of the other reads.
 func TestAttack_ReceiptsThatWaitDoNotStopReads(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Reads: 2, Receipts: 2} })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Reads: 2, Receipts: 2} })
 	var asked sync.WaitGroup
 	for _, user := range []string{"operator", "viewer"} {
 		attacker := s.elsewhere(user)

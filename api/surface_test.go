@@ -25,8 +25,8 @@ type surface struct {
 	leaf    *x509.Certificate
 }
 
-func newSurface(t testing.TB) *surface {
-	h := newHouse(t)
+func newSurface(h *house) *surface {
+	t := h.t
 	s := h.serve()
 	s.userWith("compliance-1", "compliance_officer")
 	d := h.deps()
@@ -79,7 +79,7 @@ func text(method, target, bearer, headers, body string) string {
 // FuzzSurface: whatever is asked of whatever route by whomever, nothing panics,
 // no fault of ours is answered, and every answer is one of the document.
 func FuzzSurface(f *testing.F) {
-	s := newSurface(f)
+	s := newSurface(newHouse(f))
 	users := []string{"", "operator", "admin", "viewer", "approver-1", "custodian-1", "compliance-1"}
 	for _, c := range s.calls() {
 		for i, u := range users {
@@ -115,7 +115,7 @@ var tricks = []string{
 // unescaped into another route, so nobody reaches one under a name that whoever
 // guards the way to it does not know.
 func TestPathTricks(t *testing.T) {
-	s := newSurface(t)
+	s := newSurface(sharedHouse(t))
 	for _, target := range tricks {
 		t.Run(target, func(t *testing.T) {
 			a, ok := s.raw(t, text("GET", target, s.keys["viewer"], "", ""))
@@ -135,7 +135,7 @@ func TestPathTricks(t *testing.T) {
 // TestFloods: more headers, more of a line, more of a body than anybody needs
 // are refused, and the next request is answered.
 func TestFloods(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	flood := func(change func(*http.Request)) {
 		req := s.request("viewer", "GET", "/v1/tokens", "")
 		change(req)

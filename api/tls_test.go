@@ -88,7 +88,7 @@ func (s *server) client2(ca *pki.CA, alg pki.Algorithm) tls.Certificate {
 func TestCertificatesAreReplacedWithoutADroppedConnection(t *testing.T) {
 	for _, proto := range []string{"h2", "http/1.1"} {
 		t.Run(proto, func(t *testing.T) {
-			s := newHouse(t).serve()
+			s := sharedHouse(t).serve()
 			stays := s.visitor(s.cert, proto)
 			before := stays.welcome(false)
 			for range 5 {
@@ -103,7 +103,7 @@ func TestCertificatesAreReplacedWithoutADroppedConnection(t *testing.T) {
 func TestARevokedCertificateIsCutOffWhileConnected(t *testing.T) {
 	for _, alg := range []pki.Algorithm{pki.MLDSA65, pki.ECDSAP256} {
 		t.Run(alg.String(), func(t *testing.T) {
-			s := newHouse(t).serve()
+			s := sharedHouse(t).serve()
 			ca := map[pki.Algorithm]*pki.CA{pki.MLDSA65: s.pki.pq, pki.ECDSAP256: s.pki.ecdsa}[alg]
 			lost, other := s.client2(ca, alg), s.client2(ca, alg)
 			leaves, stays := s.visitor(lost, "http/1.1"), s.visitor(other, "h2")
@@ -161,7 +161,7 @@ func counterOf(t testing.TB, s *server, name string) (sum float64) {
 }
 
 func TestARootThatIsTrustedNoMore(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	leaves, stays := s.visitor(s.client2(s.pki.pq, pki.MLDSA65), "h2"), s.visitor(s.cert, "h2")
 	leaves.welcome(false)
 	stays.welcome(false)
@@ -178,7 +178,7 @@ func TestARootThatIsTrustedNoMore(t *testing.T) {
 // A certificate that ends while its client is connected ends the requests on
 // that connection, at once.
 func TestACertificateThatEndsWhileConnected(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	ca := keyPair(t, s.pki.ecdsa.Pair(), nil)
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -194,7 +194,7 @@ func TestACertificateThatEndsWhileConnected(t *testing.T) {
 }
 
 func TestDaysLeftAreAMetric(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	n, err := testutil.GatherAndCount(s.metrics, "mintwarden_certificate_days")
 	require.NoError(t, err)
 	require.Equal(t, 4, n, "two of the server, two roots")
@@ -233,7 +233,7 @@ func (s *server) files(root *pki.CA) (dir string) {
 }
 
 func TestCurl(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	dir := s.files(s.pki.ecdsa)
 	out, err := exec.CommandContext(t.Context(), "curl", "--silent", "--show-error", "--cacert", dir+"/ca.crt", "--cert", dir+"/client.crt", "--key", dir+"/client.key",
 		"--header", "Authorization: Bearer "+s.keys["viewer"], "--write-out", "\n%{http_code} %{http_version}", s.url+"/v1/tokens").CombinedOutput()
@@ -258,7 +258,7 @@ func (s *server) sClient(openssl []string, dir string, flags ...string) string {
 // A client that can do nothing but P-256, in its signatures as in its key
 // exchange, is shown the ECDSA chain.
 func TestAClientThatCanOnlyDoP256(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	out := s.sClient([]string{"openssl"}, s.files(s.pki.ecdsa), "-groups", "P-256", "-sigalgs", "ECDSA+SHA256")
 	require.Contains(t, out, "HTTP/1.1 200 OK")
 	require.Contains(t, out, "Peer signature type: ECDSA")
@@ -274,7 +274,7 @@ func TestOpenSSL35(t *testing.T) {
 	if os.Getenv("MINTWARDEN_LONG") == "" {
 		t.Skip("long: it fetches Debian 13's openssl; MINTWARDEN_LONG=1 runs it")
 	}
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	openssl := trixie(t)
 	out := s.sClient(openssl, s.files(s.pki.pq))
 	for _, wanted := range []string{"HTTP/1.1 200 OK", "Peer signature type: mldsa65", "X25519MLKEM768", "Verification: OK"} {

@@ -57,7 +57,7 @@ func keyPair(t testing.TB, p pki.Pair, err error) tls.Certificate {
 }
 
 func TestTransport(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	get := func(conf *tls.Config) error {
 		conf.RootCAs = s.pki.roots
 		req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/v1/openapi.json", nil)
@@ -131,7 +131,7 @@ func (a *authority) expired(t *testing.T) tls.Certificate {
 
 // A wiring that forgets mTLS must not open the door.
 func TestHandlerWithoutCertificate(t *testing.T) {
-	h := newHouse(t)
+	h := sharedHouse(t)
 	handler, err := api.New(h.deps())
 	require.NoError(t, err)
 	req := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/tokens", nil)
@@ -142,7 +142,7 @@ func TestHandlerWithoutCertificate(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	bearer := func(v ...string) with { return header("Authorization", v...) }
 
 	for name, change := range map[string]with{
@@ -222,7 +222,7 @@ func flipLast(s string) string {
 }
 
 func TestRateLimit(t *testing.T) {
-	s := newHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 3} })
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{PerSecond: 1, Burst: 3} })
 	for range 3 {
 		is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200)
 	}
@@ -244,7 +244,7 @@ func TestRateLimit(t *testing.T) {
 }
 
 func TestLargeBodyIsAnswered(t *testing.T) {
-	s := newHouse(t).serve()
+	s := sharedHouse(t).serve()
 	for _, size := range []int{1<<20 + 1, 2 << 20, 8 << 20} {
 		for _, proto := range []string{"h2", "http/1.1"} {
 			conf := &tls.Config{RootCAs: s.pki.roots, Certificates: []tls.Certificate{s.cert}, NextProtos: []string{proto}}
