@@ -353,8 +353,8 @@ func TestWindowsAndDaysMinuteByMinute(t *testing.T) {
 				if _, ok := starts[date]; !ok {
 					starts[date] = now
 				}
-				if now.Before(from) {
-					continue
+				if quarter := local.Minute() % 15; now.Before(from) || brief() && quarter > 1 && quarter < 14 {
+					continue // briefly, what lies on both sides of every quarter: no window, day or zone changes elsewhere
 				}
 				in.Intent.NotBefore, in.Intent.ExpiresAt, in.Now = now, now.Add(time.Hour), now
 				rules[1].Timezone, rules[2].Timezone = name, name

@@ -375,6 +375,10 @@ func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
 	if err := mayUse(rd.charter(), i.ChainID); err != nil {
 		return grant{}, none, err
 	}
+	// The ledger asks it for what people approved; who asked nobody is asked here.
+	if rd.stage.Frozen(policy.Subject{TokenID: i.Token.ID}) {
+		return grant{}, none, seal.Errorf(seal.KindDenied, "token %s is frozen", i.Token.ID)
+	}
 	if err := withinCap(i, a.GasLimit, q.MaxFee, q.Tip); err != nil {
 		return grant{}, none, err
 	}

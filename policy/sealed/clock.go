@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,12 +33,19 @@ func systemClock() (instant, error) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		return instant{}, fmt.Errorf("CLOCK_BOOTTIME: %w", err)
 	}
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return instant{}, fmt.Errorf("boot id: %w", err)
+	id := bootID.Load() // a boot outlives its processes
+	if id == nil {
+		text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			return instant{}, fmt.Errorf("boot id: %w", err)
+		}
+		id = new(strings.TrimSpace(string(text)))
+		bootID.Store(id)
 	}
-	return instant{time.Now().UTC().Round(0), time.Duration(ts.Nano()), strings.TrimSpace(string(id))}, nil
+	return instant{time.Now().UTC().Round(0), time.Duration(ts.Nano()), *id}, nil
 }
+
+var bootID atomic.Pointer[string]
 
 // baseline is what the next reading of the clocks is held against. It is in
 // every mark of the journal, and only readings that were held against the one
@@ -88,7 +96,7 @@ func (b baseline) maySign() error {
 		return nil
 	}
 	return seal.Errorf(seal.KindClock, "over reboots the clock went on by %s that this machine did not run, more than %s; nothing is signed until a custodian, "+
-		"who compared the clock with another, has a document of his recorded here: a freeze with one signature, or a policy, binding or charter with the threshold's",
+		"who compared the clock with another, has a document of this hour recorded here: a freeze with one signature, or a policy or binding with the threshold's",
 		b.unexplained.Round(time.Second), maxUnexplained)
 }
 

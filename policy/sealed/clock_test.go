@@ -332,9 +332,7 @@ func TestRebootsGainADay(t *testing.T) {
 // The custodian's document counts too when the process died between its commit
 // and its journal; one that was in the journal already does not count again.
 func TestCustodiansWordSurvivesACrash(t *testing.T) {
-	records := func(e *ledger.Enveloped) []ledger.Record { return []ledger.Record{{Freeze: e}} }
-	require.True(t, custodianSpoke(records(&ledger.Enveloped{})))
-	require.False(t, custodianSpoke([]ledger.Record{{EventFreeze: &ledger.EventFreeze{}}, {Cancel: &ledger.Cancel{}}}))
+	require.False(t, custodianSpoke([]ledger.Record{{EventFreeze: &ledger.EventFreeze{}}, {Cancel: &ledger.Cancel{}}, {Freeze: &ledger.Enveloped{}}}, time.Now()))
 
 	c := newTestClock(t)
 	dir := t.TempDir()
@@ -432,4 +430,35 @@ func TestAChainAheadOfTheClock(t *testing.T) {
 	q.Head = nil
 	_, err = r.Bump(t.Context(), q)
 	require.NoError(t, err)
+}
+
+// A custodian's document that was held back since before the clock was moved says nothing of the clock.
+func TestAttack_AWithheldDocumentForgivesWhatTheClockGained(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	i, _, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	now, err := c.read()
+	require.NoError(t, err)
+	f := policy.Freeze{Format: 1, Instance: i.charter.Instance, Subject: policy.Subject{Person: "approver-3"}, Frozen: true, CreatedAt: policy.Seconds(now.wall)}
+	payload, err := f.Encode()
+	withheld := sign(t, policy.DocFreeze, payload, err, i.people.custodians[0])
+	require.NoError(t, stop())
+	c.reboot("boot-2", 72*time.Hour) // NTP, over a reboot: three days on
+	r := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
+	start(t, r)
+	i.door = r
+	now, err = c.read()
+	require.NoError(t, err)
+	in := i.mint("1")
+	in.NotBefore = policy.Seconds(now.wall.Add(-time.Minute))
+	in.ExpiresAt = in.NotBefore.Add(23 * time.Hour)
+	i.approve(in, 0, 1)
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindClock, err)
+	_, err = r.Freeze(t.Context(), seal.FreezeRequest{Envelope: withheld})
+	require.NoError(t, err, "it still stops the person")
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindClock, err)
 }

@@ -40,9 +40,10 @@ func (r *room) decideAll(ctx context.Context, c *crowd) (answered int, err error
 			answerAll(c.rest(), seal.Errorf(seal.KindStore, "the journal or the clock failed; the outcome is in doubt"))
 			return answered, err
 		default:
-			rest := c.rest()
-			answerAll(rest, r.refusal(err))
-			return answered + len(rest), nil
+			refused := c.refuse()
+			answerAll(refused, r.refusal(err))
+			answered += len(refused)
+			continue
 		}
 		for i := range n {
 			c.at(i).done <- answers[i]
@@ -76,8 +77,10 @@ func (r *room) decideSome(ctx context.Context, c *crowd) (n int, answers []error
 		return 1, []error{r.refusal(err)}, nil // the others are none of its business
 	}
 	for p := first; p != nil; p = c.at(len(answers)) {
-		if p.enter != nil && len(answers) > 0 {
-			break // it has a batch of its own
+		// Who may enter in doubt has a batch of his own: nobody else is decided in a
+		// round that was begun for him, whatever came of him.
+		if len(answers) > 0 && (p.enter != nil || first.enter != nil || r.grownOld(rd)) {
+			break
 		}
 		if err := p.ctx.Err(); err != nil {
 			answers = append(answers, err) // nobody waits any more
@@ -92,9 +95,6 @@ func (r *room) decideSome(ctx context.Context, c *crowd) (n int, answers []error
 			err = r.refusal(err)
 		}
 		answers = append(answers, err)
-		if p.enter != nil {
-			break
-		}
 	}
 	if rd.changed() {
 		if err := r.commit(ctx, rd); err != nil {
@@ -104,6 +104,16 @@ func (r *room) decideSome(ctx context.Context, c *crowd) (n int, answers []error
 		return 0, nil, err
 	}
 	return len(answers), answers, nil
+}
+
+// maxRoundAge is how long after its reading of the clocks somebody is still decided in
+// a round: what is judged, charged and dated by that reading must be of that time,
+// however long a hostile store held up who came before.
+const maxRoundAge = time.Second
+
+func (r *room) grownOld(rd *round) bool {
+	now, err := r.clock()
+	return err != nil || now.id != rd.clocks.last.id || now.boot-rd.clocks.last.boot > maxRoundAge
 }
 
 // begin makes sure that we may decide: there is a login, the ledger is read and
@@ -305,7 +315,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	r.metrics.batch.Observe(float64(len(batch.Records)))
 	// The very reading that begin checked: while etcd held the commit, the clock
 	// may have been set.
-	if custodianSpoke(batch.Records) {
+	if custodianSpoke(batch.Records, batch.Time) {
 		rd.clocks.unexplained = 0
 	}
 	_, head := r.fold.Head()

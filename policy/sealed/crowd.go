@@ -67,6 +67,21 @@ func (c *crowd) rest() []*proposal {
 	return c.all
 }
 
+// refuse takes out the first, and all that are there and cannot enter in doubt. A round
+// that could not begin, or came to nothing, says nothing of those who can.
+func (c *crowd) refuse() (out []*proposal) {
+	var stay []*proposal
+	for n, p := range c.rest() {
+		if n > 0 && p.enter != nil {
+			stay = append(stay, p)
+		} else {
+			out = append(out, p)
+		}
+	}
+	c.all = stay
+	return out
+}
+
 // leave takes the first n out, who were answered.
 func (c *crowd) leave(n int) { c.all, c.closed = c.all[n:], true }
 

@@ -19,6 +19,7 @@ type wire struct {
 	mu    sync.Mutex
 	deaf  bool // answers are lost
 	mute  bool // questions are lost, with their connection
+	lost  bool // an answer was
 	conns map[net.Conn]bool
 }
 
@@ -70,6 +71,7 @@ func (w *wire) copy(to, from net.Conn, lost *bool, hangUp bool) {
 		}
 		w.mu.Lock()
 		swallow := *lost
+		w.lost = w.lost || swallow && !hangUp
 		w.mu.Unlock()
 		if swallow && hangUp {
 			return
@@ -87,6 +89,13 @@ func (w *wire) set(deaf, mute bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.deaf, w.mute = deaf, mute
+}
+
+// asked is true once an answer was lost.
+func (w *wire) asked() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
 }
 
 // cut ends every connection.
