@@ -148,7 +148,7 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 		l.s.metrics.alarms.WithLabelValues(nonceStolen).Inc()
 		return l.fail(ctx, fence, c, o, []Status{Broadcasting}, nil, reason, chain.TxStatus{}, *o.TransactionHash, at)
 	}
-	if st.Found || l.underpriced(o.ID) {
+	if (st.Found || l.underpriced(o.ID)) && o.Foreign == "" {
 		if err := l.bump(ctx, fence, c, o, head); err != nil {
 			return err
 		}

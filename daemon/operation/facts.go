@@ -230,6 +230,13 @@ func (s *Service) setFees(p *plan, f *facts, gas uint64) error {
 		return fmt.Errorf("operation: fees of %s: %w", p.network.Name, err)
 	}
 	wanted, _ := once.Mul(4)
+	if u := p.unsigned; u != nil { // its maker has set its fees, and nobody raises them
+		f.fees.MaxFee, f.fees.Tip, gas = u.MaxFee, u.Tip, u.Gas
+		if once, err = policy.AmountFromBig(new(big.Int).Mul(u.MaxFee, new(big.Int).SetUint64(gas))); err != nil {
+			return registry.Refuse(registry.Validation, "transaction %s: its fees: %s", p.foreign.Ref, err)
+		}
+		wanted = once
+	}
 	limit, rule := p.network.DefaultMaxFee, (*policy.InForce)(nil)
 	for _, in := range s.policiesOf(p) {
 		for _, r := range in.Policy.Rules {

@@ -70,6 +70,7 @@ type Operation struct {
 	Attention     string `json:"attention,omitzero"`     // what a person should look at
 	FailureReason string `json:"failureReason,omitzero"` // of REJECTED, CANCELLED and FAILED
 	Replaces      string `json:"replaces,omitzero"`
+	Foreign       string `json:"foreign,omitzero"` // whoever made its transaction has this id for it (Foreign.Ref)
 
 	// LedgerSeq and LedgerIndex are the last record of the ledger that was carried into this state: the
 	// batch, and the record's place in it counted from 1. Each record is carried once, in order.

@@ -37,6 +37,9 @@ type plan struct {
 	role            qrc20.Role
 	lowest, highest uint64 // what the seal accepts as the gas limit
 	fees            fees
+
+	foreign  *Foreign     // whose transaction it is, where somebody else made it
+	unsigned *tx.Unsigned // that, read
 }
 
 // party is a Party of the request: its text until checkValues has read it.

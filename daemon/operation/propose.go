@@ -44,8 +44,10 @@ func (s *Service) offer(ctx context.Context, p *plan, o *Operation, i *policy.In
 		if err := s.checkChain(p, f); err != nil {
 			return nil, err
 		}
-		if err := offerFees(p, o, i, f, r); err != nil {
-			return nil, err
+		if r.Unsigned == nil {
+			if err := offerFees(p, o, i, f, r); err != nil {
+				return nil, err
+			}
 		}
 		once, ok := r.MaxFee.Mul(r.GasLimit)
 		if !ok {

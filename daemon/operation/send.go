@@ -175,6 +175,9 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 		}
 		l.resent[o.ID] = true
 	})
+	if o.Foreign != "" {
+		give = l.s.deliver(c, o, give)
+	}
 	// gofail: var sendBefore struct{}
 	err := give(ctx, raw)
 	// gofail: var sendAfter struct{}
@@ -192,8 +195,8 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 		// Ours may be mined, or a stranger's: confirming finds out.
 		l.markSent(o.ID, true)
 		return nil
-	case errors.As(err, &rejected):
-		attention := "TX_BROADCAST_FAILED: " + rejected.Message
+	}
+	if attention, ok := sendRefusal(err); ok {
 		if _, werr := l.change(ctx, fence, o.ID, func(o *Operation, _ *store.Tx) (bool, error) {
 			changed := o.Status == Broadcasting && o.Attention != attention
 			o.Attention = attention

@@ -63,6 +63,7 @@ type Service struct {
 	heads      *heads
 	glances    *glances
 	endings    *endings
+	courier    Courier // nil: nobody else's transactions are signed
 	papers     *papers
 	rules      atomic.Uint64 // counts what the ledger recorded of charter, policies and freezes
 	askers     sync.Map      // asker → registry.Actor: who caused a record of the ledger that is on its way

@@ -47,12 +47,19 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 		return err
 	}
 	r := seal.AuthorizeRequest{OperationID: o.ID, Intent: body, Head: l.s.headOf(o.Network)}
+	if err := l.s.foreignOffer(ctx, o, i, &r); err != nil {
+		return err
+	}
 	if a, ok := l.s.authorization(o.ID); ok {
 		r.GasLimit, r.MaxFee, r.Tip = a.GasLimit, a.MaxFee, a.Tip
 	} else if why, err := l.s.propose(ctx, o, i, &r); err != nil {
 		return l.tooDear(ctx, fence, o, err)
 	} else if why != "" {
 		return l.end(ctx, fence, o, end{Failed, why})
+	} else if no, err := l.s.wanted(ctx, o, &r); err != nil {
+		return err
+	} else if no != nil {
+		return l.end(ctx, fence, o, *no)
 	}
 	// gofail: var authorizeBeforeSeal struct{}
 	result, err := l.s.seal.Authorize(ctx, r)

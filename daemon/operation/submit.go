@@ -82,6 +82,9 @@ func (s *Service) judgeAndCreate(ctx context.Context, a registry.Actor, p *plan,
 	if verdict.Outcome != policy.Allow && verdict.Outcome != policy.Wait {
 		return nil, s.denied(ctx, a, p, verdict)
 	}
+	if err := p.checkForeign(intent); err != nil {
+		return nil, err
+	}
 	return s.create(ctx, a, p, intent, body, verdict, idem)
 }
 
@@ -142,6 +145,7 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	if p.request.Reason != "" {
 		asked["reason"] = p.request.Reason
 	}
+	p.stageForeign(t, o, asked)
 	t.Audit(o.draft(a, Submitted.action(), asked))
 	t.Audit(o.draft(a, next.action(), map[string]any{
 		"policyId": o.PolicyID, "policyVersion": o.PolicyVersion, "requiredApprovals": o.RequiredApprovals, "approvalGroup": o.ApprovalGroup,
