@@ -36,6 +36,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
+	"github.com/mintwarden/mintwarden/daemon/callback"
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/metrics"
 	"github.com/mintwarden/mintwarden/daemon/operation"
@@ -100,6 +101,7 @@ type parts struct {
 	reconciler *reconciliation.Service
 	audit      *auditlog.Log
 	webhooks   *webhook.Service
+	callback   *callback.Service // nil for an appliance that does not sign for Qustody
 
 	closers []func()
 }
@@ -164,6 +166,9 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if p.webhooks, err = p.openWebhooks(); err != nil {
 		return nil, err
 	}
+	if p.callback, err = p.openCallback(); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -221,6 +226,9 @@ func (p *parts) run(ctx context.Context) error {
 	g.Go(func() error { return part("the webhooks", p.webhooks.Run(workers)) })
 	g.Go(func() error { return part("the operations' worker", p.operations.RunWorker(workers)) })
 	g.Go(func() error { return part("the reconciliation", p.reconciler.Run(workers)) })
+	if p.callback != nil {
+		g.Go(func() error { return part("the signer for Qustody", p.callback.Run(workers)) })
+	}
 	if p.etcd != nil {
 		g.Go(func() error {
 			select {

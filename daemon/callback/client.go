@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,7 +47,7 @@ func (e *refusedError) Error() string {
 func newClient(base, key string, roots *x509.CertPool) (*client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("callback: %q is not an https URL without a query", base)
+		return nil, errors.New("callback: the URL is not https with a host, without user and query") // it may hold a secret
 	}
 	key = strings.TrimSpace(key)
 	if key == "" || len(key) > maxKey {
@@ -54,7 +55,7 @@ func newClient(base, key string, roots *x509.CertPool) (*client, error) {
 	}
 	for _, c := range []byte(key) {
 		if c <= ' ' || c > '~' {
-			return nil, fmt.Errorf("callback: the API key has a character that is not visible ASCII")
+			return nil, errors.New("callback: the API key has a character that is not visible ASCII")
 		}
 	}
 	transport := &http.Transport{

@@ -77,6 +77,7 @@ func (c *Config) check() error {
 	c.Operation.TTL = f.duration("operation.ttl", c.Operation.TTLText, time.Minute, 30*24*time.Hour)
 	c.Limits.check(&f)
 	c.Webhooks.check(&f)
+	c.Callback.check(&f)
 	c.Audit.check(&f)
 	if _, err := c.Log.Slog(); err != nil {
 		f.add("log.level", "%q is none of debug, info, warn, error", c.Log.Level)

@@ -44,6 +44,7 @@ type Config struct {
 	Operation Operation `toml:"operation,omitempty"`
 	Limits    Limits    `toml:"limits,omitempty"`
 	Webhooks  Webhooks  `toml:"webhooks,omitempty"`
+	Callback  Callback  `toml:"callback,omitempty"`
 	Audit     Audit     `toml:"audit,omitempty"`
 	Log       Log       `toml:"log,omitempty"`
 }
@@ -224,7 +225,8 @@ func (c *Config) Encode() ([]byte, error) { return toml.Marshal(c) }
 func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Bootstrap, &c.Seal.Socket, &c.Store.CA, &c.Store.Cert, &c.Store.Key,
 		&c.Store.Embedded.Dir, &c.Store.Embedded.ServerCert, &c.Store.Embedded.ServerKey,
-		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA, &c.Webhooks.KeyFile, &c.Audit.Dir}
+		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA, &c.Webhooks.KeyFile,
+		&c.Callback.KeyFile, &c.Callback.CA, &c.Audit.Dir}
 	for i := range c.API.Certificates {
 		paths = append(paths, &c.API.Certificates[i].Cert, &c.API.Certificates[i].Key)
 	}

@@ -152,6 +152,64 @@ func TestLink(t *testing.T) {
 	}
 }
 
+// signing is an appliance that signs for Qustody.
+var signing = strings.Replace(whole, "[[networks]]", `[callback]
+url = "https://qustody.example.com/v1"
+key_file = "qustody.apikey"
+ca = "tls/qustody.crt"
+requester = "operator"
+[[callback.wallets]]
+wallet = "wallet_01J00000000000000000000000"
+vault_account = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+asset = "QUANTUM"
+label = "Hot wallet"
+[[networks]]`, 1)
+
+func TestCallback(t *testing.T) {
+	c, err := config.Parse([]byte(signing), "/srv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := c.Callback; k.KeyFile != "/srv/qustody.apikey" || k.CA != "/srv/tls/qustody.crt" || k.Poll != 5*time.Second || k.Broadcast || !k.Configured() || len(k.Wallets) != 1 {
+		t.Errorf("callback: %+v", k)
+	}
+	text, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := config.Parse(text, "/srv"); err != nil || again.Callback.Wallets[0] != c.Callback.Wallets[0] {
+		t.Errorf("what Encode wrote is read back as %+v, %v", again, err)
+	}
+	if none, err := config.Parse([]byte(whole), "/srv"); err != nil || none.Callback.Configured() {
+		t.Errorf("an appliance without the table signs for Qustody: %v", err)
+	}
+	for _, f := range []struct{ name, old, new, want string }{
+		{"no URL", `url = "https://qustody.example.com/v1"`, "", "callback.url"},
+		{"plain http", "https://qustody", "http://qustody", "callback.url"},
+		{"a secret in the URL", "https://qustody", "https://me:secret@qustody", "callback.url"},
+		{"no key", `key_file = "qustody.apikey"`, "", "callback.key_file"},
+		{"nobody asks", `requester = "operator"`, "", "callback.requester"},
+		{"all the time", "[[callback", "poll = \"1ms\"\n[[callback", "callback.poll"},
+		{"no wallet's id", `"wallet_01J00000000000000000000000"`, `"hot"`, "callback.wallets[0].wallet"},
+		{"a path for an id", `"3c90c3cc-0d44-4b50-8888-8dd25736052a"`, `"../admin"`, "callback.wallets[0].vault_account"},
+		{"no asset", `asset = "QUANTUM"`, "", "callback.wallets[0].asset"},
+		{"a label in two lines", `"Hot wallet"`, `"Hot\nwallet"`, "callback.wallets[0].label"},
+		{"one wallet twice", "[[networks]]", "[[callback.wallets]]\nwallet = \"wallet_01J00000000000000000000000\"\nvault_account = \"a\"\nasset = \"b\"\n[[networks]]", "stands twice"},
+		{"no wallet", signing[strings.Index(signing, "[[callback"):strings.Index(signing, "[[networks]]")], "", "callback.wallets"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			text := strings.Replace(signing, f.old, f.new, 1)
+			_, err := config.Parse([]byte(text), "/srv")
+			if text == signing || err == nil || !strings.Contains(err.Error(), f.want) {
+				t.Fatalf("got %v, want it to name %q", err, f.want)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Fatal("a secret is told")
+			}
+		})
+	}
+}
+
 func TestEveryFaultAtOnce(t *testing.T) {
 	_, err := config.Parse([]byte(`tenant = ""`), "/srv")
 	if err == nil {
@@ -173,6 +231,7 @@ func TestLoadNamesTheFile(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
+	f.Add([]byte(signing))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := config.Parse(text, "/srv")
 		if err != nil {
