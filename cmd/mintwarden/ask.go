@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -82,7 +83,8 @@ func (c *cli) hidden(ctx context.Context, prompt string) ([]byte, error) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil, usagef("%s: %w", strings.ToLower(prompt), errNoTerminal)
 	}
-	before, err := term.GetState(int(f.Fd()))
+	// Before it is asked for: what is pasted the moment that the prompt appears must not be seen either.
+	show, err := unseen(int(f.Fd()))
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +101,26 @@ func (c *cli) hidden(ctx context.Context, prompt string) ([]byte, error) {
 	select {
 	case a := <-got:
 		c.people().printf("\n")
-		return a.secret, a.err
+		return a.secret, errors.Join(a.err, show())
 	case <-ctx.Done():
 		// The reading goroutine goes with the process; what it changed must not stay.
-		return nil, errors.Join(errors.New("interrupted"), term.Restore(int(f.Fd()), before))
+		return nil, errors.Join(errors.New("interrupted"), show())
 	}
+}
+
+// unseen has a terminal show nothing of what is typed, until show.
+func unseen(fd int) (show func() error, err error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	mode.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, mode); err != nil {
+		return nil, err
+	}
+	return func() error { return term.Restore(fd, before) }, nil
 }

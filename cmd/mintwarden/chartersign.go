@@ -81,7 +81,7 @@ force. It is in force once the custodians' threshold has signed it with
 	f := cmd.Flags()
 	f.StringVar(&file, "charter", "", "file of the charter, JSON")
 	f.BoolVar(&yes, "yes", false, "propose it without asking")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "charter")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error { return c.proposeCharter(ctx, file, key, yes) })
 }

@@ -42,15 +42,8 @@ func (c *cli) credentialShow() *cobra.Command {
 		Use: "show CREDENTIAL", Short: "Show an API key, without its secret, and what it is bound to", Example: "  mintwarden credential show cred_01J… --as admin",
 		Args: exactly(1, "one credential id, cred_…"),
 	}
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("cred", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
-		if err != nil {
-			return err
-		}
-		k, err := api.GetCredential(ctx, args[0])
+	return c.leafOf("cred", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		k, err := api.GetCredential(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -124,7 +117,7 @@ same certificates and networks or to fewer, and expires no later.`,
 	f.StringSliceVar(&cidrs, "cidr", nil, "narrow it to callers of these networks")
 	f.StringSliceVar(&fingerprints, "certificate", nil, "narrow it to client certificates with these SHA-256 fingerprints")
 	f.DurationVar(&lifetime, "lifetime", 0, "from when on it is refused, such as 2160h for 90 days (default never)")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "user", "out")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
 		api, err := c.connect()
@@ -187,7 +180,7 @@ with --grace 0s, which is for a key that leaked, it is revoked at once.`,
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "new file for the key, or - for standard output")
 	f.DurationVar(&grace, "grace", 0, "how long the old key is still honoured, at most 168h")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "out", "grace")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		if err := checkID("cred", args[0]); err != nil {
@@ -260,23 +253,12 @@ func (c *cli) credentialRevoke() *cobra.Command {
 		Use: "revoke CREDENTIAL", Short: "Revoke an API key, at once and for good", Example: "  mintwarden credential revoke cred_01J… --as admin",
 		Args: exactly(1, "one credential id, cred_…"),
 	}
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("cred", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
+	keyFlag(cmd.Flags(), &key)
+	return c.leafOf("cred", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		k, err := api.RevokeCredential(ctx, id, keyed(key)...)
 		if err != nil {
 			return err
 		}
-		k, err := api.RevokeCredential(ctx, args[0], keyed(key)...)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return c.showJSON(k)
-		}
-		c.say("%s is %s", k.ID, k.Status)
-		return nil
+		return c.tell(k, "%s is %s", k.ID, k.Status)
 	})
 }

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mintwarden/mintwarden/api/client"
 )
 
 // version is set by the linker.
@@ -116,6 +118,21 @@ func (c *cli) leaf(cmd *cobra.Command, do func(ctx context.Context, args []strin
 		return do(cmd.Context(), args)
 	}
 	return cmd
+}
+
+// leafOf is a leaf whose first argument is the id of what it asks the API about;
+// kind is the id's prefix.
+func (c *cli) leafOf(kind string, cmd *cobra.Command, do func(ctx context.Context, api *client.Client, id string) error) *cobra.Command {
+	return c.leaf(cmd, func(ctx context.Context, args []string) error {
+		if err := checkID(kind, args[0]); err != nil {
+			return err
+		}
+		api, err := c.connect()
+		if err != nil {
+			return err
+		}
+		return do(ctx, api, args[0])
+	})
 }
 
 // group is a command that only holds others.

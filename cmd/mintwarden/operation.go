@@ -263,23 +263,12 @@ func (c *cli) operationCancel() *cobra.Command {
 		Example: `  mintwarden operation cancel op_01J… --reason "wrong amount"`, Args: exactly(1, "one operation id, op_…"),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("op", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
+	keyFlag(cmd.Flags(), &key)
+	return c.leafOf("op", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		op, err := api.CancelTokenOperation(ctx, id, client.CancelRequest{Reason: pointer(reason)}, keyed(key)...)
 		if err != nil {
 			return err
 		}
-		op, err := api.CancelTokenOperation(ctx, args[0], client.CancelRequest{Reason: pointer(reason)}, keyed(key)...)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return c.showJSON(op)
-		}
-		c.say("%s is %s", op.OperationID, op.Status)
-		return nil
+		return c.tell(op, "%s is %s", op.OperationID, op.Status)
 	})
 }

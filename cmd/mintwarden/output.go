@@ -91,6 +91,15 @@ func (c *cli) show(v any, people func() *rows) error {
 	return nil
 }
 
+// tell shows what a command did: v for programs, a sentence for people.
+func (c *cli) tell(v any, format string, args ...any) error {
+	if c.json {
+		return c.showJSON(v)
+	}
+	c.say(format, args...)
+	return nil
+}
+
 func (c *cli) table(r *rows) { c.out.printf("%s", r.render(c.out.width())) }
 
 func (c *cli) showJSON(v any) error {

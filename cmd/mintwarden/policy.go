@@ -246,7 +246,7 @@ A policy in force stays in force until enough custodians have signed its
 retirement with 'mintwarden policy sign'.`,
 		Example: "  mintwarden policy withdraw mint-conservative", Args: exactly(1, "one policy: pol_… or its name"),
 	}
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		api, err := c.connect()
 		if err != nil {

@@ -37,7 +37,7 @@ replaces the whole one before: rules that you do not repeat are gone.`,
 	f.StringVar(&vault, "vault", "", "covers operations of a vault only: vault_… or its name")
 	f.StringVar(&token, "token", "", "covers operations on a token only, token_…")
 	f.StringVar(&next, "policy", "", "the policy to change: pol_… or its name")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "rules")
 	cmd.MarkFlagsMutuallyExclusive("vault", "token")
 	cmd.MarkFlagsOneRequired("name", "policy")

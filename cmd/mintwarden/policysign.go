@@ -68,11 +68,7 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 		return err
 	}
 	if slices.Contains(p.SignedBy, custodian.Name) {
-		if c.json {
-			return c.showJSON(served)
-		}
-		c.say("already signed by %s: %d of %d; version %d of %s waits for the others", custodian.Name, len(p.SignedBy), p.RequiredSignatures, p.Policy.Version, id)
-		return nil
+		return c.tell(served, "already signed by %s: %d of %d; version %d of %s waits for the others", custodian.Name, len(p.SignedBy), p.RequiredSignatures, p.Policy.Version, id)
 	}
 	if err := o.askable(c, charter); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (p *privileged) flags(cmd *cobra.Command) {
 // signFlags are those of a request whose body is nothing to speak of.
 func (p *privileged) signFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&p.key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &p.key)
 	f.StringVar(&p.sign.key, "key", "", "your signing key, a PEM file or a pkcs11: URI, where the charter wants the requester's signature")
 	f.BoolVar(&p.sign.yes, "yes", false, "sign without asking, if the appliance made of it just what you typed")
 	f.BoolVar(&p.wait, "wait", false, "watch the operation to its end; exit code 6 if that is not COMPLETED")

@@ -56,7 +56,7 @@ Nobody makes a role of what he could not give.`,
 	}
 	cmd.Flags().StringSliceVar(&permissions, "permission", nil, "what the role carries, such as tokens:mint or tokens:*")
 	cmd.Flags().StringVar(&description, "description", "", "a line for people")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	required(cmd, "permission")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		api, err := c.connect()

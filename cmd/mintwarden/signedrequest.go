@@ -40,11 +40,7 @@ it at once if they are given a key; this does it afterwards.`,
 		if op, err = c.signRequest(ctx, &o, op, nil); err != nil {
 			return err
 		}
-		if c.json {
-			return c.showJSON(op)
-		}
-		c.say("Signed; %s is %s.", op.OperationID, op.Status)
-		return nil
+		return c.tell(op, "Signed; %s is %s.", op.OperationID, op.Status)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/mintwarden/mintwarden/api/client"
 )
@@ -53,7 +54,7 @@ func (c *cli) tokenCreate() *cobra.Command {
 	f.BoolVar(&n.notBurnable, "not-burnable", false, "nobody can ever burn")
 	f.StringVar(&n.description, "description", "", "what it is, for people")
 	f.StringSliceVar(&n.tags, "tag", nil, "a tag; may be given several times")
-	f.StringVar(&n.key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &n.key)
 	required(cmd, "name", "symbol", "vault", "policy")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error { return c.createToken(ctx, &n) })
 }
@@ -122,6 +123,11 @@ func (c *cli) network(ctx context.Context, name string) (string, error) {
 		names = append(names, n.Name)
 	}
 	return "", usagef("--network is needed: the charter has %s", list(names))
+}
+
+// keyFlag is --idempotency-key.
+func keyFlag(f *pflag.FlagSet, key *string) {
+	f.StringVar(key, "idempotency-key", "", "makes a repeated call the same call")
 }
 
 // keyed is the option of --idempotency-key.
@@ -245,15 +251,8 @@ func (c *cli) tokenRoles() *cobra.Command {
 		Use: "roles TOKEN", Short: "List the holders of a token's roles, read from the chain", Example: "  mintwarden token roles token_01J…",
 		Args: exactly(1, "one token id, token_…"),
 	}
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("token", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
-		if err != nil {
-			return err
-		}
-		held, err := api.ListTokenRoles(ctx, args[0])
+	return c.leafOf("token", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		held, err := api.ListTokenRoles(ctx, id)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ The token can be used once the custodians' threshold has signed the binding with
 	f.StringSliceVar(&external, "external", nil, "account of somebody else that holds a role and keeps it; may be given several times")
 	f.StringVar(&description, "description", "", "what it is, for people")
 	f.StringSliceVar(&tags, "tag", nil, "a tag; may be given several times")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "vault", "policy")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		body.ContractAddress, body.CreationTransactionHash, body.Description = args[0], pointer(creation), pointer(description)

@@ -24,16 +24,9 @@ It must have no operation under way.`,
 		Args:    exactly(1, "one token id, token_…"),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("token", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
-		if err != nil {
-			return err
-		}
-		t, err := api.RetireToken(ctx, args[0], client.RetireRequest{Reason: pointer(reason)}, keyed(key)...)
+	keyFlag(cmd.Flags(), &key)
+	return c.leafOf("token", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		t, err := api.RetireToken(ctx, id, client.RetireRequest{Reason: pointer(reason)}, keyed(key)...)
 		if err != nil {
 			return err
 		}

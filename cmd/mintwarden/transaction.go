@@ -91,15 +91,8 @@ func (c *cli) transactionShow() *cobra.Command {
 		Use: "show TRANSACTION", Short: "Show a transaction: its nonce, fees, block, and every version that was signed",
 		Example: "  mintwarden transaction show txreq_01J…", Args: exactly(1, "one transaction id, txreq_…"),
 	}
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("txreq", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
-		if err != nil {
-			return err
-		}
-		t, err := api.GetTransaction(ctx, args[0])
+	return c.leafOf("txreq", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		t, err := api.GetTransaction(ctx, id)
 		if err != nil {
 			return err
 		}

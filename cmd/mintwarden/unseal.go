@@ -69,11 +69,7 @@ func (c *cli) unseal(ctx context.Context, u *unsealing) error {
 		return err
 	}
 	if !now.sealed {
-		if c.json {
-			return c.showJSON(now.answer)
-		}
-		c.say("Appliance %s is not sealed.", now.applianceID)
-		return nil
+		return c.tell(now.answer, "Appliance %s is not sealed.", now.applianceID)
 	}
 	q, err := now.request(charter)
 	if err != nil {

@@ -77,7 +77,7 @@ approves them, so a user has one role.`,
 		Example: "  mintwarden user create auditor-1 --role viewer --as admin", Args: exactly(1, "one name"),
 	}
 	cmd.Flags().StringVar(&role, "role", "", "what the user may do, see 'mintwarden role list'")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	required(cmd, "role")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		api, err := c.connect()
@@ -108,7 +108,7 @@ the role was then: make the user a new one with 'mintwarden credential create'.`
 		ValidArgsFunction: c.userNames(),
 	}
 	cmd.Flags().StringVar(&role, "role", "", "what the user may do from now on, see 'mintwarden role list'")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	required(cmd, "role")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		return c.changeUser(ctx, args[0], client.UserUpdate{Role: &role}, key)
@@ -121,7 +121,7 @@ func (c *cli) userStatus(verb, short string, status client.UserUpdateStatus) *co
 		Use: verb + " USER", Short: short, Example: "  mintwarden user " + verb + " auditor-1 --as admin", Args: exactly(1, aUser),
 		ValidArgsFunction: c.userNames(),
 	}
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		return c.changeUser(ctx, args[0], client.UserUpdate{Status: &status}, key)
 	})

@@ -30,7 +30,7 @@ func (c *cli) vaultCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Make a vault account", Example: "  mintwarden vault create minting-desk", Args: exactly(1, "one name"),
 	}
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		api, err := c.connect()
 		if err != nil {
@@ -119,7 +119,7 @@ func (c *cli) walletCreate() *cobra.Command {
 	f.StringVar(&network, "network", "", "network of the charter (default: its only one)")
 	f.StringVar(&label, "label", "", "a name for people")
 	f.StringVar(&scheme, "scheme", "", "signature scheme (default: the network's)")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "vault")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
 		api, err := c.connect()

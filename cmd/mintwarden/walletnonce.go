@@ -23,7 +23,7 @@ recovery left open. People approve it as any other operation.`,
 	f.StringVar(&nonce, "nonce", "", "the nonce, a decimal number (required)")
 	f.StringVar(&p.fee, "fee", "MEDIUM", "fee strategy: LOW, MEDIUM or HIGH")
 	f.StringVar(&p.replaces, "replaces", "", "a FAILED operation that this one does again, op_…")
-	f.StringVar(&p.key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &p.key)
 	f.BoolVar(&p.wait, "wait", false, "watch the operation to its end; exit code 6 if that is not COMPLETED")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		if err := checkID("wallet", args[0]); err != nil {

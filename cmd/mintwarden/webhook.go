@@ -58,23 +58,16 @@ func (c *cli) webhookShow() *cobra.Command {
 		Use: "show WEBHOOK", Short: "Show one webhook", Example: "  mintwarden webhook show wh_01J… --as admin",
 		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
 	}
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("wh", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
-		if err != nil {
-			return err
-		}
+	return c.leafOf("wh", cmd, func(ctx context.Context, api *client.Client, id string) error {
 		for w, err := range api.Webhooks(ctx) {
 			if err != nil {
 				return err
 			}
-			if w.ID == args[0] {
+			if w.ID == id {
 				return c.show(w, func() *rows { return webhookRows(&w) })
 			}
 		}
-		return refused("there is no webhook %s; 'mintwarden webhook list' shows them", args[0])
+		return refused("there is no webhook %s; 'mintwarden webhook list' shows them", id)
 	})
 }
 
@@ -118,7 +111,7 @@ output. It is kept encrypted and shown to nobody: if it is lost, rotate it.`,
 	f.StringVar(&out, "out", "", "new file for the secret, or - for standard output")
 	f.StringSliceVar(&events, "event", []string{"*"}, "an event's type, a group such as token.*, or * for all")
 	f.StringVar(&description, "description", "", "a note for people")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "url", "out")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
 		api, err := c.connect()
@@ -172,24 +165,13 @@ func (c *cli) webhookDelete() *cobra.Command {
 		Use: "delete WEBHOOK", Short: "End a webhook; what is still to be delivered is dropped", Example: "  mintwarden webhook delete wh_01J… --as admin",
 		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
 	}
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("wh", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
+	keyFlag(cmd.Flags(), &key)
+	return c.leafOf("wh", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		w, err := api.DeleteWebhook(ctx, id, keyed(key)...)
 		if err != nil {
 			return err
 		}
-		w, err := api.DeleteWebhook(ctx, args[0], keyed(key)...)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return c.showJSON(w)
-		}
-		c.say("%s is deleted", w.ID)
-		return nil
+		return c.tell(w, "%s is deleted", w.ID)
 	})
 }
 
@@ -210,7 +192,7 @@ that got into wrong hands.`,
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "new file for the secret, or - for standard output")
 	f.DurationVar(&grace, "grace", 24*time.Hour, "how long the old secret still signs, at most 168h")
-	f.StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(f, &key)
 	required(cmd, "out")
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		if err := checkID("wh", args[0]); err != nil {
@@ -250,16 +232,9 @@ func (c *cli) webhookTest() *cobra.Command {
 		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second, "how long to wait for the first attempt")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
-	return c.leaf(cmd, func(ctx context.Context, args []string) error {
-		if err := checkID("wh", args[0]); err != nil {
-			return err
-		}
-		api, err := c.connect()
-		if err != nil {
-			return err
-		}
-		d, err := api.TestWebhook(ctx, args[0], keyed(key)...)
+	keyFlag(cmd.Flags(), &key)
+	return c.leafOf("wh", cmd, func(ctx context.Context, api *client.Client, id string) error {
+		d, err := api.TestWebhook(ctx, id, keyed(key)...)
 		if err != nil {
 			return err
 		}
@@ -275,7 +250,7 @@ func (c *cli) webhookReplay() *cobra.Command {
 		Args: exactly(2, "a webhook id, wh_…, and a delivery id, del_…"), ValidArgsFunction: c.webhookIDs(),
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second, "how long to wait for the first attempt")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes a repeated call the same call")
+	keyFlag(cmd.Flags(), &key)
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		if err := checkID("wh", args[0]); err != nil {
 			return err
