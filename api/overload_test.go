@@ -22,6 +22,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -389,36 +390,69 @@ func TestAThousandBadKeysDoNotLockOutAGoodOne(t *testing.T) {
 	require.Contains(t, a.header.Get("RateLimit"), "r=19;", "the guesses spent nothing of it")
 }
 
-// A burst finds no more room than there is, though each of it looked before any
-// of it was stored.
-func TestABurstDoesNotPassMaxPending(t *testing.T) {
-	const most, asked = 64, 80
-	s := newHouse(t).serve()
-	vault, _ := s.vault("treasury")
+// burst asks for the deployment of so many new tokens at once, of each of the
+// servers in turn, and tells how many were taken; the others were refused for
+// those that wait.
+func burst(vault string, asked int, servers ...*server) (taken int) {
+	s := servers[0]
 	tokens := make([]string, asked)
 	for i := range tokens {
 		tokens[i] = s.token(vault)
 	}
 	answers := make([]answer, asked)
-	var burst sync.WaitGroup
+	var all sync.WaitGroup
 	for i, token := range tokens {
-		burst.Go(func() {
-			answers[i] = s.as("operator", "POST", "/v1/tokens/"+token+"/deploy", "", key(fmt.Sprint("burst-", i)))
+		all.Go(func() {
+			answers[i] = servers[i%len(servers)].as("operator", "POST", "/v1/tokens/"+token+"/deploy", "", key("of-"+token))
 		})
 	}
-	burst.Wait()
-	taken := 0
+	all.Wait()
 	for _, a := range answers {
 		if a.status == 202 {
 			taken++
 			continue
 		}
-		require.Contains(t, a.fails(429, 1604), "wait for approval")
-		require.NotEmpty(t, a.header.Get("Retry-After"))
+		require.Contains(s.t, a.fails(429, 1604), "wait for approval")
+		require.NotEmpty(s.t, a.header.Get("Retry-After"))
 	}
-	require.Equal(t, most, taken)
-	require.Equal(t, most, is[api.OperationList](s.as("viewer", "GET", "/v1/token-operations?status=PENDING_AUTHORIZATION", ""), 200).Pagination.Total)
-	require.Equal(t, float64(asked-most), s.turnedAway("pending"))
+	return taken
+}
+
+// A burst finds no more room than there is, though each of it looked before any
+// of it was stored; and no less.
+func TestABurstDoesNotPassMaxPending(t *testing.T) {
+	const asked = operation.MaxPending + 16
+	s := newHouse(t).serve()
+	vault, _ := s.vault("treasury")
+	require.Equal(t, operation.MaxPending, burst(vault, asked, s))
+	require.Equal(t, operation.MaxPending, is[api.OperationList](s.as("viewer", "GET", "/v1/token-operations?status=PENDING_AUTHORIZATION", ""), 200).Pagination.Total)
+	require.Equal(t, float64(asked-operation.MaxPending), s.turnedAway("pending"))
+}
+
+// Two appliances on one store take as many of one key's together as one would:
+// neither knows yet what the other is storing. What waits no more, on whichever,
+// makes room on both.
+func TestABurstAcrossAppliancesDoesNotPassMaxPending(t *testing.T) {
+	h := newHouse(t)
+	here, there := h.serve(), h.second()
+	vault, _ := here.vault("treasury")
+	waiting := func() int {
+		return is[api.OperationList](there.as("viewer", "GET", "/v1/token-operations?status=PENDING_AUTHORIZATION", ""), 200).Pagination.Total
+	}
+	require.Eventually(t, func() bool { return there.as("viewer", "GET", "/v1/vault/accounts/"+vault, "").status == 200 }, waitLimit, time.Millisecond)
+	require.Equal(t, operation.MaxPending, burst(vault, operation.MaxPending+16, here, there))
+	require.Eventually(t, func() bool { return waiting() == operation.MaxPending }, waitLimit, time.Millisecond)
+
+	const freed = 5
+	for i, o := range is[api.OperationList](here.as("viewer", "GET", "/v1/token-operations?limit=5", ""), 200).Data {
+		one := []*server{here, there}[i%2]
+		require.Equal(t, api.OperationStatusCANCELLED, is[api.Operation](one.as("operator", "POST", "/v1/token-operations/"+o.OperationID+"/cancel", "{}", key("end-"+o.OperationID)), 200).Status)
+	}
+	require.Eventually(t, func() bool { return waiting() == operation.MaxPending-freed }, waitLimit, time.Millisecond)
+	require.Equal(t, freed, burst(vault, freed+8, there, here))
+	places, err := h.store.Count(t.Context(), "/mw/pending/")
+	require.NoError(t, err)
+	require.EqualValues(t, operation.MaxPending, places)
 }
 
 // registerer keeps a second server's metrics apart.

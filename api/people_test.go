@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/pki"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -141,13 +142,17 @@ func TestARotatedKey(t *testing.T) {
 // second is another appliance on the same etcd.
 func (h *house) second() *server {
 	h.t.Helper()
+	own, log := h.etcd.Open(store.UserServe), storetest.Logger(h.t)
 	other, err := registry.New(registry.Deps{
-		Store: h.etcd.Open(store.UserServe), Seal: h.room, Chains: h.chains, Charter1: h.charter1, Tenant: "test", Log: storetest.Logger(h.t), Registerer: registerer(),
+		Store: own, Seal: h.room, Chains: h.chains, Charter1: h.charter1, Tenant: "test", Log: log, Registerer: registerer(),
 	})
 	require.NoError(h.t, err)
+	ops, err := operation.New(operation.Deps{Store: own, Registry: other, Seal: h.room, Chains: h.chains, Log: log, Registerer: registerer()})
+	require.NoError(h.t, err)
 	h.run(other.Follow)
+	h.run(ops.RunWorker)
 	require.NoError(h.t, other.WaitReady(h.t.Context()))
-	return h.serve(func(d *api.Deps) { d.Registry = other })
+	return h.serve(func(d *api.Deps) { d.Registry, d.Operations, d.Store = other, ops, own })
 }
 
 // A key revoked on one appliance ends on the other one too, on the connection

@@ -45,6 +45,7 @@ type Operation struct {
 
 	RequestedBy  string        `json:"requestedBy"` // the person's name
 	CredentialID string        `json:"credentialId,omitzero"`
+	Place        int           `json:"place,omitzero"` // of its key's places for operations that await approval, from 1
 	FeeStrategy  FeeStrategy   `json:"feeStrategy"`
 	FeeCap       policy.Amount `json:"feeCap"` // wei
 

@@ -102,6 +102,7 @@ func New(d Deps) (*Service, error) {
 // commit writes a changed operation, with the events that tell of it, and takes it in. o was read at rev, in
 // state before.
 func (s *Service) commit(ctx context.Context, t *store.Tx, o *Operation, rev int64, before *Operation) error {
+	o.vacate(t)
 	wasClosed := before != nil && before.closed()
 	o.emit(t, before)
 	o.stage(t, rev, wasClosed)

@@ -118,19 +118,39 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	next := PendingAuthorization
 	if v.ApprovalsComplete() {
 		next = Approved
-	} else {
-		leave, err := s.reserve(a)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
 	}
 	for _, to := range []Status{Submitted, next} {
 		if err := o.move(to, now); err != nil {
 			return nil, err
 		}
 	}
+	o.Intent = body
+	for tried := map[place]bool{}; ; {
+		err := s.write(ctx, a, p, o, body, tried, idem)
+		switch {
+		case err == nil:
+			s.papers.keepIntent(o.IntentDigest, body, intent)
+			return o, nil
+		case !lostPlace(err, o.place()):
+			return nil, err
+		}
+		tried[o.place()] = true
+	}
+}
+
+// write stores a new operation, with everything that tells of it, and takes a place for it if it waits; the
+// places that were tried are others'.
+func (s *Service) write(ctx context.Context, a registry.Actor, p *plan, o *Operation, body []byte, tried map[place]bool, idem *store.Idempotent) error {
 	t := s.store.Tx()
+	if o.Status == PendingAuthorization {
+		at, leave, err := s.reserve(a, tried)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		o.Place = at.number
+		t.PutIfAbsent(at.key(), []byte(o.ID))
+	}
 	t.PutIfAbsent(store.OpIntent(o.ID), body)
 	if o.Type == policy.OpDeployToken {
 		token := *p.token
@@ -147,18 +167,16 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	}
 	p.stageForeign(t, o, asked)
 	t.Audit(o.draft(a, Submitted.action(), asked))
-	t.Audit(o.draft(a, next.action(), map[string]any{
+	t.Audit(o.draft(a, o.Status.action(), map[string]any{
 		"policyId": o.PolicyID, "policyVersion": o.PolicyVersion, "requiredApprovals": o.RequiredApprovals, "approvalGroup": o.ApprovalGroup,
 	}))
-	o.Intent = body
 	t.Idempotent(idem, o)
 	// gofail: var submitBeforeCommit struct{}
 	if err := s.commit(ctx, t, o, 0, nil); err != nil {
-		return nil, err
+		return err
 	}
 	// gofail: var submitAfterCommit struct{}
-	s.papers.keepIntent(o.IntentDigest, body, intent)
-	return o, nil
+	return nil
 }
 
 // denied writes the audit entry of a denial and makes the refusal that tells of it.

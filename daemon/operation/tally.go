@@ -15,6 +15,7 @@ import (
 type tally struct {
 	status   [16]int                  // open operations by their status's place in Statuses
 	pending  map[string]int           // that await approval, by credential
+	placed   map[place]bool           // the places of those
 	released map[string]int           // whose signed bytes are not final, by network
 	open     map[string]int           // that are not over, by token
 	same     map[likeness][]string    // ids of those that are not over, oldest first
@@ -41,7 +42,7 @@ type countedAmount struct {
 }
 
 func newTally() *tally {
-	return &tally{pending: map[string]int{}, released: map[string]int{}, open: map[string]int{}, same: map[likeness][]string{},
+	return &tally{pending: map[string]int{}, placed: map[place]bool{}, released: map[string]int{}, open: map[string]int{}, same: map[likeness][]string{},
 		unmined: map[string]*big.Int{}, waiting: map[requested]*big.Int{}, mints: map[string]countedAmount{}}
 }
 
@@ -54,6 +55,9 @@ func (t *tally) add(o *Operation) {
 	t.status[slices.Index(statuses, o.Status)]++
 	if o.Status == PendingAuthorization {
 		t.pending[o.CredentialID]++
+		if o.Place != 0 {
+			t.placed[o.place()] = true
+		}
 	}
 	if o.Status.released() {
 		t.released[o.Network]++
@@ -99,6 +103,7 @@ func (t *tally) remove(o *Operation) {
 	t.status[slices.Index(statuses, o.Status)]--
 	if o.Status == PendingAuthorization {
 		decrement(t.pending, o.CredentialID)
+		delete(t.placed, o.place())
 	}
 	if o.Status.released() {
 		decrement(t.released, o.Network)

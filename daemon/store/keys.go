@@ -25,8 +25,9 @@ const (
 	PolicyPrefix     = "/mw/policy/"
 	LedgerCarried    = "/mw/ledger/carried" // the last sequence whose records are all in /mw/
 
-	idemPrefix  = "/mw/idem/"
-	fencePrefix = "/mw/fence/"
+	idemPrefix    = "/mw/idem/"
+	fencePrefix   = "/mw/fence/"
+	pendingPrefix = "/mw/pending/" // <credential>/<n>
 
 	AuditPending = "/mw/audit/pending/" // <ULID>/<nn>, written with the change
 	AuditLog     = "/mw/audit/log/"     // <20-digit number>, written by the sequencer
@@ -65,6 +66,12 @@ func OpTx(id string, n int) string { return fmt.Sprintf("%s%d", OpTxs(id), n) }
 
 // OpIndexKey sorts newer operations before older ones: the ULID's alphabet is inverted digit by digit.
 func OpIndexKey(id string) string { return opIndex + InvertULID(ulidOf(id)) }
+
+// PendingPlace is the key of one of a credential's places for operations that await approval; it holds the
+// operation's id.
+func PendingPlace(credential string, n int) string {
+	return fmt.Sprintf("%s%s/%d", pendingPrefix, credential, n)
+}
 
 // Token, Vault, Wallet, User and Credential are the keys of those resources.
 func Token(id string) string      { return TokenPrefix + id }
