@@ -108,7 +108,7 @@ func TestAttack_ABatchHeldOpenJudgesAtTheTimeItBegan(t *testing.T) {
 	}
 	dir := t.TempDir()
 	o := roomOptions{state: dir, clock: clock, ledger: LedgerConfig{SnapshotBatches: 5}}
-	i, r, stop := inProcess(t, o, nil)
+	i, _, stop := inProcess(t, o, nil)
 	i.furnish()
 	i.deploy()
 	in := i.mint("3")
@@ -118,7 +118,7 @@ func TestAttack_ABatchHeldOpenJudgesAtTheTimeItBegan(t *testing.T) {
 	require.NoError(t, stop())
 	w, cfg := newWire(t)
 	o.store = openLog(t, cfg)
-	r = newTestRoom(t, i.digest, o)
+	r := newTestRoom(t, i.digest, o)
 	start(t, r)
 	i.door = r
 	i.many(1)
