@@ -115,6 +115,9 @@ func (c *client) ask(ctx context.Context, method, path, idempotency string, body
 	if len(b) > limit {
 		return nil, fmt.Errorf("%w to %s %s has more than %d bytes", errAnswer, method, path, limit)
 	}
+	if bytes.Contains(b, []byte(c.key)) {
+		return nil, fmt.Errorf("%w to %s %s repeats the API key", errAnswer, method, path)
+	}
 	return b, nil
 }
 

@@ -33,13 +33,13 @@ func (s *Service) Wanted(ctx context.Context, ref string, unsigned []byte) error
 	case p.Status.givenUp() || p.Status.taken():
 		return &operation.Unwanted{Reason: fmt.Sprintf("transaction %s is %s at Qustody and asks for no signature any more", ref, p.Status)}
 	case !p.Status.signable():
-		return fmt.Errorf("callback: transaction %s is %.40q at Qustody", ref, p.Status)
+		return fmt.Errorf("callback: transaction %s is in another state at Qustody", ref)
 	case p.TransactionID != ref:
-		return changed("the payload is of %.80q", p.TransactionID)
+		return changed("the payload is another transaction's")
 	case !bytes.Equal(p.unsigned, unsigned):
 		return changed("its bytes are those of %s, people were shown %s", tx.HashOf(p.unsigned), tx.HashOf(unsigned))
 	case !strings.EqualFold(p.SigningHash, tx.HashOf(unsigned).String()):
-		return changed("its signingHash is %.80q", p.SigningHash)
+		return changed("its signingHash is %s", said(p.SigningHash))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,6 +76,7 @@ type house struct {
 	qustody  *qustody
 
 	broadcast bool
+	logs      *logs
 
 	store      *store.Store
 	seal       *seal.Client
@@ -87,17 +89,30 @@ type house struct {
 
 func newHouse(t *testing.T, rules ...policy.Rule) *house {
 	t.Helper()
-	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, policyID: store.NewID("pol_"), etcd: storetest.Start(t)}
+	h := furnishedHouse(t, rules...)
+	h.restart() // with the wallet in the config
+	return h
+}
+
+// furnishedHouse is one that begins to sign for Qustody with its next start.
+func furnishedHouse(t *testing.T, rules ...policy.Rule) *house {
+	t.Helper()
+	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, policyID: store.NewID("pol_"), etcd: storetest.Start(t), logs: &logs{}}
 	var err error
 	h.node, err = devnet.Start(context.Background(), devnet.Config{Dir: filepath.Join(t.TempDir(), "chain"), Period: 50 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = h.node.Close() })
+	t.Cleanup(func() {
+		if t.Failed() {
+			text := h.logs.String()
+			t.Log(text[max(0, len(text)-4<<10):])
+		}
+	})
 	h.startSeal()
 	h.qustody = newQustody(t, h.node.URL())
 	h.start()
 	t.Cleanup(func() { h.stop() })
 	h.furnish(append([]policy.Rule{{Type: policy.RuleRequireApproval, MinApprovers: 2, ApproverGroup: "approvers"}}, rules...))
-	h.restart() // with the wallet in the config
 	return h
 }
 
@@ -191,7 +206,7 @@ func (h *house) start() {
 	t := h.t
 	cfg := h.etcd.ClientConfig(store.UserServe)
 	cfg.Tenant, cfg.Owner = tenant, "appliance-1"
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()}))
+	log := slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	var err error
 	h.store, err = store.Open(context.Background(), cfg, log, nil)
 	require.NoError(t, err)
@@ -232,14 +247,27 @@ func (h *house) start() {
 		_ = h.store.Close()
 	}
 	h.qustody.dying(cancel)
-	require.NoError(t, h.registry.WaitReady(ctx))
+	if err := h.registry.WaitReady(ctx); ctx.Err() == nil { // or it has died already, as a test wants it
+		require.NoError(t, err)
+	}
 }
 
-func level() slog.Level {
-	if os.Getenv("MINTWARDEN_TEST_LOG") != "" {
-		return slog.LevelDebug
-	}
-	return slog.LevelError
+// logs is what was logged. Safe for concurrent use.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (h *house) restart() {
@@ -295,12 +323,22 @@ func (h *house) until(what string, f func() bool) {
 
 func (h *house) decide(o *operation.Operation, who string, verb policy.Verb) {
 	h.t.Helper()
+	require.NoError(h.t, h.tryDecide(o, who, verb))
+}
+
+func (h *house) tryDecide(o *operation.Operation, who string, verb policy.Verb) error {
+	h.t.Helper()
 	d := policy.Decision{Format: policy.Format, Decision: verb, Intent: o.Intent, Approver: who, DecidedAt: policy.Seconds(time.Now())}
 	body, err := d.Encode()
 	require.NoError(h.t, err)
 	_, err = h.operations.Decide(h.t.Context(), registry.Actor{UserID: h.users[who], Name: who, CredentialID: "cred_" + who}, o.ID, verb,
 		h.sign(policy.DocDecision, body, who).Encode())
-	require.NoError(h.t, err)
+	return err
+}
+
+func (h *house) registrations() []map[string]any {
+	h.t.Helper()
+	return h.audited("callback.wallet_registered", h.wallet.ID)
 }
 
 func (h *house) approve(o *operation.Operation) {

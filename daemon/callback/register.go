@@ -58,7 +58,7 @@ func (s *Service) registerWallet(ctx context.Context, w Wallet) error {
 	case !sameAddress(there.Address, &ours.Address) || key != "" && key != hex.EncodeToString(proof.PublicKey):
 		return fmt.Errorf("%w: it registered another wallet than %s", errAnswer, ours.Address)
 	case !operation.ValidRef(there.ID):
-		return fmt.Errorf("%w: %.80q is no wallet's id", errAnswer, there.ID)
+		return fmt.Errorf("%w: what stands for the wallet's id is none", errAnswer)
 	}
 	b, err := json.Marshal(registeredWallet{there.ID, w.VaultID, s.now().UTC().Truncate(time.Millisecond)})
 	if err != nil {

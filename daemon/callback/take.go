@@ -141,7 +141,7 @@ func (s *Service) take(ctx context.Context, ref string) (ok bool, err error) {
 	}
 	seen := map[string]any{"signingHash": tx.HashOf(p.unsigned).String()}
 	if wallet == nil {
-		return s.refuse(ctx, ref, reasonStranger, fmt.Sprintf("sourceAddress %.80q is no wallet that signs for Qustody", p.SourceAddress), seen)
+		return s.refuse(ctx, ref, reasonStranger, fmt.Sprintf("sourceAddress is %s, no wallet that signs for Qustody", said(p.SourceAddress)), seen)
 	}
 	seen["walletId"] = wallet.ID
 	read, err := policy.ReadForeign(wallet.Scheme.Kind(), wallet.Address, p.unsigned)

@@ -142,7 +142,7 @@ func parseList(b []byte) ([]transaction, error) {
 	}
 	for _, t := range l.Data {
 		if !operation.ValidRef(t.ID) {
-			return nil, fmt.Errorf("%w: %.80q is no transaction's id", errAnswer, t.ID)
+			return nil, fmt.Errorf("%w: what stands for a transaction's id is none", errAnswer)
 		}
 	}
 	return l.Data, nil
@@ -158,13 +158,13 @@ func (p *payload) shown(ref string, sender tx.Address, read *policy.Reading) str
 	}
 	switch {
 	case p.TransactionID != ref:
-		return fmt.Sprintf("the payload is of transaction %.80q", p.TransactionID)
+		return "the payload is another transaction's"
 	case !strings.EqualFold(p.SigningHash, hash):
-		return fmt.Sprintf("signingHash is %.80q, that of the transaction is %s", p.SigningHash, hash)
+		return fmt.Sprintf("signingHash is %s, that of the transaction is %s", said(p.SigningHash), hash)
 	case p.Amount != "" && p.Amount != amount:
-		return fmt.Sprintf("amount is %.80q, that of the transaction is %s", p.Amount, amount)
+		return fmt.Sprintf("amount is %s, that of the transaction is %s", said(p.Amount), amount)
 	case !sameAddress(p.SourceAddress, &sender):
-		return fmt.Sprintf("sourceAddress is %.80q, the wallet is %s", p.SourceAddress, sender)
+		return fmt.Sprintf("sourceAddress is %s, the wallet is %s", said(p.SourceAddress), sender)
 	}
 	if p.DestinationAddress == "" {
 		return ""
@@ -174,7 +174,22 @@ func (p *payload) shown(ref string, sender tx.Address, read *policy.Reading) str
 			return ""
 		}
 	}
-	return fmt.Sprintf("destinationAddress is %.80q, which the transaction does not name", p.DestinationAddress)
+	return fmt.Sprintf("destinationAddress is %s, which the transaction does not name", said(p.DestinationAddress))
+}
+
+// said repeats what Qustody says only where it is an address, a hash or an amount. Anything else may be what no
+// log is to hold: the API key, which Qustody knows, say.
+func said(text string) string {
+	_, noAddress := tx.ParseAddress(text)
+	_, noHash := tx.ParseHash(strings.ToLower(text))
+	_, noAmount := policy.ParseAmount(text)
+	switch {
+	case text == "":
+		return "missing"
+	case noAddress != nil && noHash != nil && noAmount != nil:
+		return fmt.Sprintf("something else (%d bytes)", len(text))
+	}
+	return text
 }
 
 func sameAddress(text string, a *tx.Address) bool {
