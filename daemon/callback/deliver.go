@@ -74,9 +74,7 @@ func (s *Service) Deliver(ctx context.Context, o *operation.Operation, signed *t
 	if why, ok := s.unposted.lately(o.ID, s.now()); ok {
 		return false, &operation.Undelivered{Reason: why}
 	}
-	// gofail: var postBefore struct{}
 	err = s.client.sign(ctx, o.Foreign, o.ID, signature{hex.EncodeToString(signed.Signature), hex.EncodeToString(signed.PublicKey)})
-	// gofail: var postAfter struct{}
 	if err := s.posted(ctx, o, err); err != nil {
 		return false, err
 	}

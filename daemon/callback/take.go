@@ -151,9 +151,7 @@ func (s *Service) take(ctx context.Context, ref string) (ok bool, err error) {
 	if why := p.shown(ref, wallet.Address, read); why != "" {
 		return s.refuse(ctx, ref, reasonShown, why, seen)
 	}
-	// gofail: var submitForeignBefore struct{}
 	o, err := s.operations.SubmitForeign(ctx, s.actor, operation.Foreign{Ref: ref, WalletID: wallet.ID, Unsigned: p.unsigned})
-	// gofail: var submitForeignAfter struct{}
 	var no *registry.Refusal
 	var changed *operation.ChangedError
 	switch {

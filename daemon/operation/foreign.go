@@ -241,9 +241,7 @@ func (s *Service) wanted(ctx context.Context, o *Operation, r *seal.AuthorizeReq
 	if s.courier == nil {
 		return nil, errNoCourier
 	}
-	// gofail: var wantedBefore struct{}
 	err = s.courier.Wanted(ctx, o.Foreign, bytes.Clone(r.Unsigned))
-	// gofail: var wantedAfter struct{}
 	var no *Unwanted
 	if !errors.As(err, &no) {
 		return nil, err
