@@ -50,6 +50,7 @@ const (
 	DocSeal     = "seal"
 	DocUnseal   = "unseal"
 	DocFreeze   = "freeze"
+	DocRenew    = "renew"
 )
 
 // ParseEnvelope reads an envelope strictly: exactly its members, standard base64 with padding, 1

@@ -5,7 +5,8 @@
 //
 // It logs JSON lines to standard error, from the level that [log] level of its
 // configuration names. It starts itself once more as
-// “mintwarden-seal worker”, which is of no use to anybody else. SIGTERM ends
+// “mintwarden-seal worker”, and once in a renewal of shares as “mintwarden-seal
+// pins”, which are of no use to anybody else. SIGTERM ends
 // it; SIGUSR1 seals it, for good until it is unsealed, and it goes on sealed.
 package main
 
@@ -28,6 +29,9 @@ func main() {
 	level := new(slog.LevelVar) // info, until the configuration is read
 	if len(os.Args) == 2 && os.Args[1] == "worker" {
 		os.Exit(sealed.RunWorker(version, logger("worker", level), level))
+	}
+	if len(os.Args) == 2 && os.Args[1] == sealed.PINJob {
+		os.Exit(sealed.RunPINJob(logger(sealed.PINJob, level), level))
 	}
 	config := flag.String("config", "/etc/mintwarden/seal.toml", "configuration `file`")
 	show := flag.Bool("version", false, "print the version and exit")

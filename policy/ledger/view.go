@@ -270,6 +270,13 @@ func (v *View) Gap(walletID string, nonce uint64) bool {
 	return v.state.lane(walletID).gap(nonce)
 }
 
+// HasGap is true where the wallet has any.
+func (v *View) HasGap(walletID string) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.state.lane(walletID).gaps) > 0
+}
+
 // Outstanding is how many of the wallet's authorizations wait for their settlement.
 func (v *View) Outstanding(walletID string) int {
 	v.mu.RLock()

@@ -210,6 +210,12 @@ func (c *Client) Metrics(ctx context.Context) (*Metrics, error) {
 	return ask[Nothing, Metrics](ctx, c, OpMetrics, Nothing{})
 }
 
+// Renew hands in a custodian's part in a renewal of the shares; without an envelope it
+// tells how far it is.
+func (c *Client) Renew(ctx context.Context, e *policy.Envelope) (*Renewal, error) {
+	return ask[RenewRequest, Renewal](ctx, c, OpRenew, RenewRequest{e})
+}
+
 // wire is one connection: a goroutine reads answers and hands them to the calls that wait.
 type wire struct {
 	conn    net.Conn

@@ -49,8 +49,26 @@ type Custody struct {
 	ApplianceID string          `json:"applianceId"`
 	Threshold   int             `json:"threshold"` // shares that make the key
 	Members     []CustodyMember `json:"members"`   // in the order of their shares
-	Sealed      []byte          `json:"sealed"`    // AES-256-GCM: nonce, then both PINs, with all of the above as associated data
-	CreatedAt   time.Time       `json:"createdAt"` // whole seconds
+	Sealed      []byte          `json:"sealed"`    // AES-256-GCM: nonce, then both PINs, with all but itself and Before as associated data
+	// Before is there while a renewal is not finished: the PINs that the token had,
+	// encrypted in the same way. Which ones it takes is not known then.
+	Before    []byte    `json:"before,omitzero"`
+	CreatedAt time.Time `json:"createdAt"` // whole seconds
+}
+
+// PINs are a token's, in locked memory until Destroy.
+type PINs struct{ User, SO *memguard.LockedBuffer }
+
+// Destroy wipes them. That there are none is nothing to do.
+func (p *PINs) Destroy() {
+	if p == nil {
+		return
+	}
+	for _, pin := range []*memguard.LockedBuffer{p.User, p.SO} {
+		if pin != nil {
+			pin.Destroy()
+		}
+	}
 }
 
 // CustodyMember is a custodian and what tells his share from any other.
@@ -65,6 +83,24 @@ type CustodyMember struct {
 // are by custodian's name; whoever called destroys them, and wipes the PINs, which are 1 to 255
 // bytes. Errors wrap ErrCustody and hold nothing secret.
 func NewCustody(instance, appliance string, c policy.Custodians, userPIN, soPIN []byte, now time.Time) (*Custody, map[string]Share, error) {
+	return newCustody(instance, appliance, c, [][]byte{userPIN, soPIN}, now)
+}
+
+// RenewCustody is NewCustody for a token that has other PINs still: the custody holds
+// those, too, until Finished.
+func RenewCustody(instance, appliance string, c policy.Custodians, pins, before *PINs, now time.Time) (*Custody, map[string]Share, error) {
+	return newCustody(instance, appliance, c, [][]byte{pins.User.Bytes(), pins.SO.Bytes(), before.User.Bytes(), before.SO.Bytes()}, now)
+}
+
+// Finished is the custody once its token has its PINs.
+func (c *Custody) Finished() *Custody {
+	out := *c
+	out.Before = nil
+	return &out
+}
+
+// newCustody takes the PINs, the user's first, and those before them, if there were others.
+func newCustody(instance, appliance string, c policy.Custodians, pins [][]byte, now time.Time) (*Custody, map[string]Share, error) {
 	custody := &Custody{Format: custodyFormat, Instance: instance, ApplianceID: appliance, Threshold: int(c.Threshold),
 		CreatedAt: policy.Seconds(now)}
 	for _, m := range c.Members {
@@ -74,7 +110,7 @@ func NewCustody(instance, appliance string, c policy.Custodians, userPIN, soPIN 
 	if err := custody.check(); err != nil {
 		return nil, nil, err
 	}
-	for _, pin := range [][]byte{userPIN, soPIN} {
+	for _, pin := range pins {
 		if len(pin) == 0 || len(pin) > maxPIN {
 			return nil, nil, fmt.Errorf("%w: a PIN of %d bytes, want 1 to %d", ErrCustody, len(pin), maxPIN)
 		}
@@ -94,7 +130,10 @@ func NewCustody(instance, appliance string, c policy.Custodians, userPIN, soPIN 
 		shares[custody.Members[i].Name] = s
 	}
 	if failed == nil {
-		custody.Sealed, failed = custody.encrypt(key.Bytes(), userPIN, soPIN)
+		custody.Sealed, failed = custody.encrypt(key.Bytes(), pins[0], pins[1], nowPINs)
+	}
+	if failed == nil && len(pins) > 2 {
+		custody.Before, failed = custody.encrypt(key.Bytes(), pins[2], pins[3], beforePINs)
 	}
 	if failed == nil {
 		failed = custody.check()
@@ -141,17 +180,27 @@ func (c *Custody) keyOf(whole group.Scalar, key []byte) error {
 	return nil
 }
 
-// associated is what the ciphertext is bound to: all that the file says beside it.
-func (c *Custody) associated() ([]byte, error) {
+// whichPINs tells the two ciphertexts of a custody apart: they are under one key.
+type whichPINs string
+
+const (
+	nowPINs    whichPINs = ""
+	beforePINs whichPINs = "mintwarden/custody/before/v1"
+)
+
+// associated is what a ciphertext is bound to: all that the file says beside the two,
+// and which of them it is.
+func (c *Custody) associated(which whichPINs) ([]byte, error) {
 	open := *c
-	open.Sealed = nil
-	return json.Marshal(&open, json.Deterministic(true))
+	open.Sealed, open.Before = nil, nil
+	text, err := json.Marshal(&open, json.Deterministic(true))
+	return append(text, which...), err
 }
 
 // sealedSize is the ciphertext's, in bytes.
 const sealedSize = 12 + 2*pinPlace + 16
 
-func (c *Custody) encrypt(key, userPIN, soPIN []byte) ([]byte, error) {
+func (c *Custody) encrypt(key, userPIN, soPIN []byte, which whichPINs) ([]byte, error) {
 	plain := memguard.NewBuffer(2 * pinPlace)
 	defer plain.Destroy()
 	for i, pin := range [][]byte{userPIN, soPIN} {
@@ -164,7 +213,7 @@ func (c *Custody) encrypt(key, userPIN, soPIN []byte) ([]byte, error) {
 	secret.Do(func() { // for the key's schedule
 		var aead cipher.AEAD
 		var bound []byte
-		if aead, bound, err = c.cipher(key); err != nil {
+		if aead, bound, err = c.cipher(key, which); err != nil {
 			return
 		}
 		if _, err = rand.Read(out); err == nil {
@@ -175,7 +224,7 @@ func (c *Custody) encrypt(key, userPIN, soPIN []byte) ([]byte, error) {
 	return out, err
 }
 
-func (c *Custody) cipher(key []byte) (cipher.AEAD, []byte, error) {
+func (c *Custody) cipher(key []byte, which whichPINs) (cipher.AEAD, []byte, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, nil, err
@@ -184,7 +233,7 @@ func (c *Custody) cipher(key []byte) (cipher.AEAD, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	bound, err := c.associated()
+	bound, err := c.associated(which)
 	return aead, bound, err
 }
 
@@ -239,6 +288,9 @@ func (c *Custody) check() error {
 	}
 	if len(c.Sealed) != sealedSize {
 		return refuse("sealed holds %d bytes, want %d", len(c.Sealed), sealedSize)
+	}
+	if len(c.Before) != 0 && len(c.Before) != sealedSize {
+		return refuse("before holds %d bytes, want %d", len(c.Before), sealedSize)
 	}
 	if c.CreatedAt.IsZero() || c.CreatedAt != policy.Seconds(c.CreatedAt) {
 		return refuse("createdAt is no whole second in UTC")

@@ -36,7 +36,23 @@ func ReadCustody(dir string) (*Custody, error) {
 // WriteCustody puts the file into a seal's state directory, durably, readable by the directory's owner
 // alone, and whole or not at all: write, fsync, link, fsync of the directory. It never replaces a
 // file that is there (fs.ErrExist), for with it the PINs would be gone.
-func WriteCustody(dir string, c *Custody) (err error) {
+func WriteCustody(dir string, c *Custody) error {
+	return placeCustody(dir, c, func(temporary, path string) error {
+		if err := os.Link(temporary, path); errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s: %w: the PINs of a token are in it", path, fs.ErrExist)
+		} else if err != nil {
+			return err
+		}
+		return os.Remove(temporary)
+	})
+}
+
+// ReplaceCustody is WriteCustody in place of the file that is there: write, fsync,
+// rename, fsync of the directory. Whoever calls knows that what was there is needed no
+// more, and is the only one to write it.
+func ReplaceCustody(dir string, c *Custody) error { return placeCustody(dir, c, os.Rename) }
+
+func placeCustody(dir string, c *Custody, place func(temporary, path string) error) (err error) {
 	text, err := c.Encode()
 	if err != nil {
 		return err
@@ -49,7 +65,11 @@ func WriteCustody(dir string, c *Custody) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // it is in place, or of no use
+		}
+	}()
 	defer f.Close()
 	if _, err := f.Write(text); err != nil {
 		return err
@@ -63,10 +83,7 @@ func WriteCustody(dir string, c *Custody) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, CustodyFile)
-	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s: %w: the PINs of a token are in it", path, fs.ErrExist)
-	} else if err != nil {
+	if err := place(f.Name(), filepath.Join(dir, CustodyFile)); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)

@@ -50,6 +50,17 @@ func (c *Custody) CheckShare(custodian string, s Share) error {
 // least Threshold of them; they stay the caller's. A share that is not its custodian's own is named
 // by a *ShareError. Errors wrap ErrShare or ErrCustody.
 func (c *Custody) Open(shares map[string]Share) (userPIN, soPIN *memguard.LockedBuffer, err error) {
+	now, before, err := c.OpenAll(shares)
+	if err != nil {
+		return nil, nil, err
+	}
+	before.Destroy()
+	return now.User, now.SO, nil
+}
+
+// OpenAll is Open, and the PINs that the token may have still, where a renewal is not
+// finished; nil otherwise.
+func (c *Custody) OpenAll(shares map[string]Share) (now, before *PINs, err error) {
 	if err := c.check(); err != nil {
 		return nil, nil, err
 	}
@@ -77,8 +88,15 @@ func (c *Custody) Open(shares map[string]Share) (userPIN, soPIN *memguard.Locked
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrCustody, err)
 	}
-	defer runtime.GC() // what both leave on the heap is erased when it is collected
-	return c.decrypt(key.Bytes())
+	defer runtime.GC() // what they leave on the heap is erased when it is collected
+	if now, err = c.decrypt(key.Bytes(), c.Sealed, nowPINs); err != nil || len(c.Before) == 0 {
+		return now, nil, err
+	}
+	if before, err = c.decrypt(key.Bytes(), c.Before, beforePINs); err != nil {
+		now.Destroy()
+		return nil, nil, err
+	}
+	return now, before, nil
 }
 
 // combine makes the key again.
@@ -99,20 +117,20 @@ func (c *Custody) combine(chosen []Share, key []byte) error {
 	return c.keyOf(whole, key)
 }
 
-func (c *Custody) decrypt(key []byte) (userPIN, soPIN *memguard.LockedBuffer, err error) {
+func (c *Custody) decrypt(key, sealed []byte, which whichPINs) (_ *PINs, err error) {
 	plain := memguard.NewBuffer(2 * pinPlace)
 	defer plain.Destroy()
 	secret.Do(func() { // for the key's schedule
 		var aead cipher.AEAD
 		var bound []byte
-		if aead, bound, err = c.cipher(key); err != nil {
+		if aead, bound, err = c.cipher(key, which); err != nil {
 			return
 		}
 		n := aead.NonceSize()
-		_, err = aead.Open(plain.Bytes()[:0], c.Sealed[:n], c.Sealed[n:], bound)
+		_, err = aead.Open(plain.Bytes()[:0], sealed[:n], sealed[n:], bound)
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: the file was altered: the PINs do not decrypt with shares that are right", ErrCustody)
+		return nil, fmt.Errorf("%w: the file was altered: the PINs do not decrypt with shares that are right", ErrCustody)
 	}
 	var pins [2]*memguard.LockedBuffer
 	for i := range pins {
@@ -120,5 +138,5 @@ func (c *Custody) decrypt(key []byte) (userPIN, soPIN *memguard.LockedBuffer, er
 		pins[i] = memguard.NewBuffer(int(place[0]))
 		pins[i].Copy(place[1:])
 	}
-	return pins[0], pins[1], nil
+	return &PINs{pins[0], pins[1]}, nil
 }

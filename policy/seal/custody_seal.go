@@ -9,20 +9,37 @@ import (
 	"github.com/awnumar/memguard"
 )
 
-// unsealInfo is the domain of a share that is on its way to the seal.
-const unsealInfo = "mintwarden/unseal/v1"
+// Purpose is what an encrypted share is for; one for another does not open. The zero
+// value is an unsealing.
+type Purpose string
+
+// What a share is for.
+const (
+	ForUnsealing Purpose = ""        // to the seal
+	ForRenewal   Purpose = "renew"   // to the seal: the share that is given up
+	ForCustodian Purpose = "receive" // from the seal: the new one
+)
+
+// info is the domain of HPKE's keys.
+func (p Purpose) info() []byte {
+	if p == ForUnsealing {
+		return []byte("mintwarden/unseal/v1")
+	}
+	return []byte("mintwarden/" + string(p) + "/v1")
+}
 
 // encapsulated is the size of what an ML-KEM-768 + X25519 key encapsulates to, in bytes, which stands
 // before the ciphertext.
 const encapsulated = 1088 + 32
 
-// Binding is where a share may be opened, and when: by one appliance, from one custodian, in one
-// collection.
+// Binding is where a share may be opened, and when: by one appliance, or one custodian
+// of it, in one collection.
 type Binding struct {
 	Instance    string
 	ApplianceID string
 	Custodian   string
 	Nonce       []byte // the seal's, of this collection
+	Purpose     Purpose
 }
 
 // associated holds each part with its length before it, so that no two bindings look the same.
@@ -35,12 +52,12 @@ func (b Binding) associated() []byte {
 	return out
 }
 
-// SealShare encrypts a share to a seal's unseal key by HPKE (RFC 9180: ML-KEM-768 + X25519,
+// SealShare encrypts a share to a seal's unseal key, or a custodian's receive key, by HPKE (RFC 9180: ML-KEM-768 + X25519,
 // HKDF-SHA256, AES-256-GCM). Errors wrap ErrShare.
 func SealShare(unsealKey []byte, b Binding, s Share) ([]byte, error) {
 	public, err := hpke.MLKEM768X25519().NewPublicKey(unsealKey)
 	if err != nil {
-		return nil, fmt.Errorf("%w: no unseal key of an appliance: %w", ErrShare, err)
+		return nil, fmt.Errorf("%w: no key that a share could be encrypted to: %w", ErrShare, err)
 	}
 	if s.IsZero() {
 		return nil, fmt.Errorf("%w: it is empty", ErrShare)
@@ -49,7 +66,7 @@ func SealShare(unsealKey []byte, b Binding, s Share) ([]byte, error) {
 	secret.Do(func() {
 		var enc []byte
 		var sender *hpke.Sender
-		if enc, sender, err = hpke.NewSender(public, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte(unsealInfo)); err != nil {
+		if enc, sender, err = hpke.NewSender(public, hpke.HKDFSHA256(), hpke.AES256GCM(), b.Purpose.info()); err != nil {
 			return
 		}
 		var text []byte
@@ -73,7 +90,7 @@ func OpenShare(private hpke.PrivateKey, b Binding, ciphertext []byte) (Share, er
 	defer opened.Destroy()
 	err := fmt.Errorf("%w: it does not decrypt: encrypted to another key, or for another appliance, custodian or collection", ErrShare)
 	secret.Do(func() {
-		r, failed := hpke.NewRecipient(ciphertext[:encapsulated], private, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte(unsealInfo))
+		r, failed := hpke.NewRecipient(ciphertext[:encapsulated], private, hpke.HKDFSHA256(), hpke.AES256GCM(), b.Purpose.info())
 		if failed != nil {
 			return
 		}

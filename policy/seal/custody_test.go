@@ -221,9 +221,13 @@ func TestAShareOnItsWayIsBoundToWhereItGoes(t *testing.T) {
 	_, err = seal.OpenShare(other, b, sealed)
 	require.ErrorIs(t, err, seal.ErrShare)
 	for _, wrong := range []seal.Binding{
-		{"other", b.ApplianceID, b.Custodian, b.Nonce}, {b.Instance, "appliance-2", b.Custodian, b.Nonce},
-		{b.Instance, b.ApplianceID, "custodian-2", b.Nonce}, {b.Instance, b.ApplianceID, b.Custodian, []byte("0123456789abcdeg")},
-		{b.Instance + b.ApplianceID, "", b.Custodian, b.Nonce},
+		{Instance: "other", ApplianceID: b.ApplianceID, Custodian: b.Custodian, Nonce: b.Nonce},
+		{Instance: b.Instance, ApplianceID: "appliance-2", Custodian: b.Custodian, Nonce: b.Nonce},
+		{Instance: b.Instance, ApplianceID: b.ApplianceID, Custodian: "custodian-2", Nonce: b.Nonce},
+		{Instance: b.Instance, ApplianceID: b.ApplianceID, Custodian: b.Custodian, Nonce: []byte("0123456789abcdeg")},
+		{Instance: b.Instance + b.ApplianceID, Custodian: b.Custodian, Nonce: b.Nonce},
+		{Instance: b.Instance, ApplianceID: b.ApplianceID, Custodian: b.Custodian, Nonce: b.Nonce, Purpose: seal.ForRenewal},
+		{Instance: b.Instance, ApplianceID: b.ApplianceID, Custodian: b.Custodian, Nonce: b.Nonce, Purpose: seal.ForCustodian},
 	} {
 		_, err := seal.OpenShare(key, wrong, sealed)
 		require.ErrorIs(t, err, seal.ErrShare, "%v", wrong)

@@ -35,6 +35,7 @@ var calls = map[Op]call{
 	OpSettle:       with(Handler.Settle),
 	OpCheckpoint:   with(Handler.Checkpoint),
 	OpMetrics:      plain(Handler.Metrics),
+	OpRenew:        with(Handler.Renew),
 }
 
 // request is the wire's: the members of params stand beside id and op.
@@ -132,6 +133,8 @@ func (r AuthorizeRequest) bounds() error {
 
 func (r SealRequest) bounds() error { return envelopeBounds(r.Envelope) }
 
+func (r RenewRequest) bounds() error { return envelopeBounds(r.Envelope) }
+
 func (r FreezeRequest) bounds() error { return envelopeBounds(r.Envelope) }
 
 func envelopeBounds(e *policy.Envelope) error {
@@ -146,4 +149,4 @@ func envelopeBounds(e *policy.Envelope) error {
 	return nil
 }
 
-var _, _, _ bounded = AuthorizeRequest{}, SealRequest{}, FreezeRequest{}
+var _, _, _, _ bounded = AuthorizeRequest{}, SealRequest{}, FreezeRequest{}, RenewRequest{}

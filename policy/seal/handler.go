@@ -29,6 +29,7 @@ type Handler interface {
 	Settle(context.Context, SettleRequest) (*Recorded, error)
 	Checkpoint(context.Context, CheckpointRequest) (*CheckpointResult, error)
 	Metrics(context.Context) (*Metrics, error)
+	Renew(context.Context, RenewRequest) (*Renewal, error)
 }
 
 // Refusing answers every operation with KindInvalid. A handler that embeds it need only write the
@@ -125,5 +126,10 @@ func (Refusing) Checkpoint(context.Context, CheckpointRequest) (*CheckpointResul
 
 // Metrics refuses.
 func (Refusing) Metrics(context.Context) (*Metrics, error) { return refused[Metrics](OpMetrics) }
+
+// Renew refuses.
+func (Refusing) Renew(context.Context, RenewRequest) (*Renewal, error) {
+	return refused[Renewal](OpRenew)
+}
 
 var _ Handler = Refusing{}

@@ -24,6 +24,7 @@ const (
 	OpSettle       Op = "settle"
 	OpCheckpoint   Op = "checkpoint"
 	OpMetrics      Op = "metrics"
+	OpRenew        Op = "renew"
 )
 
 // Valid is true of the operations above.

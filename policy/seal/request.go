@@ -22,6 +22,12 @@ type SealRequest struct {
 	Envelope *policy.Envelope `json:"envelope,omitzero"`
 }
 
+// RenewRequest hands in one custodian's part in a renewal of the shares or, without an
+// envelope, asks how far it is.
+type RenewRequest struct {
+	Envelope *policy.Envelope `json:"envelope,omitzero"`
+}
+
 // WalletCreateRequest asks for a wallet. The key's id is the wallet's, so asking again finds it.
 type WalletCreateRequest struct {
 	WalletID       string    `json:"walletId"`

@@ -75,6 +75,17 @@ func (r *room) read(q seal.AuthorizeRequest) *wanted {
 	return w
 }
 
+// mayWait is how many authorizations of a wallet may wait for a confirmation. Behind a
+// gap that a recover left nothing is mined, so nothing settles: the last place is for
+// a CANCEL that fills it.
+func (rd *round) mayWait(i *policy.Intent, wallet string) int {
+	most := rd.charter().MaxOutstanding()
+	if i.OperationType != policy.OpCancel && rd.stage.HasGap(wallet) {
+		most--
+	}
+	return most
+}
+
 // authorize decides on one request. What it finds wrong leaves nothing staged.
 func (rd *round) authorize(q *wanted) (grant, error) {
 	if rd.charter() == nil {
@@ -115,7 +126,7 @@ func (rd *round) authorize(q *wanted) (grant, error) {
 	if err := refusalOf(verdict); err != nil {
 		return grant{}, err
 	}
-	if n, most := rd.stage.Outstanding(w.WalletID), rd.charter().MaxOutstanding(); n >= most {
+	if n, most := rd.stage.Outstanding(w.WalletID), rd.mayWait(i, w.WalletID); n >= most {
 		return grant{}, seal.Errorf(seal.KindQueued, "wallet %s has %d authorizations that wait for a confirmation, at most %d", w.WalletID, n, most)
 	}
 	nonce, err := rd.nonce(i)

@@ -118,5 +118,7 @@
 // unseal key too, without [unseal] key_credential. The vendor's library may hold
 // copies of the PIN and of seeds until the worker ends; SoftHSM2 was found to hold
 // none between signatures. It says nothing about what the chain did: settle is its
-// callers' word.
+// callers' word. What a recover gives up it gives up of the checkpoints too: the next
+// tree need not extend one that was signed behind the accepted batch, and an appliance
+// alone then signs a second tree of that size; cosigners do not.
 package sealed

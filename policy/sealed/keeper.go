@@ -28,6 +28,7 @@ const (
 	exitSealed     = 11 // sealed on request: go on without a PIN
 	exitNoToken    = 12 // the token did not open; it was told for tokenRetry already
 	exitUnsealed   = 13 // a quorum is complete: the next worker has the PIN
+	exitRenewed    = 14 // a renewal is complete: the token's PINs change before the next worker
 )
 
 const (
@@ -55,6 +56,8 @@ type keeper struct {
 	pinID      string                 // names the PIN, or where it is from, without saying anything of it
 	why        string                 // why it is sealed
 	quorum     *collection
+	renewal    *renewing
+	pending    *change // to be done before the next worker; between two of them keep's, else hear's
 	documents  usedDocuments
 	signals    chan os.Signal // SIGUSR1: seal
 	life       life
@@ -102,6 +105,8 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	}
 	k.quorum = &collection{state: k.cfg.State, appliance: k.cfg.Appliance, life: collectionLife, unsealKey: key.private, refused: k.refused}
 	defer k.quorum.reset()
+	k.renewal = &renewing{state: k.cfg.State, appliance: k.cfg.Appliance, unsealKey: key.private, now: time.Now}
+	defer k.renewal.reset()
 	k.documents.path = k.marker("seals")
 	if err := k.loadPIN(); err != nil {
 		return err
@@ -169,13 +174,18 @@ func (k *keeper) keep(ctx context.Context) error {
 			k.sealed(sealedBySignal)
 		}
 		if ctx.Err() != nil {
+			k.pending.destroy()
 			return nil
+		}
+		if c := k.pending; c != nil {
+			k.pending, c.unseal = nil, c.unseal && !told
+			k.change(ctx, c)
 		}
 		switch code {
 		case exitPINRefused:
 			k.forget("the token refused the PIN")
 			k.log.Error("sealed", "reason", k.why)
-			if err := k.noteRefused(); err != nil {
+			if err := k.noteRefused(k.pinID); err != nil {
 				return err
 			}
 		case exitSealed:
@@ -184,6 +194,8 @@ func (k *keeper) keep(ctx context.Context) error {
 			if k.pin != nil { // not sealed again since
 				k.log.Warn("unsealed by a quorum of custodians")
 			}
+			backoff = firstBackoff
+		case exitRenewed:
 			backoff = firstBackoff
 		case exitNoToken:
 			k.log.Warn("trying the token again")
@@ -223,6 +235,7 @@ func (k *keeper) mark() error {
 	k.marking.Lock()
 	defer k.marking.Unlock()
 	k.quorum.reset()
+	k.renewal.reset()
 	f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
 	if err != nil {
 		// The PIN goes all the same; that it stays gone is not promised.
@@ -361,6 +374,8 @@ func (k *keeper) hear(up, down *os.File) {
 			err = k.sealOn(q)
 		case wordShare:
 			a.Open, err = k.share(q)
+		case wordRenew:
+			a.Renewal, a.Open, err = k.renew(q.Renew)
 		case wordLook:
 		case wordBeat:
 			k.life.beat()
@@ -416,19 +431,52 @@ func (k *keeper) share(q asking) (open bool, err error) {
 	if k.pin != nil {
 		return false, seal.Errorf(seal.KindConflict, "this seal is not sealed")
 	}
-	pin, id, err := k.quorum.take(q)
+	opened, err := k.quorum.take(q)
 	if err != nil {
 		k.log.Warn("share refused", "custodian", q.Custodian, "error", err)
 		return false, err
 	}
 	k.log.Info("share taken", "custodian", q.Custodian)
-	if pin == nil {
+	if opened == nil {
 		return false, nil
 	}
 	if ok, err := k.unmark(); err != nil || !ok {
-		pin.Destroy()
+		opened.destroy()
 		return false, errors.Join(err, seal.Errorf(seal.KindSealed, "it was sealed meanwhile, or that it was not could not be made to last"))
 	}
-	k.pin, k.pinID, k.why = pin, id, ""
+	if opened.before != nil {
+		k.log.Warn("a renewal that was cut short goes on")
+		k.pending = opened
+		return true, nil
+	}
+	k.takePIN(opened, opened.now)
+	opened.destroy()
 	return true, nil
+}
+
+// renew takes a custodian's part in a renewal; open is true if it was the last: then
+// the worker ends, so that the token's PINs can change.
+func (k *keeper) renew(p *renewPart) (_ *seal.Renewal, open bool, err error) {
+	if p == nil {
+		return nil, false, seal.Errorf(seal.KindInvalid, "no part of a renewal")
+	}
+	out, complete, err := k.renewal.take(p)
+	if err != nil {
+		k.log.Warn("part in a renewal refused", "custodian", p.Custodian, "error", err)
+		return nil, false, err
+	}
+	if p.Custodian != "" {
+		k.log.Info("part in a renewal taken", "custodian", p.Custodian, "share", len(p.Share) > 0, "key", len(p.ReceiveKey) > 0, "received", p.Received != "")
+	}
+	if complete == nil {
+		return out, false, nil
+	}
+	complete.unseal = k.pin != nil
+	k.pending.destroy()
+	k.pending = complete
+	select {
+	case k.asked <- struct{}{}:
+	default: // it is being ended
+	}
+	return out, true, nil
 }

@@ -91,6 +91,9 @@ type keeperLine interface {
 	// share hands in a share. open is true when the quorum is complete: this
 	// process ends then.
 	share(ctx context.Context, q asking) (p *progress, open bool, err error)
+	// renew hands in a part of a renewal, or asks how far it is. Where it was the last,
+	// this process ends.
+	renew(ctx context.Context, p *renewPart) (*seal.Renewal, error)
 	// sealBy seals on a document, which counts once.
 	sealBy(ctx context.Context, document policy.Digest, until time.Time) error
 }
@@ -113,6 +116,20 @@ func (w *worker) share(ctx context.Context, q asking) (*progress, bool, error) {
 		w.end(exitUnsealed)
 	}
 	return a.Progress, a.Open, nil
+}
+
+func (w *worker) renew(ctx context.Context, p *renewPart) (*seal.Renewal, error) {
+	a, err := w.pipe.ask(ctx, asking{Word: wordRenew, Renew: p})
+	if err != nil {
+		return nil, err
+	}
+	if a.Renewal == nil {
+		return nil, errors.New("the keeper does not say how far it is")
+	}
+	if a.Open {
+		w.end(exitRenewed)
+	}
+	return a.Renewal, nil
 }
 
 // seal asks the keeper to forget the PIN, and shares, for good. A process that has

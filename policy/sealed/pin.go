@@ -9,10 +9,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"unicode"
 
 	"github.com/awnumar/memguard"
+
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // pinSource is where a PIN comes from; the zero value is nowhere.
@@ -93,6 +97,11 @@ func (k *keeper) loadPIN() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	// Which PIN the token takes is not known then; nothing is tried that may be stale.
+	if custody, err := seal.ReadCustody(k.cfg.State); err == nil && len(custody.Before) > 0 {
+		k.why = "a renewal of the shares is not finished: custodians unseal by their new ones, which finishes it"
+		return nil
+	}
 	switch k.source {
 	case pinQuorum:
 		k.why = whyQuorum
@@ -125,7 +134,7 @@ func (k *keeper) readPIN(what, path string) error {
 		return fmt.Errorf("%s %s must be readable by its owner only", what, path)
 	}
 	if k.source == pinFile {
-		k.pinID = fileID{info.Sys().(*syscall.Stat_t).Ino, info.Size(), info.ModTime().UnixNano()}.String()
+		k.pinID = fileIDOf(info)
 	}
 	if k.refused(k.pinID) {
 		k.why = "the token refused the PIN of this file before; it is not tried again until the file changes"
@@ -161,15 +170,48 @@ type fileID struct {
 
 func (f fileID) String() string { return fmt.Sprintf("%d %d %d", f.Inode, f.Size, f.MTime) }
 
-// refused is true of the PIN that the token refused: it is tried once.
-func (k *keeper) refused(id string) bool {
-	text, err := os.ReadFile(k.marker("pin-refused"))
-	return err == nil && string(text) == id
+func fileIDOf(info os.FileInfo) string {
+	return fileID{info.Sys().(*syscall.Stat_t).Ino, info.Size(), info.ModTime().UnixNano()}.String()
 }
 
-// noteRefused makes it last that the token refused the PIN.
-func (k *keeper) noteRefused() error {
-	f, err := writeDurably(k.marker("pin-refused"), []byte(k.pinID))
+// sourceID is the id of what the configured file or credential holds now; empty where
+// there is neither.
+func (k *keeper) sourceID() (string, error) {
+	switch k.cfg.PIN.source() {
+	case pinFile:
+		info, err := os.Stat(k.cfg.PIN.File)
+		if err != nil {
+			return "", err
+		}
+		return fileIDOf(info), nil
+	case pinHost:
+		_, id, err := credentialKind(k.cfg.PIN.CredentialSource)
+		return id, err
+	}
+	return "", nil
+}
+
+// maxRefused bounds how many PINs are remembered as refused: of a source, and of a
+// custody, a few each.
+const maxRefused = 16
+
+// refusedPINs are the ids of PINs that the token refused, or will: each is tried once.
+func (k *keeper) refusedPINs() []string {
+	text, err := os.ReadFile(k.marker("pin-refused"))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+// refused is true of the PIN that the token refused: it is tried once.
+func (k *keeper) refused(id string) bool { return slices.Contains(k.refusedPINs(), id) }
+
+// noteRefused makes it last that the token refused the PIN, or that it is stale.
+func (k *keeper) noteRefused(id string) error {
+	ids := append(slices.DeleteFunc(k.refusedPINs(), func(had string) bool { return had == id }), id)
+	ids = ids[max(0, len(ids)-maxRefused):]
+	f, err := writeDurably(k.marker("pin-refused"), []byte(strings.Join(ids, "\n")))
 	if err != nil {
 		return fmt.Errorf("cannot note that the PIN was refused: %w", err)
 	}

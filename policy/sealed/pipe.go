@@ -31,6 +31,7 @@ type word string
 const (
 	wordSeal  word = "seal"  // worker: forget the PIN and what shares there are, stay sealed over restarts
 	wordShare word = "share" // worker: a custodian's share, still encrypted, whose signature was verified
+	wordRenew word = "renew" // worker: a custodian's part in a renewal, verified, or how far is it?
 	wordLook  word = "look"  // worker: how far is the quorum?
 	wordReady word = "ready" // worker: callers are answered
 	wordBeat  word = "beat"  // worker: it lives
@@ -47,14 +48,16 @@ type asking struct {
 	// With wordSeal: the document that asks for it, and until when it counts.
 	Document policy.Digest `json:"document,omitzero"`
 	Until    time.Time     `json:"until,omitzero"`
+	Renew    *renewPart    `json:"renew,omitzero"` // with wordRenew
 }
 
 // answer is the keeper's.
 type answer struct {
-	ID       uint64      `json:"id"`
-	Error    *seal.Error `json:"error,omitzero"`
-	Progress *progress   `json:"progress,omitzero"` // nil where there is no custody
-	Open     bool        `json:"open,omitzero"`     // the quorum is complete: the worker ends, and the next one has the PIN
+	ID       uint64        `json:"id"`
+	Error    *seal.Error   `json:"error,omitzero"`
+	Progress *progress     `json:"progress,omitzero"` // nil where there is no custody
+	Open     bool          `json:"open,omitzero"`     // the quorum, or the renewal, is complete: the worker ends
+	Renewal  *seal.Renewal `json:"renewal,omitzero"`  // to wordRenew
 }
 
 // progress is how far a quorum has come.
@@ -67,8 +70,8 @@ type progress struct {
 }
 
 const (
-	maxWord = 64 << 10 // bytes of a message on the pipes
-	maxPIN  = 255      // bytes; SoftHSM2's own limit, larger than any token's
+	maxWord = 192 << 10 // bytes of a message on the pipes: a charter's custodians, or the parcels of sixteen
+	maxPIN  = 255       // bytes; SoftHSM2's own limit, larger than any token's
 )
 
 func writeMessage(w io.Writer, v any) error {

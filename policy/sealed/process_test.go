@@ -57,6 +57,9 @@ func asProgram(coverage string) int {
 	if len(os.Args) == 2 && os.Args[1] == "worker" {
 		return RunWorker("test", log.With("process", "worker"), level)
 	}
+	if len(os.Args) == 2 && os.Args[1] == PINJob {
+		return RunPINJob(log.With("process", PINJob), level)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if err := RunKeeper(ctx, os.Args[2], log.With("process", "keeper"), level); err != nil {

@@ -98,22 +98,12 @@ func (r *room) custodianOf(e *policy.Envelope) ([]string, error) {
 		}
 		return names, nil
 	}
-	members, err := seal.ReadCustody(r.custody.state)
-	if err != nil {
-		return nil, seal.Errorf(seal.KindInvalid, "there is no charter, and no custody that could say who the custodians are: %v", err)
-	}
-	ids, err := e.Verify(policy.PayloadType(policy.DocUnseal), func(keyid string) (policy.PublicKey, bool) {
-		_, key, ok := members.MemberByKey(keyid)
-		return key, ok
-	})
-	if err != nil {
+	names, err := r.verifyMembers(policy.DocUnseal, e)
+	if errors.Is(err, policy.ErrEnvelope) {
 		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
 	}
-	var names []string
-	for _, id := range ids {
-		if m, _, _ := members.MemberByKey(id); len(names) == 0 || names[len(names)-1] != m.Name {
-			names = append(names, m.Name)
-		}
+	if err != nil {
+		return nil, seal.Errorf(seal.KindInvalid, "there is no charter, and no custody that could say who the custodians are: %v", err)
 	}
 	return names, nil
 }

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/awnumar/memguard"
-
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -127,38 +125,37 @@ func (c *collection) wipe() error {
 }
 
 // take opens one custodian's share; who sent it was verified. With the last one
-// that is needed it gives the PIN in locked memory, and its id. A share that
-// does not do is refused with its reason and changes nothing.
-func (c *collection) take(q asking) (pin *memguard.LockedBuffer, pinID string, err error) {
+// that is needed it gives the PINs in locked memory. A share that does not do is
+// refused with its reason and changes nothing.
+func (c *collection) take(q asking) (*change, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer runtime.GC() // the unseal key, and what it decrypted with, are erased when they are collected
 	if err := c.read(); err != nil {
-		return nil, "", seal.Errorf(seal.KindStore, "custody: %v", err)
+		return nil, seal.Errorf(seal.KindStore, "custody: %v", err)
 	}
 	if c.custody == nil {
-		return nil, "", seal.Errorf(seal.KindInvalid, "this seal has no custody: there is no %s in its state directory", seal.CustodyFile)
+		return nil, seal.Errorf(seal.KindInvalid, "this seal has no custody: there is no %s in its state directory", seal.CustodyFile)
 	}
 	if c.refused(c.pinID()) {
-		return nil, "", seal.Errorf(seal.KindHSM, "%s", whyRefused)
+		return nil, seal.Errorf(seal.KindHSM, "%s", whyRefused)
 	}
 	if err := c.place(q); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if len(c.shares) < c.custody.Threshold {
 		if c.timer == nil {
 			round := c.round
 			c.timer = time.AfterFunc(c.life, func() { c.expire(round) })
 		}
-		return nil, "", nil
+		return nil, nil
 	}
 	defer func() { _ = c.wipe() }()
-	user, so, err := c.custody.Open(c.shares)
+	now, before, err := c.custody.OpenAll(c.shares)
 	if err != nil {
-		return nil, "", seal.Errorf(seal.KindInvalid, "%v; the shares are forgotten", err)
+		return nil, seal.Errorf(seal.KindInvalid, "%v; the shares are forgotten", err)
 	}
-	so.Destroy()
-	return user, c.pinID(), nil
+	return &change{custody: c.custody, now: now, before: before, begun: true, unseal: true}, nil
 }
 
 // place puts a share among the others, or says what is wrong of it.

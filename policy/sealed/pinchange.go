@@ -1,0 +1,133 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// changeTries is how often in a row the token is asked to take its new PINs; later it
+// is asked at the next unsealing.
+const changeTries = 5
+
+// change gives the token new PINs. No worker runs meanwhile.
+//
+// The old PINs are tried first: nothing begins with PINs that are wrong. Then
+// custody.json is replaced, in one rename, by the new one, which holds the old PINs,
+// too: from there on the new shares count, whatever the token takes, and the old ones
+// open nothing. Then the token's PINs change, the security officer's first; at last the
+// old ones are dropped from custody.json. Dying before the rename leaves the old shares
+// as they were; dying after it leaves a change that the next unsealing goes on with.
+func (k *keeper) change(ctx context.Context, c *change) {
+	defer c.destroy()
+	if err := k.begin(ctx, c); err != nil {
+		k.renewal.ended("nothing was changed, and the new shares are void: " + err.Error())
+		k.log.Error("renewal", "error", err)
+		return
+	}
+	err := k.changeInToken(ctx, c)
+	if err == nil {
+		err = k.finish(c)
+	}
+	switch {
+	case err == nil:
+		k.log.Warn("shares are renewed and the token's PINs changed", "custodians", len(c.custody.Members), "threshold", c.custody.Threshold)
+		k.renewal.ended("shares were renewed, and the token's PINs changed")
+		k.takePIN(c, c.now)
+	case ctx.Err() != nil: // whoever unseals next goes on
+	default:
+		k.log.Error("shares are renewed, but the token's PINs are not changed yet", "error", err)
+		k.renewal.ended("shares were renewed, but the token's PINs are not changed yet; the next unsealing goes on: " + err.Error())
+		k.whichever(ctx, c)
+	}
+}
+
+// begin puts the new custody in place, unless it is there.
+func (k *keeper) begin(ctx context.Context, c *change) error {
+	if c.begun {
+		return nil
+	}
+	if err := k.pinJob(ctx, pinsTry, c.before, c.now); err != nil {
+		return fmt.Errorf("the PINs that the shares give: %w", err)
+	}
+	if err := seal.ReplaceCustody(k.cfg.State, c.custody); err != nil {
+		// It may be there all the same; then the next unsealing says so.
+		return fmt.Errorf("custody: %w", err)
+	}
+	c.begun = true
+	k.quorum.reset()
+	return nil
+}
+
+// changeInToken asks the token until it did, or refused, or was asked often enough.
+func (k *keeper) changeInToken(ctx context.Context, c *change) (err error) {
+	pause := firstBackoff
+	for range changeTries {
+		if err = k.pinJob(ctx, pinsChange, c.before, c.now); err == nil || errors.Is(err, errPINs) {
+			return err
+		}
+		k.log.Error("the token's PINs are not changed; trying again", "error", err, "after", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(4*pause, lastBackoff)
+	}
+	return err
+}
+
+// finish drops the old PINs. The file or credential that held the user's is stale from
+// here on: it is noted as refused first, so that no start offers it to the token.
+func (k *keeper) finish(c *change) error {
+	if id, err := k.sourceID(); err != nil {
+		k.log.Warn("which PIN file or credential is stale now cannot be noted", "error", err)
+	} else if id != "" {
+		if err := k.noteRefused(id); err != nil {
+			return err
+		}
+	}
+	c.custody = c.custody.Finished()
+	if err := seal.ReplaceCustody(k.cfg.State, c.custody); err != nil {
+		return fmt.Errorf("custody: %w", err)
+	}
+	k.quorum.reset()
+	return nil
+}
+
+// takePIN makes the user's the PIN that the next worker gets, where one is to be
+// logged in.
+func (k *keeper) takePIN(c *change, pins *seal.PINs) {
+	if !c.unseal {
+		return
+	}
+	k.forget("")
+	k.pin, pins.User = pins.User, nil
+	k.pinID = custodyPIN(c.custody)
+}
+
+// whichever takes the PIN that the token takes now.
+func (k *keeper) whichever(ctx context.Context, c *change) {
+	for _, pins := range []*seal.PINs{c.before, c.now} {
+		if err := k.pinJob(ctx, pinsTryOne, pins, c.now); err == nil {
+			k.takePIN(c, pins)
+			return
+		} else if !errors.Is(err, errPINs) {
+			k.log.Error("which PIN the token takes is not known", "error", err)
+		}
+	}
+	k.forget("the token takes neither its old PIN nor the new one; custodians try again by their new shares")
+}
+
+// custodyPIN names the PIN of a custody, without saying anything of it.
+func custodyPIN(c *seal.Custody) string {
+	text, err := c.Encode()
+	if err != nil { // it was read, or is about to be written
+		return "custody"
+	}
+	return "custody " + string(policy.DigestOf(text))
+}
