@@ -148,9 +148,7 @@ func (h *house) startSeal() {
 		_ = alive.Close()
 		_ = cmd.Wait()
 	})
-	door, err := seal.Dial(t.Context(), h.socket)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = door.Close() })
+	door := h.door()
 	h.until("the seal answers", func() bool { s, err := door.Status(t.Context()); return err == nil && !s.Sealed })
 	keys, err := door.Init(t.Context())
 	require.NoError(t, err)
@@ -161,6 +159,15 @@ func (h *house) startSeal() {
 	config(h.charter1)
 	_, err = door.CharterApply(t.Context(), e)
 	require.NoError(t, err)
+}
+
+// door is a connection of the test's own to the seal.
+func (h *house) door() *seal.Client {
+	h.t.Helper()
+	door, err := seal.Dial(h.t.Context(), h.socket)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { _ = door.Close() })
+	return door
 }
 
 func (h *house) charter(keys *seal.InitResult) *policy.Charter {

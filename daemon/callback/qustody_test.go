@@ -27,10 +27,11 @@ import (
 // makes unsigned transactions, shows what is to be signed, takes signatures, verifies them, puts the signed
 // transaction together and sends it. A test may have it lie, or be there when we die.
 type qustody struct {
-	t     *testing.T
-	url   string
-	roots *x509.CertPool
-	rpc   string
+	t           *testing.T
+	url         string
+	roots       *x509.CertPool
+	rpc         string
+	certificate []byte // its own, DER
 
 	mu         sync.Mutex
 	nonce      uint64 // of the next transaction
@@ -70,6 +71,7 @@ func newQustody(t *testing.T, url string) *qustody {
 	t.Cleanup(s.Close)
 	q.url, q.roots = s.URL+"/v1", x509.NewCertPool()
 	q.roots.AddCert(s.Certificate())
+	q.certificate = s.Certificate().Raw
 	return q
 }
 
