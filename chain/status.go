@@ -58,7 +58,26 @@ func (c *Client) Status(ctx context.Context, txHash tx.Hash) (TxStatus, error) {
 	return ask(ctx, c, func(s session) (TxStatus, error) { return s.status(txHash, c.net.Confirmations) })
 }
 
-func (s session) status(txHash tx.Hash, confirmations uint64) (TxStatus, error) {
+// StatusUnder is Status as far as the chain goes whose newest block is head, for half of the questions: the depth is
+// known before the receipt is read. canonical tells the hash of that chain's block at a number, and may be told by what
+// it was answered before, for a block's hash names all before it. Two nodes that differ may answer for the two, so that
+// what is final here is final by one node's word only where there is one.
+func (c *Client) StatusUnder(ctx context.Context, txHash tx.Hash, head Head, canonical func(context.Context, uint64) (tx.Hash, error)) (TxStatus, error) {
+	st, err := ask(ctx, c, func(s session) (TxStatus, error) { return s.mined(txHash) })
+	if err != nil || !st.Mined || head.Number < st.BlockNumber {
+		return st, err
+	}
+	st.Confirmations = head.Number - st.BlockNumber + 1
+	if st.Confirmations < c.net.Confirmations {
+		return st, nil
+	}
+	hash, err := canonical(ctx, st.BlockNumber)
+	st.Final = err == nil && hash == st.BlockHash
+	return st, err
+}
+
+// mined is what became of a transaction but for its depth.
+func (s session) mined(txHash tx.Hash) (TxStatus, error) {
 	r, err := s.receipt(txHash)
 	if err != nil {
 		return TxStatus{}, err
@@ -74,9 +93,15 @@ func (s session) status(txHash tx.Hash, confirmations uint64) (TxStatus, error) 
 		ContractAddress: (*tx.Address)(r.ContractAddress),
 	}
 	if !st.Success {
-		if st.RevertReason, err = s.reason(txHash, st); err != nil {
-			return TxStatus{}, err
-		}
+		st.RevertReason, err = s.reason(txHash, st)
+	}
+	return st, err
+}
+
+func (s session) status(txHash tx.Hash, confirmations uint64) (TxStatus, error) {
+	st, err := s.mined(txHash)
+	if err != nil || !st.Mined {
+		return st, err
 	}
 	var newest *hexutil.Uint64
 	if err := s.ask(&newest, "eth_blockNumber"); err != nil {

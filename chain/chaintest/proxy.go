@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -29,6 +30,7 @@ type Proxy struct {
 	faults map[string]string // by name; the value is its argument
 	woken  chan struct{}     // closed and replaced when the faults change
 	counts map[string]int    // questions by method
+	posts  int               // requests, each with one question or many
 	frozen map[string]json.RawMessage
 }
 
@@ -100,6 +102,20 @@ func (p *Proxy) Count(method string) int {
 	return p.counts[method]
 }
 
+// Counts is Count of every method that was asked for.
+func (p *Proxy) Counts() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.counts)
+}
+
+// Requests is how many HTTP requests came: questions that are asked together come in one.
+func (p *Proxy) Requests() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.posts
+}
+
 // Asked is Count of all methods together.
 func (p *Proxy) Asked() (n int) {
 	p.mu.Lock()
@@ -156,6 +172,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.mu.Lock()
+	p.posts++
 	for _, q := range questions {
 		p.counts[q.Method]++
 	}

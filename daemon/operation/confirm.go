@@ -1,9 +1,9 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math/big"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
@@ -24,19 +24,25 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 		return fmt.Errorf("operation: %s has no transaction on a configured network", o.ID)
 	}
 	head := l.s.heads.get(o.Network)
+	for _, nothing := range []func(context.Context, *chain.Client, *Operation, chain.Head) (bool, error){l.stays, l.tooSoon} {
+		if is, err := nothing(ctx, c, o, head); err != nil || is {
+			return err
+		}
+	}
 	hashes, err := l.s.hashes(ctx, o)
 	if err != nil {
 		return err
 	}
-	st, hash, err := seen(ctx, c, hashes)
+	st, hash, err := l.s.seen(ctx, c, head, hashes)
 	if err != nil {
 		return err
 	}
-	final := false
+	l.note(func() { l.inside[o.ID] = ending{st.BlockNumber, st.BlockHash} })
+	final, why := false, ""
 	if st.Mined {
 		l.s.heads.passed(o.Network, st.BlockNumber+st.Confirmations)
 		if st.Final {
-			if final, err = l.agreed(ctx, fence, c, o, hashes, st); err != nil {
+			if final, why, err = l.s.agreed(ctx, c, o, hashes, st); err != nil {
 				return err
 			}
 		}
@@ -69,7 +75,8 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 		return l.final(ctx, fence, c, o, st, hash)
 	}
 	if st.Final {
-		return errNothingNew // some nodes are still to agree, which no block tells of
+		// Some nodes are still to agree, which no block tells of.
+		return cmp.Or(l.disagreed(ctx, fence, o, why), errNothingNew)
 	}
 	l.lookedAt(o.ID, head)
 	return nil
@@ -82,6 +89,42 @@ func confirmBefore() {
 
 func confirmAfter() {
 	// gofail: var confirmAfterCommit struct{}
+}
+
+// stays reports whether an operation is where it was last found, in a block that is the chain's and not deep enough
+// yet: all operations in one block are looked at by asking for that block.
+func (l *lane) stays(ctx context.Context, c *chain.Client, o *Operation, head chain.Head) (bool, error) {
+	l.mu.Lock()
+	at, known := l.inside[o.ID]
+	l.mu.Unlock()
+	if !known || o.Status != Confirming || at.number != o.BlockNumber || head.Number < at.number || head.Number-at.number+1 >= c.Network().Confirmations {
+		return false, nil
+	}
+	hash, err := hashUnder(ctx, l.s.glances, c, head, at.number)
+	if err != nil || hash != at.hash {
+		return false, err
+	}
+	l.lookedAt(o.ID, head)
+	return true, nil
+}
+
+// tooSoon reports whether an operation was sent while the head's chain did not go so far, and its nonce is not used up
+// there: the next block is to say more. One question tells it of all that a wallet has sent.
+func (l *lane) tooSoon(ctx context.Context, c *chain.Client, o *Operation, head chain.Head) (bool, error) {
+	l.mu.Lock()
+	w, waits := l.waits[o.ID]
+	waits = waits && l.sent[o.ID] && w.version == o.version() && w.heads == 0
+	l.mu.Unlock()
+	if !waits || o.Status != Broadcasting {
+		return false, nil
+	}
+	used, err := nonceUnder(ctx, l.s.glances, c, head, o.Performer, head.Number)
+	if err != nil || used > o.Nonce {
+		return false, err
+	}
+	l.waited(o, head)
+	l.lookedAt(o.ID, head)
+	return true, nil
 }
 
 func (l *lane) lookedAt(id string, head chain.Head) {
@@ -126,7 +169,7 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 		l.lookedAt(o.ID, head)
 		return nil
 	}
-	nonce, err := c.NonceAt(ctx, o.Performer, new(big.Int).SetUint64(head.Number+1-depth))
+	nonce, err := nonceUnder(ctx, l.s.glances, c, head, o.Performer, head.Number+1-depth)
 	if err != nil {
 		return err
 	}
@@ -140,7 +183,7 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 			return errNothingNew
 		}
 		at := ending{number: head.Number + 1 - depth}
-		if at.hash, err = c.HashAt(ctx, at.number); err != nil {
+		if at.hash, err = hashUnder(ctx, l.s.glances, c, head, at.number); err != nil {
 			return err
 		}
 		reason := fmt.Sprintf("%s: another transaction holds nonce %d of %s", nonceStolen, o.Nonce, o.Performer)

@@ -4,19 +4,16 @@ import (
 	"context"
 	"encoding/hex"
 	"math/big"
+	"strconv"
 	"sync"
-	"time"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
-// glanceAge is for how long the newest block that was seen is taken for the newest there is.
-const glanceAge = leastPause
-
 // glances shares what a node says of one block's state among all who ask while that block is the newest:
-// many submissions at once cost the node little more than one. What must be exact at the moment of asking,
-// like a supply that pending mints are added to, is not asked this way. Safe for concurrent use.
+// many submissions at once cost the node little more than one. What depends on more than the newest block is not asked
+// this way. Safe for concurrent use.
 type glances struct {
 	heads *heads
 
@@ -39,18 +36,13 @@ type said struct {
 
 func newGlances(h *heads) *glances { return &glances{heads: h, seen: map[string]*sight{}} }
 
-// at is the answer to key under the newest head, and whether the caller is to find it; nil if no head is
-// known well enough to share under.
-func (g *glances) at(network, key string) (a *said, first bool) {
-	head, fresh := g.heads.fresh(network, glanceAge)
-	if !fresh {
-		return nil, false
-	}
+// under is the answer to key under a head, and whether the caller is to find it.
+func (g *glances) under(network string, head tx.Hash, key string) (a *said, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := g.seen[network]
-	if v == nil || v.head != head.Hash {
-		v = &sight{head.Hash, map[string]*said{}}
+	if v == nil || v.head != head {
+		v = &sight{head, map[string]*said{}}
 		g.seen[network] = v
 	}
 	if a = v.said[key]; a != nil {
@@ -70,18 +62,29 @@ func (g *glances) forget(network, key string, a *said) {
 	}
 }
 
-// glance asks, or takes what somebody else asked under the same head; with nil for g it asks. The answer is
-// shared: not to be changed.
+// glance asks, or takes what somebody else asked under the same head; with nil for g, or where no head is to be had, it
+// asks. The answer is shared: not to be changed.
 func glance[T any](ctx context.Context, g *glances, c *chain.Client, key string, ask func(context.Context) (T, error)) (T, error) {
 	if g == nil {
 		return ask(ctx)
 	}
-	network := c.Network().Name
-	a, first := g.at(network, key)
-	if a == nil {
-		g.heads.refresh(c)
+	head, err := g.heads.current(ctx, c)
+	if err != nil {
 		return ask(ctx)
 	}
+	return glanceUnder(ctx, g, c, head.Hash, key, ask)
+}
+
+// glanceUnder asks for what a head's hash settles, or takes what somebody else was answered for the same head, however
+// long ago that was.
+func glanceUnder[T any](ctx context.Context, g *glances, c *chain.Client, head tx.Hash, key string, ask func(context.Context) (T, error)) (T, error) {
+	network := c.Network().Name
+	a, first := g.under(network, head, key)
+	return share(ctx, g, network, key, a, first, ask)
+}
+
+// share finds the answer for all who wait for it, or is one of those.
+func share[T any](ctx context.Context, g *glances, network, key string, a *said, first bool, ask func(context.Context) (T, error)) (T, error) {
 	if first {
 		// Whoever waits beside us has patience of his own.
 		v, err := ask(context.WithoutCancel(ctx))
@@ -120,41 +123,14 @@ func glanceGas(ctx context.Context, g *glances, c *chain.Client, from tx.Address
 	return glance(ctx, g, c, key, func(ctx context.Context) (uint64, error) { return c.EstimateGas(ctx, from, to, data) })
 }
 
-// fresh is the newest block that was seen, and whether that was a moment ago.
-func (h *heads) fresh(network string, age time.Duration) (chain.Head, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.known[network], time.Since(h.at[network]) < age
+// hashUnder is the hash of a head's chain at a number.
+func hashUnder(ctx context.Context, g *glances, c *chain.Client, head chain.Head, number uint64) (tx.Hash, error) {
+	return glanceUnder(ctx, g, c, head.Hash, "block "+strconv.FormatUint(number, 10), func(ctx context.Context) (tx.Hash, error) { return c.HashAt(ctx, number) })
 }
 
-// passed says that the block with the number before next is there: a head that is older is not the newest.
-func (h *heads) passed(network string, next uint64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.known[network].Number+1 < next {
-		h.at[network] = time.Time{}
-	}
-}
-
-// refresh looks at a network's head in the background, unless somebody does already.
-func (h *heads) refresh(c *chain.Client) {
-	network := c.Network().Name
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.looking[network] {
-		return
-	}
-	h.looking[network] = true
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), mostPause)
-		defer cancel()
-		began := time.Now()
-		head, err := c.Head(ctx)
-		if err == nil {
-			h.set(network, head, began)
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.looking[network] = false
-	}()
+// nonceUnder is how many of an account's nonces are used up at a number of a head's chain.
+func nonceUnder(ctx context.Context, g *glances, c *chain.Client, head chain.Head, who tx.Address, number uint64) (uint64, error) {
+	return glanceUnder(ctx, g, c, head.Hash, "nonce "+strconv.FormatUint(number, 10)+string(who[:]), func(ctx context.Context) (uint64, error) {
+		return c.NonceAt(ctx, who, new(big.Int).SetUint64(number))
+	})
 }

@@ -75,6 +75,7 @@ type house struct {
 	chainID       uint64
 	confirmations uint64
 	timeout       time.Duration
+	pace          time.Duration
 	urls          []string
 	node          *devnet.Node // of kind quantum
 	geth          *geth.Node   // of kind evm
@@ -110,6 +111,7 @@ type options struct {
 	process        bool                      // a real geth process, of kind evm
 	timeout        time.Duration             // of one question to a node
 	period         time.Duration             // of the node's blocks; default 100 ms, of kind evm 1 s
+	pace           time.Duration             // of blocks, as the configuration has it; default 100 ms
 	maxOutstanding uint64
 	rules          []policy.Rule // default: 2 of approvers for everything
 }
@@ -137,7 +139,10 @@ func newHouse(t testing.TB, o options) *house {
 	if o.rules == nil {
 		o.rules = []policy.Rule{approvals(2)}
 	}
-	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules, confirmations: 2}
+	if o.pace == 0 {
+		o.pace = 100 * time.Millisecond
+	}
+	h := &house{t: t, pace: o.pace, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules, confirmations: 2}
 	h.etcd = storetest.Start(t)
 	h.startNode(o)
 	h.startSeal(o)
@@ -341,7 +346,7 @@ func (h *house) startDaemon() {
 	h.seal, err = seal.Dial(context.Background(), h.socket)
 	require.NoError(t, err)
 	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: networkName, Kind: h.kind, ChainID: h.chainID,
-		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: 100 * time.Millisecond, Timeout: h.timeout}, log, nil)
+		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: h.pace, Timeout: h.timeout}, log, nil)
 	require.NoError(t, err)
 	chains := map[string]*chain.Client{networkName: h.chain}
 	reg := prometheus.NewRegistry()

@@ -42,6 +42,7 @@ type lane struct {
 	busy    map[string]bool     // a step of this key runs: an operation's id, or sending
 	retry   map[string]attempt  // failed steps
 	looked  map[string]tx.Hash  // the head at which an operation's confirmation was last looked at
+	inside  map[string]ending   // the block in which it was found then
 	asked   map[string]uint64   // operations of which the seal recorded something, and in which batch
 	checked map[string]standing // operations that wait for approvals, and by what they were last found to
 	queued  map[string]bool     // operations that wait for a place
@@ -81,7 +82,7 @@ func (l *lane) reset() {
 	l.due, l.blocks, l.tosend, l.sendSet, l.turnTop = newAgenda(), false, false, false, 0
 	l.busy, l.retry, l.looked, l.asked = map[string]bool{}, map[string]attempt{}, map[string]tx.Hash{}, map[string]uint64{}
 	l.checked, l.queued, l.unsent, l.sent = map[string]standing{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
-	l.waits, l.refused, l.resent = map[string]wait{}, map[string]bool{}, map[string]bool{}
+	l.waits, l.refused, l.resent, l.inside = map[string]wait{}, map[string]bool{}, map[string]bool{}, map[string]ending{}
 }
 
 // note changes what the lane knows.
@@ -218,6 +219,7 @@ func (l *lane) forget(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.looked, id)
+	delete(l.inside, id)
 	delete(l.asked, id)
 	delete(l.checked, id)
 	delete(l.queued, id)
@@ -282,6 +284,9 @@ func (l *lane) next(e entry) step {
 		head := l.s.heads.get(o.Network)
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		if l.unsent[o.ID] && !l.resent[o.ID] && o.Status == Broadcasting {
+			return nil // it is about to be sent; before that nothing becomes of it
+		}
 		if !head.Hash.IsZero() && l.looked[o.ID] != head.Hash {
 			return l.confirm
 		}

@@ -64,12 +64,15 @@ func (s *Service) hashes(ctx context.Context, o *Operation) ([]tx.Hash, error) {
 	return out, nil
 }
 
-// seen is what became of an operation's transactions, as far as one node says, and which of them it is about:
-// the mined one, else the newest that is known.
-func seen(ctx context.Context, c *chain.Client, hashes []tx.Hash) (st chain.TxStatus, hash tx.Hash, err error) {
+// seen is what became of an operation's transactions in a head's chain, as far as one node says, and which of them it
+// is about: the mined one, else the newest that is known.
+func (s *Service) seen(ctx context.Context, c *chain.Client, head chain.Head, hashes []tx.Hash) (st chain.TxStatus, hash tx.Hash, err error) {
+	canonical := func(ctx context.Context, number uint64) (tx.Hash, error) {
+		return hashUnder(ctx, s.glances, c, head, number)
+	}
 	hash = hashes[len(hashes)-1]
 	for i := len(hashes) - 1; i >= 0; i-- {
-		one, err := c.Status(ctx, hashes[i])
+		one, err := c.StatusUnder(ctx, hashes[i], head, canonical)
 		if err != nil {
 			return chain.TxStatus{}, hash, err
 		}
@@ -83,34 +86,36 @@ func seen(ctx context.Context, c *chain.Client, hashes []tx.Hash) (st chain.TxSt
 	return st, hash, nil
 }
 
-// agreed reports whether every configured node says that the transaction is final as st has it; if not, the
-// operation waits, and says for whom. With one node, which said so, there is nobody else to ask.
-func (l *lane) agreed(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, hashes []tx.Hash, st chain.TxStatus) (bool, error) {
+// agreed reports whether every configured node says that the transaction is final as st has it; if not, why is for
+// whom the operation waits, or empty where one of them is only a block behind. With one node, which said so, there is
+// nobody else to ask.
+func (s *Service) agreed(ctx context.Context, c *chain.Client, o *Operation, hashes []tx.Hash, st chain.TxStatus) (final bool, why string, err error) {
 	if c.Nodes() == 1 {
-		return true, nil
+		return true, "", nil
 	}
 	opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
-	if err != nil {
-		return false, err
+	switch {
+	case err != nil:
+		return false, "", err
+	case opinion.Final && opinion.Mined.BlockHash == st.BlockHash && opinion.Mined.Success == st.Success:
+		return true, "", nil
+	case len(opinion.Missing) > 0:
+		return false, fmt.Sprintf("%s: it is final where it was asked for; no answer from %s", attentionNodes, strings.Join(opinion.Missing, ", ")), nil
+	case opinion.Differing:
+		return false, attentionDiffer + ": nodes contradict each other about what became of its transaction; it waits until they agree", nil
 	}
-	if opinion.Final && opinion.Mined.BlockHash == st.BlockHash && opinion.Mined.Success == st.Success {
-		return true, nil
-	}
-	return false, l.disagreed(ctx, fence, o, opinion)
+	return false, "", nil
 }
 
 // disagreed says for whom an operation waits that some nodes call final.
-func (l *lane) disagreed(ctx context.Context, fence *store.Fence, o *Operation, opinion chain.Opinion) error {
-	switch {
-	case len(opinion.Missing) > 0:
-		return l.attend(ctx, fence, o, fmt.Sprintf("%s: it is final where it was asked for; no answer from %s", attentionNodes, strings.Join(opinion.Missing, ", ")))
-	case opinion.Differing:
-		if !strings.HasPrefix(o.Attention, attentionDiffer) {
-			l.s.metrics.alarms.WithLabelValues(attentionDiffer).Inc()
-		}
-		return l.attend(ctx, fence, o, attentionDiffer+": nodes contradict each other about what became of its transaction; it waits until they agree")
+func (l *lane) disagreed(ctx context.Context, fence *store.Fence, o *Operation, why string) error {
+	if why == "" {
+		return nil
 	}
-	return nil // one of them is a block behind
+	if strings.HasPrefix(why, attentionDiffer) && !strings.HasPrefix(o.Attention, attentionDiffer) {
+		l.s.metrics.alarms.WithLabelValues(attentionDiffer).Inc()
+	}
+	return l.attend(ctx, fence, o, why)
 }
 
 // stolen reports whether every configured node says that another transaction holds the nonce at depth.

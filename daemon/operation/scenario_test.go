@@ -31,8 +31,9 @@ import (
 // TestScenarios plays testdata/scenarios: each file says in a sentence what goes wrong, and is a script of what
 // happens to the chain, its nodes and this process. Whatever happens, it ends in the same check (invariants).
 // Files whose setting is the same are played one after the other on one appliance, so that each also starts with
-// what the ones before it left; a file marked long is played in the long run only.
+// what the ones before it left, as many as a stage takes; a file marked long is played in the long run only.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), 30)
@@ -45,16 +46,22 @@ func TestScenarios(t *testing.T) {
 		settings[s.setting()] = append(settings[s.setting()], s)
 	}
 	for _, setting := range slices.Sorted(maps.Keys(settings)) {
-		t.Run(setting, func(t *testing.T) {
-			p := newPlay(t, settings[setting][0])
-			for _, s := range settings[setting] {
-				if !t.Run(s.name, func(t *testing.T) { p.perform(t, s) }) {
-					return // what follows would stand on a broken stage
+		for n, program := range slices.Collect(slices.Chunk(settings[setting], perStage)) {
+			t.Run(fmt.Sprintf("%s-%d", setting, n+1), func(t *testing.T) {
+				t.Parallel()
+				p := newPlay(t, program[0])
+				for _, s := range program {
+					if !t.Run(s.name, func(t *testing.T) { p.perform(t, s) }) {
+						return // what follows would stand on a broken stage
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
+
+// perStage is how many scenarios are played on one appliance at most: stages stand side by side.
+const perStage = 12
 
 // scenario is one file.
 type scenario struct {
@@ -65,7 +72,7 @@ type scenario struct {
 	lines []string
 }
 
-func (s *scenario) setting() string { return fmt.Sprintf("%s-%d", s.kind, s.nodes) }
+func (s *scenario) setting() string { return fmt.Sprintf("%s-of-%d", s.kind, s.nodes) }
 
 // readScenario: "kind: evm", "nodes: 2" and "long" are lines of the comment; the script is in the file «script».
 func readScenario(t *testing.T, path string) *scenario {

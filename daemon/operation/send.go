@@ -168,9 +168,9 @@ var errNothingNew = errors.New("operation: nothing new")
 
 // sendOne sends bytes that were read back from the store.
 func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, raw []byte) error {
-	give := c.Send
+	give, head, again := c.Send, l.s.heads.get(o.Network), false
 	l.note(func() {
-		if l.resent[o.ID] {
+		if again = l.resent[o.ID]; again {
 			give = c.SendAll
 		}
 		l.resent[o.ID] = true
@@ -190,6 +190,10 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 	switch {
 	case err == nil:
 		l.markSent(o.ID, true)
+		if !again {
+			l.waited(o, head)
+			l.lookedAt(o.ID, head) // what becomes of it a later block says
+		}
 		return nil
 	case errors.As(err, &rejected) && rejected.NonceTooLow:
 		// Ours may be mined, or a stranger's: confirming finds out.

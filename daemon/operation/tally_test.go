@@ -137,22 +137,27 @@ func TestRecentKeepsTheNewest(t *testing.T) {
 func TestGlances(t *testing.T) {
 	h := newHeads(nil, nil)
 	g := newGlances(h)
-	a, _ := g.at("net", "fees")
-	require.Nil(t, a, "no head is known")
+	_, is := h.recent("net")
+	require.False(t, is, "no head is known")
+	at := func() (*said, bool) {
+		head, is := h.recent("net")
+		require.True(t, is)
+		return g.under("net", head.Hash, "fees")
+	}
 	h.set("net", headOf(1), time.Now())
-	a, first := g.at("net", "fees")
+	a, first := at()
 	require.True(t, first)
-	again, first := g.at("net", "fees")
+	again, first := at()
 	require.True(t, !first && again == a)
 	g.forget("net", "fees", a)
-	_, first = g.at("net", "fees")
+	_, first = at()
 	require.True(t, first, "what failed is asked again")
 	h.set("net", headOf(2), time.Now())
-	_, first = g.at("net", "fees")
+	_, first = at()
 	require.True(t, first, "another head")
 	h.passed("net", 4)
-	a, _ = g.at("net", "fees")
-	require.Nil(t, a, "the chain is known to be further")
+	_, is = h.recent("net")
+	require.False(t, is, "the chain is known to be further")
 }
 
 func headOf(n uint64) chain.Head { return chain.Head{Number: n, Hash: tx.Hash{byte(n)}} }
