@@ -270,11 +270,16 @@ func (v *View) Gap(walletID string, nonce uint64) bool {
 	return v.state.lane(walletID).gap(nonce)
 }
 
-// HasGap is true where the wallet has any.
-func (v *View) HasGap(walletID string) bool {
+// LowestGap is the first of the wallet's gaps, if it has any.
+func (v *View) LowestGap(walletID string) (nonce uint64, ok bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return len(v.state.lane(walletID).gaps) > 0
+	for _, g := range v.state.lane(walletID).gaps {
+		if !ok || g.first < nonce {
+			nonce, ok = g.first, true
+		}
+	}
+	return nonce, ok
 }
 
 // Outstanding is how many of the wallet's authorizations wait for their settlement.

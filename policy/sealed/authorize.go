@@ -77,10 +77,12 @@ func (r *room) read(q seal.AuthorizeRequest) *wanted {
 
 // mayWait is how many authorizations of a wallet may wait for a confirmation. Behind a
 // gap that a recover left nothing is mined, so nothing settles: the last place is for
-// a CANCEL that fills it.
+// the CANCEL that fills the lowest.
 func (rd *round) mayWait(i *policy.Intent, wallet string) int {
 	most := rd.charter().MaxOutstanding()
-	if i.OperationType != policy.OpCancel && rd.stage.HasGap(wallet) {
+	gap, ok := rd.stage.LowestGap(wallet)
+	fills := i.OperationType == policy.OpCancel && i.Params.Nonce != nil && *i.Params.Nonce == strconv.FormatUint(gap, 10)
+	if ok && !fills {
 		most--
 	}
 	return most

@@ -96,7 +96,7 @@ func (b baseline) maySign() error {
 		return nil
 	}
 	return seal.Errorf(seal.KindClock, "over reboots the clock went on by %s that this machine did not run, more than %s; nothing is signed until a custodian, "+
-		"who compared the clock with another, has a document of this hour recorded here: a freeze with one signature, or a policy or binding with the threshold's",
+		"who compared the clock with another, has a freeze of this hour recorded here: of anything with one signature, or its end with the threshold's",
 		b.unexplained.Round(time.Second), maxUnexplained)
 }
 

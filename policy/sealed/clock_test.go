@@ -338,7 +338,12 @@ func TestCustodiansWordSurvivesACrash(t *testing.T) {
 	dir := t.TempDir()
 	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
 	before := r.journal.last // charter 1 is in it
-	i.furnish()              // a wallet, and a policy that custodians signed
+	now, err := c.read()
+	require.NoError(t, err)
+	f := policy.Freeze{Format: 1, Instance: i.charter.Instance, Subject: policy.Subject{Person: "approver-3"}, Frozen: true, CreatedAt: policy.Seconds(now.wall)}
+	payload, err := f.Encode()
+	_, err = r.Freeze(t.Context(), seal.FreezeRequest{Envelope: sign(t, policy.DocFreeze, payload, err, i.people.custodians[0])})
+	require.NoError(t, err)
 	require.NoError(t, stop())
 	for name, x := range map[string]struct {
 		journal mark
@@ -459,6 +464,39 @@ func TestAttack_AWithheldDocumentForgivesWhatTheClockGained(t *testing.T) {
 	requireKind(t, seal.KindClock, err)
 	_, err = r.Freeze(t.Context(), seal.FreezeRequest{Envelope: withheld})
 	require.NoError(t, err, "it still stops the person")
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindClock, err)
+}
+
+// Whoever proposes a policy dates it: serve. That a custodian's signature stands under a date which serve
+// made up says nothing of the custodian's clock.
+func TestAttack_APolicyDatedByItsProposerForgivesNothing(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	i, _, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	now, err := c.read()
+	require.NoError(t, err)
+	replaces := i.policy.Digest
+	pol := &policy.Policy{Format: 1, Instance: i.charter.Instance, ID: i.policy.ID, Version: 2, Replaces: &replaces, Name: "dev-default",
+		Scope: policy.Scope{All: true}, CreatedAt: policy.Seconds(now.wall.Add(72 * time.Hour)), // a hostile API's date
+		Rules: []policy.Rule{{Type: policy.RuleRequireApproval, MinApprovers: 2, ApproverGroup: "approvers"}}}
+	payload, err := pol.Encode()
+	withheld := sign(t, policy.DocPolicy, payload, err, i.people.custodians[:2]...)
+	require.NoError(t, stop())
+	c.reboot("boot-2", 72*time.Hour)
+	r := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
+	start(t, r)
+	i.door = r
+	_, err = r.PolicyApply(t.Context(), withheld)
+	require.NoError(t, err)
+	now, err = c.read()
+	require.NoError(t, err)
+	in := i.mint("1")
+	in.NotBefore = policy.Seconds(now.wall.Add(-time.Minute))
+	in.ExpiresAt = in.NotBefore.Add(23 * time.Hour)
+	i.approve(in, 0, 1)
 	_, err = r.Authorize(t.Context(), i.request(in))
 	requireKind(t, seal.KindClock, err)
 }

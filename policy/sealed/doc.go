@@ -87,8 +87,8 @@
 // the charter's maxClockSkew in all, counted from the boot's first batch, and
 // only a reading that was checked becomes what later ones are held against. What
 // it goes on by over reboots, and no boot explains, adds up in the journal; past
-// 24 hours authorize and bump are refused until a document that custodians
-// signed within the hour (policy, binding, freeze) is recorded. A chain that is ahead of
+// 24 hours authorize and bump are refused until a freeze that a
+// custodian signed within the hour, or its end, is recorded. A chain that is ahead of
 // the clock by more than the skew stops signing, where the caller says how far it is.
 //
 // A key is made in the token only where the charter's numbers have a place for

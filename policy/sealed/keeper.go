@@ -57,13 +57,13 @@ type keeper struct {
 	why        string                 // why it is sealed
 	quorum     *collection
 	renewal    *renewing
-	pending    *change // to be done before the next worker; between two of them keep's, else hear's
 	documents  usedDocuments
 	signals    chan os.Signal // SIGUSR1: seal
 	life       life
 	asked      chan struct{} // a worker with a login asked to be sealed
 
 	marking sync.Mutex // of the file that keeps it sealed
+	pending *change    // to be done before the next worker
 	told    bool       // a signal seals us: no quorum counts any more in this worker's life
 }
 
@@ -174,12 +174,14 @@ func (k *keeper) keep(ctx context.Context) error {
 			k.sealed(sealedBySignal)
 		}
 		if ctx.Err() != nil {
-			k.pending.destroy()
+			k.awaits(nil)
 			return nil
 		}
-		if c := k.pending; c != nil {
-			k.pending, c.unseal = nil, c.unseal && !told
+		if c := k.due(); c != nil {
 			k.change(ctx, c)
+			if code != exitUnsealed {
+				code = exitRenewed // whatever it ended with was about another PIN
+			}
 		}
 		switch code {
 		case exitPINRefused:
@@ -234,6 +236,9 @@ func (k *keeper) sealed(why string) {
 func (k *keeper) mark() error {
 	k.marking.Lock()
 	defer k.marking.Unlock()
+	if k.pending != nil {
+		k.pending.unseal = false // it may be finished; it gives nobody a login
+	}
 	k.quorum.reset()
 	k.renewal.reset()
 	f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
@@ -243,6 +248,23 @@ func (k *keeper) mark() error {
 		return err
 	}
 	return f.Close()
+}
+
+// awaits has a change done before the next worker, in place of any other.
+func (k *keeper) awaits(c *change) {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	k.pending.destroy()
+	k.pending = c
+}
+
+// due is the change that is to be done now, nil for none. Nobody else has it then.
+func (k *keeper) due() *change {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	c := k.pending
+	k.pending = nil
+	return c
 }
 
 // unmark ends what mark did, on a quorum's word; false if a signal seals us.
@@ -446,7 +468,7 @@ func (k *keeper) share(q asking) (open bool, err error) {
 	}
 	if opened.before != nil {
 		k.log.Warn("a renewal that was cut short goes on")
-		k.pending = opened
+		k.awaits(opened)
 		return true, nil
 	}
 	k.takePIN(opened, opened.now)
@@ -472,8 +494,7 @@ func (k *keeper) renew(p *renewPart) (_ *seal.Renewal, open bool, err error) {
 		return out, false, nil
 	}
 	complete.unseal = k.pin != nil
-	k.pending.destroy()
-	k.pending = complete
+	k.awaits(complete)
 	select {
 	case k.asked <- struct{}{}:
 	default: // it is being ended

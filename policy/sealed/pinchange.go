@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/mintwarden/mintwarden/policy"
@@ -25,7 +27,7 @@ const changeTries = 5
 func (k *keeper) change(ctx context.Context, c *change) {
 	defer c.destroy()
 	if err := k.begin(ctx, c); err != nil {
-		k.renewal.ended("nothing was changed, and the new shares are void: " + err.Error())
+		k.renewal.ended("the token's PINs were not touched, and the new shares are void: " + err.Error())
 		k.log.Error("renewal", "error", err)
 		return
 	}
@@ -55,8 +57,14 @@ func (k *keeper) begin(ctx context.Context, c *change) error {
 		return fmt.Errorf("the PINs that the shares give: %w", err)
 	}
 	if err := seal.ReplaceCustody(k.cfg.State, c.custody); err != nil {
-		// It may be there all the same; then the next unsealing says so.
-		return fmt.Errorf("custody: %w", err)
+		have, again := seal.ReadCustody(k.cfg.State)
+		if again != nil || custodyPIN(have) != custodyPIN(c.custody) {
+			return fmt.Errorf("custody: %w", err)
+		}
+		// It is there, and may or may not last: only what lasts may be acted upon.
+		if err := syncDir(k.cfg.State); err != nil {
+			return fmt.Errorf("custody: the new one is in place, but may not last; sealed and unsealed, the appliance goes on with whichever does: %w", err)
+		}
 	}
 	c.begun = true
 	k.quorum.reset()
@@ -65,6 +73,15 @@ func (k *keeper) begin(ctx context.Context, c *change) error {
 
 // changeInToken asks the token until it did, or refused, or was asked often enough.
 func (k *keeper) changeInToken(ctx context.Context, c *change) (err error) {
+	id := "change to " + custodyPIN(c.custody)
+	if k.refused(id) {
+		return fmt.Errorf("%w before, and is not asked again", errPINs)
+	}
+	defer func() {
+		if errors.Is(err, errPINs) {
+			err = errors.Join(err, k.noteRefused(id))
+		}
+	}()
 	pause := firstBackoff
 	for range changeTries {
 		if err = k.pinJob(ctx, pinsChange, c.before, c.now); err == nil || errors.Is(err, errPINs) {
@@ -102,25 +119,43 @@ func (k *keeper) finish(c *change) error {
 // takePIN makes the user's the PIN that the next worker gets, where one is to be
 // logged in.
 func (k *keeper) takePIN(c *change, pins *seal.PINs) {
-	if !c.unseal {
-		return
+	select {
+	case <-k.signals: // it came while the token was busy
+		_ = k.mark()
+		k.sealed(sealedBySignal)
+	default:
+	}
+	if _, err := os.Stat(k.marker("sealed")); !c.unseal || !errors.Is(err, fs.ErrNotExist) {
+		return // it was sealed meanwhile, and a quorum has not unsealed it since
 	}
 	k.forget("")
 	k.pin, pins.User = pins.User, nil
 	k.pinID = custodyPIN(c.custody)
 }
 
-// whichever takes the PIN that the token takes now.
+// whichever takes the PIN that the token takes now. Where it takes neither, neither is
+// offered to it again.
 func (k *keeper) whichever(ctx context.Context, c *change) {
+	refused := 0
 	for _, pins := range []*seal.PINs{c.before, c.now} {
-		if err := k.pinJob(ctx, pinsTryOne, pins, c.now); err == nil {
+		err := k.pinJob(ctx, pinsTryOne, pins, c.now)
+		switch {
+		case err == nil:
 			k.takePIN(c, pins)
 			return
-		} else if !errors.Is(err, errPINs) {
+		case errors.Is(err, errPINs):
+			refused++
+		default:
 			k.log.Error("which PIN the token takes is not known", "error", err)
 		}
 	}
-	k.forget("the token takes neither its old PIN nor the new one; custodians try again by their new shares")
+	k.forget("the token's PINs are not changed, and which it takes is not known: custodians try again by their new shares")
+	if refused == 2 {
+		k.forget("the token takes neither its old PIN nor the new one")
+		if err := k.noteRefused(custodyPIN(c.custody)); err != nil {
+			k.log.Error("sealed", "reason", k.why, "error", err)
+		}
+	}
 }
 
 // custodyPIN names the PIN of a custody, without saying anything of it.

@@ -150,7 +150,7 @@ func TestARenewalOfPINsThatTheTokenDoesNotTakeChangesNothing(t *testing.T) {
 	require.Contains(t, p.await("renewal").Error, "refused the PINs")
 	p.back(door)
 	mints(t, i, door)
-	require.Contains(t, h.look().Outcome, "the new shares are void")
+	require.Contains(t, h.look().Outcome, "PINs were not touched, and the new shares are void")
 	_, err := door.Seal(t.Context(), nil)
 	require.NoError(t, err)
 	p.back(door)

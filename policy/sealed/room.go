@@ -467,39 +467,20 @@ func (r *room) mark(m mark) error {
 	return nil
 }
 
-// spokenWithin is how far a document's own time may be from the batch's that records
-// it, so that it says something of the clock: he who signed it looked at his.
+// spokenWithin is how far a freeze's own time may be from the batch's that records it,
+// so that it says something of the clock: he who signed it looked at his.
 const spokenWithin = time.Hour
 
-// custodianSpoke is true of records that hold a document which a custodian signed, by
-// its own time, just now: somebody looked, so what the clock did over reboots is
-// forgiven. One that was held back says nothing, nor does a charter, which has no time.
+// custodianSpoke is true of records that hold a freeze which a custodian signed, by its
+// own time, just now: somebody looked, so what the clock did over reboots is forgiven.
+// One that was held back says nothing; nor do other documents, which are dated by
+// whoever proposes them, or not at all.
 func custodianSpoke(records []ledger.Record, at time.Time) bool {
 	return slices.ContainsFunc(records, func(r ledger.Record) bool {
-		signed, ok := signedAt(r)
-		return ok && at.Sub(signed).Abs() <= spokenWithin
-	})
-}
-
-// signedAt is the time that a custodian's document gives itself.
-func signedAt(r ledger.Record) (time.Time, bool) {
-	switch {
-	case r.Policy != nil:
-		p, err := policy.ParsePolicy(r.Policy.Payload)
-		return timeOf(p, err, func(p *policy.Policy) time.Time { return p.CreatedAt })
-	case r.Binding != nil:
-		b, err := policy.ParseBinding(r.Binding.Payload)
-		return timeOf(b, err, func(b *policy.Binding) time.Time { return b.CreatedAt })
-	case r.Freeze != nil:
+		if r.Freeze == nil {
+			return false
+		}
 		f, err := policy.ParseFreeze(r.Freeze.Payload)
-		return timeOf(f, err, func(f *policy.Freeze) time.Time { return f.CreatedAt })
-	}
-	return time.Time{}, false
-}
-
-func timeOf[D any](d *D, err error, of func(*D) time.Time) (time.Time, bool) {
-	if err != nil {
-		return time.Time{}, false
-	}
-	return of(d), true
+		return err == nil && at.Sub(f.CreatedAt).Abs() <= spokenWithin
+	})
 }

@@ -1,0 +1,77 @@
+package sealed
+
+import (
+	"crypto/hpke"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/awnumar/memguard"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// A custodian's document seals the appliance while a renewal that was just completed waits for its worker to end. The
+// renewal may finish; it gives nobody a login.
+func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
+	dir := t.TempDir()
+	who := newPeople(t)
+	_, shares := split(t, dir, who, processPIN)
+	file := unsealKeyFile{state: dir}
+	public, err := file.public()
+	require.NoError(t, err)
+	k := &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1), pin: memguard.NewBufferFromBytes([]byte(processPIN))}
+	k.cfg = &Config{State: dir, Appliance: testAppliance}
+	k.quorum = &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
+	k.renewal = &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
+	k.documents.path = k.marker("seals")
+	charter := policy.DigestOf([]byte("charter"))
+	part := func() *renewPart { return &renewPart{Charter: charter, Instance: "test", Custodians: who.seats(2)} }
+	r, _, err := k.renew(part())
+	require.NoError(t, err)
+	n := 0
+	give := func(custodian string, fill func(p *renewPart)) (open bool) {
+		t.Helper()
+		p := part()
+		n++
+		p.Custodian, p.Nonce, p.Document = custodian, r.Nonce, policy.DigestOf([]byte{byte(n)})
+		fill(p)
+		r, open, err = k.renew(p)
+		require.NoError(t, err)
+		return open
+	}
+	for _, name := range []string{"custodian-1", "custodian-2"} {
+		text, err := seal.SealShare(public, seal.Binding{Purpose: seal.ForRenewal, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: r.Nonce}, shares[name])
+		require.NoError(t, err)
+		give(name, func(p *renewPart) { p.Share = text })
+	}
+	keys := map[string]hpke.PrivateKey{}
+	for _, x := range names {
+		key, err := hpke.MLKEM768X25519().GenerateKey()
+		require.NoError(t, err)
+		keys["custodian-"+x] = key
+		give("custodian-"+x, func(p *renewPart) { p.ReceiveKey = key.PublicKey().Bytes() })
+	}
+	open := false
+	parcels, nonce := r.Parcels, r.Nonce
+	for _, x := range names {
+		name := "custodian-" + x
+		s, err := seal.OpenShare(keys[name], seal.Binding{Purpose: seal.ForCustodian, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: nonce}, parcels[name])
+		require.NoError(t, err)
+		open = give(name, func(p *renewPart) { p.Received = s.Digest() })
+	}
+	require.True(t, open)
+	require.NoError(t, k.sealOn(asking{}), "behind it on the pipe, before the worker ends")
+	_, err = os.Stat(k.marker("sealed"))
+	require.NoError(t, err)
+	require.Nil(t, k.pin)
+
+	c := k.due() // what keep does then
+	require.NotNil(t, c)
+	defer c.destroy()
+	k.takePIN(c, c.now)
+	require.Nil(t, k.pin, "sealed until a quorum unseals it")
+}
