@@ -128,6 +128,9 @@ func (rd *round) authorize(q *wanted) (grant, error) {
 	if err := refusalOf(verdict); err != nil {
 		return grant{}, err
 	}
+	if err := rd.delayed(i, digest, verdict); err != nil {
+		return grant{}, err
+	}
 	if n, most := rd.stage.Outstanding(w.WalletID), rd.mayWait(i, w.WalletID); n >= most {
 		return grant{}, seal.Errorf(seal.KindQueued, "wallet %s has %d authorizations that wait for a confirmation, at most %d", w.WalletID, n, most)
 	}

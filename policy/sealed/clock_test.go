@@ -500,3 +500,30 @@ func TestAttack_APolicyDatedByItsProposerForgivesNothing(t *testing.T) {
 	_, err = r.Authorize(t.Context(), i.request(in))
 	requireKind(t, seal.KindClock, err)
 }
+
+// A hostile etcd holds the commit of the approval that completes the quorum for as long as the DELAY lasts: nobody
+// who follows the log could see it meanwhile, and the moment it is there it is over.
+func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApproval(t *testing.T) {
+	c := newTestClock(t)
+	s := openLog(t, house.store)
+	held := &heldKV{KV: s.c.KV}
+	s.c.KV = held
+	i, r, _ := inProcess(t, roomOptions{state: t.TempDir(), store: s, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	_, err := r.PolicyApply(t.Context(), i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	in := i.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	i.approve(in, 0)
+	held.during = func() { c.step(2*time.Hour, 2*time.Hour); held.during = nil }
+	i.approve(in, 1)
+	_, err = r.Authorize(t.Context(), i.request(in))
+	require.Error(t, err, "the log has had the approvals for no time at all")
+	requireKind(t, seal.KindWait, err)
+
+	// It passes from then on.
+	c.step(time.Hour+time.Second, time.Hour+time.Second)
+	_, err = r.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+}

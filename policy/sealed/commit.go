@@ -313,6 +313,11 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	r.metrics.sequence.Set(float64(rd.sequence))
 	r.keep.grown += len(value)
 	r.metrics.batch.Observe(float64(len(batch.Records)))
+	now, err := r.clock()
+	if err != nil {
+		return &fatalError{err}
+	}
+	r.held(batch, now.boot-rd.clocks.last.boot, now.wall)
 	// The very reading that begin checked: while etcd held the commit, the clock
 	// may have been set.
 	if custodianSpoke(batch.Records, batch.Time) {

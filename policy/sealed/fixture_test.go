@@ -219,24 +219,31 @@ func (i *instance) intent(op policy.OperationType, params policy.Params) *policy
 		NotBefore: now.Add(-time.Minute), ExpiresAt: now.Add(time.Hour)}
 }
 
-func (i *instance) deployIntent() *policy.Intent {
+func (i *instance) deployIntent() *policy.Intent { return i.deployIntentOf(true) }
+
+// deployIntentOf is of a token that may be minted and burned, or neither.
+func (i *instance) deployIntentOf(supply bool) *policy.Intent {
 	i.t.Helper()
 	template := qrc20.Templates()[0]
-	name, symbol, decimals, yes := "Example Token", "EIT", uint8(18), true
+	name, symbol, decimals := "Example Token", "EIT", uint8(18)
 	code, err := template.InitCode(qrc20.DeployArgs{Name: name, Symbol: symbol, Decimals: decimals, Cap: new(big.Int), InitialSupply: new(big.Int),
-		Mintable: yes, Burnable: yes, Admin: i.wallet.Address})
+		Mintable: supply, Burnable: supply, Admin: i.wallet.Address})
 	require.NoError(i.t, err)
 	keccak := tx.HashOf(code)
 	zero := policy.Amount{}
 	i.token = policy.Token{ID: newID("token"), TemplateID: template.ID, Symbol: symbol, Decimals: decimals}
-	return i.intent(policy.OpDeployToken, policy.Params{Name: &name, Symbol: &symbol, Decimals: &decimals, Cap: &zero, Mintable: &yes,
-		Burnable: &yes, InitialSupply: &zero, Admin: &i.wallet.Address, InitcodeKeccak: &keccak})
+	return i.intent(policy.OpDeployToken, policy.Params{Name: &name, Symbol: &symbol, Decimals: &decimals, Cap: &zero, Mintable: &supply,
+		Burnable: &supply, InitialSupply: &zero, Admin: &i.wallet.Address, InitcodeKeccak: &keccak})
 }
 
 // deploy takes the token through its deployment.
 func (i *instance) deploy() {
 	i.t.Helper()
-	in := i.deployIntent()
+	i.deployed(i.deployIntent())
+}
+
+func (i *instance) deployed(in *policy.Intent) {
+	i.t.Helper()
 	i.approve(in, 0, 1)
 	q := i.request(in)
 	q.GasLimit, _ = qrc20.Templates()[0].DeployGasBounds()

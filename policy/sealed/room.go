@@ -88,6 +88,7 @@ type room struct {
 	key    policy.PublicKey // our ledger key, once the token was asked
 
 	arrivals arrivals
+	withheld withheld
 
 	keep      keeping
 	loaded    bool   // the fold began with what load gave
@@ -143,7 +144,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 		return nil, err
 	}
 	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), creating: make(chan struct{}, 1),
-		checkpoints: checkpointing{lag: maxTreeLag}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
+		checkpoints: checkpointing{lag: maxTreeLag}, withheld: withheld{}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
 	if cfg.token != nil {
 		r.anchors.token = cfg.token
 	}
@@ -402,8 +403,14 @@ func (r *room) apply(value []byte) error {
 	if err := r.notes(batch, head); err != nil {
 		return err
 	}
-	if seq+1 > r.journal.last.Sequence && batch.Author == r.appliance && custodianSpoke(batch.Records, batch.Time) {
-		r.clocks.unexplained = 0 // an earlier life wrote it, and died before its journal said so
+	if seq+1 > r.journal.last.Sequence && batch.Author == r.appliance {
+		// An earlier life wrote it, and died before its journal said so.
+		if custodianSpoke(batch.Records, batch.Time) {
+			r.clocks.unexplained = 0
+		}
+		if now, err := r.clock(); err == nil {
+			r.held(batch, now.wall.Sub(batch.Time), now.wall)
+		}
 	}
 	r.metrics.sequence.Set(float64(seq + 1))
 	r.keep.grown += len(value)
