@@ -65,6 +65,15 @@ type house struct {
 	pki      *authority
 	doc      *openapi3.T
 	policyID string
+	options
+}
+
+// options are what a house may be that the tests' is not.
+type options struct {
+	inProcess  bool          // asks the etcd in this process without a connection, as an appliance alone does
+	silent     bool          // numbers no audit entries and delivers nothing
+	period     time.Duration // between blocks
+	maxPending int           // operations of one key that await approval; 0: the default
 }
 
 var people = map[string]registry.UserRole{
@@ -73,10 +82,14 @@ var people = map[string]registry.UserRole{
 	"custodian-1": registry.Custodian, "custodian-2": registry.Custodian, "custodian-3": registry.Custodian,
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB) *house { return houseWith(t, options{period: poll}) }
+
+func houseWith(t testing.TB, o options) *house {
 	t.Helper()
-	h := &house{t: t, etcd: storetest.Start(t), signers: map[string]*policy.Signer{}, users: map[string]string{}, keys: map[string]string{}, pki: newAuthority(t)}
-	h.store = h.etcd.Open(store.UserServe)
+	h := &house{options: o, t: t, etcd: storetest.Start(t), signers: map[string]*policy.Signer{}, users: map[string]string{}, keys: map[string]string{}, pki: newAuthority(t)}
+	if h.store = h.etcd.Open(store.UserServe); o.inProcess {
+		h.store = h.etcd.OpenConfig(h.etcd.InProcess(store.UserServe))
+	}
 	h.startChain()
 	h.startLedger()
 	h.startServices()
@@ -87,7 +100,7 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) startChain() {
-	node, err := devnet.Start(h.t.Context(), devnet.Config{Dir: h.t.TempDir(), Period: poll})
+	node, err := devnet.Start(h.t.Context(), devnet.Config{Dir: h.t.TempDir(), Period: h.period})
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { node.Close() })
 	c, err := chain.Dial(h.t.Context(), chain.Network{
@@ -170,7 +183,7 @@ func (h *house) startServices() {
 	})
 	require.NoError(h.t, err)
 	h.ops, err = operation.New(operation.Deps{
-		Store: h.store, Registry: h.registry, Seal: h.room, Chains: h.chains, Log: log, Registerer: prometheus.NewRegistry(),
+		Store: h.store, Registry: h.registry, Seal: h.room, Chains: h.chains, Log: log, Registerer: prometheus.NewRegistry(), MaxPending: h.maxPending,
 	})
 	require.NoError(h.t, err)
 	h.audit, err = auditlog.New(h.store, log, prometheus.NewRegistry())
@@ -179,10 +192,12 @@ func (h *house) startServices() {
 		Plain: func() bool { return true }})
 	require.NoError(h.t, err)
 	h.bootstrap()
-	h.run(h.hooks.Run)
 	h.run(h.registry.Follow)
 	h.run(h.ops.RunWorker)
-	h.run(h.audit.Run)
+	if !h.silent {
+		h.run(h.hooks.Run)
+		h.run(h.audit.Run)
+	}
 	require.NoError(h.t, h.registry.WaitReady(h.t.Context()))
 }
 

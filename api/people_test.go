@@ -140,19 +140,22 @@ func TestARotatedKey(t *testing.T) {
 }
 
 // second is another appliance on the same etcd.
-func (h *house) second() *server {
+func (h *house) second(change ...func(*api.Deps)) *server {
 	h.t.Helper()
 	own, log := h.etcd.Open(store.UserServe), storetest.Logger(h.t)
+	if h.inProcess {
+		own = h.etcd.OpenConfig(h.etcd.InProcess(store.UserServe))
+	}
 	other, err := registry.New(registry.Deps{
 		Store: own, Seal: h.room, Chains: h.chains, Charter1: h.charter1, Tenant: "test", Log: log, Registerer: registerer(),
 	})
 	require.NoError(h.t, err)
-	ops, err := operation.New(operation.Deps{Store: own, Registry: other, Seal: h.room, Chains: h.chains, Log: log, Registerer: registerer()})
+	ops, err := operation.New(operation.Deps{Store: own, Registry: other, Seal: h.room, Chains: h.chains, Log: log, Registerer: registerer(), MaxPending: h.maxPending})
 	require.NoError(h.t, err)
 	h.run(other.Follow)
 	h.run(ops.RunWorker)
 	require.NoError(h.t, other.WaitReady(h.t.Context()))
-	return h.serve(func(d *api.Deps) { d.Registry, d.Operations, d.Store = other, ops, own })
+	return h.serve(append([]func(*api.Deps){func(d *api.Deps) { d.Registry, d.Operations, d.Store = other, ops, own }}, change...)...)
 }
 
 // A key revoked on one appliance ends on the other one too, on the connection
