@@ -221,13 +221,54 @@ type Sent struct {
 
 // Transaction is a transaction, nil if the node that answers does not know it.
 func (c *Client) Transaction(ctx context.Context, txHash tx.Hash) (*Sent, error) {
-	return ask(ctx, c, func(s session) (*Sent, error) {
-		t, err := s.transaction(txHash)
-		if err != nil || t == nil {
-			return nil, err
+	return ask(ctx, c, func(s session) (*Sent, error) { return s.sent(txHash) })
+}
+
+func (s session) sent(txHash tx.Hash) (*Sent, error) {
+	t, err := s.transaction(txHash)
+	if err != nil || t == nil {
+		return nil, err
+	}
+	return &Sent{From: tx.Address(t.From), To: (*tx.Address)(t.To), Input: t.Input}, nil
+}
+
+// AgreedTransaction is Transaction by the word of every node: nil where one of them contradicts another, or, of several
+// nodes, fewer than two know it. The error wraps ErrUnavailable if a node did not answer, for what it would have said
+// may matter, or is the context's.
+func (c *Client) AgreedTransaction(ctx context.Context, txHash tx.Hash) (*Sent, error) {
+	var known []*Sent
+	var failed failures
+	for _, a := range everybody(ctx, c, func(s session) (*Sent, error) { return s.sent(txHash) }) {
+		switch {
+		case a.err != nil:
+			failed.add(a.n, a.err)
+			if ctx.Err() == nil {
+				c.failed(a.n, a.err)
+			}
+		case a.v != nil:
+			known = append(known, a.v)
 		}
-		return &Sent{From: tx.Address(t.From), To: (*tx.Address)(t.To), Input: t.Input}, nil
-	})
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if failed.last != nil {
+		return nil, failed.err(c.net.Name)
+	}
+	if len(known) < min(2, len(c.nodes)) {
+		return nil, nil
+	}
+	for _, other := range known[1:] {
+		if !known[0].same(other) {
+			return nil, nil
+		}
+	}
+	return known[0], nil
+}
+
+func (s *Sent) same(other *Sent) bool {
+	to := s.To == nil && other.To == nil || s.To != nil && other.To != nil && *s.To == *other.To
+	return to && s.From == other.From && bytes.Equal(s.Input, other.Input)
 }
 
 // Witness is what the nodes of a network, each for itself, say of a log. Those that did not answer, or are not as far

@@ -2,6 +2,7 @@ package operation_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ func refusal(t *testing.T, err error, want string) {
 
 func TestDecisions(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, options{})
+	var ahead atomic.Int64
+	h := newHouse(t, options{clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	token := h.deployed("0")
 
 	t.Run("what does not hold is refused", func(t *testing.T) {
@@ -110,8 +112,10 @@ func TestDecisions(t *testing.T) {
 	})
 	t.Run("expired", func(t *testing.T) {
 		amount := "1"
-		o := h.submit(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: &amount, IntentTTL: 2 * time.Second,
+		o := h.submit(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: &amount, IntentTTL: time.Hour,
 			Recipient: &operation.Party{Type: operation.PartyVault, VaultAccountID: h.vault}})
+		ahead.Store(int64(2 * time.Hour))
+		defer ahead.Store(0)
 		after := h.ends(o, operation.Cancelled)
 		require.True(t, strings.HasPrefix(after.FailureReason, "expired at "), after.FailureReason)
 	})

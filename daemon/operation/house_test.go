@@ -76,6 +76,7 @@ type house struct {
 	confirmations uint64
 	timeout       time.Duration
 	pace          time.Duration
+	clock         func() time.Time
 	urls          []string
 	node          *devnet.Node // of kind quantum
 	geth          *geth.Node   // of kind evm
@@ -113,7 +114,8 @@ type options struct {
 	period         time.Duration             // of the node's blocks; default 100 ms, of kind evm 1 s
 	pace           time.Duration             // of blocks, as the configuration has it; default 100 ms
 	maxOutstanding uint64
-	rules          []policy.Rule // default: 2 of approvers for everything
+	clock          func() time.Time // of operations; default the system's
+	rules          []policy.Rule    // default: 2 of approvers for everything
 }
 
 func approvals(n uint32) policy.Rule {
@@ -142,7 +144,7 @@ func newHouse(t testing.TB, o options) *house {
 	if o.pace == 0 {
 		o.pace = 100 * time.Millisecond
 	}
-	h := &house{t: t, pace: o.pace, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules, confirmations: 2}
+	h := &house{t: t, pace: o.pace, clock: o.clock, people: map[string]*policy.Signer{}, users: map[string]string{}, rules: o.rules, confirmations: 2}
 	h.etcd = storetest.Start(t)
 	h.startNode(o)
 	h.startSeal(o)
@@ -358,7 +360,7 @@ func (h *house) startDaemon() {
 			return h.fund(ctx, w.Address)
 		}})
 	require.NoError(t, err)
-	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg})
+	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg, Now: h.clock})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)

@@ -126,6 +126,27 @@ func TestImport(t *testing.T) {
 	})
 }
 
+// TestAttackAWalletOfOursIsImportedAsAnExternalHolder: listed as an external holder, whoever steals its key would mint
+// unseen.
+func TestAttackAWalletOfOursIsImportedAsAnExternalHolder(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{kind: tx.KindEVM, period: manual, rules: []policy.Rule{approvals(1)}})
+	defer h.mineAlways()()
+	w, err := h.registry.OldestWallet(t.Context(), h.vault, networkName)
+	require.NoError(t, err)
+	template, _ := qrc20.TemplateByID("tpl_qrc20_v1")
+	code, err := template.InitCode(qrc20.DeployArgs{Name: "Older Token", Symbol: "OLD", Decimals: 6, Cap: big.NewInt(1e12), InitialSupply: big.NewInt(5000),
+		Mintable: true, Burnable: true, Admin: qrc20.Address(w.Address)})
+	require.NoError(t, err)
+	contract, creation := h.outsider().create(code)
+	_, err = h.registry.ImportToken(t.Context(), operator, registry.ImportSpec{Network: networkName, ContractAddress: contract, TemplateID: "tpl_qrc20_v1",
+		CreationTransactionHash: &creation, AdminVaultAccountID: h.vault, ApprovalPolicyID: h.policyID, External: []tx.Address{w.Address}}, nil)
+	var refusal *registry.Refusal
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, registry.Validation, refusal.Type)
+	require.Contains(t, refusal.Message, w.Address.String())
+}
+
 // TestAttackAHiddenMinterHidesBehindTheSupplyPolicy: a constructor of somebody's own left a template's runtime code with
 // a MINTER whom the contract does not list, so that the token passes for one that nobody can mint. Once he is found he
 // is revoked through us: what the token's supply policy gives to nobody may still be taken from somebody.

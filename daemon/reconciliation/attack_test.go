@@ -190,3 +190,27 @@ func TestAttack_AContractWithoutASupplyIsFrozen(t *testing.T) {
 	h.until(func(r *reconciliation.Report) bool { return r.Frozen })
 	h.requireFrozenForTheTheft(t)
 }
+
+// TestAttackOneNodeSaysThatAnExternalHolderSentIt: a thief mints with a key of ours. One of two nodes says that the
+// transaction was sent by an account that the token's binding lists; the other one knows who sent it.
+func TestAttackOneNodeSaysThatAnExternalHolderSentIt(t *testing.T) {
+	h := newHouse(t)
+	h.urls = append(h.urls, h.node.serve(t))
+	holder, thief := account(1), account(9)
+	h.external = []tx.Address{holder}
+	to := h.contract
+	honest, liar := h.node, newNode()
+	h.urls[0], h.urls[1] = liar.serve(t), h.urls[0]
+	for n, from := range map[*ledgerNode]tx.Address{honest: thief, liar: holder} {
+		h.node = n
+		h.mint(2, 1, thief, 1000)
+		n.sent[hashOf(1)] = &sentBy{Hash: hashOf(1), From: common.Address(from), To: &to}
+	}
+	liar.mu.Lock()
+	liar.head = 20
+	liar.mu.Unlock()
+	h.node = honest
+	h.node.advance(20)
+	r := h.until(func(r *reconciliation.Report) bool { return r.BlockNumber >= 18 })
+	require.EqualValues(t, 1, r.UnmatchedTotal, "what one node says of the sender whitewashes nothing")
+}

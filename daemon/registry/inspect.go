@@ -128,6 +128,9 @@ func (s *Service) holders(ctx context.Context, c *chain.Client, spec ImportSpec,
 	}
 	// What the contract lists is what it wants to list; a wallet that is asked for by name cannot be left out.
 	for _, who := range spec.External {
+		if _, ours := s.fold.WalletByAddress(spec.Network, who); ours {
+			return Refuse(Validation, "externalHolders names %s, which is a wallet of this appliance: what it does is not others'", who)
+		}
 		held := false
 		for _, role := range template.Roles {
 			has, err := at(ctx, c, spec.ContractAddress, f.block, "hasRole", contract.PackHasRole(qrc20.RoleID(role), common.Address(who)), contract.UnpackHasRole)
