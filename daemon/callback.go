@@ -14,12 +14,12 @@ func (p *parts) openCallback() (*callback.Service, error) {
 	if !c.Configured() {
 		return nil, nil
 	}
-	key, err := os.ReadFile(c.KeyFile)
+	key, err := readKey(c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: callback.key_file: %w", err)
 	}
 	d := callback.Deps{Store: p.store, Registry: p.registry, Operations: p.operations, Seal: p.seal, Log: p.log, Registerer: p.reg,
-		URL: c.URL, Key: string(key), Requester: c.Requester, Broadcast: c.Broadcast, Poll: c.Poll}
+		URL: c.URL, Key: key, Requester: c.Requester, Broadcast: c.Broadcast, Poll: c.Poll}
 	for _, w := range c.Wallets {
 		d.Wallets = append(d.Wallets, callback.Wallet{ID: w.Wallet, VaultID: w.VaultAccount, AssetID: w.Asset, Label: w.Label})
 	}
@@ -38,4 +38,18 @@ func (p *parts) openCallback() (*callback.Service, error) {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
 	return s, nil
+}
+
+// readKey reads an API key that not everybody on this machine can read. A group may, for systemd gives a
+// credential to the service's user by an ACL, whose mask looks like the group's rights.
+func readKey(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return "", fmt.Errorf("%s must not be readable by others; chmod 600 it, and have Qustody give out another key", path)
+	}
+	text, err := os.ReadFile(path)
+	return string(text), err
 }

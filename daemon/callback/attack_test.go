@@ -344,3 +344,31 @@ func TestAttackQustodyAnswersWithTheKey(t *testing.T) {
 		require.False(t, strings.Contains(string(kv.Value), secret), "%s", kv.Key)
 	}
 }
+
+// What fails at the head of the list does not keep what is behind it from being taken.
+func TestTransactionsThatFailHoldUpNoOther(t *testing.T) {
+	h := newHouse(t)
+	q := h.qustody
+	failing := map[string]bool{}
+	q.lies(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if what == "payload" && failing[ref] {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		return false
+	})
+	q.mu.Lock() // what is made is listed at once
+	for n := range 7 {
+		failing[refOf(n)] = true
+	}
+	q.mu.Unlock()
+	for n := range 7 {
+		require.Equal(t, refOf(n), q.create(h, mint(1), func(*tx.Unsigned) {}))
+	}
+	o := h.taken(q.create(h, mint(9)))
+	h.approve(o)
+	h.ends(o.ID, operation.Completed)
+	require.Equal(t, "9", h.supply())
+}

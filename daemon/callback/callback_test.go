@@ -52,7 +52,7 @@ func TestSignsForQustody(t *testing.T) {
 		require.Equal(t, q.at(ref).hash, done.TransactionHash.String(), "what Qustody put together is what we hold")
 		require.Equal(t, "1000", h.supply())
 		require.Equal(t, 1, q.posted(ref))
-		require.Len(t, h.audited("callback.delivered", o.ID), 1)
+		h.until("its delivery is written", func() bool { return len(h.audited("callback.delivered", o.ID)) == 1 })
 		require.Equal(t, ref, h.audited("operation.submitted", o.ID)[0]["foreignTransaction"])
 	})
 

@@ -32,6 +32,11 @@ func TestTheDaemonSignsForQustodyAsConfigured(t *testing.T) {
 	h.stop()
 	cfg, err := config.Parse([]byte(h.configuration()), t.TempDir())
 	require.NoError(t, err)
+	require.NoError(t, os.Chmod(cfg.Callback.KeyFile, 0o644))
+	err = daemon.Run(t.Context(), cfg, daemon.Options{Version: "test", Log: slog.New(slog.NewTextHandler(h.logs, nil))})
+	require.ErrorContains(t, err, "must not be readable by others")
+	require.NoError(t, os.Chmod(cfg.Callback.KeyFile, 0o600))
+
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {

@@ -51,7 +51,12 @@ func TestDeathAtEachQuestion(t *testing.T) {
 				require.Equal(t, q.at(ref).hash, done.TransactionHash.String())
 				require.Equal(t, nonce+1, h.nextNonce())
 				require.Equal(t, signed+1, q.distinct())
-				require.Len(t, h.audited("callback.delivered", o.ID), 1)
+				if when.what == "signature" && after {
+					// Whether the chain or Qustody's state told first that Qustody has it is nobody's matter.
+					require.LessOrEqual(t, len(h.audited("callback.delivered", o.ID)), 1)
+				} else {
+					h.until("its delivery is written", func() bool { return len(h.audited("callback.delivered", o.ID)) == 1 })
+				}
 				require.Len(t, h.audited("operation.submitted", o.ID), 1)
 				require.Equal(t, fmt.Sprint(minted), h.supply())
 			})

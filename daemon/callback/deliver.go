@@ -18,6 +18,11 @@ import (
 
 // Wanted asks Qustody once more for a transaction that is to be signed now: it is [operation.Courier]'s.
 func (s *Service) Wanted(ctx context.Context, ref string, unsigned []byte) error {
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	p, err := s.client.payload(ctx, ref)
 	var answer *refusedError
 	if errors.As(err, &answer) && (answer.Status == http.StatusNotFound || answer.Status == http.StatusConflict || answer.Status == http.StatusGone) {
@@ -74,6 +79,11 @@ func (s *Service) Deliver(ctx context.Context, o *operation.Operation, signed *t
 	if why, ok := s.unposted.lately(o.ID, s.now()); ok {
 		return false, &operation.Undelivered{Reason: why}
 	}
+	leave, err := s.enter()
+	if err != nil {
+		return false, err
+	}
+	defer leave()
 	err = s.client.sign(ctx, o.Foreign, o.ID, signature{hex.EncodeToString(signed.Signature), hex.EncodeToString(signed.PublicKey)})
 	if err := s.posted(ctx, o, err); err != nil {
 		return false, err

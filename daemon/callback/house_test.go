@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,23 +41,31 @@ const (
 	patience = 2 * time.Minute
 )
 
-// sealBinary is the real mintwarden-seal, built once.
-var sealBinary string
-
-func TestMain(m *testing.M) {
+// sealBinary is the real mintwarden-seal, built once a test run that needs it.
+var sealBinary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "callback")
 	if err != nil {
-		panic(err)
+		return "", err
 	}
-	sealBinary = filepath.Join(dir, "mintwarden-seal")
-	build := exec.Command("go", "build", "-o", sealBinary, "github.com/mintwarden/mintwarden/cmd/mintwarden-seal")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
+	binary := filepath.Join(dir, "mintwarden-seal")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/mintwarden/mintwarden/cmd/mintwarden-seal").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
+	return binary, nil
+})
+
+func TestMain(m *testing.M) {
 	code := m.Run()
-	_ = os.RemoveAll(dir)
+	if houses.Load() > 0 { // or nobody built it
+		if binary, err := sealBinary(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(binary))
+		}
+	}
 	os.Exit(code)
 }
+
+// houses counts those that were built.
+var houses atomic.Int32
 
 // house is an appliance without its HTTP face that signs for a Qustody of the test's: a real etcd, SoftHSM2,
 // seal and chain, and a deployed token.
@@ -97,6 +106,7 @@ func newHouse(t *testing.T, rules ...policy.Rule) *house {
 // furnishedHouse is one that begins to sign for Qustody with its next start.
 func furnishedHouse(t *testing.T, rules ...policy.Rule) *house {
 	t.Helper()
+	houses.Add(1)
 	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, policyID: store.NewID("pol_"), etcd: storetest.Start(t), logs: &logs{}}
 	var err error
 	h.node, err = devnet.Start(context.Background(), devnet.Config{Dir: filepath.Join(t.TempDir(), "chain"), Period: 50 * time.Millisecond})
@@ -139,7 +149,9 @@ func (h *house) startSeal() {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "seal.toml"), []byte(text), 0o600))
 	}
 	config("")
-	cmd := exec.Command(sealBinary, "--config", filepath.Join(dir, "seal.toml"))
+	program, err := sealBinary()
+	require.NoError(t, err)
+	cmd := exec.Command(program, "--config", filepath.Join(dir, "seal.toml"))
 	cmd.Env = append(os.Environ(), softhsm.EnvConf+"="+token.ConfPath)
 	alive, err := cmd.StdinPipe()
 	require.NoError(t, err)

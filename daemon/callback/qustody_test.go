@@ -114,11 +114,14 @@ func (q *qustody) create(h *house, call qrc20.Call, changes ...func(*tx.Unsigned
 	}
 	raw, err := u.EncodeUnsigned()
 	require.NoError(q.t, err)
-	ref := fmt.Sprintf("3c90c3cc-0d44-4b50-8888-%012d", len(q.order))
+	ref := refOf(len(q.order))
 	q.txs[ref] = &theirs{unsigned: u, raw: raw, source: h.wallet.Address.String(), status: "PENDING_SIGNATURE", shown: map[string]any{}}
 	q.order = append(q.order, ref)
 	return ref
 }
+
+// refOf is the id of the transaction that was made n-th.
+func refOf(n int) string { return fmt.Sprintf("3c90c3cc-0d44-4b50-8888-%012d", n) }
 
 // change works on a transaction as whoever runs Qustody can.
 func (q *qustody) change(ref string, f func(*theirs)) {

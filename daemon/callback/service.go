@@ -25,6 +25,9 @@ const (
 	longestPause = time.Minute
 	// maxPages bounds what one round reads of the list; the rest is for the next.
 	maxPages = 10
+	// maxQuestions is how many steps of the operations' worker may wait for Qustody at once. The worker's places are
+	// everybody's: a Qustody that takes its time must not hold up operations that have nothing to do with it.
+	maxQuestions = 4
 	// credential stands for Qustody where operations that await approval are counted by key.
 	credential = "callback"
 )
@@ -76,8 +79,10 @@ type Service struct {
 	poll       time.Duration
 	now        func() time.Time
 	metrics    *metrics
-	refusals   *refusals // of transactions
-	unposted   *refusals // of signatures, by operation
+	slots      chan struct{} // holds a token for each question that a lane waits for
+	refusals   *refusals     // of transactions
+	failures   *refusals     // transactions of which nothing could be learned
+	unposted   *refusals     // of signatures, by operation
 }
 
 // New makes the signer and makes it the operations' courier, so it must be called before their worker runs.
@@ -98,7 +103,7 @@ func New(d Deps) (*Service, error) {
 	s := &Service{store: d.Store, registry: d.Registry, operations: d.Operations, seal: d.Seal, log: d.Log, client: c,
 		actor:   registry.Actor{Name: d.Requester, CredentialID: credential},
 		wallets: d.Wallets, broadcast: d.Broadcast, poll: d.Poll, now: d.Now,
-		refusals: newRefusals(), unposted: newRefusals()}
+		slots: make(chan struct{}, maxQuestions), refusals: newRefusals(), failures: newRefusals(), unposted: newRefusals()}
 	if s.poll <= 0 {
 		s.poll = DefaultPoll
 	}
@@ -183,6 +188,19 @@ func (s *Service) round(ctx context.Context) error {
 		}
 	}
 	return errors.Join(append(failed, s.takeAll(ctx))...)
+}
+
+// errCrowded sends a step away that would have to wait for others' questions; it is tried again.
+var errCrowded = errors.New("callback: enough questions wait for Qustody already")
+
+// enter takes a place among the questions that lanes wait for.
+func (s *Service) enter() (leave func(), err error) {
+	select {
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
+	default:
+		return nil, errCrowded
+	}
 }
 
 // draft is an audit entry of what the signer did of its own accord.

@@ -19,6 +19,8 @@ const (
 	refusedFor = 10 * time.Minute
 	// maxRefusals bounds what is refused, and written into the audit log, in one round.
 	maxRefusals = 20
+	// failedFor is how long what nothing could be learned of makes room for what is behind it.
+	failedFor = 30 * time.Second
 	// maxFailures is after how many a round is over: each may have taken as long as a question may.
 	maxFailures = 3
 	// maxRemembered bounds the refusals that are remembered; what is forgotten is judged, and told of, once more.
@@ -96,6 +98,8 @@ func (s *Service) takeAll(ctx context.Context) error {
 			ok, err := s.take(ctx, t.ID)
 			switch {
 			case err != nil:
+				// Those behind it come first in the next rounds.
+				s.failures.put(t.ID, "", s.now().Add(failedFor))
 				failed = append(failed, fmt.Errorf("transaction %s: %w", t.ID, err))
 			case !ok:
 				refused++
@@ -114,8 +118,10 @@ func (s *Service) takeAll(ctx context.Context) error {
 // take makes one transaction an operation; ok is false if it was refused now. An error is nobody's fault but the
 // network's or the store's: it is tried again.
 func (s *Service) take(ctx context.Context, ref string) (ok bool, err error) {
-	if _, ok := s.refusals.lately(ref, s.now()); ok {
-		return true, nil
+	for _, r := range []*refusals{s.refusals, s.failures} {
+		if _, ok := r.lately(ref, s.now()); ok {
+			return true, nil
+		}
 	}
 	// Whether it still is what it was is asked when it is to be signed.
 	if _, known, err := s.operations.OfForeign(ctx, ref); known || err != nil {
