@@ -59,7 +59,6 @@ var elsewhere = map[string]string{
 	"201 of POST /v1/tokens/import (importToken)":                                      "daemon/dev, TestImport",
 	"200 of GET /v1/tokens/{tokenId}/binding (getTokenBinding)":                        "daemon/dev, TestImport",
 	"200 of POST /v1/tokens/{tokenId}/binding/sign (signTokenBinding)":                 "daemon/dev, TestImport",
-	"error code 1709": "TestProblems",
 }
 
 // specification is the document, which no test changes.
