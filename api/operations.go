@@ -22,7 +22,7 @@ func operationForm(o *operation.Operation) Operation {
 		RequestedBy: l.RequestedBy, ApprovedBy: l.ApprovedBy, RequiredApprovals: l.RequiredApprovals,
 		ApprovalGroup: l.ApprovalGroup, IntentDigest: l.IntentDigest, Policy: l.Policy, Replaces: l.Replaces,
 		FailureReason: l.FailureReason, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, ExpiresAt: l.ExpiresAt, History: l.History,
-		Intent: o.Intent,
+		Intent: o.Intent, Reason: maybe(o.Reason),
 	}
 	f.Approvals = forms(o.Decisions, func(d operation.Decision) Approval {
 		return Approval{Approver: d.Approver, Decision: ApprovalDecision(d.Verb), Reason: d.Reason, DecidedAt: second(d.DecidedAt)}

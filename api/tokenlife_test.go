@@ -89,3 +89,23 @@ func TestAttackReadersFillTheStoreWithEstimates(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }
+
+// Why an account is frozen is what approvers and auditors ask next: the operation
+// says it.
+func TestAReasonIsTheOperations(t *testing.T) {
+	s := newHouse(t).serve()
+	s.userWith("compliance-1", "compliance_officer")
+	vault, wallet := s.vault("treasury")
+	token := s.deployed(vault, map[string]any{"templateId": "tpl_qrc20_regulated_v1"})
+	own := `{"type":"walletId","walletId":"` + wallet + `"}`
+	s.approved(s.asked("/v1/tokens/"+token+"/roles/grant", `{"role":"FREEZER","subject":`+own+`}`, "freezer"))
+	freeze := is[api.AccountChangeAccepted](s.as("compliance-1", "POST", "/v1/tokens/"+token+"/freeze", `{"subject":`+toAddress(holderAddress)+`,"reason":"court order 17"}`, key("freeze")), 202)
+	read := func() api.Operation {
+		return is[api.Operation](s.as("viewer", "GET", "/v1/token-operations/"+freeze.OperationID, ""), 200)
+	}
+	require.Equal(t, "court order 17", *read().Reason)
+	s.approved(freeze.OperationID)
+	require.Equal(t, "court order 17", *read().Reason)
+	grant := is[api.OperationList](s.as("viewer", "GET", "/v1/token-operations?operationType=GRANT_ROLE", ""), 200).Data[0].OperationID
+	require.Nil(t, is[api.Operation](s.as("viewer", "GET", "/v1/token-operations/"+grant, ""), 200).Reason)
+}

@@ -735,7 +735,7 @@ type AccountChangeAccepted struct {
 	TransactionRequestID TransactionRequestID `json:"transactionRequestId"`
 }
 
-// AccountFreezeRequest Whom to freeze or release, and why; the reason goes into the audit log.
+// AccountFreezeRequest Whom to freeze or release, and why; the reason is the operation's `reason`, and stands in the audit log.
 //
 // Example: {"reason":"court order 17","subject":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
 type AccountFreezeRequest struct {
@@ -2036,6 +2036,11 @@ type Operation struct {
 
 	// Policy The policy that an operation was submitted under.
 	Policy PolicyVersion `json:"policy"`
+
+	// Reason Why it was asked for, in the requester's words, where the call takes a reason.
+	//
+	// Example: court order 17
+	Reason *string `json:"reason,omitempty"`
 
 	// RecipientAddress Who receives.
 	//

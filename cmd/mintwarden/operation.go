@@ -151,6 +151,7 @@ func operationRows(ctx context.Context, n *names, o *client.Operation) *rows {
 		r.add("block", fmt.Sprintf("%d, %s", *o.BlockNumber, count(o.Confirmations, "confirmation")))
 	}
 	present("attention", o.Attention)
+	present("reason", o.Reason)
 	present("failure", o.FailureReason)
 	present("replaces", o.Replaces)
 	r.add("intent", o.IntentDigest)

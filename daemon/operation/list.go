@@ -53,6 +53,7 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 	var o *Operation
 	var rev int64
 	var intent []byte
+	var reason string
 	var decisions []Decision
 	for _, kv := range p.KVs {
 		switch rest := kv.Key[len(prefix):]; {
@@ -63,6 +64,8 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 			rev = kv.ModRevision
 		case rest == "intent":
 			intent = kv.Value
+		case rest == "reason":
+			reason = string(kv.Value)
 		case strings.HasPrefix(rest, "decision/"):
 			ds, err := decodeDecisions(kv.Value)
 			if err != nil {
@@ -75,7 +78,7 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 		return nil, 0, unknown(id)
 	}
 	slices.SortStableFunc(decisions, func(a, b Decision) int { return int(a.Sequence) - int(b.Sequence) })
-	o.Intent, o.Decisions = intent, decisions
+	o.Intent, o.Reason, o.Decisions = intent, reason, decisions
 	s.countConfirmations(o)
 	return o, rev, nil
 }

@@ -85,6 +85,7 @@ type Operation struct {
 
 	// Set by Service.Get and by the methods that answer one operation; not by List.
 	Intent    []byte     `json:"-"` // the exact bytes that approvers sign
+	Reason    string     `json:"-"` // why it was asked for, in the requester's words
 	Decisions []Decision `json:"-"` // with their reasons
 }
 

@@ -124,7 +124,7 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 			return nil, err
 		}
 	}
-	o.Intent = body
+	o.Intent, o.Reason = body, p.request.Reason
 	for tried := map[place]bool{}; ; {
 		err := s.write(ctx, a, p, o, body, tried, idem)
 		switch {
@@ -162,8 +162,9 @@ func (s *Service) write(ctx context.Context, a registry.Actor, p *plan, o *Opera
 	asked := map[string]any{
 		"intentDigest": string(o.IntentDigest), "performer": o.Performer.String(), "expiresAt": o.ExpiresAt.Format(time.RFC3339),
 	}
-	if p.request.Reason != "" {
-		asked["reason"] = p.request.Reason
+	if o.Reason != "" {
+		t.PutIfAbsent(store.OpReason(o.ID), []byte(o.Reason))
+		asked["reason"] = o.Reason
 	}
 	p.stageForeign(t, o, asked)
 	t.Audit(o.draft(a, Submitted.action(), asked))

@@ -52,6 +52,9 @@ func OpState(id string) string { return opRoot + id + "/state" }
 // OpIntent is the key of the exact intent bytes of an operation (written once).
 func OpIntent(id string) string { return opRoot + id + "/intent" }
 
+// OpReason is the key of the requester's reason, as it was written (written once, if there is one).
+func OpReason(id string) string { return opRoot + id + "/reason" }
+
 // OpDecisions is the prefix of an operation's recorded decisions.
 func OpDecisions(id string) string { return opRoot + id + "/decision/" }
 
