@@ -46,12 +46,7 @@ func (t *Token) CreateSeedKey(ctx context.Context, id string, scheme Scheme, wra
 	}
 	// A key that does not come back from its envelope, or does not sign, must never
 	// get a name.
-	digest := sha256.Sum256([]byte(id))
-	sig, err := t.signWith(ctx, made, digest[:])
-	if err == nil && !verify(scheme, made.PublicKey, digest[:], sig) {
-		err = fmt.Errorf("%w: its signature does not verify", ErrMismatch)
-	}
-	if err != nil {
+	if err := t.signs(ctx, made); err != nil {
 		return nil, fmt.Errorf("hsm: new key %q: %w", id, err)
 	}
 	if err := t.PutObject(ctx, objectName(id), value); err != nil && !errors.Is(err, ErrMismatch) {
@@ -63,6 +58,16 @@ func (t *Token) CreateSeedKey(ctx context.Context, id string, scheme Scheme, wra
 		err = fmt.Errorf("%w: key %q is of scheme %s, not %s", ErrMismatch, id, have, scheme)
 	}
 	return pub, err
+}
+
+// signs is nil if the key comes back from its envelope and signs.
+func (t *Token) signs(ctx context.Context, e *envelope) error {
+	digest := sha256.Sum256([]byte(e.ID))
+	sig, err := t.signWith(ctx, e, digest[:])
+	if err == nil && !verify(e.Scheme, e.PublicKey, digest[:], sig) {
+		err = fmt.Errorf("%w: its signature does not verify", ErrMismatch)
+	}
+	return err
 }
 
 // objectName is the label of an id's envelope.
@@ -92,11 +97,19 @@ func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string
 	if failed != nil {
 		return nil, clean(failed)
 	}
+	if err := t.wrapSeed(s, e, seed); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// wrapSeed fills the envelope's ciphertext, and what is checked of it.
+func (t *Token) wrapSeed(s *session, e *envelope, seed []byte) error {
 	// What is encrypted with a wrong key looks like any other ciphertext: here the
 	// handle is read back before, and once more before it decrypts.
 	t.doubt()
 	defer t.doubt()
-	err := t.withKey(s, wrappingKey, t.findAES, func(k *key) error {
+	err := t.withKey(s, e.WrappingKey, t.findAES, func(k *key) error {
 		params := pkcs11.NewGCMParams(e.IV, e.associated(), gcmTagSize*8)
 		defer params.Free()
 		if err := t.p.EncryptInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, k.handle); err != nil {
@@ -112,13 +125,13 @@ func (t *Token) wrapNew(s *session, id string, scheme Scheme, wrappingKey string
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := e.check(); err != nil {
-		return nil, clean(err)
+		return clean(err)
 	}
 	e.aad = e.associated()
-	return e, nil
+	return nil
 }
 
 // SeedPublic returns the public key and scheme under id, or ErrNotFound.
@@ -140,7 +153,16 @@ func (t *Token) SignSeed(ctx context.Context, id string, digest [32]byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return t.signWith(ctx, e, digest[:])
+	return t.signCurrent(ctx, e, digest[:])
+}
+
+// signCurrent is signWith, once more with what another process made of the envelope.
+func (t *Token) signCurrent(ctx context.Context, e *envelope, message []byte) ([]byte, error) {
+	sig, err := t.signWith(ctx, e, message)
+	if now := t.current(ctx, e, err); now != nil {
+		return t.signWith(ctx, now, message)
+	}
+	return sig, err
 }
 
 // SignSeedMessage signs a whole message with the wrapped key id, which must be of
@@ -153,7 +175,7 @@ func (t *Token) SignSeedMessage(ctx context.Context, id string, message []byte) 
 	if e.Scheme != MLDSA44 {
 		return nil, fmt.Errorf("%w: key %q is of scheme %s, which signs digests only", ErrMismatch, id, e.Scheme)
 	}
-	sig, err := t.signWith(ctx, e, message)
+	sig, err := t.signCurrent(ctx, e, message)
 	if err == nil && !verify(e.Scheme, e.PublicKey, message, sig) {
 		err = fmt.Errorf("%w: a signature of %q does not verify", ErrMismatch, id)
 	}
