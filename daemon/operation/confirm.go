@@ -108,8 +108,9 @@ func (l *lane) stays(ctx context.Context, c *chain.Client, o *Operation, head ch
 	return true, nil
 }
 
-// tooSoon reports whether an operation was sent while the head's chain did not go so far, and its nonce is not used up
-// there: the next block is to say more. One question tells it of all that a wallet has sent.
+// tooSoon reports whether this is the first head that was seen since an operation was sent, and its nonce is not used
+// up: the next block is to say more. One question tells it of all that a wallet has sent; without an answer nothing is
+// too soon.
 func (l *lane) tooSoon(ctx context.Context, c *chain.Client, o *Operation, head chain.Head) (bool, error) {
 	l.mu.Lock()
 	w, waits := l.waits[o.ID]
@@ -118,9 +119,11 @@ func (l *lane) tooSoon(ctx context.Context, c *chain.Client, o *Operation, head 
 	if !waits || o.Status != Broadcasting {
 		return false, nil
 	}
-	used, err := nonceUnder(ctx, l.s.glances, c, head, o.Performer, head.Number)
+	used, err := glanceUnder(ctx, l.s.glances, c, head.Hash, "nonce of "+string(o.Performer[:]), func(ctx context.Context) (uint64, error) {
+		return c.NonceAt(ctx, o.Performer, nil)
+	})
 	if err != nil || used > o.Nonce {
-		return false, err
+		return false, ctx.Err()
 	}
 	l.waited(o, head)
 	l.lookedAt(o.ID, head)

@@ -76,6 +76,7 @@ func TestAttack_WhatMostNodesDenyIsSetAside(t *testing.T) {
 
 // A node that denies the truth while the one that told it is down has nothing forgotten.
 func TestAttack_ANodeAloneHasNothingForgotten(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	denier, silent := newNode(), newNode()
 	h.urls = append(h.urls, denier.serve(t), silent.serve(t))
@@ -139,6 +140,7 @@ func TestAttack_AThousandLiesDisarmNothing(t *testing.T) {
 
 // One node alone freezes nothing, and its alarm does not end after many either.
 func TestAttack_TheAlarmDoesNotEnd(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for n := range uint64(1_020) {
 		h.mint(2, n, account(1), 1)
@@ -164,6 +166,7 @@ func (h *house) other(contract common.Address) *registry.Token {
 
 // A contract that writes more into one block than a node tells at once is looked at no further; all others are.
 func TestAttack_OneContractsFloodStopsNoOtherToken(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	flood := common.Address{0xf1}
 	h.other(flood)
@@ -177,6 +180,7 @@ func TestAttack_OneContractsFloodStopsNoOtherToken(t *testing.T) {
 
 // A contract that does not tell its supply is frozen all the same.
 func TestAttack_AContractWithoutASupplyIsFrozen(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.urls = append(h.urls, h.node.serve(t))
 	h.node.after = func(method string) error {
@@ -194,6 +198,7 @@ func TestAttack_AContractWithoutASupplyIsFrozen(t *testing.T) {
 // TestAttackOneNodeSaysThatAnExternalHolderSentIt: a thief mints with a key of ours. One of two nodes says that the
 // transaction was sent by an account that the token's binding lists; the other one knows who sent it.
 func TestAttackOneNodeSaysThatAnExternalHolderSentIt(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.urls = append(h.urls, h.node.serve(t))
 	holder, thief := account(1), account(9)

@@ -35,6 +35,7 @@ func (h *house) history(events, perBlock uint64) (blocks uint64, supply int64) {
 
 // Every event has its operation, in whatever ranges the node takes.
 func TestEventsAreMatchedOnce(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	blocks, supply := h.history(700, 3)
 	h.node.limit = 7
@@ -49,6 +50,7 @@ func TestEventsAreMatchedOnce(t *testing.T) {
 
 // What is not deep enough is not looked at, and may still go.
 func TestOnlyFinalBlocksCount(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	blocks, supply := h.history(9, 1)
 	h.node.advance(blocks + confirmations - 1)
@@ -70,6 +72,7 @@ func TestOnlyFinalBlocksCount(t *testing.T) {
 
 // A reorg deeper than the confirmations begins anew, and tells what it tells once.
 func TestAReorgOfFinalBlocksIsLookedAtFromTheBeginning(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	blocks, _ := h.history(30, 1)
 	h.mint(blocks+1, 5000, account(7), 3) // nobody's
@@ -87,6 +90,7 @@ func TestAReorgOfFinalBlocksIsLookedAtFromTheBeginning(t *testing.T) {
 
 // Attacks: what a transaction of ours, or of somebody who is trusted elsewhere, does beside what was approved.
 func TestWhatIsNotTheOperationsEffectIsNobodys(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	p := &planted{h: h}
 	role := func(r qrc20.Role) common.Hash { return qrc20.RoleID(r) }
@@ -136,6 +140,7 @@ func TestWhatIsNotTheOperationsEffectIsNobodys(t *testing.T) {
 
 // Somebody else's role is theirs to use, if the binding lists them, and nobody's otherwise.
 func TestExternalHolders(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	holder, multisig, caller := account(1), account(2), account(3)
 	h.external = []tx.Address{holder, multisig}
@@ -162,6 +167,7 @@ func TestExternalHolders(t *testing.T) {
 
 // Two nodes each for itself say that it stands: then, and not on the word of one that lies.
 func TestTwoNodesFreezeAndOneDoesNot(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.urls = append(h.urls, h.node.serve(t))
 	liar := newNode()
@@ -195,6 +201,7 @@ func TestTwoNodesFreezeAndOneDoesNot(t *testing.T) {
 // What if it dies right after the seal froze the token, and has not noted it: it asks again, which the seal answers as
 // before, and tells nothing twice. A freeze that custodians lifted is not repeated for what it was for.
 func TestAFreezeIsNotedAfterACrash(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.urls = append(h.urls, h.node.serve(t))
 	h.mint(2, 1, account(1), 10)
@@ -228,6 +235,7 @@ func TestAFreezeIsNotedAfterACrash(t *testing.T) {
 // Killed at any moment, again and again, it ends with the same sums, and has told everything once: of hundreds of
 // findings in one block, too, which no single transaction holds.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	blocks, _ := h.history(300, 10)
 	for n := range uint64(150) { // nobody's: many in one block, and in one transaction
@@ -256,6 +264,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 // An operation that says COMPLETED and has no event on the chain shows in the supplies, and is told once.
 func TestAnEffectThatIsMissing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	blocks, supply := h.history(20, 1)
 	p := &planted{h: h}

@@ -25,6 +25,7 @@ func (h *house) desk(s *registry.Service, admin *registry.Principal) *registry.P
 
 // The helpdesk draws a viewer's key, or rotates one, keeps it, and the viewer becomes an admin.
 func TestAttackAKeyDrawnBeforeAPromotionIsKept(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	there, _ := h.serve()
@@ -84,6 +85,7 @@ func TestAttackAKeyDrawnBeforeAPromotionIsKept(t *testing.T) {
 
 // The key is drawn while the role changes: it is the viewer's and dead, or an admin's and refused.
 func TestAttackAKeyDrawnDuringAPromotion(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	there, _ := h.serve()
@@ -116,6 +118,7 @@ func TestAttackAKeyDrawnDuringAPromotion(t *testing.T) {
 
 // A demoted admin's key still names what he had; the helpdesk rotates it, and he is promoted again.
 func TestAttackARotatedKeyWakesWithTheRole(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -138,6 +141,7 @@ func TestAttackARotatedKeyWakesWithTheRole(t *testing.T) {
 
 // Whoever stole a key that is bound, or soon over, draws himself one that is neither.
 func TestAttackABoundKeyDrawsItselfAnUnboundOne(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -181,6 +185,7 @@ func TestAttackABoundKeyDrawsItselfAnUnboundOne(t *testing.T) {
 
 // Who may only revoke keys locks the admins out.
 func TestAttackTheHelpdeskRevokesAnAdminsKeys(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	people := h.admins(s, "admin", "other")

@@ -18,6 +18,7 @@ import (
 )
 
 func TestWhatTheLedgerHoldsIsServed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	vault, wallet := store.NewID("vault_"), store.NewID("wallet_")
 	made, err := h.room.WalletCreate(t.Context(), seal.WalletCreateRequest{WalletID: wallet, VaultAccountID: vault, Network: network, Scheme: "dilithium3"})
@@ -60,6 +61,7 @@ func TestWhatTheLedgerHoldsIsServed(t *testing.T) {
 }
 
 func TestCarryingAgainAfterTheCursorWasLost(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.apply(devDefault())
 	_, stop := h.serve()
@@ -75,6 +77,7 @@ func TestCarryingAgainAfterTheCursorWasLost(t *testing.T) {
 }
 
 func TestNothingIsReadyBeforeACharter(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, err := registry.New(registry.Deps{
 		Store: h.store, Seal: h.room, Chains: h.chains, Charter1: h.charter1, Tenant: "test", Log: discard(), Registerer: registerer(),
@@ -86,6 +89,7 @@ func TestNothingIsReadyBeforeACharter(t *testing.T) {
 }
 
 func TestCarriersSeeEveryBatchInOrderAndAreCalledAgainUntilTheySucceed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for range 5 {
 		h.apply(devDefault())
@@ -122,6 +126,7 @@ func TestCarriersSeeEveryBatchInOrderAndAreCalledAgainUntilTheySucceed(t *testin
 }
 
 func TestALedgerThatDoesNotVerifyStopsTheFollower(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(h *house){
 		"a byte changed": func(h *house) {
 			value, seq := h.room.batch(policyRecord(h))
@@ -171,6 +176,7 @@ func TestALedgerThatDoesNotVerifyStopsTheFollower(t *testing.T) {
 }
 
 func TestALogThatIsShorterOrOtherThanWhatWasCarriedIsRefused(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.apply(devDefault())
 	_, stop := h.serve()
@@ -194,6 +200,7 @@ func TestALogThatIsShorterOrOtherThanWhatWasCarriedIsRefused(t *testing.T) {
 }
 
 func TestFollowingSurvivesTheStore(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	h.etcd.Close()
@@ -211,6 +218,7 @@ func TestFollowingSurvivesTheStore(t *testing.T) {
 }
 
 func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for range 4 {
 		h.apply(devDefault())
@@ -236,6 +244,7 @@ func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
 }
 
 func TestAppliancesThatCarryAtOnceTellOfEachRecordOnce(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	here, _ := h.serve()
 	there, _ := h.serve()
@@ -265,6 +274,7 @@ func TestAppliancesThatCarryAtOnceTellOfEachRecordOnce(t *testing.T) {
 }
 
 func TestAFreezeIsCarried(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	doc, err := (&policy.Freeze{Format: 1, Instance: "test-1", Subject: policy.Subject{Person: "approver-1"}, Frozen: true, CreatedAt: time.Now().UTC().Truncate(time.Second)}).Encode()

@@ -12,6 +12,7 @@ import (
 // What this process writes while a mirror is being loaded is read at once, and
 // not only when the watch tells of it: a key that was just handed out works.
 func TestMirrorHasWhatWasWrittenWhileItLoaded(t *testing.T) {
+	t.Parallel()
 	s := storetest.Open(t)
 	put := func(id, name string) (*User, int64) {
 		u := &User{ID: id, Name: name}

@@ -28,6 +28,7 @@ func (h *house) sign(p *registry.Policy, names ...string) []byte {
 }
 
 func TestAPolicyIsInForceWhenTheThresholdSigned(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	p, err := s.ProposePolicy(t.Context(), operator, registry.PolicySpec{Name: "mint-conservative", Rules: twoOfApprovers()}, nil)
@@ -64,6 +65,7 @@ func TestAPolicyIsInForceWhenTheThresholdSigned(t *testing.T) {
 }
 
 func TestSiblingsAreSupersededByTheOneInForce(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	spec := registry.PolicySpec{Name: "first", Rules: twoOfApprovers()}
@@ -112,6 +114,7 @@ func TestSiblingsAreSupersededByTheOneInForce(t *testing.T) {
 }
 
 func TestAPolicyIsWithdrawnOrRetired(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	spec := registry.PolicySpec{Name: "p", Rules: twoOfApprovers()}
@@ -147,6 +150,7 @@ func TestAPolicyIsWithdrawnOrRetired(t *testing.T) {
 }
 
 func TestSignaturesThatDoNotHoldAreRefused(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	p, err := s.ProposePolicy(t.Context(), operator, registry.PolicySpec{Name: "p", Rules: twoOfApprovers()}, nil)
@@ -223,6 +227,7 @@ func TestPoliciesThatCannotBeAreRefusedWhenProposed(t *testing.T) {
 }
 
 func TestTheThresholdIsKeptWhileTheSealIsAway(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	p, err := s.ProposePolicy(t.Context(), operator, registry.PolicySpec{Name: "p", Rules: twoOfApprovers()}, nil)
@@ -244,6 +249,7 @@ func TestTheThresholdIsKeptWhileTheSealIsAway(t *testing.T) {
 }
 
 func TestSignersAtOnceLoseNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	other, _ := h.serve()

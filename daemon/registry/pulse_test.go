@@ -69,6 +69,7 @@ func (c *cable) carry(to io.Writer, from io.Reader) {
 // An appliance whose way to the store is dead, without either end being told,
 // does not go on honouring a key that was revoked elsewhere.
 func TestAKeyRevokedBehindACutCableIsNotHonoured(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	here, _ := h.serve()
 	admin := h.admin(here)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	there, _ := h.serve()
@@ -65,6 +66,7 @@ func TestRoles(t *testing.T) {
 // Who asks never approves, and who hands out rights has none of those that move
 // tokens, whatever the role is called.
 func TestNoRoleHasTwoDuties(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -94,6 +96,7 @@ func TestNoRoleHasTwoDuties(t *testing.T) {
 }
 
 func TestNobodyRaisesHimself(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	people := h.admins(s, "admin", "other")
@@ -126,6 +129,7 @@ func TestNobodyRaisesHimself(t *testing.T) {
 }
 
 func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -167,6 +171,7 @@ func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
 }
 
 func TestTheLastAdminStays(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	people := h.admins(s, "admin", "other")
@@ -197,6 +202,7 @@ func TestTheLastAdminStays(t *testing.T) {
 // Two admins who take each other away at the same moment, on two appliances:
 // one stays.
 func TestTwoAdminsAtOnceLeaveOne(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	here, _ := h.serve()
 	there, _ := h.serve()
@@ -226,6 +232,7 @@ func TestTwoAdminsAtOnceLeaveOne(t *testing.T) {
 }
 
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	now := time.Now()
 	var mu sync.Mutex
@@ -284,6 +291,7 @@ func TestRotate(t *testing.T) {
 }
 
 func TestLastUseIsWrittenRarelyAndReadEverywhere(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, stop := h.open(func(d *registry.Deps) { d.LastUseEvery = 10 * time.Millisecond })
 	require.NoError(t, s.WaitReady(t.Context()))

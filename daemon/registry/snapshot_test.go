@@ -39,6 +39,7 @@ func (r *room) lose(sequence uint64) {
 
 // A start reads the batches behind the newest snapshot only: those before may be gone.
 func TestAStartReadsFromTheSnapshotOn(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	first, second, third := devDefault(), devDefault(), devDefault()
 	h.apply(first)
@@ -65,6 +66,7 @@ func TestAStartReadsFromTheSnapshotOn(t *testing.T) {
 // A snapshot that another key signed counts for nothing, and neither does one whose batches are not carried
 // yet: the log is read from its beginning.
 func TestASnapshotThatDoesNotHoldIsPassedOver(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.apply(devDefault())
 	_, stop := h.serve()
@@ -91,6 +93,7 @@ func TestASnapshotThatDoesNotHoldIsPassedOver(t *testing.T) {
 
 // A log whose beginning is gone and a store that carried less than the snapshot: it starts behind that.
 func TestATrimmedLogIsFollowedWithoutACursor(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.apply(devDefault())
 	at := h.room.snapshot(h.room.key)

@@ -80,6 +80,7 @@ func breaks(t testing.TB, err error, rule string) string {
 }
 
 func TestAuthenticate(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -137,6 +138,7 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func TestRevocationReachesTheOtherAppliance(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	here, _ := h.serve()
 	there, _ := h.serve()
@@ -154,6 +156,7 @@ func TestRevocationReachesTheOtherAppliance(t *testing.T) {
 }
 
 func TestCredentialsNeverExceedTheRole(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -199,6 +202,7 @@ func TestCredentialsNeverExceedTheRole(t *testing.T) {
 }
 
 func TestUsersHaveOneName(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	admin := h.admin(s)
@@ -225,6 +229,7 @@ func TestUsersHaveOneName(t *testing.T) {
 }
 
 func TestBootstrapIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.serve()
 	path := filepath.Join(t.TempDir(), "bootstrap.json")

@@ -121,6 +121,7 @@ func (c cutOff) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (*
 }
 
 func TestAWalletWhoseAnswerWasLostIsOneWallet(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, stop := h.open(func(d *registry.Deps) { d.Seal = cutOff{h.room} })
 	require.NoError(t, s.WaitReady(t.Context()))
@@ -158,6 +159,7 @@ func TestAWalletThatTheSealRefusesGivesItsKeyBack(t *testing.T) {
 }
 
 func TestEveryWalletIsGreetedThoughTheFirstTryFails(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	var mu sync.Mutex
 	greeted, tries := map[string]int{}, 0
