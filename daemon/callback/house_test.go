@@ -106,6 +106,7 @@ func newHouse(t *testing.T, rules ...policy.Rule) *house {
 // furnishedHouse is one that begins to sign for Qustody with its next start.
 func furnishedHouse(t *testing.T, rules ...policy.Rule) *house {
 	t.Helper()
+	t.Parallel() // a house waits more than it works
 	houses.Add(1)
 	h := &house{t: t, people: map[string]*policy.Signer{}, users: map[string]string{}, policyID: store.NewID("pol_"), etcd: storetest.Start(t), logs: &logs{}}
 	var err error
