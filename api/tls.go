@@ -136,8 +136,14 @@ func algorithm(c *x509.Certificate) string {
 type certificateDays TLS
 
 var daysLeft = prometheus.NewDesc("mintwarden_certificate_days",
-	"Days until a certificate or revocation list in use ends, below zero if it has: of the server, of the clients' roots, and until the next revocation list is due.",
+	"Days until a certificate or revocation list in use ends, below zero if it has: of the server, of the clients' roots, of the link and its roots, and until the next revocation list is due.",
 	[]string{"use", "algorithm", "name"}, nil)
+
+// CertificateDays is how long a certificate that is used for something else than
+// this API is good for, as the API's own are told of.
+func CertificateDays(use string, c *x509.Certificate) prometheus.Metric {
+	return prometheus.MustNewConstMetric(daysLeft, prometheus.GaugeValue, time.Until(c.NotAfter).Hours()/24, use, algorithm(c), c.Subject.CommonName)
+}
 
 // Describe tells of the one metric.
 func (*certificateDays) Describe(ch chan<- *prometheus.Desc) { ch <- daysLeft }

@@ -1,17 +1,12 @@
 package daemon
 
 import (
-	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mintwarden/mintwarden/api"
 	"github.com/mintwarden/mintwarden/daemon/config"
@@ -37,20 +32,6 @@ func (f trustFiles) paths() []string {
 	}
 	all = append(all, f.ClientCA...)
 	return append(all, f.ClientCRL...)
-}
-
-// digest changes when one of the files does.
-func (f trustFiles) digest() ([sha256.Size]byte, error) {
-	h := sha256.New()
-	for _, path := range f.paths() {
-		b, err := readPEM(path)
-		if err != nil {
-			return [sha256.Size]byte{}, err
-		}
-		one := sha256.Sum256(b)
-		h.Write(one[:])
-	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // load reads all of them.
@@ -118,94 +99,28 @@ func blocks[T any](path, kind string, parse func([]byte) (T, error)) ([]T, error
 	return all, nil
 }
 
-// reloader keeps the API's TLS as the files are.
-type reloader struct {
-	files  trustFiles
-	tls    *api.TLS
-	p      *parts
-	seen   [sha256.Size]byte
-	failed prometheus.Gauge
-	said   string // the last failure, so that it is said once
-}
-
-func (p *parts) openTLS() (*reloader, error) {
+// openTLS makes the API's TLS of its files, and what keeps it as they are.
+func (p *parts) openTLS() (*api.TLS, *reloader, error) {
+	var served *api.TLS
 	files := trustFiles{p.cfg.API}
-	seen, err := files.digest()
-	if err != nil {
-		return nil, fmt.Errorf("daemon: api: %w", err)
-	}
-	trust, err := files.load()
-	if err != nil {
-		return nil, err
-	}
-	served, err := api.NewTLS(trust, p.reg)
-	if err != nil {
-		return nil, fmt.Errorf("daemon: %w", err)
-	}
-	r := &reloader{files: files, tls: served, p: p, seen: seen, failed: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mintwarden_tls_reload_failing",
-		Help: "1 while certificates, roots or revocation lists on disk cannot be taken and those from before are in use.",
-	})}
-	return r, p.reg.Register(r.failed)
-}
-
-// run takes in what changes on disk, until ctx ends. Nobody who is still trusted
-// notices; what does not hold together is left, said once, and tried again.
-func (r *reloader) run(ctx context.Context) error {
-	every := time.NewTicker(lookEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	r := &reloader{of: "api", files: files.paths(), log: p.log, load: func() (func() error, error) {
+		trust, err := files.load()
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			if served != nil {
+				return served.Replace(trust)
+			}
+			var err error
+			if served, err = api.NewTLS(trust, p.reg); err != nil {
+				return fmt.Errorf("daemon: %w", err)
+			}
 			return nil
-		case <-every.C:
-			r.reload()
-		}
+		}, nil
+	}}
+	if err := r.open(p.reg); err != nil {
+		return nil, nil, err
 	}
-}
-
-func (r *reloader) reload() {
-	changed, err := r.take()
-	switch {
-	case err != nil:
-		r.failed.Set(1)
-		if r.said != err.Error() {
-			r.said = err.Error()
-			r.p.log.Error("certificates were not reloaded; those from before are in use", "error", err)
-		}
-	default:
-		r.failed.Set(0)
-		r.said = ""
-		if changed {
-			r.p.log.Info("certificates, roots and revocation lists were reloaded")
-		}
-	}
-}
-
-var errMoving = errors.New("the files change while they are read")
-
-// take takes in what is on disk, if it is another than before. Files are read
-// between two looks that must agree: a certificate is not shown without its key
-// because the other one was about to be written.
-func (r *reloader) take() (bool, error) {
-	before, err := r.files.digest()
-	if err != nil || before == r.seen {
-		return false, err
-	}
-	trust, err := r.files.load()
-	if err != nil {
-		return false, err
-	}
-	after, err := r.files.digest()
-	if err != nil {
-		return false, err
-	}
-	if after != before {
-		return false, errMoving
-	}
-	if err := r.tls.Replace(trust); err != nil {
-		return false, err
-	}
-	r.seen = after
-	return true, nil
+	return served, r, nil
 }

@@ -42,10 +42,12 @@ func newTLSDesk(t *testing.T) *tlsDesk {
 		Certificates: []config.Certificate{{Cert: d.path("server.crt"), Key: d.path("server.key")}},
 		ClientCA:     []string{d.path("ca.crt")}, ClientCRL: []string{d.path("crl.pem")},
 	}}}
-	if d.r, err = d.p.openTLS(); err != nil {
+	served, r, err := d.p.openTLS()
+	d.r = r
+	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", d.r.tls.Config())
+	l, err := tls.Listen("tcp", "127.0.0.1:0", served.Config())
 	if err != nil {
 		t.Fatal(err)
 	}

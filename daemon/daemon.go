@@ -266,14 +266,14 @@ func part(name string, err error) error {
 
 // serve runs both listeners until ctx or failed is done, then drains them.
 func (p *parts) serve(ctx, failed context.Context) error {
-	certificates, err := p.openTLS()
+	apiTLS, certificates, err := p.openTLS()
 	if err != nil {
 		return err
 	}
 	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
 		Reconciliation: p.reconciler, Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
-		Limits:   apiLimits(p.cfg.Limits), TLS: certificates.tls})
+		Limits:   apiLimits(p.cfg.Limits), TLS: apiTLS})
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
@@ -293,6 +293,14 @@ func (p *parts) serve(ctx, failed context.Context) error {
 		return err
 	}
 	defer closePeers()
+	followed := []*reloader{certificates}
+	if peers != nil {
+		r, err := p.link.follow(p)
+		if err != nil {
+			return err
+		}
+		followed = append(followed, r)
+	}
 
 	main := handler.HTTPServer()
 	monitor := server(api.Monitor(prometheus.Gatherers{p.reg, &metrics.Seal{Fetch: p.sealMetrics}}, p.checks()), p.log)
@@ -300,7 +308,9 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	defer stopLooking()
 	g, broken := errgroup.WithContext(failed)
 	g.Go(func() error { return served("api", main.Serve(tls.NewListener(apiListener, main.TLSConfig))) })
-	g.Go(func() error { return certificates.run(looking) })
+	for _, r := range followed {
+		g.Go(func() error { return r.run(looking) })
+	}
 	g.Go(func() error { return handler.Watch(looking) })
 	g.Go(func() error { return served("monitor", monitor.Serve(monitorListener)) })
 	if peers != nil {

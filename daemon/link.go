@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,7 +36,7 @@ type sealer interface {
 // link is both directions of the way between appliances.
 type link struct {
 	listener string // host:port of our end
-	ends     *ends
+	ends     atomic.Pointer[ends]
 	door     *door
 	handler  *linkHandler
 }
@@ -55,9 +57,11 @@ func (p *parts) openLink() (sealer, error) {
 		return nil, fmt.Errorf("daemon: metrics: %w", err)
 	}
 	law := func() *ledger.Fold { return p.registry.Fold() }
-	p.link = &link{
-		listener: c.Listen, ends: e, door: newDoor(p.seal, p.cfg.Appliance, c.Peers, e, law, p.log, m),
-		handler: &linkHandler{id: p.cfg.Appliance, seal: p.seal, law: law, log: p.log, metrics: m},
+	p.link = &link{listener: c.Listen, door: newDoor(p.seal, p.cfg.Appliance, c.Peers, e, law, p.log, m)}
+	p.link.handler = &linkHandler{id: p.cfg.Appliance, seal: p.seal, law: law, log: p.log, metrics: m, ends: p.link.ends.Load}
+	p.link.ends.Store(e)
+	if err := p.reg.Register(linkDays{p.link}); err != nil {
+		return nil, fmt.Errorf("daemon: metrics: %w", err)
 	}
 	p.closers = append(p.closers, p.link.door.closeIdle)
 	return p.link.door, nil
@@ -73,9 +77,15 @@ type door struct {
 	log     *slog.Logger
 	id      string            // our own, in the charter
 	peers   map[string]string // URL by appliance
-	clients map[string]*http.Client
+	dialing atomic.Pointer[dialing]
 	law     func() *ledger.Fold // who the appliances are
 	metrics *linkMetrics
+}
+
+// dialing is how peers are asked while one pair and its roots are in use.
+type dialing struct {
+	ends    *ends
+	clients map[string]*http.Client // by appliance
 }
 
 // turns is how often a request is passed on before it is given up: while one
@@ -87,20 +97,32 @@ const turnPause = 200 * time.Millisecond
 
 // newDoor makes a door that passes on, with our own pair and root.
 func newDoor(c *seal.Client, id string, peers map[string]string, e *ends, law func() *ledger.Fold, log *slog.Logger, m *linkMetrics) *door {
-	d := &door{Client: c, log: log, id: id, peers: peers, clients: map[string]*http.Client{}, law: law, metrics: m}
-	for peer := range peers {
+	d := &door{Client: c, log: log, id: id, peers: peers, law: law, metrics: m}
+	d.take(e)
+	return d
+}
+
+// take passes on with that pair and those roots from the next request on. What
+// is under way ends on the connections it has, which serve nothing after it.
+func (d *door) take(e *ends) {
+	next := &dialing{ends: e, clients: map[string]*http.Client{}}
+	for peer := range d.peers {
 		transport := &http.Transport{
 			TLSClientConfig: e.client(peer), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute,
 			TLSHandshakeTimeout: 10 * time.Second,
 			HTTP2:               &http.HTTP2Config{PingTimeout: 5 * time.Second, SendPingTimeout: 10 * time.Second},
 		}
-		d.clients[peer] = &http.Client{Transport: transport, Timeout: seal.CallTimeout,
+		next.clients[peer] = &http.Client{Transport: transport, Timeout: seal.CallTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a peer does not redirect") }}
 	}
-	return d
+	if before := d.dialing.Swap(next); before != nil {
+		before.closeIdle()
+	}
 }
 
-func (d *door) closeIdle() {
+func (d *door) closeIdle() { d.dialing.Load().closeIdle() }
+
+func (d *dialing) closeIdle() {
 	for _, c := range d.clients {
 		c.CloseIdleConnections()
 	}
@@ -169,7 +191,7 @@ func (d *door) mayAsk(author string) error {
 	if author == d.id {
 		return errors.New("our own seal names us as the author and refuses as if it were not")
 	}
-	if _, ok := d.clients[author]; !ok {
+	if _, ok := d.peers[author]; !ok {
 		return fmt.Errorf("link.peers does not name %s", author)
 	}
 	return admitted(d.law(), author)
@@ -219,11 +241,17 @@ func (d *door) post(ctx context.Context, peer string, body []byte) (*linkAnswer,
 		return nil, err
 	}
 	req.Header.Set("Content-Type", linkType)
-	resp, err := d.clients[peer].Do(req)
+	now := d.dialing.Load()
+	resp, err := now.clients[peer].Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	// A connection outlives the certificate that it was made with.
+	if err := now.ends.trusts(resp.TLS.PeerCertificates, x509.ExtKeyUsageServerAuth, time.Now()); err != nil {
+		now.closeIdle()
+		return nil, err
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, seal.MaxFrame+1))
 	if err != nil {
 		return nil, err

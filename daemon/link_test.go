@@ -39,6 +39,8 @@ type voice struct {
 	once   bool   // it says so once, then it is the author itself
 	sealed bool
 	asked  []string
+
+	came, goes chan struct{} // a cancel whose reason is "held" says that it came, and ends when goes is closed
 }
 
 func (v *voice) hear(what string) error {
@@ -71,7 +73,14 @@ func (v *voice) Cancel(_ context.Context, q seal.CancelRequest) (*seal.Recorded,
 	if q.Reason == "refuse" {
 		return nil, seal.Errorf(seal.KindConflict, "it is authorized")
 	}
-	return &seal.Recorded{Sequence: 7}, v.hear("cancel " + q.OperationID)
+	if err := v.hear("cancel " + q.OperationID); err != nil {
+		return nil, err
+	}
+	if q.Reason == "held" {
+		close(v.came)
+		<-v.goes
+	}
+	return &seal.Recorded{Sequence: 7}, nil
 }
 
 func (v *voice) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, error) {
@@ -87,6 +96,10 @@ type box struct {
 	ends *ends
 	url  string
 	reg  *prometheus.Registry
+
+	link  *link
+	files config.Link // its pair and its roots
+	log   *slog.Logger
 }
 
 // town is the appliances of one charter.
@@ -196,14 +209,17 @@ func (w *town) box(id string) *box {
 	m, err := newLinkMetrics(b.reg)
 	require.NoError(w.t, err)
 	log, law := slog.New(slog.DiscardHandler), func() *ledger.Fold { return w.fold }
-	lk := &link{listener: c.Listen, handler: &linkHandler{id: id, seal: client, law: law, log: log, metrics: m}, ends: b.ends}
+	lk := &link{listener: c.Listen, door: newDoor(client, id, map[string]string{}, b.ends, law, log, m)}
+	lk.ends.Store(b.ends)
+	lk.handler = &linkHandler{id: id, seal: client, law: law, log: log, metrics: m, ends: lk.ends.Load}
+	b.link, b.files, b.log = lk, c, log
 	s, closing, err := lk.listen(log)
 	require.NoError(w.t, err)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.serve() }()
 	w.t.Cleanup(func() { _ = s.Close(); closing(); <-done })
 	b.url = "https://" + s.listener.Addr().String()
-	b.door = newDoor(client, id, map[string]string{}, b.ends, law, log, m)
+	b.door = lk.door
 	return b
 }
 
@@ -214,6 +230,9 @@ func (b *box) knows(others ...*box) {
 		peers[o.id] = o.url
 	}
 	b.door = newDoor(b.door.Client, b.id, peers, b.ends, b.door.law, b.door.log, b.door.metrics)
+	if b.link != nil {
+		b.link.door = b.door
+	}
 }
 
 func (b *box) follows(author string) {

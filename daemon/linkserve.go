@@ -1,23 +1,19 @@
 package daemon
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"slices"
 	"strings"
+	"time"
 
-	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -25,99 +21,6 @@ import (
 
 // appliancePrefix begins the common name of an appliance's certificate.
 const appliancePrefix = "appliance:"
-
-// ends is what both ends of the link know each other by.
-type ends struct {
-	pair  tls.Certificate
-	roots *x509.CertPool
-}
-
-// openEnds reads our own pair and the root of all, and refuses a pair that is
-// another appliance's, and a root that is one of callers' too: whoever issues
-// certificates to people could name one of them appliance:….
-func openEnds(c config.Link, id string, callers []string) (*ends, error) {
-	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("daemon: link.cert %s: %w", c.Cert, err)
-	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return nil, fmt.Errorf("daemon: link.cert %s: %w", c.Cert, err)
-	}
-	if leaf.Subject.CommonName != appliancePrefix+id {
-		return nil, fmt.Errorf("daemon: link.cert %s names %q, this is %s%s", c.Cert, leaf.Subject.CommonName, appliancePrefix, id)
-	}
-	own, err := certificatesOf(c.CA)
-	if err != nil {
-		return nil, fmt.Errorf("daemon: link.ca: %w", err)
-	}
-	roots := x509.NewCertPool()
-	for _, root := range own {
-		roots.AddCert(root)
-	}
-	for _, path := range callers {
-		others, err := certificatesOf(path)
-		if err != nil {
-			return nil, fmt.Errorf("daemon: api.client_ca: %w", err)
-		}
-		for _, other := range others {
-			if slices.ContainsFunc(own, func(c *x509.Certificate) bool {
-				return bytes.Equal(c.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo)
-			}) {
-				return nil, fmt.Errorf("daemon: link.ca %s holds the key of %q, a root of api.client_ca %s; appliances need a root of their own", c.CA, other.Subject.CommonName, path)
-			}
-		}
-	}
-	return &ends{pair, roots}, nil
-}
-
-// certificatesOf are those of a PEM file, at least one.
-func certificatesOf(path string) ([]*x509.Certificate, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var out []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		out = append(out, c)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s holds no certificate", path)
-	}
-	return out, nil
-}
-
-// linkGroups are the link's key exchanges: both ends are ours, so the hybrid
-// is the only one.
-var linkGroups = []tls.CurveID{tls.X25519MLKEM768}
-
-func (e *ends) server() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{e.pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: e.roots,
-		NextProtos: []string{"h2", "http/1.1"}, CurvePreferences: linkGroups, SessionTicketsDisabled: true,
-	}
-}
-
-// client verifies that who answers is the peer that was meant, and not merely
-// one of us.
-func (e *ends) client(peer string) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{e.pair}, RootCAs: e.roots, CurvePreferences: linkGroups,
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			if name := cs.PeerCertificates[0].Subject.CommonName; name != appliancePrefix+peer {
-				return fmt.Errorf("link: who answers for %s is %q", peer, name)
-			}
-			return nil
-		},
-	}
-}
 
 // linkHandler answers peers: it puts what they ask to our own seal, and passes
 // nothing on to a third.
@@ -127,6 +30,7 @@ type linkHandler struct {
 	law     func() *ledger.Fold
 	log     *slog.Logger
 	metrics *linkMetrics
+	ends    func() *ends // those in use now
 }
 
 // linkServer is our end while it listens.
@@ -148,7 +52,8 @@ func (l *link) listen(log *slog.Logger) (*linkServer, func(), error) {
 	}
 	s := server(l.handler, log)
 	log.Info("link: listening for peers", "address", listener.Addr().String())
-	return &linkServer{s, tls.NewListener(listener, l.ends.server())}, func() { _ = listener.Close() }, nil
+	following := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.ends.Load().server(), nil }}
+	return &linkServer{s, tls.NewListener(listener, following)}, func() { _ = listener.Close() }, nil
 }
 
 func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -200,6 +105,10 @@ func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *linkHandler) peer(r *http.Request) (string, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return "", errors.New("no client certificate")
+	}
+	// A connection outlives certificates, its own and the roots.
+	if err := h.ends().trusts(r.TLS.PeerCertificates, x509.ExtKeyUsageClientAuth, time.Now()); err != nil {
+		return "", err
 	}
 	name := r.TLS.PeerCertificates[0].Subject.CommonName
 	id, ok := strings.CutPrefix(name, appliancePrefix)
