@@ -344,6 +344,76 @@ func TestRapidResetDoesNotStopOthers(t *testing.T) {
 	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 0 }, waitLimit, 5*time.Millisecond)
 }
 
+// Its kin (CVE-2025-8671): the server is made to reset streams itself, each of
+// which is one less that the client has open, while their handlers go on. No more
+// of them run than the connection may have streams.
+func TestAttack_ResetsByTheServersOwnHand(t *testing.T) {
+	const streams = 4
+	h := newHouse(t)
+	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16)}
+	defer close(g.open)
+	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Streams: streams} })
+	w := s.wire()
+	w.AllowIllegalWrites = true
+	go func() {
+		for {
+			if _, err := w.ReadFrame(); err != nil {
+				return
+			}
+		}
+	}()
+	for n := range 20_000 {
+		id, err := w.get("/v1/seal", s.keys["viewer"])
+		if err == nil {
+			err = w.WriteWindowUpdate(id, 0) // a window grows by one at least
+		}
+		if err != nil {
+			break // cut off, which is as good
+		}
+		if n%1000 == 0 {
+			is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200)
+			require.LessOrEqual(t, s.gauge("mintwarden_api_in_flight"), float64(streams))
+		}
+	}
+	require.Positive(t, s.turnedAway("streams"))
+	w.conn.Close()
+	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 0 }, waitLimit, 5*time.Millisecond)
+}
+
+// A header that goes on and on in frames of its own (CVE-2023-45288), each packed
+// to a fraction of what it says: the connection ends, nothing is kept of it, and
+// the others do not notice.
+func TestAttack_AHeaderWithoutEnd(t *testing.T) {
+	s := sharedHouse(t).serve()
+	w := s.wire()
+	go func() { // what the server says to it
+		for {
+			if _, err := w.ReadFrame(); err != nil {
+				return
+			}
+		}
+	}()
+	w.header.Reset()
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "mintwarden"}, {":path", "/v1/tokens"}} {
+		require.NoError(t, w.pack.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+	}
+	require.NoError(t, w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: w.header.Bytes(), EndStream: true}))
+	const frames = 1 << 16 // of 16 KiB: a GiB of header
+	written := 0
+	for range frames {
+		w.header.Reset()
+		for w.header.Len() < 12<<10 { // an entry of 4 KiB is in the table after the first, a byte from then on
+			require.NoError(t, w.pack.WriteField(hpack.HeaderField{Name: "x-flood", Value: strings.Repeat("x", 3<<10)}))
+		}
+		if err := w.WriteContinuation(1, false, w.header.Bytes()); err != nil {
+			break
+		}
+		written++
+	}
+	require.Less(t, written, frames, "the connection took a gigabyte of header")
+	is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200)
+}
+
 // More streams than a connection may have are refused one by one; the server's
 // work is bounded all the while.
 func TestAFloodOfStreamsIsRefused(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // TestBodies goes through what can be wrong with a body, over HTTP.
 func TestBodies(t *testing.T) {
-	s := sharedHouse(t).serve()
+	s := newHouse(t).serve()
 	vault, _ := s.vault("treasury")
 	good := s.tokenBody(vault, nil)
 	token := s.token(vault)
