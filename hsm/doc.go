@@ -41,6 +41,9 @@
 // rest and ties them to the login. It is not the same as a key that never
 // leaves the HSM, and is not called so.
 //
+// [Token.Rewrap] wraps all seeds under another key, and [ChangePINs] gives a token new
+// PINs; both finish, run again, whatever cut them short.
+//
 // [Signer] is another thing: one key of a person's, in a token named by a pkcs11:
 // URI, used by a program that a person runs.
 //

@@ -47,6 +47,8 @@ func documents(t testing.TB) map[string]struct {
 			func(b []byte) (document, error) { return ParseSeal(b) }},
 		"unseal": {&Unseal{Format: Format, Instance: "dev-1", ApplianceID: "appliance-1", Nonce: make([]byte, 32), Share: []byte{1}, CreatedAt: noon},
 			func(b []byte) (document, error) { return ParseUnseal(b) }},
+		"rotate": {&Rotate{Format: Format, Instance: "dev-1", ApplianceID: "appliance-1", Charter: replaces, WrappingKey: "mintwarden-wrapping-2", CreatedAt: noon},
+			func(b []byte) (document, error) { return ParseRotate(b) }},
 		"renew": {&Renew{Format: Format, Instance: "dev-1", ApplianceID: "appliance-1", Nonce: make([]byte, 32), Charter: replaces,
 			ReceiveKey: make([]byte, 1216), CreatedAt: noon}, func(b []byte) (document, error) { return ParseRenew(b) }},
 	}
@@ -395,6 +397,7 @@ func FuzzParseBinding(f *testing.F)  { fuzzDocument(f, "binding") }
 func FuzzParseFreeze(f *testing.F)   { fuzzDocument(f, "freeze") }
 func FuzzParseSeal(f *testing.F)     { fuzzDocument(f, "seal") }
 func FuzzParseUnseal(f *testing.F)   { fuzzDocument(f, "unseal") }
+func FuzzParseRotate(f *testing.F)   { fuzzDocument(f, "rotate") }
 func FuzzParseRenew(f *testing.F)    { fuzzDocument(f, "renew") }
 
 func FuzzParseRules(f *testing.F) {

@@ -51,6 +51,7 @@ const (
 	DocUnseal   = "unseal"
 	DocFreeze   = "freeze"
 	DocRenew    = "renew"
+	DocRotate   = "rotate"
 )
 
 // ParseEnvelope reads an envelope strictly: exactly its members, standard base64 with padding, 1

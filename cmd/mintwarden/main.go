@@ -105,7 +105,7 @@ verify; 6 ended other than COMPLETED.`,
 	f.DurationVar(&c.patience, "patience", patience, "how long to go on trying while the appliance does not answer")
 	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.transactionCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
 		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), c.userCommand(), c.roleCommand(), c.certCommand(), c.webhookCommand(),
-		c.explainCommand(), c.initCommand(), c.unsealCommand(), c.sealCommand(), c.recoverCommand(), c.renewCommand(), c.tokenJobCommand(), c.docsCommand(), jsonTopic())
+		c.explainCommand(), c.initCommand(), c.unsealCommand(), c.sealCommand(), c.recoverCommand(), c.renewCommand(), c.rotateCommand(), c.tokenJobCommand(), c.docsCommand(), jsonTopic())
 	helpTexts(root)
 	c.completions(root)
 	return root
@@ -186,7 +186,7 @@ func jsonTopic() *cobra.Command {
   charter show                          {"charter","digest","proposals":[…]}: charter is the one in
                                         force, from the verified ledger
   charter freeze|unfreeze|admit,
-  recover                               {"document","signedBy","required","applied","file"}
+  recover, rotate                       {"document","signedBy","required","applied","file"}
   renew show|give|take|submit           {"held","given","keys","waiting","parcels","received",
                                         "outcome",…}
   explain                               {"operationId","recorded","verdict","differs","why",…}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -94,4 +95,34 @@ func TestRenew(t *testing.T) {
 		s.unsealOffline(name)
 	}
 	s.await(func(st *seal.Status) bool { return !st.Sealed })
+}
+
+// Two custodians have the wrapping key rotated; one alone does not.
+func TestRotate(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	got := s.init(nil, s.filed()...)
+	require.Equal(t, exitDone, got.code, got.err+s.read("seal.log"))
+	root := s.begun()
+	s.ledgerOf(root)
+	rotate := func(args ...string) result {
+		t.Helper()
+		return mintwarden(t, append([]string{"rotate", "--charter1", string(root), "--document", s.path("rotate.json"), "--yes"}, args...)...)
+	}
+	got = rotate("--key", s.path("carol.key"))
+	require.Equal(t, exitUsage, got.code, got.err)
+	require.Contains(t, got.err, "--to")
+	draft := &policy.Rotate{Format: 1, Instance: "acme-1", ApplianceID: "appliance-1", Charter: root, WrappingKey: "mintwarden-wrapping-2", CreatedAt: policy.Seconds(time.Now())}
+	payload, err := draft.Encode()
+	require.NoError(t, err)
+	s.write("rotate.json"+draftEnding, string(payload))
+	digest := "--expect-digest=" + string(policy.DigestOf(payload))
+	got = rotate(digest, "--key", s.path("carol.key"), "--socket", s.path("seal.sock"))
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "Signed: 1 of 2")
+	require.NotContains(t, s.read("seal.log"), "wrapping key rotates")
+	got = rotate(digest, "--key", s.path("dave.key"), "--socket", s.path("seal.sock"))
+	require.Equal(t, exitDone, got.code, got.err+s.read("seal.log"))
+	require.Contains(t, got.out, "wrapped under mintwarden-wrapping-2 now")
+	require.Contains(t, s.read("seal.log"), "old wrapping key destroyed")
 }

@@ -216,6 +216,11 @@ func (c *Client) Renew(ctx context.Context, e *policy.Envelope) (*Renewal, error
 	return ask[RenewRequest, Renewal](ctx, c, OpRenew, RenewRequest{e})
 }
 
+// Rotate has the keys that the token keeps wrapped wrapped under a new one.
+func (c *Client) Rotate(ctx context.Context, e *policy.Envelope) (*Rotated, error) {
+	return ask[EnvelopeRequest, Rotated](ctx, c, OpRotate, EnvelopeRequest{e})
+}
+
 // wire is one connection: a goroutine reads answers and hands them to the calls that wait.
 type wire struct {
 	conn    net.Conn

@@ -36,6 +36,7 @@ var calls = map[Op]call{
 	OpCheckpoint:   with(Handler.Checkpoint),
 	OpMetrics:      plain(Handler.Metrics),
 	OpRenew:        with(Handler.Renew),
+	OpRotate:       enveloped(Handler.Rotate),
 }
 
 // request is the wire's: the members of params stand beside id and op.

@@ -168,7 +168,7 @@ func TestEveryOperation(t *testing.T) {
 		seal.OpRecover: of(c.Recover(ctx, e)), seal.OpFreeze: of(c.Freeze(ctx, seal.FreezeRequest{Envelope: e})), seal.OpDecide: of(c.Decide(ctx, e)),
 		seal.OpCancel: of(c.Cancel(ctx, "op_1", "why")), seal.OpAuthorize: of(c.Authorize(ctx, seal.AuthorizeRequest{Intent: []byte{}})),
 		seal.OpBump: of(c.Bump(ctx, seal.BumpRequest{})), seal.OpSettle: of(c.Settle(ctx, seal.SettleRequest{})),
-		seal.OpCheckpoint: of(c.Checkpoint(ctx, seal.CheckpointRequest{Proof: seal.TreeProof{Consistency: [][]byte{}, Ledger: seal.BatchProof{Inclusion: [][]byte{}}}})), seal.OpMetrics: of(c.Metrics(ctx)), seal.OpRenew: of(c.Renew(ctx, nil)),
+		seal.OpCheckpoint: of(c.Checkpoint(ctx, seal.CheckpointRequest{Proof: seal.TreeProof{Consistency: [][]byte{}, Ledger: seal.BatchProof{Inclusion: [][]byte{}}}})), seal.OpMetrics: of(c.Metrics(ctx)), seal.OpRenew: of(c.Renew(ctx, nil)), seal.OpRotate: of(c.Rotate(ctx, e)),
 	}
 	for _, op := range seal.Ops() {
 		require.True(t, op.Valid())

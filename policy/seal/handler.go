@@ -30,6 +30,7 @@ type Handler interface {
 	Checkpoint(context.Context, CheckpointRequest) (*CheckpointResult, error)
 	Metrics(context.Context) (*Metrics, error)
 	Renew(context.Context, RenewRequest) (*Renewal, error)
+	Rotate(context.Context, *policy.Envelope) (*Rotated, error)
 }
 
 // Refusing answers every operation with KindInvalid. A handler that embeds it need only write the
@@ -130,6 +131,11 @@ func (Refusing) Metrics(context.Context) (*Metrics, error) { return refused[Metr
 // Renew refuses.
 func (Refusing) Renew(context.Context, RenewRequest) (*Renewal, error) {
 	return refused[Renewal](OpRenew)
+}
+
+// Rotate refuses.
+func (Refusing) Rotate(context.Context, *policy.Envelope) (*Rotated, error) {
+	return refused[Rotated](OpRotate)
 }
 
 var _ Handler = Refusing{}

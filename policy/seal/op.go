@@ -25,6 +25,7 @@ const (
 	OpCheckpoint   Op = "checkpoint"
 	OpMetrics      Op = "metrics"
 	OpRenew        Op = "renew"
+	OpRotate       Op = "rotate"
 )
 
 // Valid is true of the operations above.

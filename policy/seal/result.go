@@ -111,6 +111,13 @@ type BumpResult struct {
 	TxHash   tx.Hash `json:"txHash"`
 }
 
+// Rotated is the wrapping key in use after a rotation; the next charter says its check value.
+type Rotated struct {
+	WrappingKey string `json:"wrappingKey"` // id and label
+	CheckValue  string `json:"checkValue"`
+	Rewrapped   int    `json:"rewrapped"` // keys that this run wrapped anew
+}
+
 // Metrics is the seal's own, in Prometheus' text format.
 type Metrics struct {
 	Text string `json:"text"`

@@ -75,16 +75,8 @@ func (r *room) shared() bool {
 	if charter == nil {
 		return false
 	}
-	me, ok := charter.Appliance(r.appliance)
-	if !ok {
-		return false
-	}
-	for _, a := range charter.Appliances {
-		if a.ID != me.ID && a.Token.Serial == me.Token.Serial {
-			return true
-		}
-	}
-	return false
+	other, err := r.sharesToken(charter)
+	return err == nil && other != ""
 }
 
 // anchorStands is asked where others share the token before any answer or

@@ -223,9 +223,9 @@ func (r *room) checkpointKeys(ctx context.Context, instance string) (*seal.Check
 	if err != nil {
 		return nil, hsmError(err)
 	}
-	cosign, err := r.token.CreateSeedKey(ctx, cosigningKeys+r.appliance, hsm.MLDSA44, wrappingKey)
+	cosign, err := r.cosigningKey(ctx)
 	if err != nil {
-		return nil, hsmError(err)
+		return nil, err
 	}
 	k, err := seal.NewCheckpointKeys(instance, r.appliance, log, cosign)
 	if err != nil {
@@ -287,3 +287,20 @@ type tokenSigner struct {
 func (s tokenSigner) Sign(text []byte) ([]byte, error) { return s.sign(text) }
 
 var _ note.Signer = tokenSigner{}
+
+// cosigningKey makes the key while no wrapping key is being rotated away.
+func (r *room) cosigningKey(ctx context.Context) ([]byte, error) {
+	if err := r.alone(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-r.creating }()
+	wrapping, err := r.wrapping(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.token.CreateSeedKey(ctx, cosigningKeys+r.appliance, hsm.MLDSA44, wrapping)
+	if err != nil {
+		return nil, hsmError(err)
+	}
+	return key, nil
+}

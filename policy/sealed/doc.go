@@ -34,6 +34,26 @@
 // once, and over a store that shows an older charter than was seen here only
 // custodians of the newest one unseal.
 //
+// # Renewal and rotation
+//
+// Custodians who changed, or want it, get new shares: a threshold of the old ones and a
+// receive key of every custodian of the charter come to the keeper, which draws new
+// PINs, splits them, and hands each share out encrypted to its custodian. Once every one
+// of them said that he has it, custody.json is replaced by one rename, with the old PINs
+// in it beside the new; then a process of its own (mintwarden-seal pins) changes the
+// token's PINs, the officer's first; then the old ones are dropped. Before the rename
+// the old shares count, behind it the new ones, whatever the token has taken: an
+// unsealing by them goes on with what is not finished, and until then no PIN file or
+// credential is tried. Old shares give PINs that the token takes no more, from whatever
+// copy of custody.json. Nobody is unsealed by it, nor is a sealing undone.
+//
+// The key under which post-quantum keys are wrapped rotates on a document of the
+// threshold: the token makes the next generation, every key is wrapped under it and
+// must sign before the old envelope goes, and the old key is destroyed when nothing is
+// under it. That a token holds two generations is what a start goes on from.
+//
+// Both are refused where another appliance uses the same token.
+//
 // Under a production charter the seal refuses a PIN file, a credential that no
 // TPM seals and a software token unless the charter accepts them, and people's
 // keys that were made on this machine: when the charter is to take effect and at

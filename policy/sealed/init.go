@@ -66,8 +66,12 @@ func (r *room) identity(ctx context.Context) (*seal.InitResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	wrapping, err := r.wrapping(ctx)
+	if err != nil {
+		return nil, err
+	}
 	checks := map[string]string{}
-	for _, id := range []string{r.ledgerKeyID(), wrappingKey, canaryKey} {
+	for _, id := range []string{r.ledgerKeyID(), wrapping, canaryKey} {
 		if checks[id], err = r.token.CheckValue(ctx, id); err != nil {
 			return nil, hsmError(err)
 		}
@@ -93,7 +97,7 @@ func (r *room) ours(ctx context.Context, c *policy.Charter) error {
 		{"ledger key", a.LedgerKey == me.LedgerKey},
 		{"unseal key", bytes.Equal(a.UnsealKey, me.UnsealKey)},
 		{"token serial", a.Token.Serial == me.Token.Serial},
-		{"key check values", maps.Equal(a.Token.CheckValues, me.Token.CheckValues)},
+		{"key check values", maps.Equal(a.Token.CheckValues, me.Token.CheckValues) || r.saidBefore(a)},
 	} {
 		if !f.same {
 			return seal.Errorf(seal.KindInvalid, "the charter says another %s of appliance %s than init does", f.what, r.appliance)
@@ -106,6 +110,19 @@ func (r *room) ours(ctx context.Context, c *policy.Charter) error {
 		r.log.Warn("the unseal key stands unencrypted in the state directory: with the disk and a recorded unsealing somebody has the shares ([unseal] key_credential in seal.toml)")
 	}
 	return nil
+}
+
+// saidBefore is true of check values that the charter in force has, too: the wrapping
+// key may have been rotated since they were so, and a charter that leaves them says
+// nothing new. Whoever changes them says what is so.
+func (r *room) saidBefore(a *policy.Appliance) bool {
+	fold := r.known().fold
+	if fold == nil || headOf(fold) == 0 {
+		return false
+	}
+	c, _ := fold.Charter()
+	was, ok := c.Appliance(a.ID)
+	return ok && maps.Equal(was.Token.CheckValues, a.Token.CheckValues)
 }
 
 func headOf(f *ledger.Fold) uint64 {

@@ -58,16 +58,26 @@ func (r *room) renewable(c *policy.Charter) error {
 	if seen != nil && seen.Version > c.Version {
 		return seal.Errorf(seal.KindStore, "the store shows charter %d, and this appliance has seen %d", c.Version, seen.Version)
 	}
+	other, err := r.sharesToken(c)
+	if err == nil && other != "" {
+		err = seal.Errorf(seal.KindInvalid, "appliance %s uses the same token: its custody would hold PINs that the token takes no more", other)
+	}
+	return err
+}
+
+// sharesToken is another appliance of the charter that reaches this one's token, if
+// there is one.
+func (r *room) sharesToken(c *policy.Charter) (other string, err error) {
 	me, ok := c.Appliance(r.appliance)
 	if !ok {
-		return seal.Errorf(seal.KindInvalid, "appliance %s is not in the charter", r.appliance)
+		return "", seal.Errorf(seal.KindInvalid, "appliance %s is not in the charter", r.appliance)
 	}
 	for _, a := range c.Appliances {
 		if a.ID != me.ID && a.Token.Serial == me.Token.Serial {
-			return seal.Errorf(seal.KindInvalid, "appliance %s uses the same token: its custody would hold PINs that the token takes no more", a.ID)
+			return a.ID, nil
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // renewDocument fills part with what the document says, once who signed it is verified.

@@ -43,7 +43,12 @@ func (r *room) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (_ 
 	if err := r.submit(ctx, func(rd *round) error { return rd.reserve(q) }); err != nil {
 		return nil, err
 	}
-	public, protection, err := r.token.CreateKey(ctx, q.WalletID, hsm.Scheme(q.Scheme), wrappingKey)
+	wrapping, err := r.wrapping(ctx)
+	if err != nil {
+		r.places.giveBack(q.WalletID)
+		return nil, err
+	}
+	public, protection, err := r.token.CreateKey(ctx, q.WalletID, hsm.Scheme(q.Scheme), wrapping)
 	if err != nil {
 		if _, _, _, there := r.token.KeyPublic(ctx, q.WalletID); errors.Is(there, hsm.ErrNotFound) {
 			r.places.giveBack(q.WalletID)

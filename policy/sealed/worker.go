@@ -208,6 +208,7 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 		tick := time.NewTicker(tokenWatch)
 		defer tick.Stop()
 		go w.watch(inner, r.token, tick.C)
+		go r.finishRotation(inner)
 		go func() {
 			select {
 			case <-r.token.Broken():

@@ -1,0 +1,178 @@
+package sealed
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// Wrapping keys have generations: the first is wrappingKey, the n-th has a hyphen and n
+// behind that. The highest that the token holds is the one in use; that there is another
+// beside it says that a rotation is not finished.
+
+// generation is a wrapping key's, 0 of an id that is none.
+func generation(id string) int {
+	if id == wrappingKey {
+		return 1
+	}
+	text, ok := strings.CutPrefix(id, wrappingKey+"-")
+	n, err := strconv.Atoi(text)
+	if !ok || err != nil || n < 2 || strconv.Itoa(n) != text {
+		return 0
+	}
+	return n
+}
+
+func wrappingKeyOf(generation int) string {
+	if generation < 2 {
+		return wrappingKey
+	}
+	return fmt.Sprint(wrappingKey, "-", generation)
+}
+
+// wrappingKeys are those that the token holds, the one in use last.
+func (r *room) wrappingKeys(ctx context.Context) ([]string, error) {
+	ids, err := r.token.AESKeys(ctx, wrappingKey)
+	if err != nil {
+		return nil, hsmError(err)
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return generation(id) == 0 })
+	slices.SortFunc(ids, func(a, b string) int { return generation(a) - generation(b) })
+	return ids, nil
+}
+
+// wrapping is the one in use.
+func (r *room) wrapping(ctx context.Context) (string, error) {
+	ids, err := r.wrappingKeys(ctx)
+	if err != nil || len(ids) == 0 {
+		return wrappingKey, err
+	}
+	return ids[len(ids)-1], nil
+}
+
+// Rotate wraps every key that the token keeps wrapped under a new key of the token, on a
+// document of the threshold, and destroys the old one last. The document names the next
+// generation, so it counts once; handed in again it finishes what was cut short, as does
+// the next start. Wallets sign meanwhile.
+func (r *room) Rotate(ctx context.Context, e *policy.Envelope) (_ *seal.Rotated, err error) {
+	defer r.count(seal.OpRotate, &err)
+	if r.token == nil {
+		return nil, r.tokenError()
+	}
+	d, err := r.rotateDocument(e)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.alone(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-r.creating }()
+	ids, err := r.wrappingKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, seal.Errorf(seal.KindInvalid, "the token holds no wrapping key")
+	}
+	current := ids[len(ids)-1]
+	next := wrappingKeyOf(generation(current) + 1)
+	switch {
+	case d.WrappingKey == current && len(ids) > 1, d.WrappingKey == current && current != wrappingKey: // goes on, or is done
+	case len(ids) > 1:
+		return nil, seal.Errorf(seal.KindConflict, "the rotation to %s is not finished", current)
+	case d.WrappingKey != next:
+		return nil, seal.Errorf(seal.KindInvalid, "the wrapping key is %s, the document names %s; the next is %s", current, d.WrappingKey, next)
+	default:
+		if err := r.token.GenerateAESWrappingKey(ctx, next, next); err != nil {
+			return nil, hsmError(err)
+		}
+		r.log.Warn("wrapping key rotates", "from", current, "to", next, "document", e.PayloadDigest())
+	}
+	return r.rewrapped(ctx)
+}
+
+// rotateDocument is what the threshold signed for this appliance.
+func (r *room) rotateDocument(e *policy.Envelope) (*policy.Rotate, error) {
+	known := r.known()
+	if known.fold == nil || !known.ready {
+		return nil, seal.Errorf(seal.KindStore, "who the custodians are is in the ledger, which is not read, or in doubt: %v", known.doubt)
+	}
+	c, digest := known.fold.Charter()
+	if c == nil {
+		return nil, errNoCharter
+	}
+	if _, err := c.VerifyThreshold(policy.DocRotate, e); err != nil {
+		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
+	}
+	d, err := policy.ParseRotate(e.Payload)
+	switch {
+	case err != nil:
+		return nil, seal.Errorf(seal.KindInvalid, "%v", err)
+	case d.Instance != c.Instance || d.ApplianceID != r.appliance:
+		return nil, seal.Errorf(seal.KindInvalid, "the document is for appliance %s of instance %s, this is %s of %s", d.ApplianceID, d.Instance, r.appliance, c.Instance)
+	case d.Charter != digest:
+		return nil, seal.Errorf(seal.KindInvalid, "the document is of charter %s, in force is %s", d.Charter, digest)
+	}
+	// Another process could wrap a new wallet's key under the old one in the moment in
+	// which that goes.
+	other, err := r.sharesToken(c)
+	if err == nil && other != "" {
+		err = seal.Errorf(seal.KindInvalid, "appliance %s uses the same token, and could make a wallet's key under the old wrapping key meanwhile", other)
+	}
+	return d, err
+}
+
+// alone waits until no wallet is being made; who has it empties r.creating.
+func (r *room) alone(ctx context.Context) error {
+	select {
+	case r.creating <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return seal.Errorf(seal.KindBusy, "a wallet is being made")
+	}
+}
+
+// rewrapped wraps everything under the wrapping key in use, then destroys the others.
+func (r *room) rewrapped(ctx context.Context) (*seal.Rotated, error) {
+	ids, err := r.wrappingKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	current := ids[len(ids)-1]
+	n, err := r.token.Rewrap(ctx, current)
+	if err != nil {
+		return nil, hsmError(err)
+	}
+	for _, id := range ids[:len(ids)-1] {
+		if err := r.token.DestroyAESKey(ctx, id); err != nil {
+			return nil, hsmError(err)
+		}
+		r.log.Warn("old wrapping key destroyed", "id", id)
+	}
+	check, err := r.token.CheckValue(ctx, current)
+	if err != nil {
+		return nil, hsmError(err)
+	}
+	return &seal.Rotated{WrappingKey: current, CheckValue: check, Rewrapped: n}, nil
+}
+
+// finishRotation goes on with a rotation that a death cut short.
+func (r *room) finishRotation(ctx context.Context) {
+	if err := r.alone(ctx); err != nil {
+		return
+	}
+	defer func() { <-r.creating }()
+	ids, err := r.wrappingKeys(ctx)
+	if err == nil && len(ids) > 1 {
+		r.log.Warn("a rotation of the wrapping key that was cut short goes on", "to", ids[len(ids)-1])
+		_, err = r.rewrapped(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.log.Error("rotation of the wrapping key", "error", err)
+	}
+}
