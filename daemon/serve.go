@@ -14,7 +14,7 @@ import (
 )
 
 // Serve reads the config at path and runs the appliance until ctx is done,
-// logging as JSON to w.
+// logging as JSON to w, at the level that the file says then and at each SIGHUP.
 func Serve(ctx context.Context, path, version string, w io.Writer) error {
 	cfg, err := config.Load(path)
 	if err != nil {
@@ -24,7 +24,10 @@ func Serve(ctx context.Context, path, version string, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
-	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	var now slog.LevelVar
+	now.Set(level)
+	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: &now}))
+	defer followLevel(ctx, path, &now, log)()
 	defer notify(ctx, log)()
 	return Run(ctx, cfg, Options{Version: version, Log: log,
 		Ready: func(net.Addr, net.Addr) { tell(log, systemd.SdNotifyReady) }})
