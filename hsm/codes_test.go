@@ -191,9 +191,12 @@ func TestEveryCodeThatNeedsANewProcess(t *testing.T) {
 	t.Run("prepare", func(t *testing.T) { first, _ = open(t, throughShim); uses(t, first) })
 	public := map[string]bool{}
 	n := int(freshIDs.Add(many))
-	for _, code := range []string{"0x101", "0x30", "0x32", "0x190", "0xE0", "0x03"} {
+	for nth, code := range []string{"0x101", "0x30", "0x32", "0x190", "0xE0", "0x03"} {
 		t.Run(code, func(t *testing.T) {
 			for at := 0; ; at++ {
+				if !long() && (at+nth)%2 == 1 {
+					continue // each call meets half of the codes, and each code half of the calls
+				}
 				var calls []string
 				t.Run("", func(t *testing.T) {
 					tok, _ := open(t, throughShim)

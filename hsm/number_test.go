@@ -34,10 +34,13 @@ func TestANumberThatNamesAnotherKey(t *testing.T) {
 		_, err = tok.GenerateSecp256k1(ctx, "secp", id)
 		require.NoError(t, err)
 	}
-	for _, call := range []string{"C_GetAttributeValue", "C_SignInit", "C_Sign", "C_DecryptInit", "C_Decrypt"} {
+	for at, call := range []string{"C_GetAttributeValue", "C_SignInit", "C_Sign", "C_DecryptInit", "C_Decrypt"} {
 		t.Run(call, func(t *testing.T) {
 			*noticed = 0
 			for n := range 12 { // by how many places every number moves
+				if !long() && (n+at)%2 == 1 {
+					continue // each call meets half of them, and each of them half of the calls
+				}
 				sign := func() {
 					sig, err := tok.SignEd25519(ctx, "ed-a", []byte("m"))
 					require.NoError(t, err)

@@ -32,13 +32,15 @@ func (k *keeper) change(ctx context.Context, c *change) {
 		return
 	}
 	err := k.changeInToken(ctx, c)
-	if err == nil {
-		err = k.finish(c)
-	}
 	switch {
 	case err == nil:
+		outcome := "shares were renewed, and the token's PINs changed"
+		if err := k.finish(c); err != nil { // the next unsealing finds the change done, and drops them
+			k.log.Error("the token's old PINs are not dropped from custody.json yet", "error", err)
+			outcome += "; the old ones are not dropped yet: " + err.Error()
+		}
 		k.log.Warn("shares are renewed and the token's PINs changed", "custodians", len(c.custody.Members), "threshold", c.custody.Threshold)
-		k.renewal.ended("shares were renewed, and the token's PINs changed")
+		k.renewal.ended(outcome)
 		k.takePIN(c, c.now)
 	case ctx.Err() != nil: // whoever unseals next goes on
 	default:
@@ -136,6 +138,9 @@ func (k *keeper) takePIN(c *change, pins *seal.PINs) {
 // whichever takes the PIN that the token takes now. Where it takes neither, neither is
 // offered to it again.
 func (k *keeper) whichever(ctx context.Context, c *change) {
+	if !c.unseal {
+		return
+	}
 	refused := 0
 	for _, pins := range []*seal.PINs{c.before, c.now} {
 		err := k.pinJob(ctx, pinsTryOne, pins, c.now)
