@@ -3,6 +3,7 @@ package operation_test
 import (
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -180,6 +181,20 @@ func (p *play) heal() {
 	} else {
 		require.NoError(p.t, p.geth.MinTip(big.NewInt(1)))
 	}
+}
+
+// submit asks again while no node answers, as a caller does: on a busy machine one may take its time.
+func (p *play) submit(r operation.Request) (o *operation.Operation) {
+	p.t.Helper()
+	p.until("a node answers", func() bool {
+		var err error
+		if o, err = p.operations.Submit(p.t.Context(), operator, r, nil); errors.Is(err, chain.ErrUnavailable) {
+			return false
+		}
+		require.NoError(p.t, err)
+		return true
+	})
+	return o
 }
 
 // over waits, with blocks, until an operation is terminal.
