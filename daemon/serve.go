@@ -33,16 +33,6 @@ func Serve(ctx context.Context, path, version string, w io.Writer) error {
 		Ready: func(net.Addr, net.Addr) { tell(log, systemd.SdNotifyReady) }})
 }
 
-// Check says what is wrong with the config at path; nil if nothing is.
-func Check(path string) error {
-	c, err := config.Load(path)
-	if err != nil || !c.Link.Configured() {
-		return err
-	}
-	_, err = openEnds(c.Link, c.Appliance, c.API.ClientCA)
-	return err
-}
-
 // PrintEtcdSetup writes the commands that make users and roles in an etcd
 // cluster as the embedded one has them.
 func PrintEtcdSetup(w io.Writer) error {

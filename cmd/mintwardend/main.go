@@ -66,17 +66,22 @@ func serveCommand() *cobra.Command {
 
 func checkCommand() *cobra.Command {
 	var path string
-	var etcd bool
+	var etcd, configOnly bool
 	c := &cobra.Command{
-		Use:     "check",
-		Short:   "Check the configuration, or print the commands that set up an etcd cluster",
-		Example: "  mintwardend check --config mintwarden.toml\n  mintwardend check --print-etcd-setup",
+		Use:   "check",
+		Short: "Look at configuration, permissions, certificates, clock, seal, HSM, etcd and nodes, a line each",
+		Long: "Looks at all that the configuration names, as it is now: a line about each thing, with what to do where it is WRONG.\n" +
+			"It changes nothing and may run beside the appliance, as root, who may read the keys. It ends with 1 if anything is wrong.",
+		Example: "  mintwardend check\n  mintwardend check --config-only --config mintwarden.toml\n  mintwardend check --print-etcd-setup",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if etcd {
 				return daemon.PrintEtcdSetup(c.OutOrStdout())
 			}
-			if err := daemon.Check(path); err != nil {
+			if !configOnly {
+				return daemon.Check(c.Context(), path, c.OutOrStdout())
+			}
+			if err := daemon.CheckConfig(path); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(c.OutOrStdout(), path+": nothing wrong")
@@ -84,6 +89,7 @@ func checkCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
+	c.Flags().BoolVar(&configOnly, "config-only", false, "look at the file alone, before anything is started")
 	c.Flags().BoolVar(&etcd, "print-etcd-setup", false, "print the etcdctl commands that make users and roles")
 	return c
 }

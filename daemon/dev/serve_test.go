@@ -50,11 +50,39 @@ func TestServe(t *testing.T) {
 	s.metrics("mintwarden_build_info", "mintwarden_seal_up 1", "mintwarden_store_size_bytes", "mintwarden_api_requests_total",
 		"mintwarden_chain_head_age_seconds", "mintwarden_ledger_sequence", "mintwarden_hsm_calls_total", "mintwarden_open_operations")
 
+	s.checked(true, "ok    config", "ok    permissions", "ok    certificates  api: ", "clock", "ok    seal          unsealed", "ok    hsm           token", "ok    etcd", "ok    node")
+
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := daemon.Wait(); err != nil {
 		t.Errorf("serve ended with %v on SIGTERM", err)
+	}
+	key := filepath.Join(a.dir, "pki", "etcd.key")
+	if err := os.Chmod(key, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	s.checked(false, "WRONG permissions   "+key, "chmod o=", "ok    hsm", "WRONG etcd", "systemctl status mintwarden")
+}
+
+// checked has `mintwardend check` look at the appliance.
+func (s *serving) checked(well bool, lines ...string) {
+	s.t.Helper()
+	bin, err := binaries()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := exec.Command(filepath.Join(bin, "mintwardend"), "check", "--config", filepath.Join(s.dir, "config", "serve.toml")).CombinedOutput()
+	if (err == nil) != well {
+		s.t.Errorf("it ended with %v", err)
+	}
+	for _, line := range lines {
+		if !strings.Contains(string(out), line) {
+			s.t.Errorf("it does not say %q", line)
+		}
+	}
+	if s.t.Failed() {
+		s.t.Logf("%s", out)
 	}
 }
 

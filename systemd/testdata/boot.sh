@@ -35,7 +35,7 @@ install -d -o mintwarden-seal -g mintwarden-seal -m 0700 /var/lib/mintwarden-sea
 SOFTHSM2_CONF=$C/softhsm2.conf as mintwarden-seal softhsm2-util --init-token --free --label mintwarden --pin 12345678 --so-pin 87654321
 systemctl daemon-reload
 
-check "the configuration is taken" mintwardend check
+check "the configuration is taken" mintwardend check --config-only
 check "the way to etcd listens" systemctl start mintwarden-etcd-proxy@127.0.0.1:2379.socket
 check "the seal starts" timeout 60 systemctl start mintwarden-seal
 check "it was ready only when it answered, with its token" said mintwarden-seal '"seal answers".*"sealed":false,"token":true'
