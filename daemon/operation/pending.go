@@ -45,7 +45,7 @@ func (s *Service) reserve(a registry.Actor, tried map[place]bool) (p place, leav
 		return place{}, nil, err
 	}
 	// Appliances that begin to look at the same end would meet at every place.
-	first := rand.IntN(s.maxPending) //nolint:gosec // spreads them, no secret
+	first := rand.IntN(s.maxPending)
 	for i := range s.maxPending {
 		p := place{a.CredentialID, (first+i)%s.maxPending + 1}
 		if s.reserved.taken[p] || tried[p] || s.placed(p) {
