@@ -18,6 +18,7 @@ import (
 // sealed over a restart, answers reads, and says how far its custodians have
 // come; a quorum of shares brings it back, and what waited goes on.
 func TestSealedByOneCustodianAndBackByTwo(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
 	token := a.deployed()
 	id, err := jobs[1].ask(a, token, "before")
@@ -67,6 +68,7 @@ func TestSealedByOneCustodianAndBackByTwo(t *testing.T) {
 // A directory of an earlier build, without custody and shares, gets both at its
 // next start and keeps what it has.
 func TestADirectoryWithoutSharesGetsThem(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
 	custody := filepath.Join(a.dir, "seal", seal.CustodyFile)
 	a.stop()

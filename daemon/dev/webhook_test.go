@@ -18,6 +18,7 @@ import (
 // TestWebhookHearsOfAMint: an endpoint that was made from the command line hears of a mint, each event
 // verified and in order, though everything is killed while the mint waits for its approvals.
 func TestWebhookHearsOfAMint(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
 	var mu sync.Mutex
 	var secret string
