@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/disk"
 )
 
 // errArchive says that the archive is not what was written.
@@ -201,7 +202,7 @@ func appendTo(path string, text []byte, at int64) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.Sync(filepath.Dir(path))
 }
 
 // entry reads one, and checks its hash.

@@ -49,6 +49,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/disk"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -173,7 +174,7 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 		}
 	}
 	if o.Dir != "" {
-		unlock, err := lockDir(o.Dir)
+		unlock, err := disk.Lock(o.Dir)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,8 @@ package auditlog
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json/v2"
 	"fmt"
 	"slices"
@@ -326,4 +328,10 @@ func entry(kv store.KV, seq uint64, prev string) (*audit.Entry, error) {
 // Sealer signs checkpoints; it is the seal's door, or the author's over the link.
 type Sealer interface {
 	Checkpoint(context.Context, seal.CheckpointRequest) (*seal.CheckpointResult, error)
+}
+
+// digestOf is sha256: and the hex of the SHA-256 of b.
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }

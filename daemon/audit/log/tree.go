@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/disk"
 )
 
 const (
@@ -444,16 +445,16 @@ func (t *tree) save(m mark, checkpoint []byte) error {
 		return err
 	}
 	// gofail: var tilesBeforeWrite struct{}
-	if err := writeFiles(t.dir, files); err != nil {
+	if err := disk.Write(t.dir, files); err != nil {
 		return err
 	}
 	// gofail: var tilesBeforeState struct{}
-	if err := writeFiles(t.dir, map[string][]byte{"state": state}); err != nil {
+	if err := disk.Write(t.dir, map[string][]byte{"state": state}); err != nil {
 		return err
 	}
 	// gofail: var tilesBeforeCheckpoint struct{}
 	if checkpoint != nil {
-		if err := writeFiles(t.dir, map[string][]byte{"checkpoint": checkpoint}); err != nil {
+		if err := disk.Write(t.dir, map[string][]byte{"checkpoint": checkpoint}); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,11 @@
-package auditlog
+// Package disk writes files that a crash cannot tear, and makes a directory one process's alone.
+//
+// It promises that what Write returned nil for is there after a crash, each file whole; that a crash before
+// leaves each file as it was or as it was to be, and beside it at most one with the suffix .new, which the next
+// Write replaces. It knows nothing of what is in the files.
+package disk
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -17,9 +20,8 @@ const (
 	lockEvery    = 50 * time.Millisecond
 )
 
-// lockDir makes a directory this process's alone, until unlock or the process's end: two that write one tree
-// would each find the other's tiles.
-func lockDir(dir string) (unlock func(), err error) {
+// Lock makes a directory this process's alone, until unlock or the process's end; it is made if it is not there.
+func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -33,16 +35,16 @@ func lockDir(dir string) (unlock func(), err error) {
 			return func() { _ = f.Close() }, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) || waited >= lockPatience {
-			return nil, errors.Join(fmt.Errorf("auditlog: %s is kept by another process: %w", dir, err), f.Close())
+			return nil, errors.Join(fmt.Errorf("disk: %s is kept by another process: %w", dir, err), f.Close())
 		}
 		time.Sleep(lockEvery)
 	}
 }
 
-// writeFiles brings files (by path under dir) to the disk, each whole or not at all: write to a new name,
+// Write brings files (by path under dir) to the disk, each whole or not at all: write to a new name,
 // fsync, rename; then every directory that got a name is synced, so that after it returned nil a crash
 // takes none of them away.
-func writeFiles(dir string, files map[string][]byte) error {
+func Write(dir string, files map[string][]byte) error {
 	changed := map[string]bool{}
 	for path, content := range files {
 		full := filepath.Join(dir, filepath.FromSlash(path))
@@ -55,19 +57,19 @@ func writeFiles(dir string, files map[string][]byte) error {
 		if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
 			return err
 		}
-		if err := writeFile(full, content); err != nil {
+		if err := write(full, content); err != nil {
 			return err
 		}
 	}
 	for parent := range changed {
-		if err := syncDir(parent); err != nil {
+		if err := Sync(parent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func writeFile(path string, content []byte) error {
+func write(path string, content []byte) error {
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -82,16 +84,11 @@ func writeFile(path string, content []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-func syncDir(path string) error {
+// Sync brings the names in a directory to the disk.
+func Sync(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// digestOf is sha256: and the hex of the SHA-256 of b.
-func digestOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
