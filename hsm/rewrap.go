@@ -48,7 +48,7 @@ func (t *Token) labels(s *session, attribute uint, template ...*pkcs11.Attribute
 	return slices.Sorted(maps.Keys(seen)), nil
 }
 
-// envelopes lists the ids of all envelopes.
+// listEnvelopes lists the ids of all envelopes.
 func (t *Token) listEnvelopes(s *session) ([]string, error) {
 	names, err := t.labels(s, pkcs11.CKA_LABEL, objectTemplate("")[:2]...)
 	var ids []string
@@ -160,28 +160,8 @@ func (t *Token) DestroyAESKey(ctx context.Context, id string) error {
 		return err
 	}
 	return t.change(ctx, "destroy_aes", func(s *session) error {
-		ids, err := t.listEnvelopes(s)
-		if err != nil {
+		if err := t.underNone(s, id); err != nil {
 			return err
-		}
-		for _, of := range ids {
-			all, err := t.findAll(s, maxOfAName, objectTemplate(objectName(of))...)
-			if err != nil {
-				return err
-			}
-			for _, h := range all {
-				value, err := t.readHandle(s, h, objectName(of))
-				if err != nil {
-					return err
-				}
-				e, err := parseEnvelope(value)
-				if err != nil {
-					return clean(fmt.Errorf("key %q: %w", of, err))
-				}
-				if e.WrappingKey == id {
-					return clean(fmt.Errorf("%w: key %q is wrapped under %q still", ErrMismatch, of, id))
-				}
-			}
 		}
 		all, err := t.findAll(s, maxOfAName, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
 		if err != nil {
@@ -190,6 +170,35 @@ func (t *Token) DestroyAESKey(ctx context.Context, id string) error {
 		t.forget(id)
 		return t.destroyAll(s, all)
 	})
+}
+
+// underNone is nil if no envelope of the token is under the AES key. One search, for
+// each costs with what the token holds.
+func (t *Token) underNone(s *session, key string) error {
+	all, err := t.findAll(s, maxListed, objectTemplate("")[:2]...)
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		got, err := t.p.GetAttributeValue(s.h, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil), pkcs11.NewAttribute(pkcs11.CKA_VALUE, nil)})
+		if err := wrap("C_GetAttributeValue", err); classIn(err) == ClassHandle {
+			continue // another process destroyed it
+		} else if err != nil {
+			return err
+		}
+		id, ok := strings.CutPrefix(string(got[0].Value), objectName(""))
+		if !ok {
+			continue
+		}
+		e, err := parseEnvelope(got[1].Value)
+		if err != nil {
+			return clean(fmt.Errorf("key %q: %w", id, err))
+		}
+		if e.WrappingKey == key {
+			return clean(fmt.Errorf("%w: key %q is wrapped under %q still", ErrMismatch, id, key))
+		}
+	}
+	return nil
 }
 
 // current is the envelope that stands in the token now, where the one that was cached

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/cloudflare/circl/sign/dilithium/mode3"
@@ -23,9 +24,26 @@ func signsAs(t *testing.T, tok *hsm.Token, id string, public []byte) {
 	require.True(t, mode3.Verify(&pk, digest[:], sig))
 }
 
+// withOwnToken runs the test in a child process whose token holds nothing else: what is
+// rewrapped is all that a token has. It is false in that child.
+func withOwnToken(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("OWN_TOKEN") != "" {
+		return false
+	}
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), "OWN_TOKEN=1", tokenOfParent+"="+filepath.Join(t.TempDir(), "softhsm2.conf"))
+	out, err := child.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return true
+}
+
 // Another process rewraps and destroys the old key, while this one has the envelopes
 // and the old key's handle in its caches.
 func TestSeedsAreRewrapped(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
 	tok, _ := open(t, nil)
 	if os.Getenv("REWRAP") != "" {
 		require.ErrorIs(t, tok.DestroyAESKey(t.Context(), "rewrap-1"), hsm.ErrMismatch, "seeds are under it")
@@ -67,12 +85,13 @@ func TestSeedsAreRewrapped(t *testing.T) {
 
 // A run that fails anywhere leaves every key usable, and the next one finishes.
 func TestARewrappingThatFailsAnywhereFinishes(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
 	tok, _ := open(t, throughShim)
 	last := "again-0"
 	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), last, last))
 	public, err := tok.CreateSeedKey(t.Context(), "seed-again", hsm.Dilithium3, last)
-	require.NoError(t, err)
-	_, err = tok.Rewrap(t.Context(), last) // whatever other tests left
 	require.NoError(t, err)
 	for n, fault := range []string{"C_DecryptInit 0x21", "C_EncryptInit 0x21", "C_Encrypt 0x21", "C_CreateObject 0x21", "C_DestroyObject 0x21", "C_FindObjectsInit 0x21"} {
 		next := "again-" + string(rune('1'+n))
