@@ -1,0 +1,307 @@
+package archive
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintwarden/mintwarden/daemon/disk"
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// Item is a thing that leaves the store whole.
+type Item struct {
+	ID      string
+	Summary jsontext.Value // what a list must know of it, at most 4 KiB or so
+	Names   []string       // what else it is asked for by, beside its id
+	// Guard is the one of its keys that is written whenever any of them is.
+	Guard    string
+	Revision int64      // of the guard
+	Keys     []store.KV // all of it, the guard too, in an order that follows from the keys; values are text
+	Derived  []string   // keys that follow from the others: they are removed with it and not archived
+}
+
+// Due is a thing that may be archived.
+type Due struct {
+	ID   string
+	Over time.Time // when it was over
+}
+
+// Source is whose things are archived. Its methods are called from several goroutines.
+type Source interface {
+	// Due is at most n things in the store that were over before a moment, those that came first first.
+	Due(ctx context.Context, before time.Time, n int) ([]Due, error)
+	// Read is a thing as the store holds it. It MUST be ErrGone if its guard is not there, and nil without an
+	// error if it is not over (any more).
+	Read(ctx context.Context, id string) (*Item, error)
+	// Archived hears of each thing that the archive holds: of all that are there while Open runs, of others
+	// once they are on the disk. What the store holds of the same id is newer.
+	Archived(id string, summary jsontext.Value) error
+}
+
+// ErrGone says that a thing is not in the store.
+var ErrGone = errors.New("archive: not in the store")
+
+// ErrIncomplete says that blocks are missing on this appliance's disk: what is not found may be in them.
+var ErrIncomplete = errors.New("archive: blocks are missing on this appliance")
+
+// Options are of one archive.
+type Options struct {
+	Name      string // of what is archived, as "operation"; it stands in keys and metrics
+	Dir       string // this appliance's; made if it is not there
+	Appliance string // our own name in the charter
+	// Appliances are the charter's: nothing leaves the store before all have it.
+	Appliances func() []string
+	// Retention is how long what is over stays in the store; 0: for ever.
+	Retention time.Duration
+	Source    Source
+	Now       func() time.Time // nil: the system's clock
+}
+
+// Archive is one archive. Safe for concurrent use.
+type Archive struct {
+	o      Options
+	store  *store.Store
+	log    *slog.Logger
+	seed   maphash.Seed
+	unlock func()
+
+	mu     sync.RWMutex
+	digest []string         // of each block, from the first
+	at     map[string]place // by id, its newest
+	names  map[uint64]place // by the hash of a name
+	fault  error            // why the archive is not gone on with
+	told   atomic.Uint64    // the newest block that the store was told of in this life
+
+	cacheMu sync.Mutex
+	cache   []*file // blocks that were read last, the newest first
+
+	items  prometheus.Gauge
+	faults prometheus.Gauge
+}
+
+// place is where a thing is.
+type place struct {
+	block uint32 // its number
+	item  uint8  // its index in the block
+}
+
+// cached is how many blocks are kept in memory once they were read: a page of a list is of one or two.
+const cached = 4
+
+// Open reads which blocks are on the disk, and verifies their chain. The directory is this process's until Close.
+func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer) (*Archive, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	label := prometheus.Labels{"archive": o.Name}
+	a := &Archive{o: o, store: s, log: log.With("archive", o.Name), seed: maphash.MakeSeed(), at: map[string]place{}, names: map[uint64]place{},
+		items:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_archive_items", Help: "What is in this appliance's archive on the disk, by archive.", ConstLabels: label}),
+		faults: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_archive_fault", Help: "1 while an archive is not gone on with: it is damaged, or blocks are missing.", ConstLabels: label})}
+	if reg != nil {
+		for _, c := range []prometheus.Collector{a.items, a.faults} {
+			if err := reg.Register(c); err != nil {
+				return nil, fmt.Errorf("archive: metrics: %w", err)
+			}
+		}
+	}
+	unlock, err := disk.Lock(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	a.unlock = unlock
+	if err := a.read(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close lets others have the directory.
+func (a *Archive) Close() { a.unlock() }
+
+// read takes in every block on the disk.
+func (a *Archive) read() error {
+	names, err := os.ReadDir(a.o.Dir)
+	if err != nil {
+		return err
+	}
+	next := uint64(1) // the directory is read in the order of names, which is the numbers'
+	for _, n := range names {
+		number, ok, err := fileNumber(n.Name())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if number != next {
+			return fmt.Errorf("%w: %s comes where block %d was to come", ErrDamaged, n.Name(), next)
+		}
+		f, err := readFile(filepath.Join(a.o.Dir, n.Name()), false)
+		if err != nil {
+			return err
+		}
+		if f.block.Number != number || f.block.Previous != a.head() {
+			return fmt.Errorf("%w: %s does not follow the block before", ErrDamaged, n.Name())
+		}
+		if err := a.take(f); err != nil {
+			return err
+		}
+		next++
+	}
+	return nil
+}
+
+// take makes a block that is on the disk one that is looked into.
+func (a *Archive) take(f *file) error {
+	a.mu.Lock()
+	for i, h := range f.block.Items {
+		if f.absent[h.ID] {
+			continue
+		}
+		p := place{uint32(f.block.Number), uint8(i)}
+		a.at[h.ID] = p
+		for _, n := range h.Names {
+			a.names[maphash.String(a.seed, n)] = p
+		}
+	}
+	a.digest = append(a.digest, f.digest)
+	a.items.Set(float64(len(a.at)))
+	a.mu.Unlock()
+	for _, h := range f.block.Items {
+		if f.absent[h.ID] {
+			continue
+		}
+		if err := a.o.Source.Archived(h.ID, h.Summary); err != nil {
+			return fmt.Errorf("%w: %s in block %d: %w", ErrDamaged, h.ID, f.block.Number, err)
+		}
+	}
+	return nil
+}
+
+// newest is the number of the newest block on the disk, 0 if there is none.
+func (a *Archive) newest() uint64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return uint64(len(a.digest))
+}
+
+// head is the digest of the newest block.
+func (a *Archive) head() string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if len(a.digest) == 0 {
+		return genesis
+	}
+	return a.digest[len(a.digest)-1]
+}
+
+// broke notes why the archive is not gone on with.
+func (a *Archive) broke(err error) {
+	a.mu.Lock()
+	first := a.fault == nil
+	a.fault = err
+	a.mu.Unlock()
+	a.faults.Set(1)
+	if first {
+		a.log.Error("the archive is not gone on with", "error", err)
+	}
+}
+
+// Whole is nil unless blocks are missing here: then a list leaves out what is in them. The error is
+// ErrIncomplete or ErrDamaged.
+func (a *Archive) Whole() error {
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.fault
+}
+
+// Get is a thing's keys, as they left the store; ok is false if it is not archived. Whoever asks has looked into
+// the store before: what is there is newer. On a nil archive nothing is archived.
+func (a *Archive) Get(id string) (kvs []store.KV, ok bool, err error) {
+	if a == nil {
+		return nil, false, nil
+	}
+	a.mu.RLock()
+	p, ok := a.at[id]
+	fault := a.fault
+	a.mu.RUnlock()
+	if !ok {
+		return nil, false, fault
+	}
+	f, err := a.open(uint64(p.block))
+	if err != nil {
+		return nil, false, err
+	}
+	l, ok := f.lines[id]
+	if !ok {
+		return nil, false, fmt.Errorf("%w: %s is not in block %d", ErrDamaged, id, p.block)
+	}
+	for _, k := range l.Keys {
+		kvs = append(kvs, store.KV{Key: k.Key, Value: []byte(k.Value)})
+	}
+	return kvs, true, nil
+}
+
+// Named is the id of what has that name; ok is false if nothing archived has.
+func (a *Archive) Named(name string) (id string, ok bool, err error) {
+	if a == nil {
+		return "", false, nil
+	}
+	a.mu.RLock()
+	p, ok := a.names[maphash.String(a.seed, name)]
+	fault := a.fault
+	a.mu.RUnlock()
+	if !ok {
+		return "", false, fault
+	}
+	f, err := a.open(uint64(p.block))
+	if err != nil {
+		return "", false, err
+	}
+	h := f.block.Items[p.item]
+	if !slices.Contains(h.Names, name) {
+		return "", false, nil // another name has the same hash
+	}
+	return h.ID, true, nil
+}
+
+// open is a block with its things, verified.
+func (a *Archive) open(n uint64) (*file, error) {
+	a.cacheMu.Lock()
+	defer a.cacheMu.Unlock()
+	if i := slices.IndexFunc(a.cache, func(f *file) bool { return f.block.Number == n }); i >= 0 {
+		f := a.cache[i]
+		copy(a.cache[1:i+1], a.cache[:i])
+		a.cache[0] = f
+		return f, nil
+	}
+	f, err := readFile(filepath.Join(a.o.Dir, fileName(n)), true)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.RLock()
+	want := a.digest[n-1]
+	a.mu.RUnlock()
+	if f.digest != want || f.block.Number != n {
+		return nil, fmt.Errorf("%w: %s is another block than it was", ErrDamaged, fileName(n))
+	}
+	a.cache = slices.Insert(a.cache, 0, f)
+	a.cache = a.cache[:min(len(a.cache), cached)]
+	return f, nil
+}

@@ -1,0 +1,334 @@
+package archive_test
+
+import (
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/daemon/archive"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/store/storetest"
+)
+
+const things = "/mw/thing/"
+
+// shelf is a source: things are numbers with a state that says whether they are over, and a text beside it.
+type shelf struct {
+	t     testing.TB
+	store *store.Store
+
+	mu       sync.Mutex
+	archived map[string]string // summaries by id
+}
+
+type state struct {
+	Over time.Time `json:"over,omitzero"`
+	N    int       `json:"n"`
+}
+
+func id(n int) string { return fmt.Sprintf("thing_%04d", n) }
+
+func name(n int) string { return "number " + strconv.Itoa(n) }
+
+// write makes a thing that was over at a moment, or is not if that is zero.
+func (s *shelf) write(n int, over time.Time) {
+	s.t.Helper()
+	b, err := json.Marshal(state{over, n})
+	require.NoError(s.t, err)
+	tx := s.store.Tx()
+	tx.Put(things+id(n)+"/state", b)
+	tx.Put(things+id(n)+"/text", fmt.Appendf(nil, "%d is a number; %s", n, strings.Repeat("etc. ", 50)))
+	tx.Put("/mw/thingname/"+name(n), []byte(id(n)))
+	_, err = tx.Commit(s.t.Context())
+	require.NoError(s.t, err)
+}
+
+func (s *shelf) Due(ctx context.Context, before time.Time, n int) (due []archive.Due, err error) {
+	for kv, err := range s.store.All(ctx, things, nil) {
+		if err != nil {
+			return nil, err
+		}
+		key, ok := strings.CutSuffix(strings.TrimPrefix(kv.Key, things), "/state")
+		var v state
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal(kv.Value, &v); err != nil {
+			return nil, err
+		}
+		if !v.Over.IsZero() && v.Over.Before(before) && len(due) < n {
+			due = append(due, archive.Due{ID: key, Over: v.Over})
+		}
+	}
+	return due, nil
+}
+
+func (s *shelf) Read(ctx context.Context, id string) (*archive.Item, error) {
+	p, err := s.store.List(ctx, things+id+"/", store.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if len(p.KVs) == 0 {
+		return nil, archive.ErrGone
+	}
+	var v state
+	if err := json.Unmarshal(p.KVs[0].Value, &v); err != nil {
+		return nil, err
+	}
+	if v.Over.IsZero() {
+		return nil, nil
+	}
+	return &archive.Item{ID: id, Summary: jsontext.Value(strconv.Itoa(v.N)), Names: []string{name(v.N)}, Guard: p.KVs[0].Key,
+		Revision: p.KVs[0].ModRevision, Keys: p.KVs, Derived: []string{"/mw/thingname/" + name(v.N)}}, nil
+}
+
+func (s *shelf) Archived(id string, summary jsontext.Value) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.archived[id] = string(summary)
+	return nil
+}
+
+// appliance is an archive, and the shelf it is of.
+type appliance struct {
+	*archive.Archive
+	shelf *shelf
+	dir   string
+}
+
+func open(t testing.TB, s *store.Store, dir string, all ...string) (*appliance, error) {
+	t.Helper()
+	if len(all) == 0 {
+		all = []string{filepath.Base(dir)}
+	}
+	h := &shelf{t: t, store: s, archived: map[string]string{}}
+	a, err := archive.Open(s, archive.Options{Name: "thing", Dir: dir, Appliance: filepath.Base(dir), Appliances: func() []string { return all },
+		Retention: time.Second, Source: h}, storetest.Logger(t), nil)
+	return &appliance{a, h, dir}, err
+}
+
+func mustOpen(t testing.TB, s *store.Store, dir string, all ...string) *appliance {
+	t.Helper()
+	a, err := open(t, s, dir, all...)
+	require.NoError(t, err)
+	return a
+}
+
+// get looks as everybody does: into the store, then into the archive.
+func (a *appliance) get(n int) (where string) {
+	t := a.shelf.t
+	t.Helper()
+	var found []string
+	p, err := a.shelf.store.List(t.Context(), things+id(n)+"/", store.ListOptions{})
+	require.NoError(t, err)
+	kvs := p.KVs
+	if len(kvs) > 0 {
+		found = append(found, "store")
+	}
+	archived, ok, err := a.Get(id(n))
+	require.NoError(t, err)
+	if ok {
+		found = append(found, "archive")
+		if len(kvs) == 0 {
+			kvs = archived
+		}
+	}
+	require.Len(t, kvs, 2, "thing %d is whole nowhere", n)
+	require.Contains(t, string(kvs[1].Value), fmt.Sprintf("%d is a number", n))
+	return strings.Join(found, "+")
+}
+
+func fence(t testing.TB, s *store.Store) *store.Fence {
+	t.Helper()
+	f, err := s.Fence(t.Context(), "archivist/thing")
+	require.NoError(t, err)
+	return f
+}
+
+func run(t testing.TB, a *appliance) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = a.Run(ctx) }()
+	var once sync.Once
+	stop = func() { once.Do(func() { cancel(); <-done; a.Close() }) }
+	t.Cleanup(stop)
+	return stop
+}
+
+func left(t testing.TB, s *store.Store, prefix string) int64 {
+	t.Helper()
+	n, err := s.Count(t.Context(), prefix)
+	require.NoError(t, err)
+	return n
+}
+
+func until(t testing.TB, f func() bool) {
+	t.Helper()
+	require.Eventually(t, f, time.Minute, 20*time.Millisecond)
+}
+
+// What is over leaves the store once both appliances have it, and both find it, by id and by name, also after a
+// start; what is not over stays.
+func TestWhatIsOverMovesToEveryDisk(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	all := []string{"one", "two"}
+	one := mustOpen(t, s, filepath.Join(t.TempDir(), "one"), all...)
+	const want = 230
+	long := time.Now().Add(-time.Hour)
+	for n := range want {
+		one.shelf.write(n, long)
+	}
+	one.shelf.write(want, time.Time{})
+	stop := run(t, one)
+	until(t, func() bool { _, ok, err := one.Get(id(99)); return ok && err == nil })
+	require.EqualValues(t, 2*(want+1), left(t, s, things), "one of two appliances has no copy")
+	two := mustOpen(t, srv.Open(store.UserServe), filepath.Join(t.TempDir(), "two"), all...)
+	run(t, two)
+	until(t, func() bool { return left(t, s, things) == 2 })
+	require.EqualValues(t, 1, left(t, s, "/mw/thingname/"))
+	require.LessOrEqual(t, left(t, s, "/mw/archive/thing/block/"), int64(1))
+	stop()
+	one = mustOpen(t, s, one.dir, all...)
+	t.Cleanup(one.Close)
+	for _, a := range []*appliance{one, two} {
+		a.shelf.t = t
+		for n := range want {
+			require.Equal(t, "archive", a.get(n))
+		}
+		require.Equal(t, "store", a.get(want))
+		is, ok, err := a.Named(name(7))
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, id(7), is)
+		a.shelf.mu.Lock()
+		require.Len(t, a.shelf.archived, want)
+		require.Equal(t, "41", a.shelf.archived[id(41)])
+		a.shelf.mu.Unlock()
+	}
+	// Both disks hold the same.
+	files, err := filepath.Glob(filepath.Join(one.dir, "*.gz"))
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	for _, f := range files {
+		a, err := os.ReadFile(f)
+		require.NoError(t, err)
+		b, err := os.ReadFile(filepath.Join(two.dir, filepath.Base(f)))
+		require.NoError(t, err)
+		require.Equal(t, a, b)
+	}
+	p, err := s.List(t.Context(), store.AuditPending, store.ListOptions{})
+	require.NoError(t, err)
+	require.Len(t, p.KVs, 3, "each block stands in the audit log")
+}
+
+// The process dies after each step: whoever comes next goes on, and at each moment everything is found.
+func TestDiesAfterEachStep(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t)
+	dir := filepath.Join(t.TempDir(), "one")
+	a := mustOpen(t, s, dir)
+	defer func() { a.Close() }()
+	long := time.Now().Add(-time.Hour)
+	for n := range 5 {
+		a.shelf.write(n, long)
+	}
+	f := fence(t, s)
+	again := func() { // a new process on the same disk and store
+		t.Helper()
+		a.Close()
+		a = mustOpen(t, s, dir)
+	}
+	is := func(where string) {
+		t.Helper()
+		for n := range 5 {
+			require.Equal(t, where, a.get(n))
+		}
+	}
+	require.NoError(t, a.Order(t.Context(), f))
+	again()
+	is("store")
+	require.NoError(t, a.Remove(t.Context(), f))
+	is("store") // nobody has it yet
+	// The block is on the disk, and the store was not told: that is how a death in between leaves it.
+	require.NoError(t, a.Collect(t.Context()))
+	tx := s.Tx()
+	tx.Delete("/mw/archive/thing/have/one")
+	_, err := tx.Commit(t.Context())
+	require.NoError(t, err)
+	again()
+	is("store+archive")
+	require.NoError(t, a.Remove(t.Context(), f))
+	is("store+archive")
+	require.NoError(t, a.Collect(t.Context())) // tells it
+	// What changes now stays in the store, newer than what is archived.
+	a.shelf.write(2, time.Time{})
+	require.NoError(t, a.Remove(t.Context(), f))
+	again()
+	require.Equal(t, "store+archive", a.get(2))
+	require.Equal(t, "archive", a.get(3))
+	// It is over again, and its later block counts; a file that was being written is none.
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000000002.jsonl.gz.new"), []byte("half"), 0o600))
+	a.shelf.write(2, long)
+	require.NoError(t, a.Order(t.Context(), f))
+	again()
+	require.NoError(t, a.Collect(t.Context()))
+	require.NoError(t, a.Remove(t.Context(), f))
+	again()
+	is("archive")
+	require.EqualValues(t, 1, left(t, s, "/mw/archive/thing/block/"))
+}
+
+// Whoever changes a file, takes one away or brings another is found out.
+func TestAttack_ATamperedArchive(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t)
+	dir := filepath.Join(t.TempDir(), "one")
+	a := mustOpen(t, s, dir)
+	f := fence(t, s)
+	for block := range 2 {
+		a.shelf.write(block, time.Now().Add(-time.Hour))
+		require.NoError(t, a.Order(t.Context(), f))
+		require.NoError(t, a.Collect(t.Context()))
+		require.NoError(t, a.Remove(t.Context(), f))
+	}
+	a.Close()
+	path := filepath.Join(dir, "00000000000000000002.jsonl.gz")
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for at := range good {
+		bad := slices.Clone(good)
+		bad[at] ^= 0x10
+		require.NoError(t, os.WriteFile(path, bad, 0o600))
+		b, err := open(t, s, dir)
+		if err != nil {
+			require.ErrorIs(t, err, archive.ErrDamaged)
+			continue
+		}
+		if kvs, ok, err := b.Get(id(1)); err == nil {
+			require.True(t, ok)
+			require.Contains(t, string(kvs[1].Value), "1 is a number", "a changed byte %d changed an answer", at)
+		}
+		b.Close()
+	}
+	// The newest file is gone: what is not found may have been in it.
+	require.NoError(t, os.Remove(path))
+	b := mustOpen(t, s, dir)
+	run(t, b)
+	until(t, func() bool { return b.Whole() != nil })
+	require.ErrorIs(t, b.Whole(), archive.ErrIncomplete)
+	_, _, err = b.Get(id(1))
+	require.ErrorIs(t, err, archive.ErrIncomplete)
+}
