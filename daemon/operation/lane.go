@@ -407,14 +407,20 @@ func (l *lane) change(ctx context.Context, fence *store.Fence, id string, f func
 	}
 }
 
-// loadState reads an operation's state alone.
+// loadState reads an operation's state alone; one that is archived has no revision.
 func (s *Service) loadState(ctx context.Context, id string) (entry, error) {
 	v, rev, ok, err := s.store.Get(ctx, store.OpState(id))
 	if err != nil {
 		return entry{}, err
 	}
 	if !ok {
-		return entry{}, unknown(id)
+		kvs := []store.KV{{Key: store.OpState(id)}}
+		if err := s.fill([]string{id}, kvs); err != nil {
+			return entry{}, err
+		}
+		if v = kvs[0].Value; v == nil {
+			return entry{}, unknown(id)
+		}
 	}
 	o, err := decode(v)
 	if err != nil {

@@ -44,9 +44,9 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 	if !store.ValidID(IDPrefix, id) {
 		return nil, 0, unknown(id)
 	}
-	prefix := strings.TrimSuffix(store.OpState(id), "state")
+	prefix := opPrefix(id)
 	// Signed transactions come last, and nobody reads them here.
-	p, err := s.store.List(ctx, prefix, store.ListOptions{Until: store.OpTxs(id)})
+	kvs, err := s.stored(ctx, id, prefix, store.OpTxs(id))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -55,7 +55,7 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 	var intent []byte
 	var reason string
 	var decisions []Decision
-	for _, kv := range p.KVs {
+	for _, kv := range kvs {
 		switch rest := kv.Key[len(prefix):]; {
 		case rest == "state":
 			if o, err = decode(kv.Value); err != nil {
@@ -108,6 +108,9 @@ func (s *Service) List(ctx context.Context, f Filter, limit, offset int, cursor 
 	if err := s.index.ready(ctx); err != nil {
 		return nil, 0, "", err
 	}
+	if err := s.archive.Whole(); err != nil {
+		return nil, 0, "", err
+	}
 	limit = min(limit, 2*store.MaxTxOps)
 	ids, total := s.index.page(f, s.awaiting(f.AwaitingApprovalBy), cursor, offset, limit+1)
 	if len(ids) > limit {
@@ -133,11 +136,14 @@ func (s *Service) states(ctx context.Context, ids []string) ([]*Operation, error
 		}
 	}
 	for chunk := range slices.Chunk(unknown, store.MaxTxOps) {
-		keys := make([]string, len(chunk))
+		keys, of := make([]string, len(chunk)), make([]string, len(chunk))
 		for n, i := range chunk {
-			keys[n] = store.OpState(ids[i])
+			keys[n], of[n] = store.OpState(ids[i]), ids[i]
 		}
 		kvs, _, err := s.store.GetMany(ctx, keys...)
+		if err == nil {
+			err = s.fill(of, kvs)
+		}
 		if err != nil {
 			return nil, err
 		}

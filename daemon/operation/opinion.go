@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json/v2"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mintwarden/mintwarden/chain"
@@ -21,6 +22,9 @@ func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error
 		keys[i] = store.OpTx(o.ID, i+1)
 	}
 	kvs, _, err := s.store.GetMany(ctx, keys...)
+	if err == nil {
+		err = s.fill(slices.Repeat([]string{o.ID}, len(kvs)), kvs)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +39,7 @@ func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error
 
 // readSigned reads one of an operation's signed transactions.
 func readSigned(o *Operation, kv store.KV) (storedTx, error) {
-	if kv.ModRevision == 0 {
+	if kv.Value == nil {
 		return storedTx{}, missing(false, "a signed transaction of "+o.ID)
 	}
 	var t storedTx

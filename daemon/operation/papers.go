@@ -107,10 +107,11 @@ func (s *Service) intentOf(ctx context.Context, o *Operation) ([]byte, *policy.I
 	if ok {
 		return known.body, known.intent, nil
 	}
-	body, _, ok, err := s.store.Get(ctx, store.OpIntent(o.ID))
-	if err != nil || !ok {
-		return nil, nil, errors.Join(err, missing(ok, "the intent of "+o.ID))
+	kvs, err := s.stored(ctx, o.ID, store.OpIntent(o.ID), "")
+	if err != nil || len(kvs) != 1 {
+		return nil, nil, errors.Join(err, missing(false, "the intent of "+o.ID))
 	}
+	body := kvs[0].Value
 	i, err := policy.ParseIntent(body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("operation: stored intent of %s: %w", o.ID, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/daemon/archive"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
@@ -45,6 +46,7 @@ type Deps struct {
 	TTL        time.Duration    // 0: DefaultTTL
 	MaxPending int              // 0: MaxPending
 	Now        func() time.Time // nil: the system's clock
+	Archive    Archive
 }
 
 // Service is the operations of this appliance. Safe for concurrent use.
@@ -60,6 +62,7 @@ type Service struct {
 	now        func() time.Time
 	metrics    *metrics
 	index      *index
+	archive    *archive.Archive // nil where operations stay in the store
 	heads      *heads
 	glances    *glances
 	endings    *endings
@@ -95,6 +98,9 @@ func New(d Deps) (*Service, error) {
 		return nil, err
 	}
 	s.metrics = m
+	if err := s.openArchive(d.Archive, d.Registerer); err != nil {
+		return nil, err
+	}
 	d.Registry.OnBatch(s.carry)
 	return s, nil
 }
@@ -102,6 +108,13 @@ func New(d Deps) (*Service, error) {
 // commit writes a changed operation, with the events that tell of it, and takes it in. o was read at rev, in
 // state before.
 func (s *Service) commit(ctx context.Context, t *store.Tx, o *Operation, rev int64, before *Operation) error {
+	if before != nil && rev == 0 {
+		// It is in the archive: it comes back first, and the caller looks again.
+		if err := s.revive(ctx, o.ID); err != nil {
+			return err
+		}
+		return &store.ConflictError{Key: store.OpState(o.ID)}
+	}
 	o.vacate(t)
 	wasClosed := before != nil && before.closed()
 	o.emit(t, before)

@@ -8,7 +8,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
-// States are the operations with these ids as the store holds them now, without intents and decisions, in the ids'
+// States are the operations with these ids as they are now, without intents and decisions, in the ids'
 // order; nil at the place of an id that is unknown.
 func (s *Service) States(ctx context.Context, ids []string) ([]*Operation, error) {
 	ops := make([]*Operation, 0, len(ids))
@@ -18,11 +18,14 @@ func (s *Service) States(ctx context.Context, ids []string) ([]*Operation, error
 			keys[i] = store.OpState(id)
 		}
 		kvs, _, err := s.store.GetMany(ctx, keys...)
+		if err == nil {
+			err = s.fill(chunk, kvs)
+		}
 		if err != nil {
 			return nil, err
 		}
 		for _, kv := range kvs {
-			if kv.ModRevision == 0 {
+			if kv.Value == nil {
 				ops = append(ops, nil)
 				continue
 			}

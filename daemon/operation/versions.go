@@ -39,17 +39,20 @@ type Version struct {
 // Versions are an operation's signed transactions, first to last, read from their bytes. None before it is
 // signed. Errors are the store's, or that what is stored is no transaction.
 func (s *Service) Versions(ctx context.Context, o *Operation) ([]Version, error) {
+	if o.TransactionHash == nil {
+		return nil, nil
+	}
 	prefix := store.OpTxs(o.ID)
-	p, err := s.store.List(ctx, prefix, store.ListOptions{})
+	kvs, err := s.stored(ctx, o.ID, prefix, "")
 	if err != nil {
 		return nil, err
 	}
 	c, ok := s.chains[o.Network]
-	if len(p.KVs) > 0 && !ok {
+	if len(kvs) > 0 && !ok {
 		return nil, fmt.Errorf("operation: network %s of %s is not in the configuration", o.Network, o.ID)
 	}
-	out := make([]Version, 0, len(p.KVs))
-	for _, kv := range p.KVs {
+	out := make([]Version, 0, len(kvs))
+	for _, kv := range kvs {
 		n, err := strconv.Atoi(kv.Key[len(prefix):])
 		if err != nil {
 			return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)

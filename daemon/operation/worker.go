@@ -30,6 +30,7 @@ func (s *Service) RunWorker(ctx context.Context) error {
 	var following sync.WaitGroup
 	defer following.Wait()
 	following.Go(func() { s.index.run(ctx) })
+	following.Go(func() { s.keepArchive(ctx) })
 	if err := s.index.ready(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
