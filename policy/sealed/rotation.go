@@ -161,6 +161,13 @@ func (r *room) rewrapped(ctx context.Context) (*seal.Rotated, error) {
 	return &seal.Rotated{WrappingKey: current, CheckValue: check, Rewrapped: n}, nil
 }
 
+// halfRotated is true where a rotation may be unfinished. It is asked before anybody is
+// answered, so that a token that goes then is missed by whoever needs it.
+func (r *room) halfRotated(ctx context.Context) bool {
+	ids, err := r.wrappingKeys(ctx)
+	return err != nil || len(ids) > 1
+}
+
 // finishRotation goes on with a rotation that a death cut short.
 func (r *room) finishRotation(ctx context.Context) {
 	if err := r.alone(ctx); err != nil {

@@ -208,7 +208,9 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 		tick := time.NewTicker(tokenWatch)
 		defer tick.Stop()
 		go w.watch(inner, r.token, tick.C)
-		go r.finishRotation(inner)
+		if r.halfRotated(inner) {
+			go r.finishRotation(inner)
+		}
 		go func() {
 			select {
 			case <-r.token.Broken():
