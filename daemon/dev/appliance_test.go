@@ -46,6 +46,9 @@ func TestMain(m *testing.M) {
 	if dir, err := binaries(); err == nil {
 		_ = os.RemoveAll(dir)
 	}
+	if killed.dir != "" {
+		_ = os.RemoveAll(killed.dir)
+	}
 	os.Exit(code)
 }
 

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,13 +74,39 @@ func pointsIn(t *testing.T) (names []string) {
 	return names
 }
 
-// killable builds the programs with their points alive. The sources with points
+// killed is that build, for all of a run's tests: they arm one directory, so that no two of them run side by side.
+var killed struct {
+	sync.Once
+	dir    string
+	p      program
+	points string
+}
+
+// killable is the programs with their points alive, none of them armed.
+func killable(t *testing.T) (p program, points string) {
+	t.Helper()
+	killed.Do(func() {
+		dir, err := os.MkdirTemp("", "mintwarden-killable-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed.dir = dir
+		killed.p, killed.points = buildKillable(t, dir)
+	})
+	if killed.p.bin == "" {
+		t.Fatal("the programs with points were not built")
+	}
+	emptied(t, killed.points)
+	return killed.p, killed.points
+}
+
+// buildKillable builds them in dir. The sources with points
 // are copied, gofail turns the copies' comments into code, and the compiler
 // takes them in place of the originals, which nobody touches. In points each
 // process that runs has a socket, to be armed by.
-func killable(t *testing.T) (p program, points string) {
+func buildKillable(t *testing.T, dir string) (p program, points string) {
 	t.Helper()
-	root, dir := moduleRoot(t), t.TempDir()
+	root := moduleRoot(t)
 	overlay := map[string]string{
 		filepath.Join(root, "daemon/dev/killpoint/killpoint.go"): filepath.Join(root, "daemon/dev/testdata/killpoint/killpoint.go"),
 	}

@@ -103,9 +103,9 @@ func TestADirectoryWithoutSharesGetsThem(t *testing.T) {
 // cli runs the operator's program as somebody who sourced DIR/env.
 func (a *appliance) cli() func(args ...string) {
 	a.t.Helper()
-	program := filepath.Join(a.t.TempDir(), "mintwarden")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/mintwarden/mintwarden/cmd/mintwarden").CombinedOutput(); err != nil {
-		a.t.Fatalf("go build: %v\n%s", err, out)
+	program, err := commandLine()
+	if err != nil {
+		a.t.Fatal(err)
 	}
 	state := a.t.TempDir()
 	return func(args ...string) {
