@@ -96,6 +96,7 @@ func (h *tlsHouse) ask() error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = r.Body.Close() }()
 	_, err = io.Copy(io.Discard, r.Body)
 	return err
 }
