@@ -287,7 +287,7 @@ func TestAttack_ARenewalByFewerThanItTakes(t *testing.T) {
 		r = h.submit(h.key(r, s))
 	}
 	first := h.old(r, 0, c.shares["custodian-1"])
-	r = h.submit(first)
+	h.submit(first)
 	r = h.submit(first)
 	require.Equal(t, []string{"custodian-1"}, r.Given, "the same document again is one share")
 	require.Empty(t, r.Parcels, "one share of two")
