@@ -117,7 +117,8 @@ func TestTheLinksRootIsReplacedWhileItTalks(t *testing.T) {
 	status, err = ask()
 	require.NoError(t, err, "the connection was there before")
 	require.Equal(t, http.StatusForbidden, status)
-	keeper.CloseIdleConnections()
+	keeper = &http.Client{Transport: &http.Transport{TLSClientConfig: old.Clone()}} // with no connection yet
+	defer keeper.CloseIdleConnections()
 	_, err = ask()
 	require.Error(t, err, "a pair of the old root is let in")
 	require.Subset(t, one.seal.heard(), []string{"cancel op_1", "cancel op_2", "cancel op_3", "cancel op_4", "cancel op_waits"})
