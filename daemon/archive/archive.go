@@ -28,7 +28,7 @@ type Item struct {
 	// Guard is the one of its keys that is written whenever any of them is.
 	Guard    string
 	Revision int64      // of the guard
-	Keys     []store.KV // all of it, the guard too, in an order that follows from the keys; values are text
+	Keys     []store.KV // all of it, the guard too, in an order that follows from the keys
 	Derived  []string   // keys that follow from the others: they are removed with it and not archived
 }
 
@@ -46,12 +46,15 @@ type Source interface {
 	// error if it is not over (any more).
 	Read(ctx context.Context, id string) (*Item, error)
 	// Archived hears of each thing that the archive holds: of all that are there while Open runs, of others
-	// once they are on the disk. What the store holds of the same id is newer.
+	// once they are on the disk; the last that it hears of an id is the newest. What the store holds of the same id is newer.
 	Archived(id string, summary jsontext.Value) error
 }
 
 // ErrGone says that a thing is not in the store.
 var ErrGone = errors.New("archive: not in the store")
+
+// errUnchecked is why an archive answers nothing before it was held to what the store says of it.
+var errUnchecked = fmt.Errorf("archive: not held to the store yet: %w", store.ErrUnavailable)
 
 // ErrIncomplete says that blocks are missing on this appliance's disk: what is not found may be in them.
 var ErrIncomplete = errors.New("archive: blocks are missing on this appliance")
@@ -63,7 +66,7 @@ type Options struct {
 	Appliance string // our own name in the charter
 	// Appliances are the charter's: nothing leaves the store before all have it.
 	Appliances func() []string
-	// Retention is how long what is over stays in the store; 0: for ever.
+	// Retention is how long what is over stays in the store; 0: for ever, and what others order is taken over.
 	Retention time.Duration
 	Source    Source
 	Now       func() time.Time // nil: the system's clock
@@ -77,12 +80,16 @@ type Archive struct {
 	seed   maphash.Seed
 	unlock func()
 
-	mu     sync.RWMutex
-	digest []string         // of each block, from the first
-	at     map[string]place // by id, its newest
-	names  map[uint64]place // by the hash of a name
-	fault  error            // why the archive is not gone on with
-	told   atomic.Uint64    // the newest block that the store was told of in this life
+	mu      sync.RWMutex
+	digest  []string          // of each block, from the first
+	at      map[string]place  // by id, its newest
+	names   map[uint64]place  // by the hash of a name
+	absent  map[string]uint64 // what changed before a block's file was written, and is in no later one, and the block
+	fault   error             // why nothing is answered, or the archive is not gone on with
+	checked chan struct{}     // closed once the disk was held to the store
+	held    sync.Once
+	passed  map[string]bool // by id, what cannot be archived
+	told    atomic.Uint64   // the newest block that the store was told of in this life
 
 	cacheMu sync.Mutex
 	cache   []*file // blocks that were read last, the newest first
@@ -107,6 +114,7 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 	}
 	label := prometheus.Labels{"archive": o.Name}
 	a := &Archive{o: o, store: s, log: log.With("archive", o.Name), seed: maphash.MakeSeed(), at: map[string]place{}, names: map[uint64]place{},
+		absent: map[string]uint64{}, fault: errUnchecked, checked: make(chan struct{}), passed: map[string]bool{},
 		items:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_archive_items", Help: "What is in this appliance's archive on the disk, by archive.", ConstLabels: label}),
 		faults: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_archive_fault", Help: "1 while an archive is not gone on with: it is damaged, or blocks are missing.", ConstLabels: label})}
 	if reg != nil {
@@ -169,8 +177,10 @@ func (a *Archive) take(f *file) error {
 	a.mu.Lock()
 	for i, h := range f.block.Items {
 		if f.absent[h.ID] {
+			a.absent[h.ID] = f.block.Number
 			continue
 		}
+		delete(a.absent, h.ID)
 		p := place{uint32(f.block.Number), uint8(i)}
 		a.at[h.ID] = p
 		for _, n := range h.Names {
@@ -211,17 +221,31 @@ func (a *Archive) head() string {
 // broke notes why the archive is not gone on with.
 func (a *Archive) broke(err error) {
 	a.mu.Lock()
-	first := a.fault == nil
+	first := a.fault == nil || errors.Is(a.fault, errUnchecked)
 	a.fault = err
 	a.mu.Unlock()
 	a.faults.Set(1)
+	a.held.Do(func() { close(a.checked) })
 	if first {
 		a.log.Error("the archive is not gone on with", "error", err)
 	}
 }
 
+// Ready waits until the disk was held to what the store says of it, as Run does first. A nil archive is ready.
+func (a *Archive) Ready(ctx context.Context) error {
+	if a == nil {
+		return nil
+	}
+	select {
+	case <-a.checked:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errUnchecked, ctx.Err())
+	}
+}
+
 // Whole is nil unless blocks are missing here: then a list leaves out what is in them. The error is
-// ErrIncomplete or ErrDamaged.
+// ErrIncomplete or ErrDamaged, or store.ErrUnavailable before the archive is ready.
 func (a *Archive) Whole() error {
 	if a == nil {
 		return nil
@@ -241,7 +265,7 @@ func (a *Archive) Get(id string) (kvs []store.KV, ok bool, err error) {
 	p, ok := a.at[id]
 	fault := a.fault
 	a.mu.RUnlock()
-	if !ok {
+	if !ok || errors.Is(fault, errUnchecked) {
 		return nil, false, fault
 	}
 	f, err := a.open(uint64(p.block))
@@ -253,7 +277,7 @@ func (a *Archive) Get(id string) (kvs []store.KV, ok bool, err error) {
 		return nil, false, fmt.Errorf("%w: %s is not in block %d", ErrDamaged, id, p.block)
 	}
 	for _, k := range l.Keys {
-		kvs = append(kvs, store.KV{Key: k.Key, Value: []byte(k.Value)})
+		kvs = append(kvs, store.KV{Key: k.Key, Value: k.bytes()})
 	}
 	return kvs, true, nil
 }
@@ -267,7 +291,7 @@ func (a *Archive) Named(name string) (id string, ok bool, err error) {
 	p, ok := a.names[maphash.String(a.seed, name)]
 	fault := a.fault
 	a.mu.RUnlock()
-	if !ok {
+	if !ok || errors.Is(fault, errUnchecked) {
 		return "", false, fault
 	}
 	f, err := a.open(uint64(p.block))

@@ -203,6 +203,7 @@ func TestWhatIsOverMovesToEveryDisk(t *testing.T) {
 	stop()
 	one = mustOpen(t, s, one.dir, all...)
 	t.Cleanup(one.Close)
+	require.NoError(t, one.Check(t.Context()))
 	for _, a := range []*appliance{one, two} {
 		a.shelf.t = t
 		for n := range want {
@@ -250,6 +251,7 @@ func TestDiesAfterEachStep(t *testing.T) {
 		t.Helper()
 		a.Close()
 		a = mustOpen(t, s, dir)
+		require.NoError(t, a.Check(t.Context()))
 	}
 	is := func(where string) {
 		t.Helper()
@@ -317,6 +319,11 @@ func TestAttack_ATamperedArchive(t *testing.T) {
 			require.ErrorIs(t, err, archive.ErrDamaged)
 			continue
 		}
+		if err := b.Check(t.Context()); err != nil {
+			require.ErrorIs(t, err, archive.ErrDamaged)
+			b.Close()
+			continue
+		}
 		if kvs, ok, err := b.Get(id(1)); err == nil {
 			require.True(t, ok)
 			require.Contains(t, string(kvs[1].Value), "1 is a number", "a changed byte %d changed an answer", at)
@@ -327,7 +334,7 @@ func TestAttack_ATamperedArchive(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	b := mustOpen(t, s, dir)
 	run(t, b)
-	until(t, func() bool { return b.Whole() != nil })
+	require.NoError(t, b.Ready(t.Context()))
 	require.ErrorIs(t, b.Whole(), archive.ErrIncomplete)
 	_, _, err = b.Get(id(1))
 	require.ErrorIs(t, err, archive.ErrIncomplete)

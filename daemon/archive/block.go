@@ -59,9 +59,18 @@ type line struct {
 	Keys []pair `json:"keys"`
 }
 
+// pair is a key and its value: as text, or as bytes where it is none.
 type pair struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
+	Key   string  `json:"key"`
+	Value *string `json:"value,omitzero"`
+	Bytes []byte  `json:"bytes,omitzero"`
+}
+
+func (p *pair) bytes() []byte {
+	if p.Value != nil {
+		return []byte(*p.Value)
+	}
+	return p.Bytes
 }
 
 func digestOf(b []byte) string {
@@ -73,18 +82,37 @@ func digestOf(b []byte) string {
 func (i *Item) encode() ([]byte, error) {
 	l := line{ID: i.ID}
 	for _, kv := range i.Keys {
-		if !utf8.Valid(kv.Value) {
-			return nil, fmt.Errorf("archive: %s is not text", kv.Key)
+		if utf8.Valid(kv.Value) {
+			l.Keys = append(l.Keys, pair{Key: kv.Key, Value: new(string(kv.Value))})
+		} else {
+			l.Keys = append(l.Keys, pair{Key: kv.Key, Bytes: kv.Value})
 		}
-		l.Keys = append(l.Keys, pair{kv.Key, string(kv.Value)})
 	}
 	return json.Marshal(l)
+}
+
+// fitting is the item's line, if one transaction can take it out of the store and bring it back.
+func (i *Item) fitting() ([]byte, error) {
+	const others = 4 // the fence, and what else stands in the transaction
+	if n := len(i.Keys) + len(i.Derived) + others; n > store.MaxTxOps {
+		return nil, fmt.Errorf("archive: %s has %d keys", i.ID, n-others)
+	}
+	l, err := i.encode()
+	if err == nil && len(l) > maxBlock {
+		err = fmt.Errorf("archive: %s has %d bytes", i.ID, len(l))
+	}
+	return l, err
 }
 
 func parseLine(b []byte) (*line, error) {
 	var l line
 	if err := json.Unmarshal(b, &l, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	for _, p := range l.Keys {
+		if p.Key == "" || (p.Value == nil) == (p.Bytes == nil) {
+			return nil, fmt.Errorf("%w: %s: key %.80q has not one value", ErrDamaged, l.ID, p.Key)
+		}
 	}
 	return &l, nil
 }

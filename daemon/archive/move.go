@@ -5,6 +5,8 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,18 +50,20 @@ func (a *Archive) haveKey(who string) string {
 func (a *Archive) doneKey() string { return a.prefix() + "done" }
 
 func (a *Archive) tick() time.Duration {
+	if a.o.Retention <= 0 {
+		return mostTick
+	}
 	return min(max(a.o.Retention/10, leastTick), mostTick)
 }
 
-// Run takes over what is ordered and, wherever this process is the one that may, orders and removes, until ctx
-// ends. It survives every failure of the store.
+// Run holds the disk to the store, takes over what is ordered and, with a retention, wherever this process is the
+// one that may, orders and removes, until ctx ends. It survives every failure of the store.
 func (a *Archive) Run(ctx context.Context) error {
-	if a.o.Retention <= 0 {
-		return nil
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.again(ctx, "collector", a.follow) })
-	g.Go(func() error { return a.again(ctx, "archivist", a.archive) })
+	if a.o.Retention > 0 {
+		g.Go(func() error { return a.again(ctx, "archivist", a.archive) })
+	}
 	return g.Wait()
 }
 
@@ -118,13 +122,28 @@ func (a *Archive) each(ctx context.Context, f func() error) error {
 
 // follow takes over blocks as they are ordered.
 func (a *Archive) follow(ctx context.Context) error {
-	if err := a.check(ctx); err != nil {
+	if err := a.Check(ctx); err != nil {
 		return err
 	}
 	return a.each(ctx, func() error { return a.Collect(ctx) })
 }
 
-// check holds the disk to what this appliance said to have, and to the order in the store.
+// Check holds the disk to what this appliance said to have, to the order in the store, and to its things: what a
+// file says to have stayed there is there. Nothing is answered before. Errors are ErrIncomplete, ErrDamaged, or the
+// store's.
+func (a *Archive) Check(ctx context.Context) error {
+	err := a.check(ctx)
+	if err == nil {
+		a.mu.Lock()
+		if errors.Is(a.fault, errUnchecked) {
+			a.fault = nil
+		}
+		a.mu.Unlock()
+		a.held.Do(func() { close(a.checked) })
+	}
+	return err
+}
+
 func (a *Archive) check(ctx context.Context) error {
 	told, err := a.progress(ctx, a.haveKey(a.o.Appliance))
 	if err != nil {
@@ -141,6 +160,18 @@ func (a *Archive) check(ctx context.Context) error {
 		return fmt.Errorf("%w: %s has %d blocks, the store's order ends at %d (a restored or wrong store)", ErrDamaged, a.o.Dir, have, n)
 	case have == n && n > 0 && digestOf(raw) != a.head():
 		return fmt.Errorf("%w: block %d in %s is not the store's", ErrDamaged, n, a.o.Dir)
+	}
+	// No block that this appliance has not can have taken them out of the store.
+	a.mu.RLock()
+	absent := maps.Clone(a.absent)
+	a.mu.RUnlock()
+	for id, n := range absent {
+		switch _, err := a.o.Source.Read(ctx, id); {
+		case errors.Is(err, ErrGone):
+			return fmt.Errorf("%w: %s says that %s stayed in the store, and it is not there", ErrDamaged, fileName(n), id)
+		case err != nil && !readable(ctx, err):
+			return err
+		}
 	}
 	return nil
 }
@@ -171,6 +202,11 @@ func (a *Archive) ordered(ctx context.Context) (n uint64, raw []byte, err error)
 
 // Collect brings blocks that are ordered and not on the disk there, and says so in the store.
 func (a *Archive) Collect(ctx context.Context) error {
+	if errors.Is(a.Whole(), errUnchecked) {
+		if err := a.Check(ctx); err != nil {
+			return err
+		}
+	}
 	for {
 		if err := a.tell(ctx); err != nil {
 			return err
@@ -235,16 +271,16 @@ func (a *Archive) collect(ctx context.Context, n uint64, raw []byte) error {
 		if errors.Is(err, ErrGone) {
 			return fmt.Errorf("%w: %s of block %d left the store before this appliance had it; copy %s from another one", ErrIncomplete, h.ID, n, a.o.Dir)
 		}
-		if err != nil {
+		if err != nil && !readable(ctx, err) {
 			return err
 		}
 		var l []byte
-		if item != nil {
+		if err == nil && item != nil {
 			if l, err = item.encode(); err != nil {
 				return err
 			}
 		}
-		if item == nil || digestOf(l) != h.Digest {
+		if err != nil || item == nil || digestOf(l) != h.Digest {
 			// It changed since, and stays in the store: a later block has it.
 			absent, f.absent[h.ID] = append(absent, h.ID), true
 			continue
@@ -311,9 +347,14 @@ func (a *Archive) Order(ctx context.Context, fence *store.Fence) error {
 		b.Previous = digestOf(raw)
 	}
 	before := a.o.Now().Add(-a.o.Retention)
-	due, err := a.o.Source.Due(ctx, before, BlockItems)
-	if err != nil || len(due) == 0 {
+	due, err := a.o.Source.Due(ctx, before, BlockItems+a.heldUp())
+	if err != nil {
 		return err
+	}
+	due = slices.DeleteFunc(due, func(d Due) bool { return a.isPassed(d.ID) })
+	due = due[:min(len(due), BlockItems)]
+	if len(due) == 0 {
+		return nil
 	}
 	slack := min(a.o.Retention/10, mostSlack)
 	if len(due) < BlockItems && due[0].Over.After(before.Add(-slack)) {
@@ -321,15 +362,19 @@ func (a *Archive) Order(ctx context.Context, fence *store.Fence) error {
 	}
 	for _, d := range due {
 		item, err := a.o.Source.Read(ctx, d.ID)
-		if err != nil && !errors.Is(err, ErrGone) {
+		if err != nil && !readable(ctx, err) {
 			return err
 		}
-		if item == nil {
+		if errors.Is(err, ErrGone) || err == nil && item == nil {
 			continue
 		}
-		l, err := item.encode()
+		var l []byte
+		if err == nil {
+			l, err = item.fitting()
+		}
 		if err != nil {
-			return err
+			a.pass(d.ID, err) // it holds up nobody else
+			continue
 		}
 		b.Items = append(b.Items, heading{ID: item.ID, Digest: digestOf(l), Revision: item.Revision, Summary: item.Summary, Names: item.Names})
 	}
@@ -397,6 +442,33 @@ func (a *Archive) Remove(ctx context.Context, fence *store.Fence) error {
 	return err
 }
 
+// readable reports whether the store answered, so that an error is of the thing alone.
+func readable(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable)
+}
+
+// pass notes that a thing stays in the store, as it cannot be archived.
+func (a *Archive) pass(id string, why error) {
+	a.mu.Lock()
+	a.passed[id] = true
+	a.mu.Unlock()
+	a.faults.Set(1)
+	a.log.Error("a thing stays in the store: it cannot be archived", "id", id, "error", why)
+}
+
+func (a *Archive) isPassed(id string) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.passed[id]
+}
+
+// heldUp is how many things are passed over.
+func (a *Archive) heldUp() int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return len(a.passed)
+}
+
 func (a *Archive) appliances() []string {
 	if a.o.Appliances == nil {
 		return []string{a.o.Appliance}
@@ -410,17 +482,23 @@ func (a *Archive) remove(ctx context.Context, fence *store.Fence, h heading) err
 	if errors.Is(err, ErrGone) {
 		return nil
 	}
-	if err != nil || item == nil || item.Revision != h.Revision {
-		return err
+	if err != nil {
+		if !readable(ctx, err) {
+			return err
+		}
+		a.pass(h.ID, err)
+		return nil
+	}
+	if item == nil || item.Revision != h.Revision {
+		return nil
+	}
+	if l, err := item.encode(); err != nil || digestOf(l) != h.Digest {
+		return err // something was written beside the guard: no disk has it
 	}
 	t := a.store.Tx()
 	fence.Require(t)
 	for _, kv := range item.Keys {
-		if kv.Key == item.Guard {
-			t.DeleteIf(kv.Key, h.Revision)
-		} else {
-			t.Delete(kv.Key)
-		}
+		t.DeleteIf(kv.Key, kv.ModRevision)
 	}
 	for _, k := range item.Derived {
 		t.Delete(k)

@@ -74,10 +74,12 @@ func (s *Service) Due(ctx context.Context, before time.Time, n int) (due []archi
 				continue
 			}
 			e, err := s.loadState(ctx, sum.ID)
-			if err != nil {
-				return nil, err
+			if errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+				return nil, errors.Join(err, ctx.Err())
 			}
-			if over := e.op.UpdatedAt; e.op.closed() && over.Before(before) {
+			if err != nil { // Read says so, and it holds up nobody else
+				due = append(due, archive.Due{ID: sum.ID, Over: store.IDTime(sum.ID)})
+			} else if over := e.op.UpdatedAt; e.op.closed() && over.Before(before) {
 				due = append(due, archive.Due{ID: sum.ID, Over: over})
 			}
 			if len(due) == n {
@@ -95,6 +97,9 @@ func (s *Service) Read(ctx context.Context, id string) (*archive.Item, error) {
 	p, err := s.store.List(ctx, opPrefix(id), store.ListOptions{})
 	if err != nil {
 		return nil, err
+	}
+	if p.More {
+		return nil, fmt.Errorf("operation: %s has more than %d keys", id, len(p.KVs))
 	}
 	item := &archive.Item{ID: id, Guard: store.OpState(id), Keys: p.KVs, Derived: []string{store.OpIndexKey(id)}}
 	var o *Operation
@@ -147,8 +152,13 @@ func opPrefix(id string) string { return strings.TrimSuffix(store.OpState(id), "
 // Those of the archive have no revision.
 func (s *Service) stored(ctx context.Context, id, prefix, until string) ([]store.KV, error) {
 	p, err := s.store.List(ctx, prefix, store.ListOptions{Until: until})
-	if err != nil || len(p.KVs) > 0 {
-		return p.KVs, err
+	if err != nil {
+		return nil, err
+	}
+	// What is written beside a state that left just now does not make an operation.
+	stateless := prefix == opPrefix(id) && !slices.ContainsFunc(p.KVs, func(kv store.KV) bool { return kv.Key == store.OpState(id) })
+	if len(p.KVs) > 0 && !stateless {
+		return p.KVs, nil
 	}
 	kvs, _, err := s.archive.Get(id)
 	if err != nil {

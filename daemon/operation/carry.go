@@ -293,11 +293,14 @@ func (s *Service) advance(o *Operation) error {
 // decisionsOf are the decisions of one person that are in the store.
 func (s *Service) decisionsOf(ctx context.Context, id, person string) ([]Decision, error) {
 	key := store.OpDecision(id, person)
-	v, _, ok, err := s.store.Get(ctx, key)
-	if err != nil || !ok {
+	kvs, _, err := s.store.GetMany(ctx, key)
+	if err == nil {
+		err = s.fill([]string{id}, kvs)
+	}
+	if err != nil || kvs[0].Value == nil {
 		return nil, err
 	}
-	ds, err := decodeDecisions(v)
+	ds, err := decodeDecisions(kvs[0].Value)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}

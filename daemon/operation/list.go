@@ -108,6 +108,9 @@ func (s *Service) List(ctx context.Context, f Filter, limit, offset int, cursor 
 	if err := s.index.ready(ctx); err != nil {
 		return nil, 0, "", err
 	}
+	if err := s.archive.Ready(ctx); err != nil {
+		return nil, 0, "", err
+	}
 	if err := s.archive.Whole(); err != nil {
 		return nil, 0, "", err
 	}

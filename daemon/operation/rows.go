@@ -120,7 +120,7 @@ func (rs *rows) put(s summary, rev int64) bool {
 		rs.tally(r, 1)
 		return true
 	}
-	if r.rev >= rev {
+	if r.rev >= rev && rev+r.rev > 0 { // of two that are archived the second is newer
 		return false
 	}
 	r.rev = rev

@@ -52,6 +52,7 @@ type house struct {
 	ids     []string // of operations, ascending
 	freezes []seal.FreezeRequest
 	frozen  bool
+	archive map[string]*operation.Operation // what is in no store any more, by id
 	// dying ends the service right after a freeze was recorded.
 	dying context.CancelFunc
 }
@@ -99,6 +100,46 @@ func (h *house) Freeze(_ context.Context, q seal.FreezeRequest) (*seal.Recorded,
 	return &seal.Recorded{Sequence: uint64(len(h.freezes))}, nil
 }
 
+// archived takes every operation out of the store, as the archive does: no key of it is left.
+func (h *house) archived() {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.archive = map[string]*operation.Operation{}
+	for _, id := range h.ids {
+		value, _, ok, err := h.store.Get(h.t.Context(), store.OpState(id))
+		require.NoError(h.t, err)
+		require.True(h.t, ok)
+		var o operation.Operation
+		require.NoError(h.t, json.Unmarshal(value, &o))
+		t := h.store.Tx()
+		t.Delete(store.OpState(id))
+		t.Delete(store.TxOperation(*o.TransactionHash))
+		_, err = t.Commit(h.t.Context())
+		require.NoError(h.t, err)
+		h.archive[id] = &o
+	}
+}
+
+func (h *house) OfTransactions(ctx context.Context, hashes []tx.Hash) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ids := make([]string, len(hashes))
+	for i, hash := range hashes {
+		value, _, _, err := h.store.Get(ctx, store.TxOperation(hash))
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = string(value)
+		for id, o := range h.archive {
+			if *o.TransactionHash == hash {
+				ids[i] = id
+			}
+		}
+	}
+	return ids, nil
+}
+
 func (h *house) States(ctx context.Context, ids []string) ([]*operation.Operation, error) {
 	keys := make([]string, len(ids))
 	for i, id := range ids {
@@ -109,7 +150,10 @@ func (h *house) States(ctx context.Context, ids []string) ([]*operation.Operatio
 		return nil, err
 	}
 	ops := make([]*operation.Operation, len(ids))
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for i, kv := range kvs {
+		ops[i] = h.archive[ids[i]]
 		if kv.ModRevision != 0 {
 			ops[i] = new(operation.Operation)
 			if err := json.Unmarshal(kv.Value, ops[i]); err != nil {

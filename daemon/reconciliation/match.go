@@ -169,18 +169,18 @@ func (s *Service) match(ctx context.Context, token *registry.Token, logs []chain
 // explainOwn says what the events of our own transactions are, and answers those of others.
 func (s *Service) explainOwn(ctx context.Context, token *registry.Token, groups [][]seen) (foreign [][]seen, err error) {
 	for chunk := range slices.Chunk(groups, store.MaxTxOps) {
-		keys := make([]string, len(chunk))
+		hashes := make([]tx.Hash, len(chunk))
 		for i, group := range chunk {
-			keys[i] = store.TxOperation(group[0].log.TxHash)
+			hashes[i] = group[0].log.TxHash
 		}
-		kvs, _, err := s.store.GetMany(ctx, keys...)
+		of, err := s.operations.OfTransactions(ctx, hashes)
 		if err != nil {
 			return nil, err
 		}
 		var ids []string
 		var own [][]seen
-		for i, kv := range kvs {
-			if id := string(kv.Value); id != "" {
+		for i, id := range of {
+			if id != "" {
 				ids, own = append(ids, id), append(own, chunk[i])
 			} else {
 				foreign = append(foreign, chunk[i])

@@ -48,6 +48,24 @@ func TestEventsAreMatchedOnce(t *testing.T) {
 	sameSupply(t, r, supply)
 }
 
+// Operations that are archived have no key in the store: their events are theirs all the same, also where the chain
+// is looked at from the beginning again, and nothing is frozen.
+func TestEventsOfArchivedOperationsAreTheirs(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.urls = append(h.urls, h.node.serve(t)) // two agree: what is nobody's freezes
+	blocks, supply := h.history(150, 3)
+	h.archived()
+	h.node.advance(blocks + confirmations - 1)
+	r := h.until(settled(blocks))
+	require.Equal(t, reconciliation.Agrees, r.Status)
+	require.EqualValues(t, 150, r.EventsChecked)
+	require.Zero(t, r.UnmatchedTotal)
+	require.Zero(t, h.told())
+	require.Empty(t, h.freezes)
+	sameSupply(t, r, supply)
+}
+
 // What is not deep enough is not looked at, and may still go.
 func TestOnlyFinalBlocksCount(t *testing.T) {
 	t.Parallel()

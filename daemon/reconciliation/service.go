@@ -38,6 +38,9 @@ type Registry interface {
 type Operations interface {
 	// Get is one operation with its intent.
 	Get(ctx context.Context, id string) (*operation.Operation, error)
+	// OfTransactions are the ids of the operations that transactions were signed for, in the hashes' order; empty
+	// at the place of one that is not ours.
+	OfTransactions(ctx context.Context, hashes []tx.Hash) ([]string, error)
 	// States are operations without intents, in the ids' order; nil at the place of one that is unknown.
 	States(ctx context.Context, ids []string) ([]*operation.Operation, error)
 	List(ctx context.Context, f operation.Filter, limit, offset int, cursor string) ([]*operation.Operation, int, string, error)
