@@ -110,12 +110,12 @@ type play struct {
 	token  *registry.Token
 	ops    map[string]*operation.Operation // of this scenario, by name
 	all    []string                        // ids of every operation
-	thefts map[string]bool                 // hashes of what a thief had mined, if the chain keeps it
+	thefts map[string]uint64               // by operation whose nonce a thief used: the newest block before he did
 	sends  int                             // eth_sendRawTransaction when last counted
 }
 
 func newPlay(t *testing.T, s *scenario) *play {
-	p := &play{thefts: map[string]bool{}}
+	p := &play{thefts: map[string]uint64{}}
 	p.house = newHouse(t, options{kind: s.kind, period: manual, timeout: time.Second, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
 		var urls []string
 		for range s.nodes {
@@ -312,17 +312,21 @@ func init() { // refers to itself through perform
 			}
 		}},
 		"reorg": {1, func(p *play, a []string) { p.reorg(p.number(a[0]), len(a) > 1 && a[1] == "forget") }},
-		// below NAME: replaces every block from the operation's on.
+		// below NAME: replaces every block from the operation's on, or from the one with the theft of its nonce.
 		"below": {1, func(p *play, a []string) {
 			o := p.now(p.op(a[0]).ID)
 			require.NotNil(p.t, o.EndHash)
-			p.reorg(p.head()-o.EndBlock+1, len(a) > 1 && a[1] == "forget")
+			from := o.EndBlock
+			if before, stolen := p.thefts[o.ID]; stolen {
+				from = min(from, before+1) // its end may have been seen blocks later
+			}
+			p.reorg(p.head()-from+1, len(a) > 1 && a[1] == "forget")
 		}},
 		"steal": {1, func(p *play, a []string) {
 			w, err := p.registry.OldestWallet(p.t.Context(), p.vault, networkName)
 			require.NoError(p.t, err)
 			o := p.now(p.op(a[0]).ID)
-			p.thefts[o.ID] = true
+			p.thefts[o.ID] = p.head()
 			p.stealBy(p.direct, w, o.Nonce)
 		}},
 		"delay":  {1, func(p *play, a []string) { p.house.node.Delay(p.number(a[0])) }},
@@ -393,7 +397,8 @@ func (p *play) invariants() {
 		switch o.Status {
 		case operation.Completed:
 			require.True(t, effects == 1 && success, "%s is COMPLETED without its effect", id)
-			require.False(t, p.thefts[id] && used[o.Nonce] != "", id)
+			_, stolen := p.thefts[id]
+			require.False(t, stolen && used[o.Nonce] != "", id)
 		case operation.Failed:
 			stolen := strings.HasPrefix(o.FailureReason, "NONCE_STOLEN")
 			require.True(t, stolen && effects == 0 || effects == 1 && !success, "%s is FAILED (%s) with %d effects", id, o.FailureReason, effects)
