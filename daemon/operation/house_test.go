@@ -77,6 +77,7 @@ type house struct {
 	timeout       time.Duration
 	pace          time.Duration
 	clock         func() time.Time
+	archive       operation.Archive
 	urls          []string
 	node          *devnet.Node // of kind quantum
 	geth          *geth.Node   // of kind evm
@@ -360,7 +361,7 @@ func (h *house) startDaemon() {
 			return h.fund(ctx, w.Address)
 		}})
 	require.NoError(t, err)
-	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg, Now: h.clock})
+	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg, Now: h.clock, Archive: h.archive})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
