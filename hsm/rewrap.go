@@ -21,11 +21,18 @@ const maxListed = 8192
 func (t *Token) AESKeys(ctx context.Context, prefix string) ([]string, error) {
 	var ids []string
 	err := t.do(ctx, "list_aes", func(s *session) error {
-		found, err := t.labels(s, pkcs11.CKA_ID, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES))
+		found, err := t.labels(s, pkcs11.CKA_ID, aesTemplate()...)
 		ids = found
 		return err
 	})
 	return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, prefix) }), err
+}
+
+// aesTemplate finds AES keys of ours. Whoever reaches the token without a PIN can make
+// public ones with any id.
+func aesTemplate() []*pkcs11.Attribute {
+	return []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
+		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true), pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true), pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false)}
 }
 
 // labels reads one attribute of all objects that the template matches: sorted, each
@@ -38,14 +45,13 @@ func (t *Token) labels(s *session, attribute uint, template ...*pkcs11.Attribute
 	seen := map[string]bool{}
 	for _, h := range all {
 		got, err := t.p.GetAttributeValue(s.h, h, []*pkcs11.Attribute{pkcs11.NewAttribute(attribute, nil)})
-		if err := wrap("C_GetAttributeValue", err); classIn(err) == ClassHandle {
-			continue // another process destroyed it
-		} else if err != nil {
-			return nil, err
+		if err != nil { // also of a handle that is stale: what was not read is not known to be gone
+			return nil, wrap("C_GetAttributeValue", err)
 		}
 		seen[string(got[0].Value)] = true
 	}
-	return slices.Sorted(maps.Keys(seen)), nil
+	// A login that ended hides what is private.
+	return slices.Sorted(maps.Keys(seen)), t.seesPrivate(s)
 }
 
 // listEnvelopes lists the ids of all envelopes.
@@ -163,7 +169,10 @@ func (t *Token) DestroyAESKey(ctx context.Context, id string) error {
 		if err := t.underNone(s, id); err != nil {
 			return err
 		}
-		all, err := t.findAll(s, maxOfAName, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
+		all, err := t.findAll(s, maxOfAName, append(aesTemplate(), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))...)
+		if err == nil {
+			err = t.seesPrivate(s)
+		}
 		if err != nil {
 			return err
 		}
@@ -181,10 +190,8 @@ func (t *Token) underNone(s *session, key string) error {
 	}
 	for _, h := range all {
 		got, err := t.p.GetAttributeValue(s.h, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil), pkcs11.NewAttribute(pkcs11.CKA_VALUE, nil)})
-		if err := wrap("C_GetAttributeValue", err); classIn(err) == ClassHandle {
-			continue // another process destroyed it
-		} else if err != nil {
-			return err
+		if err != nil { // also of a handle that is stale: what was not read is not known to be gone
+			return wrap("C_GetAttributeValue", err)
 		}
 		id, ok := strings.CutPrefix(string(got[0].Value), objectName(""))
 		if !ok {
@@ -198,7 +205,24 @@ func (t *Token) underNone(s *session, key string) error {
 			return clean(fmt.Errorf("%w: key %q is wrapped under %q still", ErrMismatch, id, key))
 		}
 	}
-	return nil
+	return t.seesPrivate(s)
+}
+
+// WrappedUnder is the AES key that the wrapped key id is under, as the token has it now;
+// of one that is not wrapped, ErrNotFound.
+func (t *Token) WrappedUnder(ctx context.Context, id string) (string, error) {
+	value, err := t.Object(ctx, objectName(id))
+	if err != nil {
+		return "", err
+	}
+	e, err := parseEnvelope(value)
+	if err != nil {
+		return "", fmt.Errorf("key %q: %w", id, err)
+	}
+	if e.ID != id {
+		return "", fmt.Errorf("%w: envelope of %q stands under %q", ErrMismatch, e.ID, id)
+	}
+	return e.WrappingKey, nil
 }
 
 // current is the envelope that stands in the token now, where the one that was cached

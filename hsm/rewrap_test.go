@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cloudflare/circl/sign/dilithium/mode3"
+	"github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/hsm"
@@ -106,4 +107,110 @@ func TestARewrappingThatFailsAnywhereFinishes(t *testing.T) {
 		signsAs(t, tok, "seed-again", public)
 		last = next
 	}
+}
+
+// While keys are rewrapped the token says of the handles that it has just found that there are none such, as it does
+// after a login that ended beside it or a failover. Nothing was rewrapped then, and the old key is worth every wallet.
+func TestAttack_HandlesGoStaleWhileTheOldWrappingKeyIsDestroyed(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, throughShim)
+	from, to := fresh("stale-from"), fresh("stale-to")
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), from, from))
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), to, to))
+	id := fresh("seed-stale")
+	public, err := tok.CreateSeedKey(t.Context(), id, hsm.Dilithium3, from)
+	require.NoError(t, err)
+	signsAs(t, tok, id, public)
+	tell(t, "C_GetAttributeValue 0x82 keep")
+	n, rewrapping := tok.Rewrap(t.Context(), to)
+	destroying := tok.DestroyAESKey(t.Context(), from)
+	_ = os.Remove(control)
+	t.Logf("rewrapped %d: %v; destroyed: %v", n, rewrapping, destroying)
+	keys, err := tok.AESKeys(t.Context(), from)
+	require.NoError(t, err)
+	require.Contains(t, keys, from, "a key is under it")
+	signsAs(t, tok, id, public)
+}
+
+// A handle that is stale for one moment, of the one key that matters: it is rewrapped all the same, or the caller is told.
+func TestAttack_AHandleIsStaleWhileKeysAreListed(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, throughShim)
+	from, to := fresh("moment-from"), fresh("moment-to")
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), from, from))
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), to, to))
+	id := fresh("seed-moment")
+	_, err := tok.CreateSeedKey(t.Context(), id, hsm.Dilithium3, from)
+	require.NoError(t, err)
+	all, err := tok.Rewrap(t.Context(), from) // whatever other tests left
+	require.NoError(t, err)
+	t.Log(all)
+	tell(t, "C_GetAttributeValue 0x82")
+	n, err := tok.Rewrap(t.Context(), to)
+	require.True(t, err != nil || n >= 1, "it says that it rewrapped all, and did %d", n)
+}
+
+// The token's login ends while keys are listed: what is private is not there then, which is no word on whether it is.
+func TestAttack_TheLoginEndsWhileKeysAreListed(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, throughShim)
+	from, to := fresh("logout-from"), fresh("logout-to")
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), from, from))
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), to, to))
+	id := fresh("seed-logout")
+	_, err := tok.CreateSeedKey(t.Context(), id, hsm.Dilithium3, from)
+	require.NoError(t, err)
+	tell(t, "C_FindObjectsInit logout")
+	n, err := tok.Rewrap(t.Context(), to)
+	require.True(t, err != nil || n >= 1, "it says that it rewrapped all, and did %d", n)
+}
+
+// Whoever reaches the token, without any PIN, puts a public AES key there whose id is the next wrapping key's. It is
+// no key of ours, and must not count as a rotation that was begun.
+func TestAttack_APublicKeyIsPlantedAsTheNextWrappingKey(t *testing.T) {
+	if os.Getenv("PLANT") != "" {
+		p := pkcs11.New(token.ModulePath)
+		require.NoError(t, p.Initialize())
+		slots, err := p.GetSlotList(true)
+		require.NoError(t, err)
+		for _, slot := range slots {
+			info, err := p.GetTokenInfo(slot)
+			require.NoError(t, err)
+			if info.Label != token.Label {
+				continue
+			}
+			s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+			require.NoError(t, err)
+			_, err = p.CreateObject(s, []*pkcs11.Attribute{
+				pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
+				pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false),
+				pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true), pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true),
+				pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte("plant-2")), pkcs11.NewAttribute(pkcs11.CKA_LABEL, "plant-2")})
+			require.NoError(t, err)
+		}
+		return
+	}
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, nil)
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), "plant-1", "plant-1"))
+	_, err := tok.CreateSeedKey(t.Context(), fresh("seed-plant"), hsm.Dilithium3, "plant-1")
+	require.NoError(t, err)
+	child := exec.Command(os.Args[0], "-test.run=^TestAttack_APublicKeyIsPlanted")
+	child.Env = append(os.Environ(), "PLANT=1", tokenOfParent+"="+token.ConfPath)
+	out, err := child.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	n, err := tok.Rewrap(t.Context(), "plant-2")
+	t.Logf("rewrapped under the planted key: %d, %v", n, err)
+	require.Error(t, err, "under a key that everybody reads")
+	keys, err := tok.AESKeys(t.Context(), "plant-")
+	require.NoError(t, err)
+	require.Equal(t, []string{"plant-1"}, keys, "it takes the place of the wrapping key in use")
 }

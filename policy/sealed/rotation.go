@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -49,8 +51,11 @@ func (r *room) wrappingKeys(ctx context.Context) ([]string, error) {
 // wrapping is the one in use.
 func (r *room) wrapping(ctx context.Context) (string, error) {
 	ids, err := r.wrappingKeys(ctx)
-	if err != nil || len(ids) == 0 {
-		return wrappingKey, err
+	if err != nil {
+		return "", err
+	}
+	if len(ids) == 0 { // init makes it; a token that does not show it is not gone by
+		return "", seal.Errorf(seal.KindHSM, "the token shows no wrapping key")
 	}
 	return ids[len(ids)-1], nil
 }
@@ -143,10 +148,16 @@ func (r *room) rewrapped(ctx context.Context) (*seal.Rotated, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(ids) == 0 {
+		return nil, seal.Errorf(seal.KindHSM, "the token shows no wrapping key")
+	}
 	current := ids[len(ids)-1]
 	n, err := r.token.Rewrap(ctx, current)
 	if err != nil {
 		return nil, hsmError(err)
+	}
+	if err := r.allUnder(ctx, current); err != nil {
+		return nil, err
 	}
 	for _, id := range ids[:len(ids)-1] {
 		if err := r.token.DestroyAESKey(ctx, id); err != nil {
@@ -161,15 +172,65 @@ func (r *room) rewrapped(ctx context.Context) (*seal.Rotated, error) {
 	return &seal.Rotated{WrappingKey: current, CheckValue: check, Rewrapped: n}, nil
 }
 
+// allUnder is nil if every wallet of the ledger, and the cosigning key, is found in the
+// token and is under the wrapping key, or the token's own: what destroys rests on what
+// was found, not on what was not.
+func (r *room) allUnder(ctx context.Context, wrapping string) error {
+	fold := r.known().fold
+	if fold == nil || !r.known().ready {
+		return seal.Errorf(seal.KindStore, "which wallets there are is not known yet")
+	}
+	ids := []string{}
+	for _, w := range fold.Wallets() {
+		ids = append(ids, w.WalletID)
+	}
+	if _, _, err := r.token.SeedPublic(ctx, cosigningKeys+r.appliance); err == nil {
+		ids = append(ids, cosigningKeys+r.appliance)
+	}
+	for _, id := range ids {
+		_, _, protection, err := r.token.KeyPublic(ctx, id)
+		if err != nil {
+			return hsmError(err)
+		}
+		if protection != hsm.Wrapped {
+			continue
+		}
+		under, err := r.token.WrappedUnder(ctx, id)
+		if err != nil {
+			return hsmError(err)
+		}
+		if under != wrapping {
+			return seal.Errorf(seal.KindHSM, "key %s is under %s, not %s", id, under, wrapping)
+		}
+	}
+	return nil
+}
+
 // halfRotated is true where a rotation may be unfinished. It is asked before anybody is
 // answered, so that a token that goes then is missed by whoever needs it.
 func (r *room) halfRotated(ctx context.Context) bool {
 	ids, err := r.wrappingKeys(ctx)
-	return err != nil || len(ids) > 1
+	if err != nil || len(ids) < 2 {
+		return err != nil
+	}
+	// A death between two envelopes of a key leaves both, and neither signs.
+	if _, err := r.token.Rewrap(ctx, ids[len(ids)-1]); err != nil {
+		r.log.Error("rotation of the wrapping key", "error", err)
+	}
+	return true
 }
 
 // finishRotation goes on with a rotation that a death cut short.
 func (r *room) finishRotation(ctx context.Context) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for !r.known().ready { // which wallets there are is in the ledger
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 	if err := r.alone(ctx); err != nil {
 		return
 	}
