@@ -113,9 +113,10 @@ var killPoints = []killPoint{
 }
 
 // noOperations are points that no operation gets to: batches are trimmed, and
-// audit entries archived, behind a retention of days, and a token is frozen for
-// what no operation did.
-var noOperations = []string{"trimBeforeDelete", "archiveBeforeSync", "archiveBeforeDelete", "reconcileAfterFreeze"}
+// audit entries and operations archived, behind a retention of days, and a token
+// is frozen for what no operation did.
+var noOperations = []string{"trimBeforeDelete", "archiveBeforeSync", "archiveBeforeDelete", "reconcileAfterFreeze",
+	"archiveBeforeOrder", "archiveBeforeWrite", "archiveBeforeTelling", "archiveBeforeRemove", "reviveBeforeCommit"}
 
 // Every process dies while an operation stands at a point of the programs, one
 // point after the other. Whatever the moment: after the restart the same
