@@ -5,6 +5,7 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -291,6 +292,54 @@ func TestDiesAfterEachStep(t *testing.T) {
 	again()
 	is("archive")
 	require.EqualValues(t, 1, left(t, s, "/mw/archive/thing/block/"))
+}
+
+// Two appliances die at any moment, again and again, while everything leaves: whatever each was about, the next life
+// finds everything, and goes on until nothing is left in the store.
+func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	all := []string{"one", "two"}
+	dirs := []string{filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")}
+	const want = 330
+	writer := &shelf{t: t, store: s}
+	long := time.Now().Add(-time.Hour)
+	for n := range want {
+		writer.write(n, long)
+	}
+	f := fence(t, s) // the right to archive outlives the deaths: nobody waits for its lease
+	open := func(dir string) *appliance {
+		t.Helper()
+		a := mustOpen(t, s, dir, all...)
+		require.NoError(t, a.Check(t.Context()))
+		return a
+	}
+	moment := time.Millisecond
+	for life := 0; left(t, s, things) > 0; life++ {
+		require.Less(t, life, 300)
+		for _, dir := range dirs {
+			a := open(dir)
+			ctx, die := context.WithTimeout(t.Context(), rand.N(moment))
+			for ctx.Err() == nil && a.Collect(ctx) == nil && a.Remove(ctx, f) == nil && a.Order(ctx, f) == nil && left(t, s, things) > 0 {
+			}
+			die()
+			a.Close()
+			a = open(dir)
+			for range 10 {
+				a.get(rand.N(want))
+			}
+			a.Close()
+		}
+		moment += moment/8 + time.Millisecond // one life gets further than another
+	}
+	for _, dir := range dirs {
+		a := open(dir)
+		for n := range want {
+			require.Equal(t, "archive", a.get(n))
+		}
+		a.Close()
+	}
 }
 
 // Whoever changes a file, takes one away or brings another is found out.
