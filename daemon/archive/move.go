@@ -176,6 +176,12 @@ func (a *Archive) check(ctx context.Context) error {
 	return nil
 }
 
+// Began reports whether anything of what an archive is named after has left the store: it is to be opened then.
+func Began(ctx context.Context, s *store.Store, name string) (bool, error) {
+	_, _, ok, err := s.Get(ctx, root+name+"/done")
+	return ok, err
+}
+
 func (a *Archive) progress(ctx context.Context, key string) (p progress, err error) {
 	value, _, ok, err := a.store.Get(ctx, key)
 	if err != nil || !ok {

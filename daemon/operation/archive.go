@@ -28,12 +28,15 @@ type Archive struct {
 	Retention time.Duration
 }
 
+// archiveName is the archive's in the store and in metrics.
+const archiveName = "operation"
+
 // openArchive takes in what is on the disk: lists hold it from the start.
 func (s *Service) openArchive(o Archive, reg prometheus.Registerer) error {
 	if o.Dir == "" {
 		return nil
 	}
-	a, err := archive.Open(s.store, archive.Options{Name: "operation", Dir: o.Dir, Appliance: o.Appliance, Appliances: o.Appliances,
+	a, err := archive.Open(s.store, archive.Options{Name: archiveName, Dir: o.Dir, Appliance: o.Appliance, Appliances: o.Appliances,
 		Retention: o.Retention, Source: s, Now: s.now}, s.log, reg)
 	if err != nil {
 		return fmt.Errorf("operation: %w", err)
@@ -51,6 +54,26 @@ func (s *Service) keepArchive(ctx context.Context) {
 	if err := s.archive.Run(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error("operations: the archive ended", "error", err)
 	}
+}
+
+// hasArchive waits until the store says whether operations left it; they did, and nobody said where they are, is an
+// error: they would be unknown.
+func (s *Service) hasArchive(ctx context.Context) error {
+	for s.archive == nil {
+		began, err := archive.Began(ctx, s.store, archiveName)
+		if began {
+			return errors.New("operation: operations were archived, and their directory, audit.dir/operations, is not there; bring it back, from another appliance or a backup")
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Due is for the archive: the oldest operations that have been over since before a moment.

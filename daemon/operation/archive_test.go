@@ -195,3 +195,21 @@ func TestDeepReorgOfArchivedOperations(t *testing.T) {
 		h.restart()
 	}
 }
+
+// Operations left the store, and the configuration does not say any more where they are: the worker ends and says so,
+// and nobody is told that they never were.
+func TestAnArchiveThatNobodyNames(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{})
+	token := h.deployed("0")
+	o := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+	h.archives()
+	h.restart()
+	h.gone(o.ID)
+	h.archive.Retention = 0 // what was archived is read, and nothing more goes there
+	h.restart()
+	require.Equal(t, operation.Completed, h.now(o.ID).Status)
+	h.archive = operation.Archive{}
+	h.restart()
+	require.ErrorContains(t, h.operations.RunWorker(t.Context()), "audit.dir/operations")
+}

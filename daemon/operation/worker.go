@@ -29,9 +29,14 @@ type worker struct {
 func (s *Service) RunWorker(ctx context.Context) error {
 	var following sync.WaitGroup
 	defer following.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	following.Go(func() { s.index.run(ctx) })
 	following.Go(func() { s.keepArchive(ctx) })
 	if err := s.index.ready(ctx); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	if err := s.hasArchive(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
 	if err := s.registry.WaitReady(ctx); err != nil {
