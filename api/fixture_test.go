@@ -73,6 +73,7 @@ type options struct {
 	inProcess  bool          // asks the etcd in this process without a connection, as an appliance alone does
 	silent     bool          // numbers no audit entries and delivers nothing
 	period     time.Duration // between blocks
+	quota      int64         // of etcd, in bytes; 0: the default
 	maxPending int           // operations of one key that await approval; 0: the default
 }
 
@@ -86,7 +87,7 @@ func newHouse(t testing.TB) *house { return houseWith(t, options{period: poll}) 
 
 func houseWith(t testing.TB, o options) *house {
 	t.Helper()
-	h := &house{options: o, t: t, etcd: storetest.Start(t), signers: map[string]*policy.Signer{}, users: map[string]string{}, keys: map[string]string{}, pki: newAuthority(t)}
+	h := &house{options: o, t: t, etcd: storetest.Start(t, func(c *store.EmbeddedConfig) { c.QuotaBytes = o.quota }), signers: map[string]*policy.Signer{}, users: map[string]string{}, keys: map[string]string{}, pki: newAuthority(t)}
 	if h.store = h.etcd.Open(store.UserServe); o.inProcess {
 		h.store = h.etcd.OpenConfig(h.etcd.InProcess(store.UserServe))
 	}

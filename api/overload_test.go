@@ -115,7 +115,7 @@ func TestEveryReasonIsASeriesFromTheStart(t *testing.T) {
 	s := sharedHouse(t).serve()
 	n, err := testutil.GatherAndCount(s.metrics, "mintwarden_api_shed_total")
 	require.NoError(t, err)
-	require.Equal(t, 16, n)
+	require.Equal(t, 17, n)
 	problems, err := testutil.GatherAndLint(s.metrics, "mintwarden_api_shed_total", "mintwarden_api_in_flight", "mintwarden_api_in_flight_limit", "mintwarden_api_connections")
 	require.NoError(t, err)
 	// The one that people read as it is counts in days.

@@ -63,6 +63,8 @@ func (s *Server) problemOf(err error) *problem {
 		return fault(registry.NodeUnavailable, "no node of the token's network answers; try again").after(comeBack)
 	case errors.Is(err, seal.ErrUnreachable), errors.Is(err, seal.ErrClosed):
 		return fault(hsmUnavailable, "the seal does not answer; try again with the same idempotency key").after(comeBack)
+	case errors.Is(err, store.ErrFull):
+		return fault(storeUnavailable, "the store is full and takes no writes; once its operator has compacted and defragmented etcd and disarmed its alarm (NOSPACE), try again with the same idempotency key").after(shortWait)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFenceLost):
 		return fault(storeUnavailable, "the store does not answer; try again with the same idempotency key").after(comeBack)
 	case errors.Is(err, store.ErrConflict):

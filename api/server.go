@@ -238,6 +238,10 @@ func (s *Server) check(c *gin.Context) {
 		return
 	}
 	err := s.once(c, r, func() {
+		if err := s.room(r.route); err != nil {
+			s.refuse(c, err)
+			return
+		}
 		if !r.route.whileSealed() {
 			if err := s.unsealed(c.Request.Context()); err != nil {
 				s.refuse(c, err)

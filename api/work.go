@@ -1,12 +1,14 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
 // budget is how much work of one kind may be under way at once, and how much of
@@ -115,6 +117,7 @@ const (
 	shedShare       shed = "share"       // one caller's half of a budget
 	shedPending     shed = "pending"     // too many of a key's operations await approval
 	shedSeal        shed = "seal"        // the seal has more under way than it takes
+	shedStore       shed = "store"       // the store is near its quota
 	shedConnections shed = "connections" // a connection had to make room
 	shedBody        shed = "slow_body"   // a body did not come in time
 	shedReader      shed = "slow_reader" // an answer was not taken in time
@@ -123,8 +126,25 @@ const (
 
 // sheds is all of them, so that each is a series from the start.
 var sheds = []shed{
-	shedRate, shedGuesses, shedReads, shedWrites, shedStops, shedLong, shedLedger, shedReceipts, shedAnswers, shedShare, shedPending, shedSeal, shedConnections, shedBody,
+	shedRate, shedGuesses, shedReads, shedWrites, shedStops, shedLong, shedLedger, shedReceipts, shedAnswers, shedShare, shedPending, shedSeal, shedStore, shedConnections, shedBody,
 	shedReader, shedStreams,
+}
+
+// shortWait is when to come back to a store that is near its quota: history moves to the archive, and what is
+// compacted is given back, in minutes.
+const shortWait = 30 * time.Second
+
+// room is nil if the store has room for what a route writes. A replay is no write: who sent the request before
+// has had his answer by then.
+func (s *Server) room(r *route) error {
+	if !r.adds() {
+		return nil
+	}
+	err := s.store.Room()
+	if errors.Is(err, store.ErrShort) {
+		return busy(shedStore, "the store is near its quota, and keeps what is left for what was begun and for what stops things").after(shortWait)
+	}
+	return err
 }
 
 // busy is RATE_LIMITED for another reason than a key's own rate.

@@ -178,7 +178,7 @@ func (p *parts) openStore(ctx context.Context) error {
 	if len(endpoints) == 0 {
 		e := c.Embedded
 		etcd, err := store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: e.Dir, Addr: e.Listen, CAFile: c.CA,
-			CertFile: e.ServerCert, KeyFile: e.ServerKey, RootCert: e.RootCert, RootKey: e.RootKey}, p.log, p.reg)
+			CertFile: e.ServerCert, KeyFile: e.ServerKey, RootCert: e.RootCert, RootKey: e.RootKey, QuotaBytes: c.QuotaBytes}, p.log)
 		if err != nil {
 			return fmt.Errorf("daemon: %w", err)
 		}
@@ -187,7 +187,7 @@ func (p *parts) openStore(ctx context.Context) error {
 		endpoints = []string{etcd.Endpoint()}
 	}
 	s, err := store.Open(ctx, store.Config{Embedded: embedded, Endpoints: endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key,
-		ServerName: name, Tenant: p.cfg.Tenant, Owner: p.cfg.Appliance}, p.log, p.reg)
+		ServerName: name, QuotaBytes: c.QuotaBytes, Tenant: p.cfg.Tenant, Owner: p.cfg.Appliance}, p.log, p.reg)
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
@@ -211,6 +211,7 @@ func (p *parts) run(ctx context.Context) error {
 	workers, stopWorkers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorkers()
 	g, failed := errgroup.WithContext(workers)
+	g.Go(func() error { return part("the store's guard", p.store.WatchSpace(workers)) })
 	g.Go(func() error { return part("the ledger's follower", p.registry.Follow(workers)) })
 	g.Go(func() error { return part("the audit log", p.audit.Run(workers)) })
 	if err := p.carried(ctx, failed); err != nil {

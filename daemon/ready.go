@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -16,8 +17,14 @@ func (p *parts) checks() []api.Check {
 		{Name: "seal", Ready: p.sealReady},
 		{Name: "ledger", Ready: func(context.Context) error { return p.registry.Ready() }},
 		{Name: "store", Ready: func(ctx context.Context) error {
-			_, _, _, err := p.store.Get(ctx, readyKey)
-			return err
+			if _, _, _, err := p.store.Get(ctx, readyKey); err != nil {
+				return err
+			}
+			// Near its quota it still takes what was begun; full, it takes nothing.
+			if err := p.store.Room(); errors.Is(err, store.ErrFull) {
+				return err
+			}
+			return nil
 		}},
 	}
 	for name, c := range p.chains {

@@ -127,6 +127,10 @@ func (s *Service) take(ctx context.Context, ref string) (ok bool, err error) {
 	if _, known, err := s.operations.OfForeign(ctx, ref); known || err != nil {
 		return err == nil, err
 	}
+	// What a store near its quota does not take waits at Qustody.
+	if err := s.store.Room(); err != nil {
+		return false, err
+	}
 	p, err := s.client.payload(ctx, ref)
 	var answer *refusedError
 	switch {

@@ -25,6 +25,12 @@ var schemes = map[string][]string{
 	"evm":     {"secp256k1"},
 }
 
+// What etcd's quota may be, in bytes: below it has no room for its own pages, above its start takes minutes.
+const (
+	minQuota = 256 << 20
+	maxQuota = 64 << 30
+)
+
 // faults collects what is wrong, so that an operator mends a file in one go.
 type faults []error
 
@@ -103,6 +109,9 @@ func (s *Store) check(f *faults) {
 	f.require("store.ca", s.CA)
 	f.require("store.cert", s.Cert)
 	f.require("store.key", s.Key)
+	if s.QuotaBytes != 0 && (s.QuotaBytes < minQuota || s.QuotaBytes > maxQuota) {
+		f.add("store.quota_bytes", "%d is outside %d to %d", s.QuotaBytes, int64(minQuota), int64(maxQuota))
+	}
 	if len(s.Endpoints) > 0 {
 		if s.Embedded != (Embedded{}) {
 			f.add("store.embedded", "is set beside store.endpoints; keep one of the two")

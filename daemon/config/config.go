@@ -100,6 +100,9 @@ type Store struct {
 	Cert       string   `toml:"cert"`                // client certificate, common name mintwarden
 	Key        string   `toml:"key"`
 	ServerName string   `toml:"server_name,omitempty"` // name in etcd's certificate, where it is not the endpoint's host
+	// QuotaBytes is the size of the database at which etcd refuses writes: the embedded etcd's (0: 8 GiB), or
+	// that of a cluster before 3.6, which does not tell it (0: 2 GiB).
+	QuotaBytes int64    `toml:"quota_bytes,omitempty"`
 	Embedded   Embedded `toml:"embedded,omitempty"`
 }
 

@@ -189,7 +189,7 @@ func (a *appliance) open(ctx context.Context) error {
 	}
 	a.etcd, err = store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: a.path("etcd"),
 		CAFile: a.path("pki", "root-mldsa.crt"), CertFile: a.path("pki", "etcd.crt"), KeyFile: a.path("pki", "etcd.key"),
-		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log, a.metrics)
+		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log)
 	if err != nil {
 		return fmt.Errorf("dev: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -19,6 +18,8 @@ import (
 const (
 	// defaultQuota is what etcd's database may grow to, in bytes, before it refuses writes.
 	defaultQuota = 8 << 30
+	// serverQuota is that of an etcd that was told nothing.
+	serverQuota = 2 << 30
 	// compactAfter is how long old revisions are kept: a watch that was cut off for longer lists again. A
 	// finished operation leaves dozens of keys and values that nobody asks for any more, and etcd keeps a word
 	// of each in memory for as long.
@@ -63,7 +64,7 @@ type Embedded struct {
 // again at each start, with the same result): root, mintwarden (reads and writes /mw/, reads /seal/) and
 // mintwarden-seal (the reverse), by client certificate only. It survives SIGKILL: every answered write
 // was fsynced.
-func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger, reg prometheus.Registerer) (*Embedded, error) {
+func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger) (*Embedded, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
 	}
@@ -89,12 +90,6 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger, re
 		}
 	}
 	if err := x.ready(ctx, cfg, log); err != nil {
-		x.Close()
-		return nil, err
-	}
-	if err := register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mintwarden_store_size_bytes", Help: "Size of the embedded etcd's database.",
-	}, func() float64 { return float64(e.Server.Backend().Size()) })); err != nil {
 		x.Close()
 		return nil, err
 	}
@@ -134,6 +129,15 @@ func (x *Embedded) Endpoint() string { return x.endpoint }
 
 // Failed delivers the error with which the server ended by itself.
 func (x *Embedded) Failed() <-chan error { return x.etcd.Err() }
+
+// Defragment gives the database's free pages back to the disk. Every request waits until it is done; it needs
+// as much of the disk as is in use, beside what is there.
+func (x *Embedded) Defragment() error {
+	if err := x.etcd.Server.Backend().Defrag(); err != nil {
+		return fmt.Errorf("store: embedded etcd: %w", err)
+	}
+	return nil
+}
 
 // Close stops the server; what was answered stays.
 func (x *Embedded) Close() {

@@ -15,6 +15,14 @@ var (
 	// write that ended so, and the caller reads again before it goes on.
 	ErrUnavailable = errors.New("store: etcd is not available")
 
+	// ErrFull says that etcd reached its quota and refuses every write until its operator compacted and
+	// defragmented it and disarmed the alarm NOSPACE. Nothing was written. errors.Is(err, ErrUnavailable)
+	// holds too.
+	ErrFull = fmt.Errorf("%w: it is full (alarm NOSPACE): compact and defragment it, then disarm the alarm", ErrUnavailable)
+
+	// ErrShort says that etcd is near its quota, and takes what is under way only. The error is a *ShortError.
+	ErrShort = errors.New("store: etcd is near its quota")
+
 	// ErrConflict says that a transaction's comparison failed and nothing was written. The error is a
 	// *ConflictError and names the key.
 	ErrConflict = errors.New("store: conflict")
@@ -54,6 +62,9 @@ func wrap(ctx context.Context, what string, err error) error {
 	}
 	if errors.Is(err, rpctypes.ErrCompacted) {
 		return fmt.Errorf("%s: %w", what, ErrCompacted)
+	}
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		return fmt.Errorf("%s: %w", what, ErrFull)
 	}
 	if unavailable(err) {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)

@@ -33,6 +33,7 @@ func inProcess(s *etcdserver.EtcdServer, certificate *x509.Certificate) *clientv
 	c.KV = clientv3.NewKVFromKVClient(callerKV{adapter.KvServerToKvClient(v3rpc.NewQuotaKVServer(s)), u}, c)
 	c.Lease = clientv3.NewLeaseFromLeaseClient(callerLease{adapter.LeaseServerToLeaseClient(v3rpc.NewQuotaLeaseServer(s)), u}, c, keepAliveWait)
 	c.Watcher = clientv3.NewWatchFromWatchClient(callerWatch{adapter.WatchServerToWatchClient(v3rpc.NewWatchServer(s)), u}, c)
+	c.Maintenance = clientv3.NewMaintenanceFromMaintenanceClient(callerMaintenance{adapter.MaintenanceServerToMaintenanceClient(v3rpc.NewMaintenanceServer(s, nil)), u}, c)
 	return c
 }
 
@@ -45,7 +46,7 @@ func (u caller) as(ctx context.Context) context.Context {
 	return peer.NewContext(metadata.NewIncomingContext(ctx, metadata.MD{}), u.Peer)
 }
 
-// callerKV, callerLease and callerWatch make every call in the caller's name. What is not overridden is not
+// callerKV, callerLease, callerWatch and callerMaintenance make every call in the caller's name. What is not overridden is not
 // used by this package, and etcd refuses it as nobody's.
 type callerKV struct {
 	pb.KVClient
@@ -84,6 +85,15 @@ type callerWatch struct {
 
 func (c callerWatch) Watch(ctx context.Context, o ...grpc.CallOption) (pb.Watch_WatchClient, error) {
 	return c.WatchClient.Watch(c.u.as(ctx), o...)
+}
+
+type callerMaintenance struct {
+	pb.MaintenanceClient
+	u caller
+}
+
+func (c callerMaintenance) Status(ctx context.Context, in *pb.StatusRequest, o ...grpc.CallOption) (*pb.StatusResponse, error) {
+	return c.MaintenanceClient.Status(c.u.as(ctx), in, o...)
 }
 
 // leaf is the certificate in a PEM file that etcd would take a client's name from.

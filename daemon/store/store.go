@@ -49,6 +49,10 @@ type Config struct {
 	// taken over at once instead of after its lease. Empty: every process is an owner of its own.
 	Owner string
 
+	// QuotaBytes is etcd's quota where it does not tell it itself, as servers before 3.6; default 2 GiB, which
+	// is etcd's own.
+	QuotaBytes int64
+
 	DialTimeout    time.Duration // default 5 s
 	RequestTimeout time.Duration // of one request; default 5 s
 }
@@ -60,6 +64,7 @@ type Store struct {
 	log     *slog.Logger
 	metrics *metrics
 	group   group
+	space   atomic.Pointer[Space] // as last seen; nil before the first look
 
 	leaseMu   sync.Mutex
 	idemLease clientv3.LeaseID
@@ -81,6 +86,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	}
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = 5 * time.Second
+	}
+	if cfg.QuotaBytes <= 0 {
+		cfg.QuotaBytes = serverQuota
 	}
 	if cfg.Owner == "" {
 		cfg.Owner = NewID("proc_")

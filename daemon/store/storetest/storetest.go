@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -17,6 +18,9 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
@@ -29,8 +33,8 @@ type Server struct {
 	tb     testing.TB
 }
 
-// Start runs an etcd until the test ends.
-func Start(tb testing.TB) *Server {
+// Start runs an etcd until the test ends, with a configuration that change may edit.
+func Start(tb testing.TB, change ...func(*store.EmbeddedConfig)) *Server {
 	tb.Helper()
 	dir := tb.TempDir()
 	writeCertificates(tb, dir)
@@ -39,6 +43,9 @@ func Start(tb testing.TB) *Server {
 		CertFile: filepath.Join(dir, "server.crt"), KeyFile: filepath.Join(dir, "server.key"),
 		RootCert: filepath.Join(dir, "root.crt"), RootKey: filepath.Join(dir, "root.key"),
 	}}
+	for _, f := range change {
+		f(&s.Config)
+	}
 	s.Restart()
 	tb.Cleanup(func() { s.Close() })
 	return s
@@ -47,7 +54,7 @@ func Start(tb testing.TB) *Server {
 // Restart starts etcd again on the same directory, on the port that it had.
 func (s *Server) Restart() {
 	s.tb.Helper()
-	e, err := store.StartEmbedded(context.Background(), s.Config, Logger(s.tb), nil)
+	e, err := store.StartEmbedded(context.Background(), s.Config, Logger(s.tb))
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -86,6 +93,41 @@ func (s *Server) InProcess(user string) store.Config {
 	c := s.ClientConfig(user)
 	c.Embedded = s.Embedded
 	return c
+}
+
+// Root is a client with all rights, over the socket, as an operator's etcdctl is.
+func (s *Server) Root() *clientv3.Client {
+	s.tb.Helper()
+	ca, err := os.ReadFile(s.Config.CAFile)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	pair, err := tls.LoadX509KeyPair(s.Config.RootCert, s.Config.RootKey)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint()}, Logger: zap.NewNop(),
+		TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Compact has etcd forget every value that is not the newest, and returns once it has.
+func (s *Server) Compact() {
+	s.tb.Helper()
+	c := s.Root()
+	at, err := c.Get(context.Background(), "/", clientv3.WithCountOnly())
+	if err == nil {
+		_, err = c.Compact(context.Background(), at.Header.Revision, clientv3.WithCompactPhysical())
+	}
+	if err != nil {
+		s.tb.Fatal(err)
+	}
 }
 
 // Open starts an etcd and uses it as serve does.
