@@ -1,0 +1,94 @@
+package operation_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+)
+
+// copies makes n operations of one that is over, each with an id and a transaction of its own, and says how many bytes
+// of keys and values one is in the store.
+func (h *house) copies(o *operation.Operation, n int) (ids []string, size int) {
+	h.t.Helper()
+	p, err := h.store.List(h.t.Context(), strings.TrimSuffix(store.OpState(o.ID), "state"), store.ListOptions{})
+	require.NoError(h.t, err)
+	row, _, _, err := h.store.Get(h.t.Context(), store.OpIndexKey(o.ID))
+	require.NoError(h.t, err)
+	kvs := append(p.KVs, store.KV{Key: store.OpIndexKey(o.ID), Value: row}, store.KV{Key: store.TxOperation(*o.TransactionHash), Value: []byte(o.ID)})
+	for _, kv := range kvs {
+		size += len(kv.Key) + len(kv.Value)
+	}
+	for range n {
+		id := store.NewID(operation.IDPrefix)
+		hash := tx.HashOf([]byte(id))
+		own := strings.NewReplacer(store.OpIndexKey(o.ID), store.OpIndexKey(id), o.ID, id, o.TransactionHash.String(), hash.String())
+		t := h.store.Tx()
+		for _, kv := range kvs {
+			t.Put(own.Replace(kv.Key), []byte(own.Replace(string(kv.Value))))
+		}
+		_, err := t.Commit(h.t.Context())
+		require.NoError(h.t, err)
+		ids = append(ids, id)
+	}
+	return ids, size
+}
+
+// BenchmarkArchive archives 10,000 mints: the bytes of one in the store and on the disk, how many leave a second, and how
+// long it takes from a start until lists are answered, and one of them is, with none of them in the store.
+func BenchmarkArchive(b *testing.B) {
+	for n := 0; b.Loop(); n++ {
+		if n > 0 {
+			continue // it takes longer than a second
+		}
+		count := 10_000
+		if testing.Short() {
+			count = 300
+		}
+		h := newHouse(b, options{})
+		token := h.deployed("0")
+		o := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+		h.settled(o.ID)
+		ids, hot := h.copies(h.now(o.ID), count)
+		h.archives()
+		began := time.Now()
+		h.restart()
+		h.until("all are archived", func() bool {
+			left, err := h.store.Count(b.Context(), store.OperationPrefix)
+			require.NoError(b, err)
+			return left == 0
+		})
+		took := time.Since(began)
+		cold := 0
+		files, err := filepath.Glob(filepath.Join(h.archive.Dir, "*.gz"))
+		require.NoError(b, err)
+		for _, f := range files {
+			info, err := os.Stat(f)
+			require.NoError(b, err)
+			cold += int(info.Size())
+		}
+		h.stopDaemon()
+		began = time.Now()
+		h.startDaemon()
+		_, total, _, err := h.operations.List(b.Context(), operation.Filter{}, 50, 0, "")
+		require.NoError(b, err)
+		require.Equal(b, count+2, total)
+		one, err := h.operations.Get(b.Context(), ids[count/2])
+		require.NoError(b, err)
+		start := time.Since(began)
+		require.Equal(b, ids[count/2], one.ID)
+		b.ReportMetric(float64(hot), "bytes-in-store/operation")
+		b.ReportMetric(float64(cold)/float64(count+2), "bytes-archived/operation")
+		b.ReportMetric(float64(count)/took.Seconds(), "archived/s")
+		b.ReportMetric(float64(start.Milliseconds()), "ms-start")
+	}
+	b.ReportMetric(0, "ns/op")
+}
