@@ -23,7 +23,7 @@ var house = map[string][]string{
 		"daemon/reconciliation", "daemon/store", "policy", "policy/ledger", "policy/seal", "chain/qrc20"},
 	"api/client":  {},
 	"api/apitest": {"api"}, // holds answers against the document, in tests
-	"daemon": {"api", "daemon/audit", "daemon/audit/log", "daemon/callback", "daemon/config", "daemon/metrics",
+	"daemon": {"api", "daemon/audit", "daemon/audit/log", "daemon/backup", "daemon/callback", "daemon/config", "daemon/metrics",
 		"daemon/operation", "daemon/reconciliation", "daemon/registry", "daemon/store", "daemon/webhook",
 		"policy", "policy/ledger", "policy/seal", "chain"},
 	"daemon/config": {},
@@ -32,6 +32,7 @@ var house = map[string][]string{
 	"daemon/pki":             {},
 	"daemon/store":           {"daemon/audit"},
 	"daemon/disk":            {},
+	"daemon/backup":          {"daemon/store", "daemon/disk", "daemon/pki", "policy", "policy/ledger"},
 	"daemon/archive":         {"daemon/store", "daemon/audit", "daemon/disk"},
 	"daemon/store/storetest": {"daemon/store", "daemon/pki"}, // tests' own etcd
 	"daemon/registry":        {"daemon/store", "daemon/audit", "policy", "policy/ledger", "policy/seal", "chain", "chain/qrc20", "chain/qrc20/bindings"},

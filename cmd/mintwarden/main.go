@@ -105,7 +105,7 @@ verify; 6 ended other than COMPLETED.`,
 	f.DurationVar(&c.patience, "patience", patience, "how long to go on trying while the appliance does not answer")
 	root.AddCommand(c.tokenCommand(), c.operationCommand(), c.transactionCommand(), c.approveCommand(), c.rejectCommand(), c.policyCommand(),
 		c.vaultCommand(), c.walletCommand(), c.auditCommand(), c.charterCommand(), c.credentialCommand(), c.userCommand(), c.roleCommand(), c.certCommand(), c.webhookCommand(),
-		c.explainCommand(), c.initCommand(), c.unsealCommand(), c.sealCommand(), c.recoverCommand(), c.renewCommand(), c.rotateCommand(), c.tokenJobCommand(), c.docsCommand(), jsonTopic())
+		c.explainCommand(), c.initCommand(), c.unsealCommand(), c.sealCommand(), c.recoverCommand(), c.renewCommand(), c.rotateCommand(), c.tokenJobCommand(), c.backupCommand(), c.restoreCommand(), c.docsCommand(), jsonTopic())
 	helpTexts(root)
 	c.completions(root)
 	return root
@@ -189,6 +189,9 @@ func jsonTopic() *cobra.Command {
   recover, rotate                       {"document","signedBy","required","applied","file"}
   renew show|give|take|submit           {"held","given","keys","waiting","parcels","received",
                                         "outcome",…}
+  backup, restore                       {"instance","appliance","charter1","createdAt","revision",
+                                        "ledger":{"sequence","head"},"parts":[{"name","entries",
+                                        "bytes","digest"}]}
   explain                               {"operationId","recorded","verdict","differs","why",…}
   init                                  {"instance","applianceId","charter1","bootstrap","keys":[…]}
   audit verify                          {"ledger":{"sequence","head","valid"},

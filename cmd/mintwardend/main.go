@@ -31,6 +31,10 @@ func main() {
 	if err := command().ExecuteContext(ctx); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		fmt.Fprintln(os.Stderr, "mintwardend:", err)
 		stop()
+		var coded *daemon.ExitError
+		if errors.As(err, &coded) {
+			os.Exit(coded.Code)
+		}
 		os.Exit(1)
 	}
 }
@@ -43,7 +47,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), devnetCommand(), checkCommand())
+	root.AddCommand(serveCommand(), devCommand(), devnetCommand(), checkCommand(), backupCommand(), restoreCommand())
 	return root
 }
 

@@ -1,0 +1,239 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mintwarden/mintwarden/daemon/disk"
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
+)
+
+// Files in the seal's state directory that a backup is made of.
+const (
+	custodyFile = "custody.json" // PINs under a key that is split among the custodians: ciphertext
+	archiveDir  = "archive"      // batches that the store let go of
+	// maxCustody is larger than a custody.json, in bytes.
+	maxCustody = 1 << 20
+)
+
+// takeTries is how often a backup is begun anew because something moved from the store to the disk meanwhile.
+const takeTries = 5
+
+// ErrExists says that there is something of that name already.
+var ErrExists = errors.New("it is there already, and is not overwritten")
+
+var errMoved = errors.New("while it was read, things moved from the store to the disk; run it again")
+
+// Appliance is what is backed up, or restored.
+type Appliance struct {
+	Name     string        // in the charter
+	Charter1 policy.Digest // from which the ledger is verified
+	Store    *store.Store
+	Audit    string // audit.dir; empty: it has none
+	State    string // the seal's state directory; empty: left out
+}
+
+// Take writes a backup of a running appliance.
+func Take(ctx context.Context, a *Appliance, name string) (*Manifest, error) {
+	if _, err := os.Lstat(name); err == nil {
+		return nil, fmt.Errorf("%s: %w", name, ErrExists)
+	}
+	temporary := name + ".new"
+	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		_ = f.Close()            // it was synced where it counts
+		_ = os.Remove(temporary) // unless it has its name by now
+	}()
+	for try := 1; ; try++ {
+		if err = a.write(ctx, f); !errors.Is(err, errMoved) || try == takeTries {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	written, err := Open(temporary)
+	if err != nil {
+		return nil, err
+	}
+	m, err := written.Verify(a.Charter1)
+	if err := errors.Join(err, written.Close()); err != nil {
+		return nil, err
+	}
+	if err := rename(temporary, name); err != nil {
+		return nil, err
+	}
+	return m, disk.Sync(filepath.Dir(name))
+}
+
+// rename gives a file a name that nothing has.
+func rename(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("%s: %w", to, ErrExists)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // a file system that cannot promise it
+		return os.Rename(from, to)
+	}
+	return err
+}
+
+// write writes the file from its beginning. The disk is read before the store, so that the tree is not ahead
+// of it; if nothing left the store between, what the store lacks is in what was read of the disk.
+func (a *Appliance) write(ctx context.Context, f *os.File) error {
+	if _, err := f.Seek(0, 0); err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	w := newWriter(f, time.Now().UTC().Truncate(time.Second))
+	before, err := a.left(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Audit != "" {
+		if err := w.auditFiles(a.Audit); err != nil {
+			return err
+		}
+	}
+	m := &Manifest{Format: policy.Format, Appliance: a.Name, Charter1: a.Charter1, CreatedAt: w.now}
+	first := uint64(0) // batch in the store
+	var left leaving
+	for kv, err := range a.Store.Whole(ctx, func(revision int64) { m.Revision = revision }) {
+		if err != nil {
+			return err
+		}
+		left.add(kv)
+		if sequence, ok := ledger.ParseKey(kv.Key); ok {
+			if first == 0 {
+				first = sequence
+			}
+			m.Ledger = Point{sequence, policy.DigestOf(kv.Value)}
+			if sequence == first {
+				b, err := ledger.ParseBatch(kv.Value)
+				if err != nil {
+					return unverified("the store's ledger: batch %d: %w", sequence, err)
+				}
+				m.Instance = b.Instance
+			}
+		}
+		if err := w.row("store", kv.Key, kv.Value); err != nil {
+			return err
+		}
+	}
+	if first == 0 {
+		return errors.New("the store holds no ledger: there is nothing to back up")
+	}
+	if !left.equal(before) {
+		return errMoved
+	}
+	if err := a.archived(w, first); err != nil {
+		return err
+	}
+	if err := a.custody(w); err != nil {
+		return err
+	}
+	return w.end(m)
+}
+
+// archived adds the batches that come before the store's first one.
+func (a *Appliance) archived(w *writer, first uint64) error {
+	if first == ledger.FirstSequence {
+		return nil
+	}
+	if a.State == "" {
+		return fmt.Errorf("the store's ledger begins with batch %d; what came before is in the seal's state directory: name seal.toml by --seal-config", first)
+	}
+	batches, err := ledger.ReadArchive(filepath.Join(a.State, archiveDir))
+	if err != nil {
+		return fmt.Errorf("the ledger's archive: %w", err)
+	}
+	sequence := uint64(0)
+	for value, err := range batches.Batches() {
+		if err != nil {
+			return unverified("the ledger's archive: %w", err)
+		}
+		if sequence++; sequence == first {
+			break
+		}
+		if err := w.row("ledger", ledger.Key(sequence), value); err != nil {
+			return err
+		}
+	}
+	return w.flush()
+}
+
+// custody adds the seal's custody.json, if it has one.
+func (a *Appliance) custody(w *writer) error {
+	if err := w.flush(); err != nil || a.State == "" {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(a.State, custodyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(text) > maxCustody {
+		return fmt.Errorf("%s has %d bytes, at most %d", custodyFile, len(text), maxCustody)
+	}
+	return w.file("seal", custodyFile, int64(len(text)), bytes.NewReader(text))
+}
+
+// archives is where the archives of what is over keep in the store how far they are.
+const archives = store.Root + "archive/"
+
+// leaving tells what left the store for the disk: the first entry of the audit log and the first block of its
+// tree that are there, and how far the archives are.
+type leaving struct{ entry, block, archives string }
+
+func (l *leaving) add(kv store.KV) {
+	switch {
+	case l.entry == "" && strings.HasPrefix(kv.Key, store.AuditLog):
+		l.entry = kv.Key
+	case l.block == "" && strings.HasPrefix(kv.Key, store.AuditOrder):
+		l.block = kv.Key
+	case strings.HasPrefix(kv.Key, archives):
+		l.archives += fmt.Sprintf("%s@%d\n", kv.Key, kv.ModRevision)
+	}
+}
+
+// equal is whether nothing left since before. A log that was empty had nothing to lose.
+func (l *leaving) equal(before leaving) bool {
+	return (before.entry == "" || l.entry == before.entry) && (before.block == "" || l.block == before.block) && l.archives == before.archives
+}
+
+func (a *Appliance) left(ctx context.Context) (l leaving, err error) {
+	for _, prefix := range []string{store.AuditLog, store.AuditOrder} {
+		p, err := a.Store.List(ctx, prefix, store.ListOptions{Limit: 1})
+		if err != nil {
+			return l, err
+		}
+		for _, kv := range p.KVs {
+			l.add(kv)
+		}
+	}
+	for kv, err := range a.Store.All(ctx, archives, nil) {
+		if err != nil {
+			return l, err
+		}
+		l.add(kv)
+	}
+	return l, nil
+}

@@ -1,0 +1,116 @@
+package backup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// treeDir is where the audit log's tree stands in audit.dir.
+const treeDir = "tlog"
+
+// treeTries is how often the tree's edge is read until nobody saved the tree meanwhile: that takes some
+// milliseconds, a save comes every few seconds.
+const treeTries = 50
+
+// auditFiles adds audit.dir to a backup while the appliance goes on. Most of what is there only grows, or is
+// written once. The tree's edge (state, checkpoint, tiles that are not full) is replaced at each save; it is
+// taken as one save left it, and first: full tiles stay, so that those taken later are all that it needs.
+func (w *writer) auditFiles(dir string) error {
+	edge, err := treeEdge(filepath.Join(dir, treeDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range edge {
+		if err := w.file("audit", treeDir+"/"+e.name, int64(len(e.content)), bytes.NewReader(e.content)); err != nil {
+			return err
+		}
+	}
+	return each(dir, func(name string) error {
+		if rest, ok := strings.CutPrefix(name, treeDir+"/"); ok && ofEdge(rest) {
+			return nil
+		}
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return w.file("audit", name, info.Size(), f) // what is appended meanwhile is left to the next backup
+	})
+}
+
+// each calls f for the regular files under a directory (names relative to it) that are not a lock, nor what a
+// write in course leaves. A directory that is not there has none.
+func each(dir string, f func(name string) error) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // dir itself, or the partial tiles of one that became full
+		}
+		if err != nil {
+			return err
+		}
+		if !d.Type().IsRegular() || d.Name() == "lock" || strings.HasSuffix(d.Name(), ".new") {
+			return nil
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		return f(filepath.ToSlash(name))
+	})
+}
+
+func ofEdge(name string) bool {
+	return name == "state" || name == "checkpoint" || strings.Contains(name, ".p/")
+}
+
+type edgeFile struct {
+	name    string
+	content []byte
+}
+
+// treeEdge is the tree's edge as one save left it: at most some 255 partial tiles a level, of a few KiB.
+func treeEdge(dir string) ([]edgeFile, error) {
+	state := func() ([]byte, error) {
+		b, err := os.ReadFile(filepath.Join(dir, "state"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return b, err
+	}
+	for range treeTries {
+		before, err := state()
+		if err != nil {
+			return nil, err
+		}
+		var edge []edgeFile
+		err = each(dir, func(name string) error {
+			if !ofEdge(name) {
+				return nil
+			}
+			content, err := os.ReadFile(filepath.Join(dir, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // then the state is another one by now
+			}
+			edge = append(edge, edgeFile{name, content})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if after, err := state(); err != nil {
+			return nil, err
+		} else if bytes.Equal(before, after) {
+			return edge, nil
+		}
+	}
+	return nil, fmt.Errorf("backup: %s is saved again and again; try once more", dir)
+}
