@@ -31,7 +31,7 @@ const (
 	networkName   = "net"
 	confirmations = 3
 	// patience is after what time a test gives up; nothing is measured by it.
-	patience = 30 * time.Second
+	patience = 4 * time.Minute
 )
 
 // house is one token, its chain, its operations and the service over a real etcd. The registry and the seal are
