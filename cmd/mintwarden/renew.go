@@ -22,10 +22,9 @@ type renewFlags struct {
 }
 
 func (c *cli) renewCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "renew",
-		Short: "Renew the custodians' shares and the token's PINs",
-		Long: `Renew the custodians' shares and the token's PINs.
+	cmd := group("renew", "Renew the custodians' shares and the token's PINs", "  mintwarden renew show --socket /run/mintwarden-seal/seal.sock",
+		c.renewShow(), c.renewGive(), c.renewTake(), c.renewSubmit())
+	cmd.Long = `Renew the custodians' shares and the token's PINs.
 
 After custodians changed, or because they want it: the appliance draws new PINs for
 its token and splits them among the custodians of the charter in force. Afterwards
@@ -44,9 +43,7 @@ files: 'renew show --out' from the appliance, --request and --out on the custodi
 machine, 'renew submit' back at the appliance. None of them holds a secret.
 
 An appliance that starts by a PIN file or credential has to be given a new one: the
-old one is stale. Until then its custodians unseal it.`,
-	}
-	cmd.AddCommand(c.renewShow(), c.renewGive(), c.renewTake(), c.renewSubmit())
+old one is stale. Until then its custodians unseal it.`
 	return cmd
 }
 
