@@ -41,7 +41,7 @@ var house = map[string][]string{
 	"daemon/callback":        {"daemon/store", "daemon/audit", "daemon/registry", "daemon/operation", "chain/tx", "policy", "policy/seal"},
 	"daemon/audit":           {},
 	"daemon/audit/log":       {"daemon/store", "daemon/audit", "daemon/disk", "policy/seal"},
-	"daemon/webhook":         {"daemon/store", "daemon/archive", "daemon/audit"},
+	"daemon/webhook":         {"daemon/store", "daemon/audit"},
 	"daemon/metrics":         {},
 	"policy":                 {"chain/tx", "chain/qrc20"},
 	"policy/ledger":          {"policy"},
