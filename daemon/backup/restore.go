@@ -110,11 +110,29 @@ func (r *restoring) file(part, name string, _ int64, from io.Reader) error {
 			return unverified("%s/%s has no place in it", part, name)
 		}
 	}
-	full := filepath.Join(dir, filepath.FromSlash(name))
-	if err := r.directory(filepath.Dir(full)); err != nil {
+	if err := r.directory(dir); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(full+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// The directory is the service's user's, who may have left links there for root to follow.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.within(root, filepath.FromSlash(name), from), root.Close())
+}
+
+// within writes a file below root, whatever links are there.
+func (r *restoring) within(root *os.Root, name string, from io.Reader) error {
+	if parent := filepath.Dir(name); parent != "." {
+		if err := r.below(root, parent); err != nil {
+			return err
+		}
+	}
+	part := name + ".new"
+	if err := root.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -122,10 +140,39 @@ func (r *restoring) file(part, name string, _ int64, from io.Reader) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err := errors.Join(err, Adopt(f.Name(), filepath.Dir(full)), f.Close()); err != nil {
+	uid, gid, give, ownerErr := owner(root.Name())
+	if give {
+		err = errors.Join(err, f.Chown(uid, gid))
+	}
+	if err := errors.Join(err, ownerErr, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(full+".new", full)
+	return root.Rename(part, name)
+}
+
+// below makes a directory below root, and those that it is in.
+func (r *restoring) below(root *os.Root, dir string) error {
+	full := filepath.Join(root.Name(), dir)
+	if r.synced[full] {
+		return nil
+	}
+	if parent := filepath.Dir(dir); parent != "." {
+		if err := r.below(root, parent); err != nil {
+			return err
+		}
+	}
+	if err := root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	uid, gid, give, err := owner(root.Name())
+	if give {
+		err = errors.Join(err, root.Lchown(dir, uid, gid))
+	}
+	if err != nil {
+		return err
+	}
+	r.synced[full] = true
+	return nil
 }
 
 // directory makes a directory, and those that it is in, whose names must be there after a crash as well.
@@ -206,14 +253,23 @@ func (r *restoring) close() {
 
 // Adopt gives a file or directory the owner of another one, if we are root: the service has a user of its own.
 func Adopt(path, like string) error {
-	var s unix.Stat_t
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	if err := unix.Stat(like, &s); err != nil {
+	uid, gid, give, err := owner(like)
+	if !give {
 		return err
 	}
-	return os.Lchown(path, int(s.Uid), int(s.Gid))
+	return os.Lchown(path, uid, gid)
+}
+
+// owner is whose a file is, and whether what is made beside it is to be given to that user: if we are root.
+func owner(of string) (uid, gid int, give bool, err error) {
+	var s unix.Stat_t
+	if os.Geteuid() != 0 {
+		return 0, 0, false, nil
+	}
+	if err := unix.Stat(of, &s); err != nil {
+		return 0, 0, false, err
+	}
+	return int(s.Uid), int(s.Gid), true, nil
 }
 
 // AdoptTree does so with a directory and all that is in it.

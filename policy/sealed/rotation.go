@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -184,8 +185,11 @@ func (r *room) allUnder(ctx context.Context, wrapping string) error {
 	for _, w := range fold.Wallets() {
 		ids = append(ids, w.WalletID)
 	}
-	if _, _, err := r.token.SeedPublic(ctx, cosigningKeys+r.appliance); err == nil {
+	switch _, _, err := r.token.SeedPublic(ctx, cosigningKeys+r.appliance); {
+	case err == nil:
 		ids = append(ids, cosigningKeys+r.appliance)
+	case !errors.Is(err, hsm.ErrNotFound):
+		return hsmError(err)
 	}
 	for _, id := range ids {
 		_, _, protection, err := r.token.KeyPublic(ctx, id)
