@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +144,13 @@ func (s *site) stop() {
 	s.t.Helper()
 	require.NoError(s.t, s.cmd.Process.Kill())
 	require.Error(s.t, s.cmd.Wait())
+	require.Eventually(s.t, func() bool { // the keeper's worker ends when it sees that the keeper did
+		door, err := net.Dial("unix", s.path("seal.sock"))
+		if err == nil {
+			_ = door.Close()
+		}
+		return err != nil
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // await asks the seal until its state is the one that is waited for.
