@@ -58,12 +58,12 @@ const someCharter = `charter1 = "sha256:0000000000000000000000000000000000000000
 
 // What is installed needs nothing but what the ceremony writes.
 func TestDefaultConfigurationIsTaken(t *testing.T) {
-	out, err := exec.Command(filepath.Join(stage, "mintwardend"), "check", "--config",
+	out, err := exec.Command(filepath.Join(stage, "mintwardend"), "check", "--config-only", "--config",
 		configuration(t, "mintwarden.toml", map[string]string{"# charter1": someCharter})).CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "nothing wrong")
 
-	out, err = exec.Command(filepath.Join(stage, "mintwardend"), "check", "--config",
+	out, err = exec.Command(filepath.Join(stage, "mintwardend"), "check", "--config-only", "--config",
 		configuration(t, "mintwarden.toml", nil)).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "charter1")
