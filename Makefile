@@ -17,6 +17,8 @@ NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.1
 # Processes are killed and clocks race here: what fails is run once more, and is named in the summary as a
 # failure of the first run. More than three failures are no accident, and are not run again.
 RERUN := --rerun-fails=1 --rerun-fails-max-failures=3
+# What takes longest begins first, so that no core waits for it at the end.
+LONGEST := ./daemon/dev ./policy/sealed ./daemon/operation ./cmd/mintwarden
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so))
@@ -124,7 +126,7 @@ lint: openapi ## golangci-lint, pinned, and the API's document
 
 .PHONY: test
 test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd build fresh vet lint ## all that CI runs
-	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages ./... -- -race -timeout 20m
+	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages '$(LONGEST) ./...' -- -race -timeout 20m
 
 .PHONY: test-long
 test-long: test need-nspawn ## the crash matrix, other tokens, a real geth, attacks a hundred times over and a booted system on top
