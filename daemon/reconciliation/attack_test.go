@@ -112,7 +112,6 @@ func TestAttack_ANodeAloneHasNothingForgotten(t *testing.T) {
 func TestAttack_AThousandLiesDisarmNothing(t *testing.T) {
 	for name, honest := range map[string]int{"one says so, one does not": 1, "most deny it": 2} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			h := lying(t, 1_030, honest)
 			h.until(func(r *reconciliation.Report) bool {
 				return r.Frozen && r.UnmatchedTotal == 1_031 && h.count("pending") == 0
