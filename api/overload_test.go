@@ -31,14 +31,19 @@ type gate struct {
 	*room
 	open    chan struct{}
 	waiting chan struct{} // one for each that came
+	deaf    bool          // to a caller that left: its work goes on
 }
 
 func (g *gate) Status(ctx context.Context) (*seal.Status, error) {
 	g.waiting <- struct{}{}
+	left := ctx.Done()
+	if g.deaf {
+		left = nil
+	}
 	select {
 	case <-g.open:
 		return g.room.Status(ctx)
-	case <-ctx.Done():
+	case <-left:
 		return nil, ctx.Err()
 	}
 }
@@ -303,9 +308,10 @@ func TestASlowReaderHoldsNoPlace(t *testing.T) {
 // they can be written. The connection ends, the others do not notice.
 func TestRapidResetDoesNotStopOthers(t *testing.T) {
 	h := newHouse(t)
-	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16)}
-	defer close(g.open)
-	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Streams: 4, Timeout: 2 * time.Second} })
+	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16), deaf: true}
+	open := sync.OnceFunc(func() { close(g.open) })
+	defer open()
+	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Streams: 4} })
 	w := s.wire()
 	ended := make(chan error, 1)
 	go func() {
@@ -341,6 +347,7 @@ func TestRapidResetDoesNotStopOthers(t *testing.T) {
 	<-ended // told to calm down, or cut off
 	require.Error(t, err, "the connection took a hundred thousand resets")
 	require.Equal(t, 1.0, s.turnedAway("streams"))
+	open()
 	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 0 }, waitLimit, 5*time.Millisecond)
 }
 
@@ -350,8 +357,9 @@ func TestRapidResetDoesNotStopOthers(t *testing.T) {
 func TestAttack_ResetsByTheServersOwnHand(t *testing.T) {
 	const streams = 4
 	h := newHouse(t)
-	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16)}
-	defer close(g.open)
+	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16), deaf: true}
+	open := sync.OnceFunc(func() { close(g.open) })
+	defer open()
 	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Streams: streams} })
 	w := s.wire()
 	w.AllowIllegalWrites = true
@@ -362,21 +370,25 @@ func TestAttack_ResetsByTheServersOwnHand(t *testing.T) {
 			}
 		}
 	}()
+	cut := false
 	for n := range 20_000 {
 		id, err := w.get("/v1/seal", s.keys["viewer"])
 		if err == nil {
 			err = w.WriteWindowUpdate(id, 0) // a window grows by one at least
 		}
 		if err != nil {
-			break // cut off, which is as good
+			cut = true
+			break
 		}
 		if n%1000 == 0 {
 			is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200)
 			require.LessOrEqual(t, s.gauge("mintwarden_api_in_flight"), float64(streams))
 		}
 	}
+	require.True(t, cut, "the connection took twenty thousand of them")
 	require.Positive(t, s.turnedAway("streams"))
 	w.conn.Close()
+	open()
 	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 0 }, waitLimit, 5*time.Millisecond)
 }
 
