@@ -306,27 +306,7 @@ func (a *Archive) collect(ctx context.Context, n uint64, raw []byte) error {
 
 // archive orders and removes while this process holds the fence.
 func (a *Archive) archive(ctx context.Context) error {
-	fence, err := a.store.Fence(ctx, "archivist/"+a.o.Name)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		rctx, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer done()
-		if err := fence.Release(rctx); err != nil {
-			a.log.Debug("the archivist's fence ends with its lease only", "error", err)
-		}
-	}()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		select {
-		case <-fence.Lost():
-			return store.ErrFenceLost
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-	g.Go(func() error {
+	return a.store.While(ctx, "archivist/"+a.o.Name, func(ctx context.Context, fence *store.Fence) error {
 		return a.each(ctx, func() error {
 			if err := a.Remove(ctx, fence); err != nil {
 				return err
@@ -334,7 +314,6 @@ func (a *Archive) archive(ctx context.Context) error {
 			return a.Order(ctx, fence)
 		})
 	})
-	return g.Wait()
 }
 
 // Order writes the next block into the store, if enough got old, or something long ago, and nothing of an earlier

@@ -125,31 +125,23 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		fence, err := s.store.Fence(ctx, "callback")
-		if err == nil {
-			s.work(ctx, fence)
-			release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			if err := fence.Release(release); err != nil {
-				s.log.Debug("callback: its fence ends with its lease only", "error", err)
-			}
-			cancel()
-			continue
+		if err := s.store.While(ctx, "callback", s.work); err != nil {
+			s.rest(ctx, s.poll)
 		}
-		s.rest(ctx, nil, s.poll)
 	}
 	return nil
 }
 
-// work runs rounds while the fence is held. Two that run at once, for a moment, do no harm: what a round
+// work runs rounds until ctx ends. Two appliances that do so at once, for a moment, do no harm: what a round
 // writes is compared.
-func (s *Service) work(ctx context.Context, fence *store.Fence) {
+func (s *Service) work(ctx context.Context, _ *store.Fence) error {
 	s.metrics.asking.Set(1)
 	defer s.metrics.asking.Set(0)
 	pause := s.poll
 	for ctx.Err() == nil {
 		err := s.round(ctx)
 		if ctx.Err() != nil {
-			return
+			break
 		}
 		s.metrics.round(err)
 		if err == nil {
@@ -158,23 +150,18 @@ func (s *Service) work(ctx context.Context, fence *store.Fence) {
 			s.log.Warn("callback: a round failed", "error", err, "pause", pause)
 			pause = min(2*pause, max(longestPause, s.poll))
 		}
-		if !s.rest(ctx, fence.Lost(), pause) {
-			return
-		}
+		s.rest(ctx, pause)
 	}
+	return nil
 }
 
-// rest waits; false if ctx ended or the fence was lost.
-func (s *Service) rest(ctx context.Context, lost <-chan struct{}, pause time.Duration) bool {
+// rest waits until the pause is over or ctx ended.
+func (s *Service) rest(ctx context.Context, pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
-	case <-lost:
-		return false
 	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -102,37 +102,22 @@ const (
 // Run reconciles while this process has the fence, until ctx ends; then it returns nil.
 func (s *Service) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		fence, err := s.store.Fence(ctx, fenceName)
-		if err != nil {
-			if ctx.Err() == nil {
-				s.log.Warn("reconciliation: waiting for its fence", "error", err)
-			}
+		if err := s.store.While(ctx, fenceName, s.hold); err != nil && ctx.Err() == nil {
+			s.log.Warn("reconciliation: waiting for its fence", "error", err)
 			pause(ctx, faultPause)
-			continue
 		}
-		s.hold(ctx, fence)
-		// Others need not wait for the lease to end; a process that is killed leaves it to the lease.
-		_ = fence.Release(context.WithoutCancel(ctx))
 	}
 	return nil
 }
 
-// hold works on every network until the fence is lost or ctx ends.
-func (s *Service) hold(ctx context.Context, fence *store.Fence) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-fence.Lost():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+// hold works on every network until ctx ends.
+func (s *Service) hold(ctx context.Context, fence *store.Fence) error {
 	var networks sync.WaitGroup
 	for name, c := range s.chains {
 		networks.Go(func() { s.follow(ctx, newFront(s, fence, name, c)) })
 	}
 	networks.Wait()
+	return nil
 }
 
 // follow looks at a network again and again.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,6 +13,9 @@ import (
 // fenceTTL is how long a fence outlives its holder's last sign of life, in seconds. Liveness only: what
 // keeps a paused holder from writing is Fence.Require.
 const fenceTTL = 10
+
+// releaseWait is how long a release may take: without it the lease ends by itself.
+const releaseWait = time.Second
 
 // Fence is the exclusive right to do something, held by one process at a time across all appliances.
 // Liveness comes from an etcd lease; safety from Require, which refuses a write of a former holder.
@@ -125,6 +129,36 @@ func (f *Fence) Release(ctx context.Context) error {
 	defer cancel()
 	_, err := f.s.client.Txn(rctx).If(clientv3.Compare(clientv3.ModRevision(f.key), "=", f.rev)).Then(clientv3.OpDelete(f.key)).Commit()
 	return wrap(ctx, "release fence "+f.name, err)
+}
+
+// While runs work as soon as this process holds the fence, in a context that ends when it is lost, and releases it
+// then, so that others need not wait for the lease. The error is ErrFenceLost where that ended the work, else that of
+// getting the fence or of the work.
+func (s *Store) While(ctx context.Context, name string, work func(context.Context, *Fence) error) error {
+	f, err := s.Fence(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		rctx, done := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
+		defer done()
+		if err := f.Release(rctx); err != nil {
+			s.log.Warn("a fence ends with its lease only", "fence", name, "error", err)
+		}
+	}()
+	held, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-f.Lost():
+			stop(ErrFenceLost)
+		case <-held.Done():
+		}
+	}()
+	if err = work(held, f); errors.Is(context.Cause(held), ErrFenceLost) {
+		return ErrFenceLost
+	}
+	return err
 }
 
 func (s *Store) awaitDelete(ctx context.Context, key string, from int64) error {

@@ -60,35 +60,24 @@ type known struct {
 
 // dispatch takes the fence and works until it is lost, something fails or ctx ends.
 func (s *Service) dispatch(ctx context.Context) error {
-	fence, err := s.store.Fence(ctx, dispatching)
-	if err != nil {
-		return err
-	}
-	d := &dispatcher{Service: s, fence: fence, events: make(chan struct{}, 1), known: map[string]*known{}}
-	s.metrics.dispatching.Set(1)
-	defer func() {
-		s.metrics.dispatching.Set(0)
-		s.metrics.backlog.Set(0)
-		rctx, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer done()
-		if err := fence.Release(rctx); err != nil {
-			s.log.Warn("webhooks: the fence ends with its lease only", "error", err)
-		}
-	}()
+	return s.store.While(ctx, dispatching, func(ctx context.Context, fence *store.Fence) error {
+		d := &dispatcher{Service: s, fence: fence, events: make(chan struct{}, 1), known: map[string]*known{}}
+		s.metrics.dispatching.Set(1)
+		defer func() {
+			s.metrics.dispatching.Set(0)
+			s.metrics.backlog.Set(0)
+		}()
+		return d.run(ctx)
+	})
+}
+
+func (d *dispatcher) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	defer d.work.Wait()
 	from, err := d.readEndpoints(ctx)
 	if err != nil {
 		return err
 	}
-	g.Go(func() error {
-		select {
-		case <-fence.Lost():
-			return store.ErrFenceLost
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
 	for _, e := range d.all() {
 		d.start(ctx, e)
 	}

@@ -56,36 +56,19 @@ type sequencing struct {
 
 // sequence numbers entries while this process holds the fence; it returns why it stopped.
 func (l *Log) sequence(ctx context.Context) error {
-	fence, err := l.store.Fence(ctx, "audit-sequencer")
-	if err != nil {
-		return err
-	}
-	defer l.metrics.waiting.Set(0)
-	defer func() {
-		rctx, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer done()
-		if err := fence.Release(rctx); err != nil {
-			l.log.Warn("audit log: the fence ends with its lease only", "error", err)
+	return l.store.While(ctx, "audit-sequencer", func(ctx context.Context, fence *store.Fence) error {
+		defer l.metrics.waiting.Set(0)
+		g, ctx := errgroup.WithContext(ctx)
+		s := &sequencing{Log: l, fence: fence}
+		g.Go(func() error { return s.run(ctx) })
+		if l.opts.Seal != nil && l.opts.Dir != "" {
+			g.Go(func() error { return l.checkpoint(ctx, fence) })
 		}
-	}()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		select {
-		case <-fence.Lost():
-			return store.ErrFenceLost
-		case <-ctx.Done():
-			return ctx.Err()
+		if l.archive != nil && l.opts.Retention > 0 {
+			g.Go(func() error { return l.shorten(ctx, fence) })
 		}
+		return g.Wait()
 	})
-	s := &sequencing{Log: l, fence: fence}
-	g.Go(func() error { return s.run(ctx) })
-	if l.opts.Seal != nil && l.opts.Dir != "" {
-		g.Go(func() error { return l.checkpoint(ctx, fence) })
-	}
-	if l.archive != nil && l.opts.Retention > 0 {
-		g.Go(func() error { return l.shorten(ctx, fence) })
-	}
-	return g.Wait()
 }
 
 func (s *sequencing) run(ctx context.Context) (err error) {
