@@ -102,3 +102,31 @@ func TestFencesEndWithTheProcess(t *testing.T) {
 		t.Errorf("a closed store's fence is still held (%v)", err)
 	}
 }
+
+func TestWhileEndsWithTheFenceAndGivesItBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	srv := storetest.Start(t)
+	cfg := srv.ClientConfig(store.UserServe)
+	cfg.Owner = "appliance-1"
+	s, next := srv.OpenConfig(cfg), srv.OpenConfig(cfg)
+	failed := errors.New("failed")
+	err := s.While(ctx, "lane", func(ctx context.Context, f *store.Fence) error { return failed })
+	if !errors.Is(err, failed) {
+		t.Errorf("the work's error: got %v", err)
+	}
+	err = s.While(ctx, "lane", func(held context.Context, f *store.Fence) error {
+		taken, ok, err := next.TryFence(ctx, "lane") // the same owner's next process takes it over
+		if err != nil || !ok {
+			t.Errorf("not taken over (%v)", err)
+		}
+		<-held.Done()
+		return errors.Join(held.Err(), taken.Release(ctx))
+	})
+	if !errors.Is(err, store.ErrFenceLost) {
+		t.Errorf("a lost fence: got %v", err)
+	}
+	if _, held, err := srv.Open(store.UserServe).TryFence(ctx, "lane"); err != nil || !held {
+		t.Errorf("a fence that was given back is still held (%v)", err)
+	}
+}
