@@ -107,7 +107,8 @@ type place struct {
 // cached is how many blocks are kept in memory once they were read: a page of a list is of one or two.
 const cached = 4
 
-// Open reads which blocks are on the disk, and verifies their chain. The directory is this process's until Close.
+// Open reads which blocks are on the disk, and verifies their chain. The directory is this process's until Close. A disk
+// that is damaged does not keep anybody from starting: Whole says so, and what is in no good block is answered with it.
 func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer) (*Archive, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -129,7 +130,10 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 		return nil, err
 	}
 	a.unlock = unlock
-	if err := a.read(); err != nil {
+	switch err := a.read(); {
+	case errors.Is(err, ErrDamaged):
+		a.broke(err) // what is in the store goes its way
+	case err != nil:
 		unlock()
 		return nil, err
 	}

@@ -342,6 +342,37 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
+// The disk is damaged between the word that a block is on it and the removal: this appliance removes nothing by that
+// word, and starts all the same.
+func TestADamagedDiskLetsNothingLeaveTheStore(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t)
+	dir := filepath.Join(t.TempDir(), "one")
+	a := mustOpen(t, s, dir)
+	f := fence(t, s)
+	a.shelf.write(1, time.Now().Add(-time.Hour))
+	require.NoError(t, a.Order(t.Context(), f))
+	require.NoError(t, f.Release(t.Context()))
+	require.NoError(t, a.Collect(t.Context()))
+	_, told, _, err := s.Get(t.Context(), "/mw/archive/thing/have/one")
+	require.NoError(t, err)
+	a.Close()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000000001.jsonl.gz"), []byte("zeroes"), 0o600))
+	changes := s.Watch(t.Context(), f.Key(), told+1)
+	b := mustOpen(t, s, dir)
+	run(t, b)
+	require.NoError(t, b.Ready(t.Context()))
+	require.ErrorIs(t, b.Whole(), archive.ErrDamaged)
+	for given := false; !given; { // it had the right to archive, and gave it back
+		c := <-changes
+		require.NoError(t, c.Err)
+		given = slices.ContainsFunc(c.Events, func(e store.Event) bool { return e.Deleted })
+	}
+	require.EqualValues(t, 2, left(t, s, things))
+	_, _, err = b.Get(id(1))
+	require.ErrorIs(t, err, archive.ErrDamaged)
+}
+
 // Whoever changes a file, takes one away or brings another is found out.
 func TestAttack_ATamperedArchive(t *testing.T) {
 	t.Parallel()
@@ -363,19 +394,16 @@ func TestAttack_ATamperedArchive(t *testing.T) {
 		bad := slices.Clone(good)
 		bad[at] ^= 0x10
 		require.NoError(t, os.WriteFile(path, bad, 0o600))
-		b, err := open(t, s, dir)
-		if err != nil {
-			require.ErrorIs(t, err, archive.ErrDamaged)
-			continue
-		}
+		b := mustOpen(t, s, dir) // whoever is damaged starts all the same, and says so
 		if err := b.Check(t.Context()); err != nil {
 			require.ErrorIs(t, err, archive.ErrDamaged)
-			b.Close()
-			continue
+			require.ErrorIs(t, b.Whole(), archive.ErrDamaged)
 		}
 		if kvs, ok, err := b.Get(id(1)); err == nil {
 			require.True(t, ok)
 			require.Contains(t, string(kvs[1].Value), "1 is a number", "a changed byte %d changed an answer", at)
+		} else {
+			require.ErrorIs(t, err, archive.ErrDamaged)
 		}
 		b.Close()
 	}

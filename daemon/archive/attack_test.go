@@ -48,11 +48,7 @@ func TestAttack_AFileSaysThatAThingNeverCameIntoIt(t *testing.T) {
 		require.NoError(t, w.Close())
 	}
 	require.NoError(t, os.WriteFile(path, out.Bytes(), 0o600))
-	b, err := open(t, s, dir)
-	if err != nil {
-		require.ErrorIs(t, err, archive.ErrDamaged)
-		return
-	}
+	b := mustOpen(t, s, dir)
 	defer b.Close()
 	require.ErrorIs(t, b.Check(t.Context()), archive.ErrDamaged)
 	_, ok, err := b.Get(id(1))

@@ -46,7 +46,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/disk"
@@ -194,39 +193,20 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 // directory is another's then. It survives every failure of the store. It is called once.
 func (l *Log) Run(ctx context.Context) error {
 	defer l.unlock()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return l.again(ctx, "sequencer", l.sequence) })
-	g.Go(func() error { return l.again(ctx, "follower", l.follow) })
+	var parts sync.WaitGroup
+	again := func(part string, f func(context.Context) error) {
+		parts.Go(func() { store.Again(ctx, l.log, "audit log's "+part, f) })
+	}
+	again("sequencer", l.sequence)
+	again("follower", l.follow)
 	if l.archive != nil && l.opts.Retention > 0 {
-		g.Go(func() error { return l.again(ctx, "archive", l.keep) })
+		again("archive", l.keep)
 	}
 	if l.archive != nil && l.opts.Cosigner != nil {
-		g.Go(func() error { return l.again(ctx, "cosigner", l.vouch) })
+		again("cosigner", l.vouch)
 	}
-	return g.Wait()
-}
-
-// again runs f for ever, with a pause after each failure so that a broken store is not hammered.
-func (l *Log) again(ctx context.Context, what string, f func(context.Context) error) error {
-	const least, most = 100 * time.Millisecond, 5 * time.Second
-	pause := least
-	for {
-		began := time.Now()
-		err := f(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > most {
-			pause = least
-		}
-		l.log.Warn("audit log: starting again", "part", what, "error", err, "pause", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil
-		}
-		pause = min(2*pause, most)
-	}
+	parts.Wait()
+	return nil
 }
 
 // notify wakes up whoever waits for an entry or a checkpoint.
