@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	tileHeight = 8
-	tileWidth  = 1 << tileHeight
+	tileHeight = audit.TileHeight
+	tileWidth  = audit.TileWidth
 	// treeUnsaved is how many leaves may wait for a checkpoint in memory, at some 200 bytes each, before
 	// they go to the disk without one.
 	treeUnsaved = 16 << 10
@@ -96,7 +96,7 @@ func openTree(dir string) (*tree, error) {
 		}
 	}
 	if n, w := position(t.last.Size, 0); w > 0 {
-		if t.bundle, err = os.ReadFile(filepath.Join(dir, tilePath("entries", n, w))); err != nil {
+		if t.bundle, err = os.ReadFile(filepath.Join(dir, audit.TilePath("entries", n, w))); err != nil {
 			return nil, fmt.Errorf("%w: %w", errTree, err)
 		}
 		if err := holds(t.bundle, t.edge[0]); err != nil {
@@ -166,19 +166,6 @@ func position(size uint64, level int) (n uint64, width int) {
 	return count >> tileHeight, int(count & (tileWidth - 1))
 }
 
-// tilePath is where a tile (or bundle) stands; width 0 is a full one.
-func tilePath(level string, n uint64, width int) string {
-	path := fmt.Sprintf("%03d", n%1000)
-	for n /= 1000; n > 0; n /= 1000 {
-		path = fmt.Sprintf("x%03d/%s", n%1000, path)
-	}
-	path = "tile/" + level + "/" + path
-	if width > 0 {
-		path += fmt.Sprintf(".p/%d", width)
-	}
-	return path
-}
-
 func levelName(level int) string { return fmt.Sprint(level) }
 
 // append adds a block's leaves, in their order, and makes its end one to save at.
@@ -216,9 +203,9 @@ func (t *tree) add(at uint64, leaf []byte) {
 	t.edge[0] = append(t.edge[0], tlog.RecordHash(leaf))
 	for level := 0; len(t.edge[level]) == tileWidth; level++ {
 		n := at >> (tileHeight * (level + 1))
-		t.pending[tilePath(levelName(level), n, 0)] = tile{flat(t.edge[level]), at + 1}
+		t.pending[audit.TilePath(levelName(level), n, 0)] = tile{flat(t.edge[level]), at + 1}
 		if level == 0 {
-			t.pending[tilePath("entries", n, 0)] = tile{t.bundle, at + 1}
+			t.pending[audit.TilePath("entries", n, 0)] = tile{t.bundle, at + 1}
 			t.bundle = nil
 		}
 		up := fold(t.edge[level])
@@ -282,14 +269,14 @@ func (t *tree) hashesAt(level int, n uint64) ([]tlog.Hash, error) {
 	if at, _ := position(t.last.Size, level); n == at && level < len(t.edge) {
 		return t.edge[level], nil
 	}
-	if b, ok := t.pending[tilePath(levelName(level), n, 0)]; ok {
+	if b, ok := t.pending[audit.TilePath(levelName(level), n, 0)]; ok {
 		return hashes(b.content), nil
 	}
 	return t.readTile(level, n, 0)
 }
 
 func (t *tree) readTile(level int, n uint64, width int) ([]tlog.Hash, error) {
-	path := tilePath(levelName(level), n, width)
+	path := audit.TilePath(levelName(level), n, width)
 	b, err := os.ReadFile(filepath.Join(t.dir, path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", errTree, err)
@@ -335,7 +322,7 @@ func (t *tree) bundleAt(n uint64) ([]byte, error) {
 	if at, _ := position(t.last.Size, 0); n == at {
 		return t.bundle, nil
 	}
-	path := tilePath("entries", n, 0)
+	path := audit.TilePath("entries", n, 0)
 	if b, ok := t.pending[path]; ok {
 		return b.content, nil
 	}
@@ -423,7 +410,7 @@ func (t *tree) save(m mark, checkpoint []byte) error {
 			t.mu.RUnlock()
 			return err
 		}
-		files[tilePath(levelName(level), n, w)] = flat(hashes[:w])
+		files[audit.TilePath(levelName(level), n, w)] = flat(hashes[:w])
 	}
 	if n, w := position(m.Size, 0); w > 0 {
 		bundle, err := t.bundleAt(n)
@@ -437,7 +424,7 @@ func (t *tree) save(m mark, checkpoint []byte) error {
 			t.mu.RUnlock()
 			return err
 		}
-		files[tilePath("entries", n, w)] = bytes.Clone(bundle[:len(bundle)-len(rest)])
+		files[audit.TilePath("entries", n, w)] = bytes.Clone(bundle[:len(bundle)-len(rest)])
 	}
 	t.mu.RUnlock()
 	state, err := json.Marshal(m)
