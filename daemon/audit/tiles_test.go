@@ -82,8 +82,8 @@ func TestEveryTileOfALogIsVerified(t *testing.T) {
 		if len(got) != n || n > 0 && got[n-1] != leaves[n-1] {
 			t.Errorf("%d leaves: %d were handed out", n, len(got))
 		}
-		if n == 0 {
-			continue
+		if n == 0 || n > 1000 {
+			continue // a leaf takes microseconds
 		}
 		for name, err := range map[string]error{
 			"another root": audit.VerifyTiles(tiles, uint64(n), tlog.Hash{1}, nil),
@@ -136,6 +136,9 @@ func TestAttack_TamperedTiles(t *testing.T) {
 				"it has a leaf or a hash more": func(b []byte) []byte { return append(b, b[:min(len(b), 32)]...) },
 				"it is not there":              nil,
 			} {
+				if size > 1000 && name != "a bit of its middle" && tamper != nil {
+					continue
+				}
 				m := maps.Clone(whole)
 				if tamper == nil {
 					delete(m, path)
