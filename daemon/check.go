@@ -52,6 +52,7 @@ func Check(ctx context.Context, path string, w io.Writer) error {
 	c.permissions(path)
 	c.certificates()
 	c.clock()
+	c.history()
 	for _, ask := range []func(context.Context){c.sealed, c.etcd, c.nodes} {
 		ask(ctx)
 	}
@@ -179,6 +180,35 @@ func (c *checking) clock() {
 	default:
 		c.ok("clock", "kept right, %s", c.now.UTC().Format(time.RFC3339))
 	}
+}
+
+// history is the disk that what is over moves to.
+func (c *checking) history() {
+	const what = "history"
+	dir := c.cfg.Audit.Dir
+	if dir == "" {
+		c.warn(what, "no audit.dir: there are no receipts, and nothing that is over ever leaves etcd")
+		return
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.warn(what, "%s is not there: the first start makes it; on a later one, bring it back from another appliance or a backup first", dir)
+	case err != nil:
+		c.bad(what, "%v: run this as root", err)
+	case !info.IsDir():
+		c.bad(what, "%s is no directory: name another audit.dir", dir)
+	default:
+		c.ok(what, "%s; operations that are over leave etcd for it: %s; audit entries: %s", dir, stays(c.cfg.Operation.Retention), stays(c.cfg.Audit.Retention))
+	}
+}
+
+// stays is a retention in words.
+func stays(d time.Duration) string {
+	if d == 0 {
+		return "never"
+	}
+	return "after " + d.String()
 }
 
 // sealed asks the seal, and what it says of its token.

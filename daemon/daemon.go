@@ -152,9 +152,13 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if p.audit, err = p.openAudit(sealer); err != nil {
 		return nil, err
 	}
+	archive, err := p.operationArchive()
+	if err != nil {
+		return nil, err
+	}
 	p.operations, err = operation.New(operation.Deps{Registry: p.registry, Store: p.store, Seal: sealer,
 		Chains: p.chains, Log: p.log, Registerer: p.reg, TTL: cfg.Operation.TTL,
-		MaxPending: cfg.Limits.MaxPending})
+		MaxPending: cfg.Limits.MaxPending, Archive: archive})
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
@@ -215,6 +219,7 @@ func (p *parts) run(ctx context.Context) error {
 	defer stopWorkers()
 	g, failed := errgroup.WithContext(workers)
 	g.Go(func() error { return part("the store's guard", p.store.WatchSpace(workers)) })
+	g.Go(func() error { return part("the archive of operations", p.operations.KeepArchive(workers)) })
 	g.Go(func() error { return part("the ledger's follower", p.registry.Follow(workers)) })
 	g.Go(func() error { return part("the audit log", p.audit.Run(workers)) })
 	if err := p.carried(ctx, failed); err != nil {

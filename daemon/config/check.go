@@ -80,7 +80,7 @@ func (c *Config) check() error {
 	c.Store.check(&f)
 	c.checkLink(&f)
 	c.checkNetworks(&f)
-	c.Operation.TTL = f.duration("operation.ttl", c.Operation.TTLText, time.Minute, 30*24*time.Hour)
+	c.checkOperation(&f)
 	c.Limits.check(&f)
 	c.Webhooks.check(&f)
 	c.Callback.check(&f)
@@ -226,6 +226,20 @@ func (w *Webhooks) check(f *faults) {
 func (a *Audit) check(f *faults) {
 	a.CheckpointEvery = f.duration("audit.checkpoint_every", a.CheckpointText, 100*time.Millisecond, time.Hour)
 	a.Retention = f.duration("audit.retention", a.RetentionText, 0, 100*365*24*time.Hour)
+}
+
+// checkOperation: what the ledger still hears of an operation comes while its intent lives, and would bring it back.
+func (c *Config) checkOperation(f *faults) {
+	o := &c.Operation
+	o.TTL = f.duration("operation.ttl", o.TTLText, time.Minute, 30*24*time.Hour)
+	o.Retention = f.duration("operation.retention", o.RetentionText, 0, 100*365*24*time.Hour)
+	switch {
+	case o.Retention == 0:
+	case c.Audit.Dir == "":
+		f.add("operation.retention", "is set without audit.dir, below which operations go then")
+	case o.Retention < o.TTL:
+		f.add("operation.retention", "%s is shorter than operation.ttl, %s", o.Retention, o.TTL)
+	}
 }
 
 // Slog is the level as log/slog has it.

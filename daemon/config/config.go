@@ -136,6 +136,9 @@ type Network struct {
 type Operation struct {
 	TTL     time.Duration `toml:"-"`
 	TTLText string        `toml:"ttl,omitempty"` // Go duration; how long an operation waits for approvals, default 24h
+
+	Retention     time.Duration `toml:"-"`
+	RetentionText string        `toml:"retention,omitempty"` // Go duration; how long what is over stays in the store, default 720h with audit.dir; 0s: for ever
 }
 
 // Webhooks is how events are delivered.
@@ -252,6 +255,12 @@ func (c *Config) resolve(dir string) {
 func (c *Config) defaults() {
 	if c.Operation.TTLText == "" {
 		c.Operation.TTLText = "24h"
+	}
+	if c.Operation.RetentionText == "" {
+		c.Operation.RetentionText = "720h"
+		if c.Audit.Dir == "" {
+			c.Operation.RetentionText = "0s" // there is nowhere to go
+		}
 	}
 	c.Limits.defaults()
 	if c.Webhooks.RetentionText == "" {

@@ -50,7 +50,7 @@ func TestServe(t *testing.T) {
 	s.metrics("mintwarden_build_info", "mintwarden_seal_up 1", "mintwarden_store_size_bytes", "mintwarden_api_requests_total",
 		"mintwarden_chain_head_age_seconds", "mintwarden_ledger_sequence", "mintwarden_hsm_calls_total", "mintwarden_open_operations")
 
-	s.checked(true, "ok    config", "ok    permissions", "ok    certificates  api: ", "clock", "ok    seal          unsealed", "ok    hsm           token", "ok    etcd", "ok    node")
+	s.checked(true, "ok    config", "ok    permissions", "ok    certificates  api: ", "clock", "ok    history", "ok    seal          unsealed", "ok    hsm           token", "ok    etcd", "ok    node")
 
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -45,15 +45,18 @@ func (s *Service) openArchive(o Archive, reg prometheus.Registerer) error {
 	return nil
 }
 
-// keepArchive archives until ctx ends, and lets others have the directory then.
-func (s *Service) keepArchive(ctx context.Context) {
+// KeepArchive archives until ctx ends, and lets others have the directory then. It needs nothing but the store, and
+// begins before the ledger is carried in: what the ledger says of an operation that is not in the store waits until it
+// is known whether the archive has it.
+func (s *Service) KeepArchive(ctx context.Context) error {
 	if s.archive == nil {
-		return
+		return nil
 	}
 	defer s.archive.Close()
 	if err := s.archive.Run(ctx); err != nil && ctx.Err() == nil {
-		s.log.Error("operations: the archive ended", "error", err)
+		return fmt.Errorf("operation: the archive: %w", err)
 	}
+	return nil
 }
 
 // hasArchive waits until the store says whether operations left it; they did, and nobody said where they are, is an

@@ -364,14 +364,14 @@ func (h *house) startDaemon() {
 	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg, Now: h.clock, Archive: h.archive})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
-	go func() { _ = h.registry.Follow(ctx); done <- struct{}{} }()
-	go func() { _ = h.operations.RunWorker(ctx); done <- struct{}{} }()
+	var running sync.WaitGroup
+	running.Go(func() { _ = h.operations.KeepArchive(ctx) })
+	running.Go(func() { _ = h.registry.Follow(ctx) })
+	running.Go(func() { _ = h.operations.RunWorker(ctx) })
 	require.NoError(t, h.registry.WaitReady(ctx))
 	h.stopDaemon = func() {
 		cancel()
-		<-done
-		<-done
+		running.Wait()
 		_ = h.seal.Close()
 		h.chain.Close()
 		_ = s.Close()

@@ -25,14 +25,13 @@ type worker struct {
 }
 
 // RunWorker keeps the lists up to date, and takes operations through their states for every wallet whose
-// lane this process holds, until ctx ends. Operations wait until the ledger is carried in.
+// lane this process holds, until ctx ends. Operations wait until the ledger is carried in. KeepArchive runs beside it.
 func (s *Service) RunWorker(ctx context.Context) error {
 	var following sync.WaitGroup
 	defer following.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	following.Go(func() { s.index.run(ctx) })
-	following.Go(func() { s.keepArchive(ctx) })
 	if err := s.index.ready(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
