@@ -39,16 +39,16 @@ func followLevel(ctx context.Context, path string, level *slog.LevelVar, log *sl
 func takeLevel(path string, level *slog.LevelVar, log *slog.Logger) {
 	cfg, err := config.Load(path)
 	if err != nil {
-		log.Error("the level of the log stays as it was", "level", level.Level().String(), "error", err)
+		log.Error("the level of the log stays as it was", "error", err)
 		return
 	}
 	next, err := cfg.Log.Slog()
 	if err != nil {
-		log.Error("the level of the log stays as it was", "level", level.Level().String(), "error", err)
+		log.Error("the level of the log stays as it was", "error", err)
 		return
 	}
 	was := level.Level()
 	level.Set(min(was, next, slog.LevelInfo)) // that it changes is told at either level
-	log.Info("the level of the log is set", "was", was.String(), "level", next.String())
+	log.Info("the level of the log is set", "was", was.String(), "now", next.String())
 	level.Set(next)
 }

@@ -57,7 +57,7 @@ func TestTheLogsLevelChangesAtRunTime(t *testing.T) {
 	}
 
 	write("[log]\nlevel = \"debug\"\n")
-	hup(`"was":"INFO","level":"DEBUG"`)
+	hup(`"was":"INFO","now":"DEBUG"`)
 	require.Eventually(t, func() bool { return level.Level() == slog.LevelDebug }, time.Minute, time.Millisecond)
 	require.Equal(t, 1, debug())
 	said.next(t, "x")
@@ -70,9 +70,9 @@ func TestTheLogsLevelChangesAtRunTime(t *testing.T) {
 	require.Equal(t, slog.LevelDebug, level.Level())
 
 	write("[log]\nlevel = \"error\"\n")
-	hup(`"was":"DEBUG","level":"ERROR"`)
+	hup(`"was":"DEBUG","now":"ERROR"`)
 	require.Eventually(t, func() bool { return level.Level() == slog.LevelError }, time.Minute, time.Millisecond)
 	require.Zero(t, debug())
 	write("")
-	hup(`"was":"ERROR","level":"INFO"`)
+	hup(`"was":"ERROR","now":"INFO"`)
 }

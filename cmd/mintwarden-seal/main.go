@@ -7,7 +7,8 @@
 // configuration names. It starts itself once more as
 // “mintwarden-seal worker”, and once in a renewal of shares as “mintwarden-seal
 // pins”, which are of no use to anybody else. SIGTERM ends
-// it; SIGUSR1 seals it, for good until it is unsealed, and it goes on sealed.
+// it; SIGUSR1 seals it, for good until it is unsealed, and it goes on sealed;
+// SIGHUP reads [log] level again, and nothing else.
 package main
 
 import (

@@ -61,6 +61,7 @@ type keeper struct {
 	signals    chan os.Signal // SIGUSR1: seal
 	life       life
 	asked      chan struct{} // a worker with a login asked to be sealed
+	voice      voice
 
 	marking sync.Mutex // of the file that keeps it sealed
 	pending *change    // to be done before the next worker
@@ -71,7 +72,8 @@ type keeper struct {
 // the config says so, standard input closes. A worker that dies is started
 // again, after 50 ms at first and 10 s at most. SIGUSR1 seals: the PIN is
 // forgotten for good and the worker that holds the login ends, by force after
-// 3 s. It sets level, by which log should be filtered, to what the config says.
+// 3 s. It sets level, by which log should be filtered, to what the config says,
+// and again at each SIGHUP; its worker follows.
 func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *slog.LevelVar) error {
 	if err := harden(log); err != nil {
 		return err
@@ -86,7 +88,8 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	if k.cfg, err = LoadConfig(path); err != nil {
 		return err
 	}
-	level.Set(levels[k.cfg.Log.Level])
+	k.voice.begin(level, k.cfg.Log.Level)
+	defer k.followLevel()()
 	if err := os.MkdirAll(k.cfg.State, 0o700); err != nil {
 		return err
 	}
@@ -325,10 +328,11 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 		defer close(heard)
 		k.hear(up, down)
 	}()
-	if err := k.greet(down); err != nil {
+	if err := k.voice.greeting(down, k.greet); err != nil {
 		k.log.Error("worker did not take its greeting", "error", err)
 	}
 	err = cmd.Wait()
+	k.voice.left()
 	<-heard // the worker's end of the pipe closed with it; k.pin is ours again
 	close(ended)
 	return cmd.ProcessState.ExitCode(), <-watched, err
@@ -367,8 +371,8 @@ func (k *keeper) watch(ctx context.Context, worker *os.Process, ended <-chan str
 	return told
 }
 
-func (k *keeper) greet(down *os.File) error {
-	h := hello{Config: k.configPath, UnsealKey: k.unsealKey, BareKey: k.cfg.Unseal.KeyCredential == "", PIN: k.source, Why: k.why}
+func (k *keeper) greet(down *os.File, level string) error {
+	h := hello{Config: k.configPath, UnsealKey: k.unsealKey, BareKey: k.cfg.Unseal.KeyCredential == "", PIN: k.source, Why: k.why, Level: level}
 	if k.pin != nil {
 		h.PINLength = len(k.pin.Bytes())
 	}

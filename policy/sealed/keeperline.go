@@ -20,6 +20,8 @@ type keeperPipe struct {
 	last    uint64
 	waiting map[uint64]chan answer
 	gone    error // the keeper does not answer any more
+
+	leveled func(level string) // hears of a new level to log from; nil: nobody does
 }
 
 // ask asks the keeper and waits for its answer. What the keeper refuses is a
@@ -66,6 +68,9 @@ func (l *keeperPipe) hear(down io.Reader) error {
 	for {
 		var a answer
 		err := readMessage(down, &a)
+		if err == nil && a.ID == 0 && l.leveled != nil {
+			l.leveled(a.Level)
+		}
 		l.mu.Lock()
 		if err != nil {
 			l.gone = fmt.Errorf("keeper: %w", err)

@@ -23,6 +23,7 @@ type hello struct {
 	PIN       pinSource `json:"pin"`       // where the PIN is from, or would be
 	PINLength int       `json:"pinLength"` // 0: sealed
 	Why       string    `json:"why"`       // why it is sealed
+	Level     string    `json:"level"`     // least level to log, one of levels
 }
 
 // word is what worker and keeper say to each other afterwards.
@@ -51,9 +52,10 @@ type asking struct {
 	Renew    *renewPart    `json:"renew,omitzero"` // with wordRenew
 }
 
-// answer is the keeper's.
+// answer is the keeper's. The one with id 0 answers nothing: it only says a new Level.
 type answer struct {
 	ID       uint64        `json:"id"`
+	Level    string        `json:"level,omitzero"` // least level to log, with id 0 only
 	Error    *seal.Error   `json:"error,omitzero"`
 	Progress *progress     `json:"progress,omitzero"` // nil where there is no custody
 	Open     bool          `json:"open,omitzero"`     // the quorum, or the renewal, is complete: the worker ends

@@ -110,6 +110,8 @@ type line struct {
 	PID     int    `json:"pid"`
 	Reason  string `json:"reason"`
 	Error   string `json:"error"`
+	Was     string `json:"was"`
+	Now     string `json:"now"`
 }
 
 // newProcess prepares a directory with a token, a PIN file and a seal.toml.

@@ -46,13 +46,13 @@ type worker struct {
 
 // RunWorker is the worker's whole life; it returns the process's exit code. It
 // works only as a keeper's child. The program's version is what status says;
-// level, by which log should be filtered, is set to what the config says.
+// level, by which log should be filtered, is set to what the keeper says.
 func RunWorker(version string, log *slog.Logger, level *slog.LevelVar) int {
 	if err := harden(log); err != nil {
 		log.Error("worker cannot start", "error", err)
 		return 1
 	}
-	signal.Ignore(syscall.SIGUSR1) // it is for the keeper, who ends us in order
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGHUP) // they are for the keeper, who ends us in order and tells us the level
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	w := &worker{log: log, level: level, version: version, pipe: keeperPipe{up: os.NewFile(fdUp, "to keeper")}, stop: stop}
@@ -79,12 +79,13 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 	if err != nil {
 		return err
 	}
+	w.level.Set(levels[w.hello.Level])
+	w.pipe.leveled = func(level string) { retuned(w.log, w.level, level) }
 	go w.listen(down)
 	go w.beat(ctx)
 	if w.cfg, err = LoadConfig(w.hello.Config); err != nil {
 		return err
 	}
-	w.level.Set(levels[w.cfg.Log.Level])
 	fence := workerFence(w.cfg, os.Getenv)
 	fence.read = append(fence.read, filepath.Dir(w.hello.Config))
 	if err := fence.close(w.log); err != nil {
