@@ -105,7 +105,7 @@ type logsVerified struct {
 }
 
 func (c *cli) auditVerify() *cobra.Command {
-	var receipt string
+	var receipt, tiles string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify both logs here: the ledger from charter 1 on, and every link of the audit log",
@@ -117,13 +117,27 @@ rewritten since the last one does not verify either (exit code 5).
 
 With --receipt nobody is asked: a receipt, which 'audit receipt' fetched, is
 followed from charter 1's digest to the appliance's keys, the tree that they
-signed and the entry in it.`,
-		Example: "  mintwarden audit verify\n  mintwarden audit verify --receipt op_01J….tlog-proof --charter1 sha256:…", Args: none,
+signed and the entry in it.
+
+With --tiles nobody is asked either: the whole log (C2SP tlog-tiles) in an
+appliance's audit.dir, or in a copy of it, is verified from charter 1's digest
+on. That is its checkpoint and the keys that signed it, every tile, the hash and
+the number of every leaf, the entries that were archived beside it, and, where
+this user keeps a verified copy of the ledger, every batch that both have. The
+first leaf that does not hold is named.`,
+		Example: `  mintwarden audit verify
+  mintwarden audit verify --receipt op_01J….tlog-proof --charter1 sha256:…
+  mintwarden audit verify --tiles /var/lib/mintwarden/audit --charter1 sha256:…`, Args: none,
 	}
 	cmd.Flags().StringVar(&receipt, "receipt", "", "verify this receipt, offline, and nothing else")
+	cmd.Flags().StringVar(&tiles, "tiles", "", "verify the whole log in this directory, offline, and nothing else")
+	cmd.MarkFlagsMutuallyExclusive("receipt", "tiles")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
 		if receipt != "" {
 			return c.verifyReceiptFile(receipt)
+		}
+		if tiles != "" {
+			return c.verifyTilesDir(tiles)
 		}
 		api, fold, err := c.verified(ctx)
 		if err != nil {

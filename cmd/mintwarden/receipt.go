@@ -116,12 +116,9 @@ func verifyReceipt(root policy.Digest, text []byte) (*verifiedReceipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	var keys seal.CheckpointKeys
-	if err := json.Unmarshal(e.Keys, &keys, json.RejectUnknownMembers(true)); err != nil {
-		return nil, unverified("the receipt's keys: %w", err)
-	}
-	if err := keys.Check(charter); err != nil {
-		return nil, unverified("the receipt's keys: %w", err)
+	keys, err := checkpointKeys(charter, e.Keys)
+	if err != nil {
+		return nil, err
 	}
 	signed, err := keys.Open(p.Checkpoint)
 	if err != nil {
@@ -154,6 +151,19 @@ func verifyReceipt(root policy.Digest, text []byte) (*verifiedReceipt, error) {
 	return v, nil
 }
 
+// checkpointKeys reads the keys that a tree was signed with, which the charter's appliance vouches for.
+func checkpointKeys(charter *policy.Charter, text jsontext.Value) (*seal.CheckpointKeys, error) {
+	var keys seal.CheckpointKeys
+	err := json.Unmarshal(text, &keys, json.RejectUnknownMembers(true))
+	if err == nil {
+		err = keys.Check(charter)
+	}
+	if err != nil {
+		return nil, unverified("the keys that signed the tree: %w", err)
+	}
+	return &keys, nil
+}
+
 // charterOf follows charters from the first one's digest to the last.
 func charterOf(root policy.Digest, envelopes []jsontext.Value) (*policy.Charter, policy.Digest, error) {
 	var charter *policy.Charter
@@ -161,18 +171,18 @@ func charterOf(root policy.Digest, envelopes []jsontext.Value) (*policy.Charter,
 	for i, text := range envelopes {
 		e, err := policy.ParseEnvelope(text)
 		if err != nil {
-			return nil, "", unverified("charter %d of the receipt: %w", i+1, err)
+			return nil, "", unverified("charter %d that comes with it: %w", i+1, err)
 		}
 		if i == 0 {
 			if e.PayloadDigest() != root {
-				return nil, "", unverified("the receipt is of an instance with charter 1 %s, not %s", e.PayloadDigest(), root)
+				return nil, "", unverified("this is of an instance with charter 1 %s, not %s", e.PayloadDigest(), root)
 			}
 			charter, err = policy.CheckFirstCharter(e)
 		} else {
 			charter, err = policy.CheckCharter(charter, digest, e)
 		}
 		if err != nil {
-			return nil, "", unverified("charter %d of the receipt: %w", i+1, err)
+			return nil, "", unverified("charter %d that comes with it: %w", i+1, err)
 		}
 		digest = e.PayloadDigest()
 	}
@@ -246,9 +256,9 @@ func againstCopy(root policy.Digest, t seal.Tree) (recorded bool, err error) {
 			case last.Size == t.Size && last.Root == t.Root:
 				return true, nil
 			case last.Size == t.Size:
-				return false, unverified("the ledger records another tree of %d leaves, %s, than the receipt's, %s: one of them was forked", t.Size, last.Root, t.Root)
+				return false, unverified("the ledger records another tree of %d leaves, %s, than this one, %s: one of them was forked", t.Size, last.Root, t.Root)
 			default:
-				return false, unverified("the receipt's tree of %d leaves was signed and never recorded; the ledger went on to one of %d", t.Size, last.Size)
+				return false, unverified("this tree of %d leaves was signed and never recorded; the ledger went on to one of %d", t.Size, last.Size)
 			}
 		}
 	}

@@ -38,11 +38,15 @@ func newLog(w *world, entries int) *logOf {
 		e, err := p.Entry(uint64(n)+1, prev)
 		require.NoError(w.t, err)
 		prev, l.entry = e.EntryHash, e
-		more, err := tlog.StoredHashes(int64(n), e.Leaf().Encode(), tlog.HashReaderFunc(l.read))
-		require.NoError(w.t, err)
-		l.leaves, l.hashes = append(l.leaves, e.Leaf()), append(l.hashes, more...)
+		l.grow(e.Leaf())
 	}
 	return l
+}
+
+func (l *logOf) grow(leaf audit.Leaf) {
+	more, err := tlog.StoredHashes(int64(len(l.leaves)), leaf.Encode(), tlog.HashReaderFunc(l.read))
+	require.NoError(l.w.t, err)
+	l.leaves, l.hashes = append(l.leaves, leaf), append(l.hashes, more...)
 }
 
 func (l *logOf) read(at []int64) ([]tlog.Hash, error) {

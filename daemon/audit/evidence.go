@@ -41,3 +41,32 @@ func ParseEvidence(b []byte) (*Evidence, *Entry, error) {
 	}
 	return &e, entry, nil
 }
+
+// Anchor is what stands beside a checkpoint on the disk, and leads from charter 1 to the keys that signed it: as
+// Evidence, it is believed for what follows from charter 1's digest alone.
+type Anchor struct {
+	Format   int              `json:"format"`   // 1
+	Charters []jsontext.Value `json:"charters"` // DSSE envelopes, from charter 1 to the one in force
+	Keys     jsontext.Value   `json:"keys"`     // the signing appliance's statement of its checkpoint keys
+}
+
+// MaxAnchor bounds an anchor, in bytes: the charters are the most of it.
+const MaxAnchor = MaxProof
+
+// Encode is the anchor as a file holds it.
+func (a *Anchor) Encode() ([]byte, error) { return json.Marshal(a) }
+
+// ParseAnchor reads what Encode gives, strictly. Errors wrap ErrProof.
+func ParseAnchor(b []byte) (*Anchor, error) {
+	var a Anchor
+	if len(b) > MaxAnchor {
+		return nil, fmt.Errorf("%w: an anchor of %d bytes, at most %d", ErrProof, len(b), MaxAnchor)
+	}
+	if err := json.Unmarshal(b, &a, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("%w: anchor: %w", ErrProof, err)
+	}
+	if a.Format != 1 || len(a.Charters) == 0 || len(a.Keys) == 0 {
+		return nil, fmt.Errorf("%w: anchor of format %d with %d charters", ErrProof, a.Format, len(a.Charters))
+	}
+	return &a, nil
+}

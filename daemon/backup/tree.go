@@ -18,7 +18,7 @@ const treeDir = "tlog"
 const treeTries = 50
 
 // auditFiles adds audit.dir to a backup while the appliance goes on. Most of what is there only grows, or is
-// written once. The tree's edge (state, checkpoint, tiles that are not full) is replaced at each save; it is
+// written once. The tree's edge (state, checkpoint and anchor, tiles that are not full) is replaced at each save; it is
 // taken as one save left it, and first: full tiles stay, so that those taken later are all that it needs.
 func (w *writer) auditFiles(dir string) error {
 	edge, err := treeEdge(filepath.Join(dir, treeDir))
@@ -69,7 +69,7 @@ func each(dir string, f func(name string) error) error {
 }
 
 func ofEdge(name string) bool {
-	return name == "state" || name == "checkpoint" || strings.Contains(name, ".p/")
+	return name == "state" || name == "checkpoint" || name == "anchor" || strings.Contains(name, ".p/")
 }
 
 type edgeFile struct {

@@ -48,7 +48,13 @@ func verify(t *testing.T, charter1, receipt string) (exit int, said string) {
 	if err := os.WriteFile(path, []byte(receipt), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "audit", "verify", "--receipt", path, "--charter1", charter1)
+	return alone(t, program, "audit", "verify", "--receipt", path, "--charter1", charter1)
+}
+
+// alone runs the operator's program where nothing tells it of an appliance.
+func alone(t *testing.T, program string, args ...string) (exit int, said string) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.Env = []string{"HOME=" + t.TempDir()}
 	out, err := cmd.CombinedOutput()
 	var ended *exec.ExitError
@@ -254,5 +260,35 @@ func (a *appliance) wholeTree(dir, receipt string) {
 	err = fsck.New(seal.Origin(keys.Instance), log, tessera.FileFetcher{Root: filepath.Join(dir, "tlog")}, hash, fsck.Opts{N: 1}).Check(t.Context())
 	if err != nil {
 		t.Error(err)
+	}
+	program, err := commandLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	charter1 := filepath.Join(a.dir, "charter1.sha256")
+	if exit, said := alone(t, program, "audit", "verify", "--tiles", dir, "--charter1", charter1); exit != 0 || !strings.Contains(said, "was signed by") {
+		t.Errorf("the whole log: exit code %d: %s", exit, said)
+	}
+	// Of a copy, one bit of one leaf.
+	other := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := filepath.Glob(filepath.Join(other, "tlog", "tile", "entries", "*", "*"))
+	if err != nil || len(leaves) == 0 {
+		t.Fatal(leaves, err)
+	}
+	for _, path := range leaves { // of the newest tree and of those before
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[20] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if exit, said := alone(t, program, "audit", "verify", "--tiles", other, "--charter1", charter1); exit != 5 || !strings.Contains(said, "breaks at leaf") {
+		t.Errorf("a tampered log: exit code %d: %s", exit, said)
 	}
 }

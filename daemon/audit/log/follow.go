@@ -1,7 +1,9 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
+	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -22,7 +24,9 @@ type following struct {
 	hashes map[uint64]string // of entries that are not in the tree yet
 	end    uint64            // of the newest block that was read
 	words  cosigning
-	retry  func() // begins anew, after a while
+	// anchored is the anchor that this following wrote last.
+	anchored []byte
+	retry    func() // begins anew, after a while
 }
 
 // diskRetry is how long a disk that is full or failed is left alone.
@@ -218,8 +222,8 @@ func (f *following) block(kv store.KV) {
 	}
 }
 
-func (f *following) save(m mark, checkpoint []byte) bool {
-	if err := f.tree.save(m, checkpoint); err != nil {
+func (f *following) save(m mark, published map[string][]byte) bool {
+	if err := f.tree.save(m, published); err != nil {
 		what := "disk"
 		if errors.Is(err, errTree) {
 			what = "damaged"
@@ -228,6 +232,32 @@ func (f *following) save(m mark, checkpoint []byte) bool {
 		return false
 	}
 	return true
+}
+
+// publication is the files that a checkpoint is published as.
+func (f *following) publication(s *signedTree) map[string][]byte {
+	out := map[string][]byte{"checkpoint": []byte(s.Note)}
+	anchor, err := f.anchor(s)
+	if err != nil {
+		f.log.Error("audit log: a checkpoint is published without what leads to its keys", "error", err)
+		return out
+	}
+	if !bytes.Equal(anchor, f.anchored) { // it changes with the charter, and where another appliance signs
+		out["anchor"], f.anchored = anchor, anchor
+	}
+	return out
+}
+
+func (f *following) anchor(s *signedTree) ([]byte, error) {
+	keys, err := json.Marshal(s.Keys)
+	if err != nil {
+		return nil, err
+	}
+	charters, err := f.opts.Ledger.Charters()
+	if err != nil {
+		return nil, err
+	}
+	return (&audit.Anchor{Format: 1, Charters: charters, Keys: keys}).Encode()
 }
 
 // checkpointed publishes a signed tree head, if our own tree has it.
@@ -265,7 +295,7 @@ func (f *following) checkpointed(ctx context.Context, value []byte) {
 		f.stop("forked", fmt.Errorf("our own tree of %d leaves is %s, signed was %s", s.tree.Size, rootText(root), s.tree.Root))
 		return
 	}
-	if m, ok := f.tree.at(s.tree.Size); ok && !f.save(m, []byte(s.Note)) {
+	if m, ok := f.tree.at(s.tree.Size); ok && !f.save(m, f.publication(s)) {
 		return
 	}
 	f.metrics.faults.WithLabelValues("refused").Set(0)

@@ -12,7 +12,8 @@
 // in it.
 //
 // Every appliance grows the same tree from that order, and keeps it as C2SP tlog-tiles in its own directory:
-// tlog/tile/<level>/<n>, tlog/tile/entries/<n>, tlog/checkpoint. What the directory holds follows from the
+// tlog/tile/<level>/<n>, tlog/tile/entries/<n>, tlog/checkpoint, and beside it tlog/anchor, which leads from
+// charter 1 to the keys that signed it. What the directory holds follows from the
 // store, so it may be lost, and is written durably and in an order that a crash cannot break. The sequencer
 // asks for a checkpoint now and then, if anything but checkpoints came since; the ledger's author signs it
 // only with a proof that the tree extends the last one and holds the ledger, and the seals of the other

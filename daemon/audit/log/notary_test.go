@@ -5,8 +5,10 @@ import (
 	"crypto/ed25519"
 	"crypto/mldsa"
 	"encoding/json/jsontext"
+	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -195,7 +197,7 @@ func run(t *testing.T, s *store.Store, o auditlog.Options) (*auditlog.Log, func(
 	return l, stop
 }
 
-// accepted runs Tessera's fsck over the directory.
+// accepted runs Tessera's fsck over the directory, and our own verification, which must agree.
 func (n *notary) accepted(t *testing.T, dir string) error {
 	t.Helper()
 	log, _, err := n.keys.Verifiers()
@@ -213,7 +215,41 @@ func (n *notary) accepted(t *testing.T, dir string) error {
 		}
 		return out, nil
 	}
-	return fsck.New(seal.Origin("test"), log, tessera.FileFetcher{Root: filepath.Join(dir, "tlog")}, hash, fsck.Opts{N: 2}).Check(t.Context())
+	err = fsck.New(seal.Origin("test"), log, tessera.FileFetcher{Root: filepath.Join(dir, "tlog")}, hash, fsck.Opts{N: 2}).Check(t.Context())
+	if own := n.verified(t, filepath.Join(dir, "tlog")); (own == nil) != (err == nil) {
+		t.Errorf("fsck says %v, we say %v", err, own)
+	}
+	return err
+}
+
+// verified is what we say of the tree in a directory, by the keys that stand beside its checkpoint.
+func (n *notary) verified(t *testing.T, dir string) error {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "anchor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := audit.ParseAnchor(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys seal.CheckpointKeys
+	if err := json.Unmarshal(a.Keys, &keys); err != nil || keys.Log != n.keys.Log {
+		t.Errorf("the anchor names the keys of %s (%v)", keys.ApplianceID, err)
+	}
+	signed, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := keys.Open(signed)
+	if err != nil {
+		return err
+	}
+	root, err := c.Tree.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return audit.VerifyTiles(os.DirFS(dir), c.Tree.Size, root, nil)
 }
 
 // receipt waits for a receipt of the newest entry on a resource, and gives its proof, which holds.

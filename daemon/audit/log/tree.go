@@ -41,11 +41,12 @@ type mark struct {
 }
 
 // tree is the log as C2SP tlog-tiles on the disk: tile/<level>/<n>, tile/entries/<n>, checkpoint, and
-// beside them state, which says how much of it was written to its end. Tiles that are not full live in
+// beside them anchor, which leads from charter 1 to the checkpoint's keys, and state, which says how much of it was
+// written to its end. Tiles that are not full live in
 // memory and are written at each save, as the partial tiles of that size.
 //
 // A save is, in this order: every new tile and bundle (write to a new file, fdatasync, rename), their
-// directories (fsync), state (the same), checkpoint (the same). What a crash leaves between is written
+// directories (fsync), state (the same), checkpoint and anchor (the same). What a crash leaves between is written
 // again, with the same bytes: a tile follows from the order in the store alone.
 //
 // Safe for concurrent use; one goroutine appends and saves.
@@ -388,8 +389,9 @@ func (t *tree) at(size uint64) (mark, bool) {
 	return mark{}, false
 }
 
-// save brings the tree to the disk as it was at a mark, and publishes the checkpoint of it, if there is one.
-func (t *tree) save(m mark, checkpoint []byte) error {
+// save brings the tree to the disk as it was at a mark, and publishes the files that stand for it by name: its
+// checkpoint, and what leads to the keys that signed that, if there is one.
+func (t *tree) save(m mark, published map[string][]byte) error {
 	t.mu.RLock()
 	files := map[string][]byte{}
 	for path, full := range t.pending {
@@ -440,8 +442,8 @@ func (t *tree) save(m mark, checkpoint []byte) error {
 		return err
 	}
 	// gofail: var tilesBeforeCheckpoint struct{}
-	if checkpoint != nil {
-		if err := disk.Write(t.dir, map[string][]byte{"checkpoint": checkpoint}); err != nil {
+	if len(published) > 0 {
+		if err := disk.Write(t.dir, published); err != nil {
 			return err
 		}
 	}
