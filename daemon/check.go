@@ -198,6 +198,8 @@ func (c *checking) history() {
 		c.bad(what, "%v: run this as root", err)
 	case !info.IsDir():
 		c.bad(what, "%s is no directory: name another audit.dir", dir)
+	case c.cfg.Operation.Retention > 0 && c.cfg.Operation.Retention < c.cfg.Operation.TTL:
+		c.warn(what, "operation.retention (%s) is shorter than operation.ttl (%s): whoever decides late brings an operation back into etcd for a while", c.cfg.Operation.Retention, c.cfg.Operation.TTL)
 	default:
 		c.ok(what, "%s; operations that are over leave etcd for it: %s; audit entries: %s", dir, stays(c.cfg.Operation.Retention), stays(c.cfg.Audit.Retention))
 	}

@@ -126,6 +126,7 @@ func devCommand() *cobra.Command {
 	c.Flags().StringVar(&o.RPC, "rpc", "127.0.0.1:8545", "address of the devnet's JSON-RPC")
 	c.Flags().DurationVar(&o.Period, "period", devnet.DefaultPeriod, "time between the devnet's blocks")
 	c.Flags().StringVar(&o.Network, "network", "", "kind of the network, chosen at the first start: quantum (default), or evm, on go-ethereum's own node")
+	c.Flags().StringVar(&o.Retention, "retention", "", "how long operations that are over stay in etcd (default as serve has it)")
 	c.Flags().StringVar(&o.Scheme, "scheme", "", "signatures of the network, chosen at the first start: dilithium3 (default) or ml-dsa-65")
 	c.Flags().StringVar(&o.SealBin, "seal", "", "path of mintwarden-seal (default beside this program)")
 	c.Flags().StringVar(&o.HSM.Module, "hsm-module", "", "PKCS#11 library of a token of yours, instead of SoftHSM2")

@@ -22,7 +22,7 @@ func TestOperationRetention(t *testing.T) {
 		{"nowhere to go, for ever", "[operation]\nretention = \"0s\"\n", 0, ""},
 		{"on", audit + "[operation]\nretention = \"720h\"\n", 720 * time.Hour, ""},
 		{"nowhere to go, and set", "[operation]\nretention = \"720h\"\n", 0, "audit.dir"},
-		{"while intents live", audit + "[operation]\nretention = \"23h\"\n", 0, "operation.ttl"},
+		{"while intents live", audit + "[operation]\nretention = \"1ms\"\n", time.Millisecond, ""},
 		{"negative", audit + "[operation]\nretention = \"-1h\"\n", 0, "operation.retention"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

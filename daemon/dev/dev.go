@@ -59,6 +59,9 @@ type Options struct {
 	Network string        // quantum or evm; default: what charter 1 says, else quantum
 	Scheme  string        // of the network's signatures, dilithium3 or ml-dsa-65; default: what charter 1 says, else dilithium3
 
+	// Retention is how long operations that are over stay in etcd, as a Go duration; empty: as serve has it.
+	Retention string
+
 	Version string
 	Log     *slog.Logger
 	Level   string    // of the log, for children: debug, info, warn or error
@@ -274,7 +277,8 @@ func (a *appliance) writeConfig(charter1, socket string) (*config.Config, error)
 		Networks: []config.Network{{Name: a.network.Name, Kind: string(a.network.Kind), ChainID: a.network.ChainID,
 			RPCURLs: []string{"http://" + a.o.RPC}, Confirmations: confirmations, Scheme: string(a.network.Scheme), Currency: a.network.Currency,
 			Period: a.o.Period.String()}},
-		Audit: config.Audit{Dir: a.path("audit")},
+		Audit:     config.Audit{Dir: a.path("audit")},
+		Operation: config.Operation{RetentionText: a.o.Retention},
 		Webhooks: config.Webhooks{KeyFile: a.path("config", "webhook.key"), AllowHTTP: true,
 			AllowNetworks: []string{"127.0.0.0/8", "::1/128"}, CA: []string{a.path("tls", "ca.crt")}},
 	}

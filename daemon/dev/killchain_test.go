@@ -75,6 +75,9 @@ func (h *houseToKill) killReopen(t *testing.T, name string) {
 	id := h.mint()
 	op := a.completed(id)
 	h.settled(id)
+	if name == revivePoint {
+		h.archived()
+	}
 	h.dies(a, name, func() {
 		head := h.number("eth_blockNumber", `[]`)
 		depth := head.Int64() - *op.BlockNumber + 1

@@ -29,8 +29,9 @@ type houseToKill struct {
 	begun    int      // jobs
 }
 
-func newHouseToKill(t *testing.T) *houseToKill {
+func newHouseToKill(t *testing.T, flags ...string) *houseToKill {
 	p, points := killable(t)
+	p.flags = flags
 	h := &houseToKill{t: t, a: p.start(t, filepath.Join(t.TempDir(), "appliance")), points: points, supply: big.NewInt(1_000_000)}
 	_, h.wallet, _ = h.a.treasury()
 	token := h.a.deployed()

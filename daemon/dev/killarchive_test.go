@@ -1,0 +1,64 @@
+package dev_test
+
+import (
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mintwarden/mintwarden/daemon/store"
+)
+
+// archivePoints are met by an operation that is over: its block is ordered, written to the disk, told of, and removed
+// from the store.
+var archivePoints = []string{"archiveBeforeOrder", "archiveBeforeWrite", "archiveBeforeTelling", "archiveBeforeRemove"}
+
+// revivePoint is met by one that a deep reorg brings back from there.
+const revivePoint = "reviveBeforeCommit"
+
+// Every process dies at each of those points, of an appliance whose operations leave etcd as soon as they are over.
+// Whatever the moment: the same requests and decisions again give the same answers, lists are whole, both logs verify,
+// and everything leaves in the end.
+func TestKillPointsOfTheArchive(t *testing.T) {
+	h := newHouseToKill(t, "--retention", "1ms")
+	mint := killJobs[1]
+	for n, name := range archivePoints {
+		job := mint
+		if n == 0 {
+			job = killJobs[0] // a deployment, the largest of them
+		}
+		if !t.Run(name, func(t *testing.T) {
+			h.kill(t, killPoint{name: name}, job)
+			h.archived()
+			h.check()
+		}) {
+			return // what follows would start from what is broken
+		}
+	}
+	t.Run(revivePoint, func(t *testing.T) {
+		h.killReopen(t, revivePoint)
+		h.archived()
+		h.check()
+	})
+}
+
+// archived waits until nothing of any operation is in the store.
+func (h *houseToKill) archived() {
+	h.t.Helper()
+	ctx, etcd := h.a.context(), h.a.etcd()
+	defer func() { _ = etcd.Close() }()
+	for {
+		left := int64(0)
+		for _, prefix := range []string{store.OperationPrefix, store.OperationIndex} {
+			r, err := etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+			if err != nil {
+				h.t.Fatalf("%d keys of operations stay in etcd: %v", left, err)
+			}
+			left += r.Count
+		}
+		if left == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // the next look; ctx ends it
+	}
+}
