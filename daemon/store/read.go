@@ -72,6 +72,7 @@ func (s *Store) GetMany(ctx context.Context, keys ...string) ([]KV, int64, error
 // ListOptions says which part of a prefix to read.
 type ListOptions struct {
 	After      string // only keys that follow this one in the listing's order; empty: from its start
+	From       string // only this key and those above it; empty: all. Not together with Descending
 	Until      string // only keys below this one; empty: all. Not together with Descending
 	Limit      int    // at most so many; 0: 500
 	Descending bool   // from the last key to the first
@@ -101,8 +102,11 @@ func (s *Store) List(ctx context.Context, prefix string, o ListOptions) (Page, e
 		if o.After != "" {
 			to = o.After
 		}
-	} else if o.After != "" {
-		from = o.After + "\x00"
+	} else {
+		from = max(from, o.From)
+		if o.After != "" {
+			from = max(from, o.After+"\x00")
+		}
 	}
 	opts := []clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(o.Limit)), clientv3.WithSort(clientv3.SortByKey, order), clientv3.WithRev(o.Revision)}
 	if o.KeysOnly {
@@ -130,19 +134,22 @@ func (s *Store) List(ctx context.Context, prefix string, o ListOptions) (Page, e
 // started (nil: not wanted) with the first page, even an empty one: a watch from the next revision on
 // misses nothing.
 func (s *Store) All(ctx context.Context, prefix string, started func(revision int64)) iter.Seq2[KV, error] {
+	return s.AllFrom(ctx, prefix, "", 0, started)
+}
+
+// AllFrom is All of the keys from one on, as of a revision (0: now). What a queue's reader has left behind
+// costs it nothing then: etcd passes by every key that was deleted since its last compaction, too.
+func (s *Store) AllFrom(ctx context.Context, prefix, from string, revision int64, started func(revision int64)) iter.Seq2[KV, error] {
 	return func(yield func(KV, error) bool) {
-		var o ListOptions
-		for {
+		o := ListOptions{From: from, Revision: revision}
+		for first := true; ; first = false {
 			p, err := s.List(ctx, prefix, o)
 			if err != nil {
 				yield(KV{}, err)
 				return
 			}
-			if o.Revision == 0 {
-				o.Revision = p.Revision
-				if started != nil {
-					started(p.Revision)
-				}
+			if o.Revision = p.Revision; first && started != nil {
+				started(p.Revision)
 			}
 			size := 0
 			for _, kv := range p.KVs {

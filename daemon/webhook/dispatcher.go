@@ -41,9 +41,9 @@ func (s *Service) Run(ctx context.Context) error {
 // dispatcher is what delivers while this process holds the fence.
 type dispatcher struct {
 	*Service
-	fence  *store.Fence
-	events chan struct{} // wakes the router
-	work   sync.WaitGroup
+	fence   *store.Fence
+	arrived arrivals
+	work    sync.WaitGroup
 
 	mu    sync.Mutex
 	known map[string]*known // endpoints, deleted ones too until they are gone
@@ -61,7 +61,7 @@ type known struct {
 // dispatch takes the fence and works until it is lost, something fails or ctx ends.
 func (s *Service) dispatch(ctx context.Context) error {
 	return s.store.While(ctx, dispatching, func(ctx context.Context, fence *store.Fence) error {
-		d := &dispatcher{Service: s, fence: fence, events: make(chan struct{}, 1), known: map[string]*known{}}
+		d := &dispatcher{Service: s, fence: fence, arrived: newArrivals(), known: map[string]*known{}}
 		s.metrics.dispatching.Set(1)
 		defer func() {
 			s.metrics.dispatching.Set(0)
@@ -189,37 +189,31 @@ func (d *dispatcher) nudge(id string) {
 	}
 }
 
-// followOutbox wakes the router. What the events are it reads itself: a watch that is behind holds everything
-// in memory.
+// followOutbox tells the router from which key on there is something for it. What the events are it reads
+// itself: a watch that is behind holds everything in memory.
 func (d *dispatcher) followOutbox(ctx context.Context, from int64) error {
 	for c := range d.store.Watch(ctx, store.Outbox, from) {
 		if c.Err != nil {
 			return c.Err
 		}
-		for _, e := range c.Events {
-			if !e.Deleted {
-				d.wakeRouter()
-				break
-			}
-		}
+		d.arrived.note(c)
 	}
 	return fmt.Errorf("webhook: %w", ctx.Err())
 }
 
-func (d *dispatcher) wakeRouter() {
-	select {
-	case d.events <- struct{}{}:
-	default:
-	}
-}
-
 // commit writes t, which is refused once another process delivers.
 func (d *dispatcher) commit(ctx context.Context, t *store.Tx) error {
+	_, err := d.commitAt(ctx, t)
+	return err
+}
+
+// commitAt is commit, with the revision at which t was written.
+func (d *dispatcher) commitAt(ctx context.Context, t *store.Tx) (int64, error) {
 	d.fence.Require(t)
-	_, err := t.Commit(ctx)
+	rev, err := t.Commit(ctx)
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) && conflict.Key == d.fence.Key() {
-		return store.ErrFenceLost
+		err = store.ErrFenceLost
 	}
-	return err
+	return rev, err
 }

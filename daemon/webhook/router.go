@@ -23,29 +23,29 @@ const (
 
 // route hands what is in the outbox to the endpoints, for ever.
 func (d *dispatcher) route(ctx context.Context) error {
+	from, at := "", int64(0) // all of it, now
 	for {
-		err := d.pass(ctx)
+		err := d.pass(ctx, from, at)
 		if errors.Is(err, store.ErrCompacted) {
+			from, at = "", 0
 			continue // the revision that the pass stood on is gone; what is left stands at a newer one
 		}
 		if err != nil {
 			return err
 		}
-		select {
-		case <-d.events:
-		case <-d.after(routeAgain):
-		case <-ctx.Done():
-			return ctx.Err()
+		if from, at, err = d.arrived.await(ctx, d.after(routeAgain)); err != nil {
+			return err
 		}
 	}
 }
 
-// pass hands on what the outbox holds at one revision, in the order of its keys: of one operation an event
-// that was written later is never seen without those before it. It is read page by page.
-func (d *dispatcher) pass(ctx context.Context) error {
+// pass hands on what the outbox holds at one revision (0: now) from a key on, below which there is nothing, in
+// the order of its keys: of one operation an event that was written later is never seen without those before
+// it. It is read page by page.
+func (d *dispatcher) pass(ctx context.Context, from string, at int64) error {
 	var batch []outgoing
 	writes := 0
-	for kv, err := range d.store.All(ctx, store.Outbox, nil) {
+	for kv, err := range d.store.AllFrom(ctx, store.Outbox, from, at, nil) {
 		if err != nil {
 			return err
 		}
@@ -181,10 +181,12 @@ func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 	}
 	t.Require(guardKey, whole) // or an endpoint that was made a moment ago would miss an event
 	// gofail: var routeBeforeCommit struct{}
-	if err := d.commit(ctx, t); err != nil {
+	rev, err := d.commitAt(ctx, t)
+	if err != nil {
 		return err
 	}
 	// gofail: var routeAfterCommit struct{}
+	d.arrived.handedOn(rev)
 	d.metrics.events.Add(float64(len(batch)))
 	for _, tell := range dropped {
 		tell()
