@@ -1,7 +1,10 @@
 package sealed
 
 import (
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"strings"
@@ -35,17 +38,38 @@ func systemClock() (instant, error) {
 	}
 	id := bootID.Load() // a boot outlives its processes
 	if id == nil {
-		text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-		if err != nil {
+		var err error
+		if id, err = readBootID("/proc/sys/kernel/random/boot_id", os.Getenv); err != nil {
 			return instant{}, fmt.Errorf("boot id: %w", err)
 		}
-		id = new(strings.TrimSpace(string(text)))
 		bootID.Store(id)
 	}
 	return instant{time.Now().UTC().Round(0), time.Duration(ts.Nano()), *id}, nil
 }
 
 var bootID atomic.Pointer[string]
+
+// bootIDEnv is the boot's id as systemd writes it (%b): the unit leaves the seal no
+// /proc but processes, so that the kernel's own file is not there. Whoever could
+// set it to something else has the machine.
+const bootIDEnv = "MINTWARDEN_BOOT_ID"
+
+// readBootID takes the kernel's word, or where that is out of reach systemd's, and
+// gives both the same form.
+func readBootID(path string, env func(string) string) (*string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && env(bootIDEnv) != "" {
+		text, err = []byte(env(bootIDEnv)), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	raw, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(text)), "-", ""))
+	if err != nil || len(raw) != 16 {
+		return nil, fmt.Errorf("%q is not an id of 32 hex digits", text)
+	}
+	return new(fmt.Sprintf("%x-%x-%x-%x-%x", raw[:4], raw[4:6], raw[6:8], raw[8:10], raw[10:])), nil
+}
 
 // baseline is what the next reading of the clocks is held against. It is in
 // every mark of the journal, and only readings that were held against the one

@@ -3,6 +3,9 @@ package sealed
 import (
 	"context"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -526,4 +529,37 @@ func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApproval(t *testing.T) {
 	c.step(time.Hour+time.Second, time.Hour+time.Second)
 	_, err = r.Authorize(t.Context(), i.request(in))
 	require.NoError(t, err)
+}
+
+// A boot has one name, whether the kernel tells it or, where only processes are left of /proc, systemd does. Without
+// either nothing is decided: a clock that nobody vouches for is none.
+func TestTheBootsNameIsTheKernelsOrSystemds(t *testing.T) {
+	const dashed, plain = "6b82e7a2-0b7e-4507-b46f-a07ad0e5eb55", "6b82e7a20b7e4507b46fa07ad0e5eb55"
+	file := filepath.Join(t.TempDir(), "boot_id")
+	require.NoError(t, os.WriteFile(file, []byte(dashed+"\n"), 0o600))
+	nothing := filepath.Join(t.TempDir(), "boot_id")
+	wrong := filepath.Join(t.TempDir(), "boot_id")
+	require.NoError(t, os.WriteFile(wrong, []byte("tomorrow\n"), 0o600))
+	for name, c := range map[string]struct{ path, env, want string }{
+		"the kernel":                      {file, "", dashed},
+		"systemd":                         {nothing, plain, dashed},
+		"the kernel, whoever else says":   {file, "00000000000000000000000000000000", dashed},
+		"nobody":                          {nothing, "", ""},
+		"systemd, nothing that is one":    {nothing, "today", ""},
+		"systemd, too short":              {nothing, "6b82e7a2", ""},
+		"the kernel, nothing that is one": {wrong, plain, ""},
+	} {
+		id, err := readBootID(c.path, func(string) string { return c.env })
+		if c.want == "" {
+			require.Error(t, err, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, *id, name)
+	}
+	kernel, err := readBootID("/proc/sys/kernel/random/boot_id", func(string) string { return "" })
+	require.NoError(t, err)
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	require.NoError(t, err)
+	require.Equal(t, strings.TrimSpace(string(text)), *kernel, "journals of before know it so")
 }
