@@ -213,13 +213,16 @@ func (a *Archive) newest() uint64 {
 }
 
 // head is the digest of the newest block.
-func (a *Archive) head() string {
+func (a *Archive) head() string { return a.digestAt(a.newest()) }
+
+// digestAt is the digest of a block that is on the disk.
+func (a *Archive) digestAt(n uint64) string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if len(a.digest) == 0 {
+	if n == 0 {
 		return genesis
 	}
-	return a.digest[len(a.digest)-1]
+	return a.digest[n-1]
 }
 
 // broke notes why the archive is not gone on with.

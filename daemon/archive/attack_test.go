@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/daemon/archive"
+	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
 )
 
@@ -144,4 +147,69 @@ func TestWhatDoesNotFitHoldsUpNobody(t *testing.T) {
 	}
 	require.Equal(t, "archive", a.get(2))
 	require.EqualValues(t, 102, left(t, s, things+id(1)+"/"))
+}
+
+// older is an appliance that was not upgraded yet: what a newer one wrote it cannot read.
+type older struct {
+	*shelf
+	cannot string
+}
+
+func (o older) Read(ctx context.Context, id string) (*archive.Item, error) {
+	if id == o.cannot {
+		return nil, errors.New("unknown member \"newer\"")
+	}
+	return o.shelf.Read(ctx, id)
+}
+
+// One of two appliances cannot read a thing: what it does not have on its disk does not leave the store.
+func TestAttack_WhatOneApplianceCannotReadLeavesTheStore(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	all := []string{"one", "two"}
+	one := mustOpen(t, s, filepath.Join(t.TempDir(), "one"), all...)
+	defer one.Close()
+	h := older{&shelf{t: t, store: s, archived: map[string]string{}}, id(1)}
+	two, err := archive.Open(s, archive.Options{Name: "thing", Dir: filepath.Join(t.TempDir(), "two"), Appliance: "two", Appliances: func() []string { return all },
+		Retention: time.Second, Source: h}, storetest.Logger(t), nil)
+	require.NoError(t, err)
+	defer two.Close()
+	f := fence(t, s)
+	one.shelf.write(1, time.Now().Add(-time.Hour))
+	one.shelf.write(2, time.Now().Add(-time.Hour))
+	require.NoError(t, one.Order(t.Context(), f))
+	require.NoError(t, one.Collect(t.Context()))
+	require.ErrorContains(t, two.Collect(t.Context()), id(1))
+	require.NoError(t, one.Remove(t.Context(), f))
+	_, ok, err := two.Get(id(1))
+	require.NoError(t, err)
+	require.True(t, ok || left(t, s, things+id(1)+"/") > 0, "it left the store, and appliance two has no copy")
+}
+
+// The directory is another instance's, as long as ours was told to be, while a block waits to be taken over: nothing of
+// it is answered.
+func TestAttack_AnotherInstancesArchive(t *testing.T) {
+	t.Parallel()
+	ours, theirs := storetest.Start(t).Open(store.UserServe), storetest.Start(t).Open(store.UserServe)
+	dirs := map[*store.Store]string{}
+	for n, s := range []*store.Store{ours, theirs} {
+		dirs[s] = filepath.Join(t.TempDir(), "one")
+		a := mustOpen(t, s, dirs[s])
+		f := fence(t, s)
+		a.shelf.write(1+n, time.Now().Add(-time.Hour))
+		require.NoError(t, a.Order(t.Context(), f))
+		require.NoError(t, a.Collect(t.Context()))
+		require.NoError(t, a.Remove(t.Context(), f))
+		if s == ours {
+			a.shelf.write(3, time.Now().Add(-time.Hour))
+			require.NoError(t, a.Order(t.Context(), f))
+		}
+		a.Close()
+	}
+	a := mustOpen(t, ours, dirs[theirs])
+	defer a.Close()
+	require.ErrorIs(t, a.Check(t.Context()), archive.ErrDamaged)
+	_, _, err := a.Get(id(2))
+	require.Error(t, err, "a thing of another instance is answered as ours")
 }

@@ -42,8 +42,18 @@ func (a *Archive) check(ctx context.Context) error {
 		return fmt.Errorf("%w: %s has %d blocks, and had %d: copy it from a backup or from another appliance", ErrIncomplete, a.o.Dir, have, told.Blocks)
 	case have > n:
 		return fmt.Errorf("%w: %s has %d blocks, the store's order ends at %d (a restored or wrong store)", ErrDamaged, a.o.Dir, have, n)
+	case told.Blocks > 0 && a.digestAt(told.Blocks) != told.Head:
+		return fmt.Errorf("%w: block %d in %s is not the one that this appliance said to have", ErrDamaged, told.Blocks, a.o.Dir)
 	case have == n && n > 0 && digestOf(raw) != a.head():
 		return fmt.Errorf("%w: block %d in %s is not the store's", ErrDamaged, n, a.o.Dir)
+	case have > 0 && have+1 == n:
+		next, err := parseBlock(raw)
+		if err != nil {
+			return err
+		}
+		if next.Previous != a.head() {
+			return fmt.Errorf("%w: the store's block %d does not follow the newest in %s", ErrDamaged, n, a.o.Dir)
+		}
 	}
 	// No block that this appliance has not can have taken them out of the store.
 	a.mu.RLock()

@@ -80,16 +80,19 @@ func (a *Archive) collect(ctx context.Context, n uint64, raw []byte) error {
 		if errors.Is(err, ErrGone) {
 			return fmt.Errorf("%w: %s of block %d left the store before this appliance had it; copy %s from another one", ErrIncomplete, h.ID, n, a.o.Dir)
 		}
-		if err != nil && !readable(ctx, err) {
-			return err
-		}
 		var l []byte
 		if err == nil && item != nil {
-			if l, err = item.encode(); err != nil {
-				return err
-			}
+			l, err = item.encode()
 		}
-		if err != nil || item == nil || digestOf(l) != h.Digest {
+		if err != nil {
+			if readable(ctx, err) {
+				// A newer version wrote it, say. Nobody lets go of what this appliance has not.
+				a.faults.Set(1)
+				err = fmt.Errorf("archive: %s of block %d cannot be read here: %w", h.ID, n, err)
+			}
+			return err
+		}
+		if item == nil || digestOf(l) != h.Digest {
 			// It changed since, and stays in the store: a later block has it.
 			absent, f.absent[h.ID] = append(absent, h.ID), true
 			continue
@@ -104,5 +107,11 @@ func (a *Archive) collect(ctx context.Context, n uint64, raw []byte) error {
 	if err := disk.Write(a.o.Dir, map[string][]byte{fileName(n): content}); err != nil {
 		return err
 	}
-	return a.take(f)
+	if err := a.take(f); err != nil {
+		return err
+	}
+	if a.Whole() == nil && a.heldUp() == 0 {
+		a.faults.Set(0)
+	}
+	return nil
 }
