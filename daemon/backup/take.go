@@ -49,11 +49,12 @@ func Take(ctx context.Context, a *Appliance, name string) (*Manifest, error) {
 	if _, err := os.Lstat(name); err == nil {
 		return nil, fmt.Errorf("%s: %w", name, ErrExists)
 	}
-	temporary := name + ".new"
-	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	// A name of its own: what is there already, a link too, is somebody else's.
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.new")
 	if err != nil {
 		return nil, err
 	}
+	temporary := f.Name()
 	defer func() {
 		_ = f.Close()            // it was synced where it counts
 		_ = os.Remove(temporary) // unless it has its name by now

@@ -21,20 +21,32 @@ const treeTries = 50
 // written once. The tree's edge (state, checkpoint and anchor, tiles that are not full) is replaced at each save; it is
 // taken as one save left it, and first: full tiles stay, so that those taken later are all that it needs.
 func (w *writer) auditFiles(dir string) error {
-	edge, err := treeEdge(filepath.Join(dir, treeDir))
+	// The directory is the service's user's, who may put links there for root to follow.
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.within(root), root.Close())
+}
+
+func (w *writer) within(root *os.Root) error {
+	edge, err := treeEdge(root)
 	if err != nil {
 		return err
 	}
 	for _, e := range edge {
-		if err := w.file("audit", treeDir+"/"+e.name, int64(len(e.content)), bytes.NewReader(e.content)); err != nil {
+		if err := w.file("audit", e.name, int64(len(e.content)), bytes.NewReader(e.content)); err != nil {
 			return err
 		}
 	}
-	return each(dir, func(name string) error {
+	return each(root, ".", func(name string) error {
 		if rest, ok := strings.CutPrefix(name, treeDir+"/"); ok && ofEdge(rest) {
 			return nil
 		}
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := root.Open(name)
 		if err != nil {
 			return err
 		}
@@ -47,10 +59,10 @@ func (w *writer) auditFiles(dir string) error {
 	})
 }
 
-// each calls f for the regular files under a directory (names relative to it) that are not a lock, nor what a
-// write in course leaves. A directory that is not there has none.
-func each(dir string, f func(name string) error) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+// each calls f for the regular files of a directory below root (by their names below root) that are not a lock, nor
+// what a write in course leaves. A directory that is not there has none.
+func each(root *os.Root, dir string, f func(name string) error) error {
+	return fs.WalkDir(root.FS(), dir, func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // dir itself, or the partial tiles of one that became full
 		}
@@ -60,11 +72,7 @@ func each(dir string, f func(name string) error) error {
 		if !d.Type().IsRegular() || d.Name() == "lock" || strings.HasSuffix(d.Name(), ".new") {
 			return nil
 		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		return f(filepath.ToSlash(name))
+		return f(name)
 	})
 }
 
@@ -78,9 +86,9 @@ type edgeFile struct {
 }
 
 // treeEdge is the tree's edge as one save left it: at most some 255 partial tiles a level, of a few KiB.
-func treeEdge(dir string) ([]edgeFile, error) {
+func treeEdge(root *os.Root) ([]edgeFile, error) {
 	state := func() ([]byte, error) {
-		b, err := os.ReadFile(filepath.Join(dir, "state"))
+		b, err := root.ReadFile(treeDir + "/state")
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
@@ -92,11 +100,11 @@ func treeEdge(dir string) ([]edgeFile, error) {
 			return nil, err
 		}
 		var edge []edgeFile
-		err = each(dir, func(name string) error {
-			if !ofEdge(name) {
+		err = each(root, treeDir, func(name string) error {
+			if !ofEdge(strings.TrimPrefix(name, treeDir+"/")) {
 				return nil
 			}
-			content, err := os.ReadFile(filepath.Join(dir, name))
+			content, err := root.ReadFile(name)
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // then the state is another one by now
 			}
@@ -112,5 +120,5 @@ func treeEdge(dir string) ([]edgeFile, error) {
 			return edge, nil
 		}
 	}
-	return nil, fmt.Errorf("backup: %s is saved again and again; try once more", dir)
+	return nil, fmt.Errorf("backup: %s is saved again and again; try once more", filepath.Join(root.Name(), treeDir))
 }
