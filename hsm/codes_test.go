@@ -71,10 +71,10 @@ func uses(t *testing.T, tok *hsm.Token) []use {
 			_, err := tok.CreateSeedKey(ctx, fmt.Sprint("wlt-codes-", n), hsm.Dilithium3, "aes-codes")
 			return err
 		}},
-		{"put", []string{"C_CreateObject"}, makes, func(n int) error {
+		{"put", []string{"C_CreateObject", "C_CopyObject"}, makes, func(n int) error {
 			return tok.PutObject(ctx, fmt.Sprint("object-codes-", n), []byte("value"))
 		}},
-		{"replace", append([]string{"C_CreateObject", "C_DestroyObject"}, find...), makes, func(n int) error {
+		{"replace", append([]string{"C_CreateObject", "C_CopyObject", "C_DestroyObject"}, find...), makes, func(n int) error {
 			return tok.ReplaceObject(ctx, "replaced-codes", fmt.Append(nil, "value ", n))
 		}},
 		{"destroy", []string{"C_DestroyObject"}, makes, func(n int) error {

@@ -174,8 +174,7 @@ func (t *Token) names(s *session, k *key, id string) error {
 
 // findAES finds the AES key id; its check value stands for the key.
 func (t *Token) findAES(s *session, id string) (*key, error) {
-	h, err := t.findOne(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
-		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
+	h, err := t.findOne(s, append(aesTemplate(), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))...)
 	if err != nil {
 		return nil, fmt.Errorf("AES key %q: %w", id, err)
 	}
@@ -264,6 +263,14 @@ func (t *Token) forget(id string) {
 	if k := t.keys[id]; k != nil {
 		t.keys[id] = &key{check: k.check, of: k.of, public: k.public, parsed: k.parsed}
 	}
+}
+
+// had is true if the id was seen to be k's in this process.
+func (t *Token) had(id string, k *key) bool {
+	t.cacheMu.RLock()
+	defer t.cacheMu.RUnlock()
+	old := t.keys[id]
+	return old != nil && old.of == k.of && bytes.Equal(old.public, k.public)
 }
 
 // remember caches k, unless the id once named another key.

@@ -80,6 +80,25 @@ func TestExchangeObject(t *testing.T) {
 	require.True(t, same("d"))
 }
 
+// A removal takes away what it names, and no more.
+func TestRemoveObjects(t *testing.T) {
+	tok, _ := open(t, nil)
+	ctx := t.Context()
+	name := fresh("removed")
+	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("a")))
+	for _, value := range []string{"a", "b", "c"} {
+		require.NoError(t, tok.ExchangeObject(ctx, name, []byte(value)))
+	}
+	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("a"), []byte("c"), []byte("d")))
+	all, err := tok.Objects(ctx, name)
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("b")}, all)
+	require.NoError(t, tok.RemoveObjects(ctx, name))
+	value, err := tok.Object(ctx, name)
+	require.NoError(t, err)
+	require.Equal(t, "b", string(value))
+}
+
 // A crash between C_InitToken and C_InitPIN leaves a token without a user PIN: the
 // next attempt ends it, with the same security officer's PIN only.
 func TestInitTokenAfterACrash(t *testing.T) {
@@ -156,7 +175,7 @@ func TestAReplacementLosesNothing(t *testing.T) {
 	ctx := t.Context()
 	require.NoError(t, tok.ReplaceObject(ctx, "kept", []byte("0")))
 	n := 0
-	for _, call := range []string{"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_CreateObject", "C_GetAttributeValue", "C_DestroyObject"} {
+	for _, call := range []string{"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_CreateObject", "C_CopyObject", "C_GetAttributeValue", "C_DestroyObject"} {
 		for _, c := range codes {
 			n++
 			tell(t, call+" "+c.code)

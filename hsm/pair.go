@@ -3,6 +3,7 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -56,8 +57,10 @@ func (t *Token) generatePairOf(ctx context.Context, a *algorithm, label, id stri
 	return t.publicOf(ctx, a, id)
 }
 
+// halfTemplate finds a half of ours. Whoever reaches the token without a PIN can make
+// private keys that are not CKA_PRIVATE, and public ones, with any id.
 func halfTemplate(a *algorithm, class uint, id string) []*pkcs11.Attribute {
-	return []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class),
+	return []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, class == pkcs11.CKO_PRIVATE_KEY),
 		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, a.keyType), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
 }
 
@@ -70,15 +73,12 @@ func (t *Token) dropHalf(s *session, a *algorithm, id string) error {
 	} else if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	public, err := t.findOne(s, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	publics, err := t.findAll(s, maxOfAName, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
+	if err != nil || len(publics) == 0 {
 		return err
 	}
 	t.log.Warn("public half of a key that was not made whole is removed", "id", id)
-	return wrap("C_DestroyObject", t.p.DestroyObject(s.h, public))
+	return t.destroyAll(s, publics)
 }
 
 // generatePair makes a pair and refuses it if it is not what it must be. What is
@@ -86,7 +86,6 @@ func (t *Token) dropHalf(s *session, a *algorithm, id string) error {
 func (t *Token) generatePair(s *session, a *algorithm, label, id string, stays bool) (public, private pkcs11.ObjectHandle, err error) {
 	secret := append(halfTemplate(a, pkcs11.CKO_PRIVATE_KEY, id),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, stays),
-		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
 		pkcs11.NewAttribute(pkcs11.CKA_SIGN, true),
@@ -97,7 +96,6 @@ func (t *Token) generatePair(s *session, a *algorithm, label, id string, stays b
 	for _, params := range a.params {
 		open := append(halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id),
 			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, stays),
-			pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
 			pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true),
 			params,
 			pkcs11.NewAttribute(pkcs11.CKA_LABEL, label))
@@ -180,19 +178,62 @@ func (t *Token) findPair(s *session, a *algorithm, id string) (*key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("private key %q: %w", id, err)
 	}
-	public, err := t.findOne(s, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
-	if err != nil {
-		return nil, fmt.Errorf("public key %q: %w", id, err)
-	}
-	k, err := t.readPublic(s, a, public)
-	if err != nil {
-		return nil, fmt.Errorf("public key %q: %w", id, err)
-	}
 	if err := t.readBack(s, private); err != nil {
 		return nil, err
 	}
+	publics, err := t.findAll(s, maxOfAName, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
+	if err == nil && len(publics) == 0 {
+		err = t.nothing(s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("public key %q: %w", id, err)
+	}
+	k, err := t.publicHalf(s, a, id, private, publics)
+	if err != nil {
+		return nil, fmt.Errorf("public key %q: %w", id, err)
+	}
 	k.handle = private
 	return t.remember(id, k)
+}
+
+// canaryTag begins what a private half signs to show which public half is its own.
+const canaryTag = "mintwarden/canary/v1\n"
+
+// publicHalf is, of the public keys that stand under the id, the one that the id had
+// before in this process, or else the one by which a signature of the private half
+// verifies: whoever reaches the token without a PIN can put one there, and take the
+// right one away.
+func (t *Token) publicHalf(s *session, a *algorithm, id string, private pkcs11.ObjectHandle, publics []pkcs11.ObjectHandle) (*key, error) {
+	var candidates []*key
+	var unread error
+	for _, h := range publics {
+		k, err := t.readPublic(s, a, h)
+		if errors.Is(err, ErrMismatch) {
+			unread = err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if t.had(id, k) {
+			return k, nil
+		}
+		candidates = append(candidates, k)
+	}
+	if len(candidates) == 0 {
+		return nil, unread
+	}
+	message, sig := sha256.Sum256([]byte(canaryTag+id)), make([]byte, a.size)
+	n, err := t.raw.sign(s.h, a.sign, a.context, private, message[:], sig)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range candidates {
+		if n == a.size && a.finish(k.parsed, message[:], sig) != nil {
+			return k, nil
+		}
+	}
+	return nil, clean(fmt.Errorf("%w: none of %d is the private half's", ErrMismatch, len(candidates)))
 }
 
 func (t *Token) readPublic(s *session, a *algorithm, h pkcs11.ObjectHandle) (*key, error) {

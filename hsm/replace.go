@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 )
@@ -70,34 +71,81 @@ func (t *Token) ExchangeObject(ctx context.Context, name string, value []byte, o
 		gone[string(o)] = !bytes.Equal(o, value)
 	}
 	return t.change(ctx, "exchange_object", func(s *session) error {
-		all, err := t.findAll(s, maxOfAName, objectTemplate(name)...)
-		if err == nil && len(all) == 0 {
+		before, err := t.standing(s, name)
+		if err == nil && len(before) == 0 {
 			err = t.seesPrivate(s)
 		}
 		if err != nil {
-			return fmt.Errorf("object %q: %w", name, err)
+			return err
 		}
-		var doomed []pkcs11.ObjectHandle
-		there := false
-		for _, h := range all {
-			have, err := t.readHandle(s, h, name)
-			switch {
-			case classIn(err) == ClassHandle: // another process destroyed it
-			case err != nil:
-				return fmt.Errorf("object %q: %w", name, err)
-			case gone[string(have)]:
-				doomed = append(doomed, h)
-			default:
-				there = there || bytes.Equal(have, value)
-			}
-		}
-		if !there {
+		if !slices.ContainsFunc(before, func(o object) bool { return bytes.Equal(o.value, value) }) {
 			if err := t.createObject(s, name, value); err != nil {
 				return err
 			}
 		}
-		return t.destroyAll(s, doomed)
+		if len(gone) == 0 {
+			return nil
+		}
+		return t.destroyHolding(s, name, gone)
 	})
+}
+
+// RemoveObjects destroys the objects of the name that hold one of the values, and
+// nothing else; that there is none is nothing to do.
+func (t *Token) RemoveObjects(ctx context.Context, name string, values ...[]byte) error {
+	if err := checkID(name); err != nil {
+		return err
+	}
+	gone := make(map[string]bool, len(values))
+	for _, v := range values {
+		gone[string(v)] = true
+	}
+	return t.change(ctx, "remove_objects", func(s *session) error { return t.destroyHolding(s, name, gone) })
+}
+
+// destroyHolding destroys the objects of the name whose values are in gone.
+func (t *Token) destroyHolding(s *session, name string, gone map[string]bool) error {
+	all, err := t.standing(s, name)
+	if err == nil && len(all) == 0 {
+		err = t.seesPrivate(s)
+	}
+	if err != nil {
+		return err
+	}
+	var doomed []pkcs11.ObjectHandle
+	for _, o := range all {
+		if gone[string(o.value)] {
+			doomed = append(doomed, o.handle)
+		}
+	}
+	return t.destroyAll(s, doomed)
+}
+
+// object is one that stands under a name.
+type object struct {
+	handle pkcs11.ObjectHandle
+	value  []byte
+}
+
+// standing reads all objects of the name; one that another process destroys meanwhile
+// is left out.
+func (t *Token) standing(s *session, name string) ([]object, error) {
+	all, err := t.findAll(s, maxOfAName, objectTemplate(name)...)
+	if err != nil {
+		return nil, fmt.Errorf("object %q: %w", name, err)
+	}
+	out := make([]object, 0, len(all))
+	for _, h := range all {
+		value, err := t.readHandle(s, h, name)
+		if classIn(err) == ClassHandle {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("object %q: %w", name, err)
+		}
+		out = append(out, object{h, value})
+	}
+	return out, nil
 }
 
 // SameObject reports whether value, and no other object that a search finds,

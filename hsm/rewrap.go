@@ -56,7 +56,7 @@ func (t *Token) labels(s *session, attribute uint, template ...*pkcs11.Attribute
 
 // listEnvelopes lists the ids of all envelopes.
 func (t *Token) listEnvelopes(s *session) ([]string, error) {
-	names, err := t.labels(s, pkcs11.CKA_LABEL, objectTemplate("")[:2]...)
+	names, err := t.labels(s, pkcs11.CKA_LABEL, ourObjects()...)
 	var ids []string
 	for _, name := range names {
 		if id, ok := strings.CutPrefix(name, objectName("")); ok {
@@ -184,7 +184,7 @@ func (t *Token) DestroyAESKey(ctx context.Context, id string) error {
 // underNone is nil if no envelope of the token is under the AES key. One search, for
 // each costs with what the token holds.
 func (t *Token) underNone(s *session, key string) error {
-	all, err := t.findAll(s, maxListed, objectTemplate("")[:2]...)
+	all, err := t.findAll(s, maxListed, ourObjects()...)
 	if err != nil {
 		return err
 	}

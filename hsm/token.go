@@ -105,6 +105,8 @@ type Token struct {
 
 	native atomic.Pointer[algorithm] // ML-DSA, once it was looked for
 
+	uncopied atomic.Bool // the token was seen to make no copies of a session's objects
+
 	cacheMu     sync.RWMutex
 	keys        map[string]*key
 	envelopes   map[string]*envelope

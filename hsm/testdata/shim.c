@@ -204,6 +204,13 @@ static ul my_C_CreateObject(ARGS) {
 	return rv;
 }
 
+static ul my_C_CopyObject(ARGS) {
+	HEAD("C_CopyObject")
+	b = inside(b);
+	if (!(rv = CALL(21))) *(ul *)e = outside(*(ul *)e);
+	return rv;
+}
+
 static ul my_C_GetAttributeValue(ARGS) {
 	HEAD("C_GetAttributeValue")
 	b = inside(b);
@@ -251,7 +258,7 @@ ul C_GetFunctionList(struct list **out) {
 			[7] = my_C_GetMechanismList,
 			[9] = my_C_InitToken, [10] = my_C_InitPIN, [11] = my_C_SetPIN,
 			[12] = my_C_OpenSession, [13] = my_C_CloseSession, [15] = my_C_GetSessionInfo, [18] = my_C_Login,
-			[20] = my_C_CreateObject, [22] = my_C_DestroyObject, [24] = my_C_GetAttributeValue,
+			[20] = my_C_CreateObject, [21] = my_C_CopyObject, [22] = my_C_DestroyObject, [24] = my_C_GetAttributeValue,
 			[26] = my_C_FindObjectsInit, [27] = my_C_FindObjects, [28] = my_C_FindObjectsFinal,
 			[29] = my_C_EncryptInit, [30] = my_C_Encrypt, [33] = my_C_DecryptInit, [34] = my_C_Decrypt,
 			[42] = my_C_SignInit, [43] = my_C_Sign, [58] = my_C_GenerateKey, [59] = my_C_GenerateKeyPair,
