@@ -32,6 +32,9 @@ type ledgerNode struct {
 	after func(method string) error // may refuse; nil: nothing
 	// refuse says what is too much of a question for logs; nil: nothing is.
 	refuse func(filter) bool
+	// tells is whose logs this node answers with, where it is asked for logs; nil: its own. Asked for a receipt it says
+	// what it knows itself.
+	tells *ledgerNode
 }
 
 type sentBy struct {
@@ -176,9 +179,15 @@ func (a *ethAPI) GetLogs(f filter) ([]*types.Log, error) {
 	if a.n.limit > 0 && uint64(f.To-f.From) >= a.n.limit || a.n.refuse != nil && a.n.refuse(f) {
 		return nil, errors.New("query exceeds max block range")
 	}
+	logs := a.n.logs
+	if other := a.n.tells; other != nil {
+		other.mu.Lock()
+		logs = slices.Clone(other.logs)
+		other.mu.Unlock()
+	}
 	found := []*types.Log{}
-	at := sort.Search(len(a.n.logs), func(i int) bool { return a.n.logs[i].BlockNumber >= uint64(f.From) })
-	for _, l := range a.n.logs[at:] {
+	at := sort.Search(len(logs), func(i int) bool { return logs[i].BlockNumber >= uint64(f.From) })
+	for _, l := range logs[at:] {
 		if l.BlockNumber > uint64(f.To) {
 			break
 		}
