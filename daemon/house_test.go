@@ -41,7 +41,7 @@ var house = map[string][]string{
 	"daemon/callback":        {"daemon/store", "daemon/audit", "daemon/registry", "daemon/operation", "chain/tx", "policy", "policy/seal"},
 	"daemon/audit":           {},
 	"daemon/audit/log":       {"daemon/store", "daemon/audit", "daemon/disk", "policy/seal"},
-	"daemon/webhook":         {"daemon/store", "daemon/audit"},
+	"daemon/webhook":         {"daemon/store", "daemon/archive", "daemon/audit"},
 	"daemon/metrics":         {},
 	"daemon/trace":           {},
 	"daemon/trace/tracetest": {}, // tests' own collector

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/mintwarden/mintwarden/daemon/webhook"
 	"github.com/mintwarden/mintwarden/policy"
@@ -18,6 +19,9 @@ func (p *parts) openWebhooks() (*webhook.Service, error) {
 			charter, _ := p.registry.Fold().Charter()
 			return c.AllowHTTP && charter != nil && charter.Environment == policy.Dev
 		}}
+	if p.cfg.Audit.Dir != "" {
+		d.Archive = webhook.Archive{Dir: filepath.Join(p.cfg.Audit.Dir, "deliveries"), Appliance: p.cfg.Appliance, Appliances: p.appliances}
+	}
 	var err error
 	if d.Networks, err = webhook.Allowed(c.AllowNetworks); err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)

@@ -47,6 +47,7 @@ type Config struct {
 	Callback  Callback  `toml:"callback,omitempty"`
 	Audit     Audit     `toml:"audit,omitempty"`
 	Log       Log       `toml:"log,omitempty"`
+	Trace     Trace     `toml:"trace,omitempty"`
 }
 
 // API is the mTLS listener.
@@ -153,7 +154,7 @@ type Webhooks struct {
 	CA            []string `toml:"ca,omitempty"` // PEM files of roots for endpoints' certificates, beside the system's
 
 	Retention     time.Duration `toml:"-"`
-	RetentionText string        `toml:"retention,omitempty"`   // Go duration; how long finished deliveries are kept, default 168h
+	RetentionText string        `toml:"retention,omitempty"`   // Go duration; how long finished deliveries stay in the store, default 168h
 	MaxBacklog    int           `toml:"max_backlog,omitempty"` // deliveries that may wait for one endpoint, default 250,000
 }
 
@@ -232,7 +233,7 @@ func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Bootstrap, &c.Seal.Socket, &c.Store.CA, &c.Store.Cert, &c.Store.Key,
 		&c.Store.Embedded.Dir, &c.Store.Embedded.ServerCert, &c.Store.Embedded.ServerKey,
 		&c.Store.Embedded.RootCert, &c.Store.Embedded.RootKey, &c.Link.Cert, &c.Link.Key, &c.Link.CA, &c.Webhooks.KeyFile,
-		&c.Callback.KeyFile, &c.Callback.CA, &c.Audit.Dir}
+		&c.Callback.KeyFile, &c.Callback.CA, &c.Audit.Dir, &c.Trace.CA}
 	for i := range c.API.Certificates {
 		paths = append(paths, &c.API.Certificates[i].Cert, &c.API.Certificates[i].Key)
 	}
@@ -275,6 +276,7 @@ func (c *Config) defaults() {
 	if c.Webhooks.MaxBacklog == 0 {
 		c.Webhooks.MaxBacklog = 250_000
 	}
+	c.Trace.defaults()
 	if c.Log.Level == "" {
 		c.Log.Level = "info"
 	}

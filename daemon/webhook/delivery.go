@@ -5,7 +5,6 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -84,110 +83,18 @@ func (d *Delivery) put(t *store.Tx, wh string) {
 	t.Put(pendingKey(wh, d.ID), nil)
 }
 
-// Filter narrows a list of deliveries.
-type Filter struct {
-	Status Status // empty: all
-}
-
-// scan bounds how many deliveries one page looks at where not all are of the wanted status; it may then hold
-// fewer than were asked for, and its cursor leads on.
-const scan = 2000
-
-// Deliveries lists an endpoint's deliveries, newest first: up to limit from offset on, or after cursor. total
-// is how many there are; next leads to the following page, empty at the end. A cursor costs the same at any
-// depth. ErrCursor says that a cursor is none.
-func (s *Service) Deliveries(ctx context.Context, id string, f Filter, limit, offset int, cursor string) (page []*Delivery, total int, next string, err error) {
-	if _, _, err := s.endpoint(ctx, id); err != nil {
-		return nil, 0, "", err
-	}
-	if cursor != "" && !store.ValidID(deliveryPrefix, cursor) {
-		return nil, 0, "", ErrCursor
-	}
-	index := map[Status]string{Pending: pendings(id), Dead: deads(id)}[f.Status]
-	if index == "" {
-		index = deliveries(id)
-	}
-	if total, err = s.total(ctx, id, f.Status); err != nil {
-		return nil, 0, "", err
-	}
-	o := store.ListOptions{Limit: limit + offset + 1, KeysOnly: true}
-	if f.Status == Delivered {
-		o.Limit = scan
-	}
-	if cursor != "" {
-		o.After = index + inverted(cursor)
-	}
-	p, err := s.store.List(ctx, index, o)
-	if err != nil {
-		return nil, 0, "", err
-	}
-	keys := p.KVs
-	if f.Status != Delivered {
-		keys, offset = keys[min(offset, len(keys)):], 0
-	}
-	for chunk := range slices.Chunk(keys, store.MaxTxOps) {
-		names := make([]string, len(chunk))
-		for n, kv := range chunk {
-			names[n] = deliveries(id) + kv.Key[len(index):]
-		}
-		kvs, _, err := s.store.GetMany(ctx, names...)
-		if err != nil {
-			return nil, 0, "", err
-		}
-		for _, kv := range kvs {
-			if len(page) == limit {
-				return page, total, page[limit-1].ID, nil
-			}
-			if kv.ModRevision == 0 {
-				continue // taken away in between
-			}
-			d, err := decode[Delivery](kv)
-			switch {
-			case err != nil:
-				return nil, 0, "", err
-			case f.Status == Delivered && d.Status != Delivered:
-			case offset > 0:
-				offset--
-			default:
-				page = append(page, d)
-			}
-		}
-	}
-	if p.More {
-		next = deliveryPrefix + store.InvertULID(p.KVs[len(p.KVs)-1].Key[len(index):])
-	}
-	return page, total, next, nil
-}
-
-// total counts an endpoint's deliveries of a status.
-func (s *Service) total(ctx context.Context, id string, status Status) (int, error) {
-	count := func(prefix string, err error) (int, error) {
-		if err != nil {
-			return 0, err
-		}
-		n, err := s.store.Count(ctx, prefix)
-		return int(n), err
-	}
-	switch status {
-	case Pending:
-		return count(pendings(id), nil)
-	case Dead:
-		return count(deads(id), nil)
-	}
-	all, err := count(deliveries(id), nil)
-	if status != Delivered {
-		return all, err
-	}
-	pending, err := count(pendings(id), err)
-	dead, err := count(deads(id), err)
-	return max(0, all-pending-dead), err
-}
-
-// delivery reads one delivery and its revision; nil if there is none.
+// delivery reads one delivery and its revision, which is 0 if it is archived; nil if there is none.
 func (s *Service) delivery(ctx context.Context, wh, id string) (*Delivery, int64, error) {
 	v, rev, ok, err := s.store.Get(ctx, deliveryKey(wh, id))
-	if err != nil || !ok {
+	if err != nil {
 		return nil, 0, err
+	}
+	if !ok {
+		if err := s.whole(ctx); err != nil {
+			return nil, 0, err
+		}
+		d, err := s.archived(wh, id)
+		return d, 0, err
 	}
 	d, err := decode[Delivery](store.KV{Key: deliveryKey(wh, id), Value: v})
 	return d, rev, err
@@ -265,7 +172,8 @@ func (s *Service) startChain(t *store.Tx, wh string, d *Delivery, now time.Time)
 	t.Put(nudgeKey(wh), []byte(d.ID))
 }
 
-// Replay delivers an event once more, under its own id, with attempts counted anew. One that is still pending
+// Replay delivers an event once more, under its own id, with attempts counted anew; an archived one comes back into
+// the store for that. One that is still pending
 // is tried at once if it is the next one of its operation, and otherwise stays where it is; another one is
 // refused while the endpoint's backlog is full.
 func (s *Service) Replay(ctx context.Context, w Who, id, deliveryID string, idem *store.Idempotent) (*Delivery, error) {
@@ -314,6 +222,7 @@ func (s *Service) stageReplay(ctx context.Context, t *store.Tx, wh string, d *De
 		// It stands by itself: what came after it has not waited, and what comes now need not.
 		d.Status, d.Tries, d.Order, d.NextAttemptAt, d.FinishedAt = Pending, 0, d.ID, now, time.Time{}
 		d.put(t, wh)
+		t.Put(againKey(wh, d.ID), nil)
 		s.startChain(t, wh, d, now)
 		return nil
 	}

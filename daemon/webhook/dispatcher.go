@@ -14,9 +14,21 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
-// Run delivers whenever this process is the one that may, until ctx ends. It survives every failure of the
-// store.
+// Run delivers whenever this process is the one that may, and archives, until ctx ends. It survives every failure
+// of the store.
 func (s *Service) Run(ctx context.Context) error {
+	if s.archive == nil {
+		return s.deliver(ctx)
+	}
+	defer s.archive.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.deliver(ctx) })
+	g.Go(func() error { return s.archive.Run(ctx) })
+	return g.Wait()
+}
+
+// deliver dispatches until ctx ends.
+func (s *Service) deliver(ctx context.Context) error {
 	const least, most = 100 * time.Millisecond, 5 * time.Second
 	pause := least
 	for {

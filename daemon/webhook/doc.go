@@ -17,6 +17,10 @@
 // to public addresses only, checked when a name is resolved and again when a connection is made, save networks
 // that the config allows. Redirects are not followed, proxies not used, answers not read beyond a bound.
 //
+// A delivery that is finished stays in the store for the retention, and is in the archive then, on every appliance's
+// disk, where there is a directory for it: lists hold both, and both can be replayed. Those of a deleted endpoint go
+// with it, but what is archived stays on the disk.
+//
 // # What it does not
 //
 // A webhook is a hint. The operation's receipt and the chain are the proof, and who got none may ask the API.

@@ -18,6 +18,7 @@ import (
 //	delivery/<wh>/<inverted del>    a delivery; the newest comes first
 //	pending/<wh>/<inverted del>     there while it is to be delivered
 //	dead/<wh>/<inverted del>        there while it is a dead letter
+//	again/<wh>/<inverted del>       there once it was replayed: it may be in the archive as well
 //	chain/<wh>/<order>              deliveries of one order, the next one first; absent when there are none
 //	tested/<wh>                     when it was last tested, milliseconds
 //	due/<wh>/<milliseconds>/<order> the first delivery of a chain, by when it is to be tried
@@ -38,6 +39,8 @@ func pendings(wh string) string        { return root + "pending/" + wh + "/" }
 func pendingKey(wh, d string) string   { return pendings(wh) + inverted(d) }
 func deads(wh string) string           { return root + "dead/" + wh + "/" }
 func deadKey(wh, d string) string      { return deads(wh) + inverted(d) }
+func agains(wh string) string          { return root + "again/" + wh + "/" }
+func againKey(wh, d string) string     { return agains(wh) + inverted(d) }
 func chains(wh string) string          { return root + "chain/" + wh + "/" }
 func chainKey(wh, order string) string { return chains(wh) + order }
 func testedKey(wh string) string       { return root + "tested/" + wh }

@@ -6,15 +6,17 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mintwarden/mintwarden/daemon/archive"
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
 const (
-	// DefaultRetention is how long finished deliveries are kept.
+	// DefaultRetention is how long finished deliveries stay in the store.
 	DefaultRetention = 7 * 24 * time.Hour
 	// DefaultMaxBacklog is how many deliveries may wait for one endpoint: about a gigabyte in the store.
 	DefaultMaxBacklog = 250_000
@@ -33,7 +35,8 @@ type Deps struct {
 	Networks []netip.Prefix
 	// Roots are whom endpoints' certificates chain to; nil for the system's.
 	Roots      *x509.CertPool
-	Retention  time.Duration // of finished deliveries; 0: DefaultRetention
+	Retention  time.Duration // of finished deliveries in the store; 0: DefaultRetention
+	Archive    Archive       // where they are then
 	MaxBacklog int           // for one endpoint; 0: DefaultMaxBacklog
 	Resolver   *net.Resolver // nil: the system's
 	// Now and After are the clock; nil: the system's.
@@ -54,15 +57,19 @@ type Service struct {
 	now        func() time.Time
 	after      func(time.Duration) <-chan time.Time
 	metrics    *metrics
+	archive    *archive.Archive // nil without a directory
+	shelf      *shelf
+	scan       int         // how many deliveries are looked at at once, where not all are wanted
+	began      atomic.Bool // deliveries were archived, and we have no directory for them
 }
 
-// New makes the service. Nothing is delivered until Run.
+// New makes the service. Nothing is delivered until Run; the archive's directory is this process's until that ends.
 func New(d Deps) (*Service, error) {
 	if d.Store == nil || d.Log == nil {
 		return nil, errors.New("webhook: store and log are needed")
 	}
 	s := &Service{store: d.Store, log: d.Log, roots: d.Roots, plain: d.Plain, retention: d.Retention, maxBacklog: int64(d.MaxBacklog),
-		now: d.Now, after: d.After, guard: &guard{allowed: d.Networks, resolver: d.Resolver}}
+		now: d.Now, after: d.After, guard: &guard{allowed: d.Networks, resolver: d.Resolver}, scan: mostScanned}
 	var err error
 	if d.Key != nil {
 		if s.vault, err = newVault(d.Key); err != nil {
@@ -90,7 +97,7 @@ func New(d Deps) (*Service, error) {
 	if s.after == nil {
 		s.after = time.After
 	}
-	return s, nil
+	return s, s.openArchive(d)
 }
 
 // moment is now as it is stored: UTC, whole milliseconds.

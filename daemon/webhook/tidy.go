@@ -14,7 +14,8 @@ const (
 	tidyWrites = 90
 )
 
-// tidy takes finished deliveries away when their time is over, and what is left of deleted endpoints.
+// tidy takes finished deliveries away when their time is over, if there is no archive for them, and what is left of
+// deleted endpoints.
 func (d *dispatcher) tidy(ctx context.Context) error {
 	for {
 		var waiting int64
@@ -28,8 +29,10 @@ func (d *dispatcher) tidy(ctx context.Context) error {
 				}
 				continue
 			}
-			if err := d.expire(ctx, id); err != nil {
-				return err
+			if d.archive == nil {
+				if err := d.expire(ctx, id); err != nil {
+					return err
+				}
 			}
 			n, err := d.store.Count(ctx, pendings(id))
 			if err != nil {
@@ -67,7 +70,7 @@ func (d *dispatcher) expire(ctx context.Context, wh string) error {
 			if v.Status == Pending || v.FinishedAt.After(before) {
 				continue
 			}
-			if t.Len()+2 > tidyWrites {
+			if t.Len()+3 > tidyWrites {
 				if err := d.tidied(ctx, t); err != nil {
 					return err
 				}
@@ -75,6 +78,7 @@ func (d *dispatcher) expire(ctx context.Context, wh string) error {
 			}
 			t.DeleteIf(kv.Key, kv.ModRevision) // one that is replayed at this moment stays
 			t.Delete(deadKey(wh, v.ID))
+			t.Delete(againKey(wh, v.ID))
 		}
 		if err := d.tidied(ctx, t); err != nil {
 			return err
@@ -99,7 +103,7 @@ func (d *dispatcher) tidied(ctx context.Context, t *store.Tx) error {
 // forget takes away everything of a deleted endpoint, and in the end the endpoint: a crash in between goes on
 // from there.
 func (d *dispatcher) forget(ctx context.Context, wh string) error {
-	for _, prefix := range []string{dues(wh), chains(wh), pendings(wh), deads(wh), deliveries(wh)} {
+	for _, prefix := range []string{dues(wh), chains(wh), pendings(wh), deads(wh), agains(wh), deliveries(wh)} {
 		for {
 			p, err := d.store.List(ctx, prefix, store.ListOptions{Limit: tidyWrites, KeysOnly: true})
 			if err != nil {
