@@ -16,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
@@ -72,6 +73,11 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 				return dialer.DialContext(ctx, "unix", path)
 			}
 			return dialer.DialContext(ctx, "tcp", addr)
+		}), grpc.WithConnectParams(grpc.ConnectParams{
+			// A store that was away for long comes back as fast: grpc's own backoff would leave the ledger without an
+			// author for two minutes more.
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: storeTimeout,
 		})},
 	})
 	if err != nil {
