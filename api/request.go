@@ -13,6 +13,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 )
 
 // request is what the checks learn of a request, for the handler and for the
@@ -47,6 +48,8 @@ type request struct {
 	answer []byte
 
 	problem *problem // what was refused; nil if nothing was
+
+	span *trace.Span // nil while nobody is known to ask, and where nothing is traced
 }
 
 const requestKey = "mintwarden.request"

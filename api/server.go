@@ -19,6 +19,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/daemon/webhook"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -37,6 +38,7 @@ type Deps struct {
 	// Registerer takes the metrics of requests.
 	Registerer prometheus.Registerer
 	Limits     Limits
+	Tracer     *trace.Tracer // nil: nothing is traced
 	// TLS is what HTTPServer serves with; nil where whoever serves has a
 	// configuration of his own, and looks after it himself.
 	TLS *TLS
@@ -63,6 +65,7 @@ type Server struct {
 	tenant     string
 	log        *slog.Logger
 	limits     Limits
+	tracer     *trace.Tracer
 	nodeDown   func(error) bool
 
 	reconciliation *reconciliation.Service
@@ -104,7 +107,7 @@ func New(d Deps) (*Server, error) {
 	}
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, seal: d.Seal,
-		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, nodeDown: d.NodeDown, document: doc, metrics: m,
+		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, tracer: d.Tracer, nodeDown: d.NodeDown, document: doc, metrics: m,
 		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, answers: taken, connections: conns, tls: d.TLS,
 	}
 	s.reconciliation = d.Reconciliation
@@ -183,6 +186,10 @@ func (s *Server) end(c *gin.Context, r *request) {
 	if r.problem != nil {
 		attrs = append(attrs, "code", r.problem.number)
 	}
+	if id := r.span.ID(); id != "" {
+		attrs = append(attrs, "trace_id", id)
+	}
+	r.traced(c.Writer.Status())
 	s.log.Debug("api: request", attrs...)
 }
 
@@ -206,6 +213,7 @@ func (s *Server) check(c *gin.Context) {
 		s.refuse(c, err)
 		return
 	}
+	s.trace(c, r)
 	leave, full := s.work.of(r.route).enter(r.callers()...)
 	if full != nil {
 		s.refuse(c, full)

@@ -19,6 +19,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -53,7 +54,7 @@ func Check(ctx context.Context, path string, w io.Writer) error {
 	c.certificates()
 	c.clock()
 	c.history()
-	for _, ask := range []func(context.Context){c.sealed, c.etcd, c.nodes} {
+	for _, ask := range []func(context.Context){c.sealed, c.etcd, c.nodes, c.collector} {
 		ask(ctx)
 	}
 	if c.err != nil {
@@ -294,4 +295,19 @@ func (c *checking) node(ctx context.Context, n config.Network) {
 	default:
 		c.ok(what, "%s: block %d, %s old", n.Name, head.Number, age.Round(time.Second))
 	}
+}
+
+// collector is asked whether it takes spans. Nothing depends on it, so that it is away is no fault.
+func (c *checking) collector(ctx context.Context) {
+	t := c.cfg.Trace
+	if !t.Configured() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	if err := trace.Probe(ctx, trace.Config{Endpoint: t.Endpoint, CA: t.CA}); err != nil {
+		c.warn("trace", "%s: %v: spans are lost meanwhile, nothing else is; is the collector up, and its certificate of trace.ca?", t.Endpoint, err)
+		return
+	}
+	c.ok("trace", "%s takes spans", t.Endpoint)
 }

@@ -43,6 +43,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/daemon/webhook"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -102,6 +103,7 @@ type parts struct {
 	audit      *auditlog.Log
 	webhooks   *webhook.Service
 	callback   *callback.Service // nil for an appliance that does not sign for Qustody
+	tracer     *trace.Tracer     // nil where nothing is traced
 
 	closers []func()
 }
@@ -123,6 +125,10 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 			p.close()
 		}
 	}()
+	if p.tracer, err = openTracer(cfg, o.Version, p.log, p.reg); err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, p.tracer.Close)
 	if err := p.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -158,7 +164,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	}
 	p.operations, err = operation.New(operation.Deps{Registry: p.registry, Store: p.store, Seal: sealer,
 		Chains: p.chains, Log: p.log, Registerer: p.reg, TTL: cfg.Operation.TTL,
-		MaxPending: cfg.Limits.MaxPending, Archive: archive})
+		MaxPending: cfg.Limits.MaxPending, Archive: archive, Tracer: p.tracer})
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
@@ -282,7 +288,7 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	handler, err := api.New(api.Deps{Registry: p.registry, Operations: p.operations, Audit: p.audit, Webhooks: p.webhooks, Store: p.store,
 		Reconciliation: p.reconciler, Seal: p.seal, Log: p.log, Registerer: p.reg,
 		NodeDown: func(err error) bool { return errors.Is(err, chain.ErrUnavailable) },
-		Limits:   apiLimits(p.cfg.Limits), TLS: apiTLS})
+		Limits:   apiLimits(p.cfg.Limits), TLS: apiTLS, Tracer: p.tracer})
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}

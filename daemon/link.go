@@ -21,6 +21,7 @@ import (
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -58,7 +59,7 @@ func (p *parts) openLink() (sealer, error) {
 	}
 	law := func() *ledger.Fold { return p.registry.Fold() }
 	p.link = &link{listener: c.Listen, door: newDoor(p.seal, p.cfg.Appliance, c.Peers, e, law, p.log, m)}
-	p.link.handler = &linkHandler{id: p.cfg.Appliance, seal: p.seal, law: law, log: p.log, metrics: m, ends: p.link.ends.Load}
+	p.link.handler = &linkHandler{id: p.cfg.Appliance, seal: p.seal, law: law, log: p.log, metrics: m, tracer: p.tracer, ends: p.link.ends.Load}
 	p.link.ends.Store(e)
 	if err := p.reg.Register(linkDays{p.link}); err != nil {
 		return nil, fmt.Errorf("daemon: metrics: %w", err)
@@ -221,7 +222,10 @@ func forward[P, R any](ctx context.Context, d *door, author string, op seal.Op, 
 	if err != nil {
 		return nil, fmt.Errorf("link: %s: %w", op, err)
 	}
+	ctx, span := trace.Call(ctx, "link."+string(op))
+	span.Set(trace.Appliance, author)
 	a, err := d.post(ctx, author, body)
+	span.End(err)
 	if err != nil {
 		return nil, fmt.Errorf("%w: appliance %s, the ledger's author: %w", seal.ErrUnreachable, author, err)
 	}
@@ -241,6 +245,7 @@ func (d *door) post(ctx context.Context, peer string, body []byte) (*linkAnswer,
 		return nil, err
 	}
 	req.Header.Set("Content-Type", linkType)
+	trace.Inject(ctx, req.Header)
 	now := d.dialing.Load()
 	resp, err := now.clients[peer].Do(req)
 	if err != nil {

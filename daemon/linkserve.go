@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -30,6 +31,7 @@ type linkHandler struct {
 	law     func() *ledger.Fold
 	log     *slog.Logger
 	metrics *linkMetrics
+	tracer  *trace.Tracer
 	ends    func() *ends // those in use now
 }
 
@@ -68,6 +70,7 @@ func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this listener answers POST "+linkPath+" alone", http.StatusNotFound)
 		return
 	}
+	began := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLinkMessage))
 	if err != nil {
 		http.Error(w, "the request cannot be read, or is too long", http.StatusRequestEntityTooLarge)
@@ -80,7 +83,10 @@ func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	result, err := ask(r.Context(), h.seal)
+	ctx, span := h.tracer.Serve(r.Context(), r.Header, "serve."+string(op), began)
+	span.Set(trace.Appliance, peer)
+	result, err := ask(ctx, h.seal)
+	span.End(err)
 	h.metrics.taken(op, peer, err)
 	a := linkAnswer{Format: linkFormat, Request: policy.DigestOf(body)}
 	if err == nil {

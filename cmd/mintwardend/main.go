@@ -134,6 +134,7 @@ func devCommand() *cobra.Command {
 	c.Flags().StringVar(&o.HSM.PIN, "hsm-pin", "", "file with the token's user PIN")
 	c.Flags().StringVar(&o.HSM.SOPIN, "hsm-so-pin", "", "file with its security officer's PIN")
 	c.Flags().StringSliceVar(&o.HSM.Paths, "hsm-paths", nil, "what the library must reach beside what every one may, comma-separated")
+	c.Flags().StringVar(&o.Trace, "trace", "", "URL of an OpenTelemetry collector (OTLP/HTTP) on this machine; default: nothing is traced")
 	c.Flags().BoolVar(&pipe, "parent-pipe", false, "end when standard input closes")
 	c.Flags().StringVar(&level, "log", "error", "least level to log: debug, info, warn, error")
 	if err := c.MarkFlagRequired("dir"); err != nil {

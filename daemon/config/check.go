@@ -85,6 +85,7 @@ func (c *Config) check() error {
 	c.Webhooks.check(&f)
 	c.Callback.check(&f)
 	c.Audit.check(&f)
+	c.Trace.check(&f)
 	if _, err := c.Log.Slog(); err != nil {
 		f.add("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
 	}

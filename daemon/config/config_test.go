@@ -84,6 +84,12 @@ func TestFaults(t *testing.T) {
 		{"never resubmitted", "confirmations = 2", "confirmations = 2\nresubmit_after = 1001", "networks[0].resubmit_after"},
 		{"ftp node", `"http://127`, `"ftp://127`, "rpc_urls[0]"},
 		{"period", `"1s"`, `"1 second"`, "block_period"},
+		{"traces over plain http", "[monitor]", "[trace]\nendpoint = \"http://collector.example.com:4318\"\n[monitor]", "plain http leaves this machine"},
+		{"traces to nowhere", "[monitor]", "[trace]\nsample_ratio = 0.1\n[monitor]", "trace.endpoint: is missing"},
+		{"a secret in the collector's URL", "[monitor]", "[trace]\nendpoint = \"https://me:secret@collector:4318\"\n[monitor]", "trace.endpoint: is not a URL without user"},
+		{"a root for plain http", "[monitor]", "[trace]\nendpoint = \"http://127.0.0.1:4318\"\nca = \"ca.crt\"\n[monitor]", "trace.ca"},
+		{"more than all", "[monitor]", "[trace]\nendpoint = \"http://127.0.0.1:4318\"\nsample_ratio = 1.5\n[monitor]", "trace.sample_ratio"},
+		{"no number", "[monitor]", "[trace]\nendpoint = \"http://127.0.0.1:4318\"\nsample_ratio = nan\n[monitor]", "trace.sample_ratio"},
 		{"level", "[monitor]", "[log]\nlevel = \"loud\"\n[monitor]", "log.level"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -245,4 +251,33 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted, encoded, then refused: %v", err)
 		}
 	})
+}
+
+func TestTrace(t *testing.T) {
+	off, err := config.Parse([]byte(whole), "/srv")
+	if err != nil || off.Trace.Configured() {
+		t.Fatalf("an appliance without the table traces: %v", err)
+	}
+	for endpoint, want := range map[string]string{
+		"https://collector.example.com:4318":      "https://collector.example.com:4318/v1/traces",
+		"https://collector.example.com/otlp/mine": "https://collector.example.com/otlp/mine",
+		"http://[::1]:4318":                       "http://[::1]:4318/v1/traces",
+	} {
+		c, err := config.Parse([]byte(strings.Replace(whole, "[monitor]", "[trace]\nendpoint = \""+endpoint+"\"\nsample_ratio = 0\n[monitor]", 1)), "/srv")
+		if err != nil || c.Trace.Endpoint != want || *c.Trace.SampleRatio != 0 {
+			t.Errorf("%s: %+v, %v", endpoint, c, err)
+			continue
+		}
+		text, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := config.Parse(text, "/elsewhere"); err != nil || again.Trace.Endpoint != want || *again.Trace.SampleRatio != 0 {
+			t.Errorf("what Encode wrote is read back as %+v, %v", again, err)
+		}
+	}
+	c, err := config.Parse([]byte(strings.Replace(whole, "[monitor]", "[trace]\nendpoint = \"https://a\"\nca = \"tls/c.crt\"\n[monitor]", 1)), "/srv")
+	if err != nil || c.Trace.CA != "/srv/tls/c.crt" || *c.Trace.SampleRatio != 1 {
+		t.Errorf("got %+v, %v", c, err)
+	}
 }

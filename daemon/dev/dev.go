@@ -57,6 +57,7 @@ type Options struct {
 	SealBin string        // path of mintwarden-seal; default: beside this program
 	HSM     Token         // default: a SoftHSM2 token that dev makes
 	Network string        // quantum or evm; default: what charter 1 says, else quantum
+	Trace   string        // URL of an OTLP/HTTP collector on loopback; empty: nothing is traced
 	Scheme  string        // of the network's signatures, dilithium3 or ml-dsa-65; default: what charter 1 says, else dilithium3
 
 	// Retention is how long operations that are over stay in etcd, as a Go duration; empty: as serve has it.
@@ -279,6 +280,7 @@ func (a *appliance) writeConfig(charter1, socket string) (*config.Config, error)
 			Period: a.o.Period.String()}},
 		Audit:     config.Audit{Dir: a.path("audit")},
 		Operation: config.Operation{RetentionText: a.o.Retention},
+		Trace:     config.Trace{Endpoint: a.o.Trace},
 		Webhooks: config.Webhooks{KeyFile: a.path("config", "webhook.key"), AllowHTTP: true,
 			AllowNetworks: []string{"127.0.0.0/8", "::1/128"}, CA: []string{a.path("tls", "ca.crt")}},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
@@ -115,10 +116,12 @@ func (s *Service) carryRecord(ctx context.Context, id string, c carried) error {
 		if before.LedgerSeq > c.batch.Sequence || (before.LedgerSeq == c.batch.Sequence && before.LedgerIndex >= c.index) {
 			return nil
 		}
+		ctx, span := s.traces.step(ctx, before, "operation.record")
 		after := *before
 		after.LedgerSeq, after.LedgerIndex, after.UpdatedAt = c.batch.Sequence, c.index, moment(s.now())
 		t := s.store.Tx()
 		if err := s.stageRecord(ctx, t, &after, c); err != nil {
+			span.End(err)
 			return err
 		}
 		asking := before.Status != PendingSignature && after.Status == PendingSignature
@@ -126,7 +129,10 @@ func (s *Service) carryRecord(ctx context.Context, id string, c carried) error {
 			pendBefore()
 		}
 		// gofail: var carryBeforeCommit struct{}
-		if err := s.commit(ctx, t, &after, e.rev, before); !lostRace(err) {
+		err := s.commit(ctx, t, &after, e.rev, before)
+		span.SetInt(trace.Sequence, int64(c.batch.Sequence))
+		span.End(err)
+		if !lostRace(err) {
 			// gofail: var carryAfterCommit struct{}
 			if asking {
 				pendAfter()

@@ -42,8 +42,10 @@ func (s *Service) Decide(ctx context.Context, a registry.Actor, id string, verb 
 		return nil, registry.Refuse(registry.ApprovalInvalid, "operation %s expired at %s", o.ID, o.ExpiresAt.Format("2006-01-02T15:04:05Z"))
 	}
 	defer s.asks(askDecision(id, d.Approver), a)()
+	step, span := s.traces.step(ctx, o, "operation.decide")
 	// gofail: var decideBeforeSeal struct{}
-	r, err := s.seal.Decide(ctx, e)
+	r, err := s.seal.Decide(step, e)
+	span.End(err)
 	if err != nil {
 		return nil, s.decisionRefused(ctx, o, err)
 	}
@@ -181,7 +183,9 @@ func (s *Service) Cancel(ctx context.Context, a registry.Actor, id, reason strin
 		text += ": " + reason
 	}
 	defer s.asks(askCancel(id), a)()
-	r, err := s.seal.Cancel(ctx, id, end{Cancelled, text}.reason())
+	step, span := s.traces.step(ctx, o, "operation.cancel")
+	r, err := s.seal.Cancel(step, id, end{Cancelled, text}.reason())
+	span.End(err)
 	if err != nil {
 		switch kind, _ := seal.KindOf(err); kind {
 		case seal.KindConflict, seal.KindDuplicate, seal.KindDenied:

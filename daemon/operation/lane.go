@@ -181,7 +181,7 @@ func (l *lane) start(ctx context.Context, steps *sync.WaitGroup, fence *store.Fe
 		}
 		l.sort(e.op)
 		if step := l.next(e); step != nil {
-			l.launch(ctx, steps, id, e.op.Status, func(ctx context.Context) error { return step(ctx, fence, e) })
+			l.launch(ctx, steps, id, e.op.Status, l.traced(e.op, func(ctx context.Context) error { return step(ctx, fence, e) }))
 		}
 	}
 	l.mu.Lock()

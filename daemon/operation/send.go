@@ -13,6 +13,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 )
 
 // topAge is how long the chain's word on how far a wallet's nonces are used up is good, while a gap waits.
@@ -127,9 +128,11 @@ func (l *lane) broadcasting(ctx context.Context, fence *store.Fence, due []*Oper
 			continue
 		}
 		g.Go(func() error {
+			ctx, span := l.s.traces.step(ctx, o, "operation.broadcast")
 			broadcastBefore()
 			_, err := l.walk(ctx, fence, o.ID, []Status{Signed}, []leg{{Broadcasting, nil}}, nil)
 			broadcastAfter()
+			span.End(err)
 			return err
 		})
 	}
@@ -178,9 +181,11 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 	if o.Foreign != "" {
 		give = l.s.deliver(c, o, give)
 	}
+	step, span := l.s.traces.step(ctx, o, "operation.send")
 	// gofail: var sendBefore struct{}
-	err := give(ctx, raw)
+	err := given(step, give, raw)
 	// gofail: var sendAfter struct{}
+	span.End(err)
 	var rejected *chain.RejectedError
 	l.note(func() {
 		if delete(l.refused, o.ID); errors.As(err, &rejected) && rejected.Underpriced {
@@ -209,6 +214,18 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 			return werr
 		}
 	}
+	return err
+}
+
+// given gives the bytes to a node, or to whoever sends them.
+func given(ctx context.Context, give func(context.Context, []byte) error, raw []byte) error {
+	ctx, span := trace.Call(ctx, "chain.send")
+	span.Set(trace.Peer, "chain")
+	err := give(ctx, raw)
+	if err == nil {
+		span.Keep()
+	}
+	span.End(err)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/archive"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -47,6 +48,7 @@ type Deps struct {
 	MaxPending int              // 0: MaxPending
 	Now        func() time.Time // nil: the system's clock
 	Archive    Archive
+	Tracer     *trace.Tracer // nil: nothing is traced
 }
 
 // Service is the operations of this appliance. Safe for concurrent use.
@@ -68,6 +70,7 @@ type Service struct {
 	endings    *endings
 	courier    Courier // nil: nobody else's transactions are signed
 	papers     *papers
+	traces     *traces
 	rules      atomic.Uint64 // counts what the ledger recorded of charter, policies and freezes
 	askers     sync.Map      // asker → registry.Actor: who caused a record of the ledger that is on its way
 }
@@ -84,6 +87,9 @@ func New(d Deps) (*Service, error) {
 		papers: newPapers(), endings: newEndings(),
 	}
 	s.glances = newGlances(s.heads)
+	if s.traces = newTraces(d.Tracer, d.Store, s.index); s.traces != nil {
+		s.seal = tracedSealer{d.Seal}
+	}
 	if s.ttl <= 0 {
 		s.ttl = DefaultTTL
 	}
@@ -119,13 +125,23 @@ func (s *Service) commit(ctx context.Context, t *store.Tx, o *Operation, rev int
 	wasClosed := before != nil && before.closed()
 	o.emit(t, before)
 	o.stage(t, rev, wasClosed)
-	at, err := t.Commit(ctx)
+	at, err := s.committed(ctx, t)
 	if err != nil {
 		return err
 	}
 	s.metrics.moved(before, o)
+	reached(ctx, before, o)
 	s.index.put(o, at)
 	return nil
+}
+
+// committed commits t, as a span of whatever it is done for.
+func (s *Service) committed(ctx context.Context, t *store.Tx) (int64, error) {
+	ctx, span := trace.Call(ctx, "store.commit")
+	span.Set(trace.Peer, "etcd")
+	at, err := t.Commit(ctx)
+	span.End(err)
+	return at, err
 }
 
 // lostRace reports whether a commit failed only because somebody else changed what it compared.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/daemon/trace"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -18,12 +19,18 @@ const submitTries = 8
 // returns waits for approvals, or is approved where policy asks for none. Refusals are *registry.Refusal;
 // a denial by policy leaves an audit entry and nothing else.
 func (s *Service) Submit(ctx context.Context, a registry.Actor, r Request, idem *store.Idempotent) (*Operation, error) {
+	ctx, span := s.traces.submit(ctx)
 	for try := 1; ; try++ {
 		o, err := s.submit(ctx, a, r, idem)
 		if !lostRace(err) {
+			if o != nil {
+				describe(span, o)
+			}
+			span.End(err)
 			return o, err
 		}
 		if try == submitTries {
+			span.End(err)
 			return nil, fmt.Errorf("operation: token %s changed %d times while %s was being submitted: %w", r.TokenID, try, r.Type, err)
 		}
 	}
@@ -60,7 +67,11 @@ func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem 
 
 // judgeAndCreate asks the chain, then the policies, and stores the operation.
 func (s *Service) judgeAndCreate(ctx context.Context, a registry.Actor, p *plan, idem *store.Idempotent) (*Operation, error) {
-	if err := s.checkFacts(ctx, p); err != nil {
+	chainCtx, span := trace.Call(ctx, "chain.facts")
+	span.Set(trace.Peer, "chain")
+	err := s.checkFacts(chainCtx, p)
+	span.End(err)
+	if err != nil {
 		return nil, err
 	}
 	if v, denied := s.missingPolicy(p); denied {
@@ -152,6 +163,7 @@ func (s *Service) write(ctx context.Context, a registry.Actor, p *plan, o *Opera
 		t.PutIfAbsent(at.key(), []byte(o.ID))
 	}
 	t.PutIfAbsent(store.OpIntent(o.ID), body)
+	s.traces.keep(ctx, t, o.ID)
 	if o.Type == policy.OpDeployToken {
 		token := *p.token
 		token.Status, token.DeployOperationID = registry.TokenDeploying, o.ID

@@ -55,6 +55,10 @@ func OpIntent(id string) string { return opRoot + id + "/intent" }
 // OpReason is the key of the requester's reason, as it was written (written once, if there is one).
 func OpReason(id string) string { return opRoot + id + "/reason" }
 
+// OpTrace is the key of the text by which an operation's trace is continued (W3C traceparent; written once, if it is
+// traced).
+func OpTrace(id string) string { return opRoot + id + "/trace" }
+
 // OpDecisions is the prefix of an operation's recorded decisions.
 func OpDecisions(id string) string { return opRoot + id + "/decision/" }
 

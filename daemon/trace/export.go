@@ -112,6 +112,29 @@ func collector(ca string) (*http.Client, error) {
 	}, nil
 }
 
+// Probe asks whether a collector takes spans, by giving it none.
+func Probe(ctx context.Context, c Config) error {
+	client, err := collector(c.CA)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Endpoint, http.NoBody) // an empty message is an empty body
+	if err != nil {
+		return errors.New("trace: the endpoint is no URL")
+	}
+	q.Header.Set("Content-Type", "application/x-protobuf")
+	answer, err := client.Do(q)
+	if err != nil {
+		return fmt.Errorf("trace: %w", err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode/100 != 2 {
+		return fmt.Errorf("trace: it answers %s", answer.Status)
+	}
+	return nil
+}
+
 // Close exports what it can in [closing], and no more after that.
 func (t *Tracer) Close() {
 	if t == nil {
