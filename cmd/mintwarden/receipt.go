@@ -98,6 +98,9 @@ type verifiedReceipt struct {
 	Tree      seal.Tree     `json:"tree"`
 	Recorded  bool          `json:"recorded"` // the verified copy of the ledger that is kept here has that very tree
 	Entry     *audit.Entry  `json:"entry"`
+
+	charters int                    // that came with it
+	signers  []*seal.CheckpointKeys // who signed and cosigned
 }
 
 // verifyReceipt follows a receipt from charter 1's digest: to the charter that was in force, to the keys that
@@ -131,7 +134,8 @@ func verifyReceipt(root policy.Digest, text []byte) (*verifiedReceipt, error) {
 	if err != nil {
 		return nil, unverified("the receipt: %w", err)
 	}
-	v := &verifiedReceipt{Instance: charter.Instance, Appliance: keys.ApplianceID, Cosigners: []string{}, Charter: digest, Index: p.Index, Tree: signed.Tree, Entry: entry}
+	v := &verifiedReceipt{Instance: charter.Instance, Appliance: keys.ApplianceID, Cosigners: []string{}, Charter: digest, Index: p.Index, Tree: signed.Tree, Entry: entry,
+		charters: len(e.Charters), signers: []*seal.CheckpointKeys{keys}}
 	for _, text := range e.Cosigners {
 		var other seal.CheckpointKeys
 		if err := json.Unmarshal(text, &other, json.RejectUnknownMembers(true)); err != nil {
@@ -146,7 +150,7 @@ func verifyReceipt(root policy.Digest, text []byte) (*verifiedReceipt, error) {
 		if other.ApplianceID == keys.ApplianceID || slices.Contains(v.Cosigners, other.ApplianceID) {
 			return nil, unverified("%s is said to have cosigned twice", other.ApplianceID)
 		}
-		v.Cosigners = append(v.Cosigners, other.ApplianceID)
+		v.Cosigners, v.signers = append(v.Cosigners, other.ApplianceID), append(v.signers, &other)
 	}
 	return v, nil
 }
@@ -210,9 +214,11 @@ func (c *cli) verifyReceiptFile(path string) error {
 	if err != nil {
 		return err
 	}
-	if v.Recorded, err = againstCopy(root, v.Tree); err != nil {
+	held, err := againstCopy(root, v.Tree, v.charters, v.signers...)
+	if err != nil {
 		return err
 	}
+	v.Recorded = held.recorded
 	if c.json {
 		return c.showJSON(v)
 	}
@@ -233,36 +239,58 @@ func (c *cli) sayReceipt(v *verifiedReceipt) {
 	}
 }
 
-// againstCopy holds a signed tree against the copy of the ledger that this user keeps, if there is one. A seal
-// records a tree before it signs it, so two trees of one size, or one that the ledger went past without a
-// record of it, were not signed by a seal that keeps its rules.
-func againstCopy(root policy.Digest, t seal.Tree) (recorded bool, err error) {
-	dir, err := keptCopy(root)
-	if err != nil || dir == "" {
-		return false, err
+// heldTo is what a verified copy of the ledger says of a signed tree.
+type heldTo struct {
+	recorded bool            // that very tree
+	newest   uint64          // leaves of the newest tree that it records
+	batches  []policy.Digest // all of them, from the first
+	dir      string          // where the copy is; empty if there is none
+}
+
+// againstCopy holds a signed tree, and those who signed it under a number of charters, against the copy of the
+// ledger that this user keeps, if there is one. A seal records a tree before it signs it, so two trees of one size, or
+// one that the ledger went past without a record of it, were not signed by a seal that keeps its rules. Nor is one that
+// is not recorded there signed by an appliance that the copy's charter does not have: what comes with a tree may be
+// cut back to a charter that still had it.
+func againstCopy(root policy.Digest, t seal.Tree, charters int, signers ...*seal.CheckpointKeys) (h heldTo, err error) {
+	if h.dir, err = keptCopy(root); err != nil || h.dir == "" {
+		return h, err
 	}
 	fold := ledger.NewFold(root)
-	for value, err := range keptBatches(dir) {
+	for value, err := range keptBatches(h.dir) {
 		if err != nil {
-			return false, err
+			return h, err
 		}
 		b, err := fold.Apply(value)
 		if err != nil {
-			return false, unverified("the copy of the ledger in %s does not verify: %w", dir, err)
+			return h, unverified("the copy of the ledger in %s does not verify: %w", h.dir, err)
 		}
+		h.batches = append(h.batches, policy.DigestOf(value))
 		for _, rec := range b.Records {
-			switch last := rec.Checkpoint; {
-			case last == nil || last.Size < t.Size:
-			case last.Size == t.Size && last.Root == t.Root:
-				return true, nil
+			if rec.Checkpoint == nil {
+				continue
+			}
+			last := rec.Checkpoint
+			switch {
+			case last.Size == t.Size && last.Root != t.Root:
+				return h, unverified("the ledger records another tree of %d leaves, %s, than this one, %s: one of them was forked", t.Size, last.Root, t.Root)
 			case last.Size == t.Size:
-				return false, unverified("the ledger records another tree of %d leaves, %s, than this one, %s: one of them was forked", t.Size, last.Root, t.Root)
-			default:
-				return false, unverified("this tree of %d leaves was signed and never recorded; the ledger went on to one of %d", t.Size, last.Size)
+				h.recorded = true
+			case last.Size > t.Size && !h.recorded:
+				return h, unverified("this tree of %d leaves was signed and never recorded; the ledger went on to one of %d", t.Size, last.Size)
+			}
+			h.newest = last.Size
+		}
+	}
+	if !h.recorded && charters <= len(fold.Charters()) {
+		charter, digest := fold.Charter()
+		for _, k := range signers {
+			if err := k.Check(charter); err != nil {
+				return h, unverified("a tree that the copy of the ledger in %s does not record, and under whose charter %s %s signs none: %w", h.dir, digest, k.ApplianceID, err)
 			}
 		}
 	}
-	return false, nil
+	return h, nil
 }
 
 // keptCopy is the directory of the copy that is rooted in charter 1's digest, empty if there is none.

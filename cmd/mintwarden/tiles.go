@@ -14,7 +14,6 @@ import (
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/policy"
-	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -37,6 +36,8 @@ type verifiedTiles struct {
 	Batches   uint64        `json:"batches"`  // batches of the ledger whose leaves hold
 	Compared  uint64        `json:"compared"` // those of them that the copy of the ledger has, too
 	Archived  uint64        `json:"archived"` // entries that are there themselves, and are what their leaves say
+	Behind    uint64        `json:"behind"`   // entries that are there behind the tree: they follow each other, and nobody signed them
+	Older     bool          `json:"older"`    // this user saw a later tree or entry: it was cut, or is an old copy
 	LastEntry string        `json:"lastEntryHash"`
 	// Broken says where the log breaks; nil where it holds, or hangs together and is not what was signed.
 	Broken *brokenTile `json:"broken,omitzero"`
@@ -94,6 +95,12 @@ func (l *tiles) say(c *cli) {
 	if l.Archived > 0 {
 		c.say("%d entries are in the archive beside it, and are what was logged", l.Archived)
 	}
+	if l.Behind > 0 {
+		c.say("%d more follow them there, of which no signed tree says anything yet", l.Behind)
+	}
+	if l.Older {
+		c.say("WARNING: this user verified later entries or a later tree before: the log was cut, or is an old copy")
+	}
 	if l.Recorded {
 		c.say("the copy of the ledger that is kept here records that tree")
 	}
@@ -109,6 +116,7 @@ type tiles struct {
 	archived func() (*audit.Entry, error, bool) // the next archived entry
 	close    func()
 	batches  []policy.Digest // of the copy of the ledger that is kept here
+	newest   uint64          // leaves of the newest tree that the copy records
 	seen     seenAudit
 	links    *audit.Verifier
 }
@@ -147,7 +155,7 @@ func openTiles(root policy.Digest, dir string) (*tiles, error) {
 		return nil, unverified("%s: %w", filepath.Join(where, "checkpoint"), err)
 	}
 	l.verifiedTiles = verifiedTiles{Instance: charter.Instance, Appliance: keys.ApplianceID, Charter: digest, Tree: signed.Tree}
-	if err := l.compare(root); err != nil {
+	if err := l.compare(root, len(a.Charters), keys); err != nil {
 		return nil, err
 	}
 	l.archived, l.close = iter.Pull2(archivedEntries(entries))
@@ -178,26 +186,14 @@ func published(files fs.FS, dir, name string, limit int64) ([]byte, error) {
 }
 
 // compare takes what this user verified before: the copy of the ledger, and the newest audit entry.
-func (l *tiles) compare(root policy.Digest) (err error) {
-	if l.Recorded, err = againstCopy(root, l.Tree); err != nil {
+func (l *tiles) compare(root policy.Digest, charters int, keys *seal.CheckpointKeys) error {
+	held, err := againstCopy(root, l.Tree, charters, keys)
+	if err != nil || held.dir == "" {
 		return err
 	}
-	dir, err := keptCopy(root)
-	if err != nil || dir == "" {
-		return err
-	}
-	if err := readStored(dir, auditFile, &l.seen); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	l.Recorded, l.batches, l.newest = held.recorded, held.batches, held.newest
+	if err := readStored(held.dir, auditFile, &l.seen); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return unverified("what was seen of the audit log before does not read: %w", err)
-	}
-	fold := ledger.NewFold(root)
-	for value, err := range keptBatches(dir) {
-		if err != nil {
-			return err
-		}
-		if _, err := fold.Apply(value); err != nil {
-			return unverified("the copy of the ledger in %s does not verify: %w", dir, err)
-		}
-		l.batches = append(l.batches, policy.DigestOf(value))
 	}
 	return nil
 }
@@ -211,7 +207,8 @@ func (l *tiles) verify() error {
 	if err := audit.VerifyTiles(l.tree, l.Tree.Size, hash, l.leaf); err != nil {
 		return err
 	}
-	// What was archived since the tree was signed is held to its own links.
+	l.Older = l.newest > l.Tree.Size || l.seen.Seq > l.Entries
+	// What was archived since the tree was signed is held to its own links, and that is all that is known of it.
 	for {
 		e, err, ok := l.archived()
 		if err != nil {
@@ -223,7 +220,7 @@ func (l *tiles) verify() error {
 		if !l.links.Add(e) {
 			return &audit.TileError{Leaf: l.Tree.Size, Entry: l.links.Result().EntriesChecked + 1, Batch: l.Batches + 1, Why: fmt.Sprintf("archived entry %d does not follow the one before", e.Seq)}
 		}
-		l.Archived++
+		l.Behind++
 	}
 }
 

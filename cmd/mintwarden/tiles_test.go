@@ -132,7 +132,8 @@ func TestWhatIsArchivedBehindTheTree(t *testing.T) {
 	dir := bothLogs(w, entries[:5]).auditDir("appliance-1", entries)
 	got, out := verifyTiles(t, w.root, dir)
 	require.Equal(t, exitDone, got.code, got.err)
-	require.EqualValues(t, 9, out.Archived)
+	require.EqualValues(t, 5, out.Archived)
+	require.EqualValues(t, 4, out.Behind, "of which nobody signed anything")
 	entries[7].ActorID = "mallory"
 	got, out = verifyTiles(t, w.root, bothLogs(w, entries[:5]).auditDir("appliance-1", entries))
 	require.Equal(t, exitUnverified, got.code)
@@ -271,4 +272,75 @@ func TestAttack_ALogOfAnotherHistoryThanTheOneThatWasSeen(t *testing.T) {
 	require.Equal(t, exitUnverified, got.code)
 	require.EqualValues(t, 1, out.Broken.Batch, got.err)
 	require.Contains(t, got.err, "forked")
+}
+
+// Behind an old head, which anybody may keep, the disk's owner writes entries of his own: they are linked, and nobody
+// signed them. They are not said to be what was logged.
+func TestAttack_ForgedEntriesBehindAnOldHead(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	w := newWorld(t)
+	entries := chain(t, 9)
+	dir := bothLogs(w, entries[:5]).auditDir("appliance-1", forgedFrom(t, 5, 9))
+	_, out := verifyTiles(t, w.root, dir)
+	require.EqualValues(t, 5, out.Archived)
+	require.EqualValues(t, 4, out.Behind)
+	said := mintwarden(t, "audit", "verify", "--tiles", dir, "--charter1", string(w.root))
+	require.Contains(t, said.out, "5 entries are in the archive beside it, and are what was logged")
+	require.Contains(t, said.out, "no signed tree says anything")
+}
+
+// forgedFrom is a chain of n entries whose last ones are forged and well linked.
+func forgedFrom(t *testing.T, from, n int) []*audit.Entry {
+	forged := chain(t, n)
+	for i := from; i < n; i++ {
+		forged[i].ActorID, forged[i].PrevHash = "mallory", forged[i-1].EntryHash
+		forged[i].EntryHash, _ = forged[i].Hash()
+	}
+	return forged
+}
+
+// An appliance was expelled, as this user's verified ledger says; it goes on signing, beside charters that end before.
+func TestAttack_AnExpelledApplianceSignsWithAnOldAnchor(t *testing.T) {
+	w := newWorld(t)
+	entries := chain(t, 9)
+	l := bothLogs(w, entries)
+	w.commit(ledger.Record{Checkpoint: &ledger.Checkpoint{Size: l.tree().Size, Root: l.tree().Root}})
+	honest := l.auditDir("appliance-1", nil)
+	forged := bothLogs(w, forgedFrom(t, 9, 30))
+	dir, receipt := forged.auditDir("appliance-1", nil), newLog(w, 30).receipt("appliance-1")
+	cosigned := newLog(w, 30)
+	w.commit(secondCharter(w, "appliance-2"))
+	a := serve(t, w)
+	a.audit = entries
+	require.Equal(t, exitDone, mintwarden(t, "audit", "verify").code)
+	got, out := verifyTiles(t, w.root, dir)
+	require.Equal(t, exitUnverified, got.code, "%+v %s", out, got.err)
+	require.Contains(t, got.err, "does not record")
+	require.Equal(t, exitUnverified, verifyFile(t, w.root, receipt).code)
+	// What it signed when it was one of them, and the ledger records, still holds; and what the new one signs.
+	got, out = verifyTiles(t, w.root, honest)
+	require.Equal(t, exitDone, got.code, got.err)
+	require.True(t, out.Recorded)
+	require.Equal(t, exitDone, verifyFile(t, w.root, cosigned.receipt("appliance-2")).code)
+}
+
+// A log that ends before what this user saw of it says so.
+func TestAnOldCopyOfALogIsSaidToBeOne(t *testing.T) {
+	w := newWorld(t)
+	entries := chain(t, 9)
+	early, late := bothLogs(w, entries[:4]), bothLogs(w, entries)
+	for _, l := range []*logOf{early, late} {
+		w.commit(ledger.Record{Checkpoint: &ledger.Checkpoint{Size: l.tree().Size, Root: l.tree().Root}})
+	}
+	a := serve(t, w)
+	a.audit = entries
+	require.Equal(t, exitDone, mintwarden(t, "audit", "verify").code)
+	for l, older := range map[*logOf]bool{early: true, late: false} {
+		dir := l.auditDir("appliance-1", nil)
+		got, out := verifyTiles(t, w.root, dir)
+		require.Equal(t, exitDone, got.code, got.err)
+		require.Equal(t, older, out.Older)
+		said := mintwarden(t, "audit", "verify", "--tiles", dir, "--charter1", string(w.root))
+		require.Equal(t, older, strings.Contains(said.out, "old copy"), said.out)
+	}
 }
