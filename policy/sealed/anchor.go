@@ -7,6 +7,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mintwarden/mintwarden/hsm"
@@ -95,17 +96,28 @@ func (a *anchor) point() point { return point{a.Epoch, a.Sequence, a.Head} }
 type anchorStore interface {
 	Objects(ctx context.Context, name string) ([][]byte, error)
 	ExchangeObject(ctx context.Context, name string, value []byte, old ...[]byte) error
+	RemoveObjects(ctx context.Context, name string, values ...[]byte) error
 	SameObject(ctx context.Context, name string, value []byte) (bool, error)
 }
 
 var _ anchorStore = (*hsm.Token)(nil)
 
 // anchoring is what the room knows of the anchor. Its goroutine alone uses it.
+//
+// A write creates the new anchor and reads all that stand; the old one is destroyed
+// behind that, beside whatever is decided next. So each writer that goes on has seen,
+// behind its own write, nothing but its own: of two that write at once one at least
+// sees the other's. What another one wrote is destroyed by a take-over only, which has
+// read it, and whose store extends it.
 type anchoring struct {
 	token anchorStore
 	held  *anchor       // what stood in the token when we last looked; nil: nothing
+	all   []*anchor     // everything that stood there then
 	at    time.Duration // CLOCK_BOOTTIME when we wrote it; 0: not in this life
 	due   bool          // it has to be written before anything else is decided
+
+	ours    [][]byte   // what we wrote in this life and may stand beside held
+	removal chan error // ends when what can go of ours is destroyed; nil: nothing is under way
 }
 
 // anchorConflict says that another seal wrote the anchor since we did.
@@ -120,26 +132,28 @@ func (e *anchorConflict) Error() string {
 }
 
 // read is what stands in the token: the highest of the anchors, nil if there is
-// none, and the bytes of all.
-func (n *anchoring) read(ctx context.Context) (*anchor, [][]byte, error) {
+// none, then all of them, and their bytes.
+func (n *anchoring) read(ctx context.Context) (*anchor, []*anchor, [][]byte, error) {
 	objects, err := n.token.Objects(ctx, anchorName)
 	if errors.Is(err, hsm.ErrNotFound) {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	if err != nil {
-		return nil, nil, hsmError(err)
+		return nil, nil, nil, hsmError(err)
 	}
 	var highest *anchor
+	var all []*anchor
 	for _, text := range objects {
 		a, err := parseAnchor(text)
 		if err != nil {
-			return nil, nil, &anchorBad{err}
+			return nil, nil, nil, &anchorBad{err}
 		}
+		all = append(all, a)
 		if highest == nil || a.compare(highest) > 0 {
 			highest = a
 		}
 	}
-	return highest, objects, nil
+	return highest, all, objects, nil
 }
 
 // anchorBad says that what stands under the anchor's name was not written by a seal.
@@ -150,7 +164,8 @@ func (e *anchorBad) Unwrap() error { return e.error }
 
 // look takes what stands there as what is known.
 func (n *anchoring) look(ctx context.Context) error {
-	a, _, err := n.read(ctx)
+	n.settle()
+	a, all, _, err := n.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,7 +175,7 @@ func (n *anchoring) look(ctx context.Context) error {
 	if !same(a, n.held) {
 		n.at = 0 // what stands there is not what we wrote
 	}
-	n.held = a
+	n.held, n.all = a, all
 	return nil
 }
 
@@ -170,6 +185,7 @@ func (n *anchoring) look(ctx context.Context) error {
 // yet, and in any case before it returns.
 func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) error {
 	n.due = true
+	n.settle()
 	old, err := n.replaces(ctx)
 	if err != nil {
 		return err
@@ -178,38 +194,93 @@ func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) 
 	if err != nil {
 		return err
 	}
+	first := n.at == 0
+	n.ours = append(n.ours, text) // before it is: an error does not say that it is not
 	// gofail: var anchorBeforeWrite struct{}
-	if err := n.token.ExchangeObject(ctx, anchorName, text, old...); err != nil {
+	if first {
+		err = n.token.ExchangeObject(ctx, anchorName, text, old...)
+	} else {
+		err = n.token.ExchangeObject(ctx, anchorName, text)
+	}
+	if err != nil {
 		return hsmError(err)
 	}
 	// gofail: var anchorAfterWrite struct{}
-	found, _, err := n.read(ctx)
+	found, all, objects, err := n.read(ctx)
 	if err != nil {
 		return err
 	}
 	if !same(found, next) {
+		n.withdraw(ctx, text, old)
 		return &anchorConflict{next, found}
 	}
-	n.held, n.at, n.due = next, now, false
+	for i, o := range objects {
+		if !slices.ContainsFunc(n.ours, func(w []byte) bool { return bytes.Equal(w, o) }) {
+			return &anchorConflict{next, all[i]} // written since we read: it may be answered already
+		}
+	}
+	n.held, n.all, n.at, n.due = next, all, now, false
+	n.ours = [][]byte{text}
+	if !first {
+		n.remove(ctx, slices.DeleteFunc(old, func(o []byte) bool { return bytes.Equal(o, text) }))
+	}
 	return nil
 }
 
+// withdraw takes back what we wrote under a higher anchor and nobody was answered by:
+// it would look, to whoever wrote that, like a batch that was.
+func (n *anchoring) withdraw(ctx context.Context, text []byte, stood [][]byte) {
+	if slices.ContainsFunc(stood, func(o []byte) bool { return bytes.Equal(o, text) }) {
+		return
+	}
+	_ = n.token.RemoveObjects(ctx, anchorName, text) // one that stays has that seal look again
+}
+
+// remove destroys what the anchor took the place of, beside whatever comes next: what
+// stands there longer says nothing that is not so.
+func (n *anchoring) remove(ctx context.Context, old [][]byte) {
+	n.ours = append(n.ours, old...)
+	n.removal = make(chan error, 1)
+	ctx = context.WithoutCancel(ctx) // whoever ends waits for it
+	go func(token anchorStore, done chan<- error) { done <- token.RemoveObjects(ctx, anchorName, old...) }(n.token, n.removal)
+}
+
+// settle waits until nothing is under way. What could not be destroyed is tried again
+// behind the next write.
+func (n *anchoring) settle() {
+	if n.removal == nil {
+		return
+	}
+	if err := <-n.removal; err == nil {
+		n.ours = n.ours[:1]
+	}
+	n.removal = nil
+}
+
 // replaces is the objects that the next anchor takes the place of. The first time
-// in a life all are looked at, for a crash may have left several; later it is the
-// one that we wrote, and whatever else came is found when all are read afterwards.
+// in a life all are looked at, for a crash may have left several; later it is what we
+// wrote, and whatever else came is found when all are read afterwards.
 func (n *anchoring) replaces(ctx context.Context) ([][]byte, error) {
 	if n.held != nil && n.at > 0 {
-		text, err := n.held.encode()
-		return [][]byte{text}, err
+		return slices.Clone(n.ours), nil
 	}
-	found, objects, err := n.read(ctx)
+	found, all, objects, err := n.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !same(found, n.held) {
+	if !same(found, n.held) || !amongAnchors(all, n.all) {
 		return nil, &anchorConflict{n.held, found}
 	}
+	n.ours = nil
 	return objects, nil
+}
+
+// amongAnchors is true if each of a is one of b. Who wrote the anchor may have destroyed
+// an older one meanwhile; what came since was not held against the log that was read.
+func amongAnchors(a, b []*anchor) bool {
+	return !slices.ContainsFunc(a, func(x *anchor) bool {
+		return !slices.ContainsFunc(b, func(y *anchor) bool { return *x == *y })
+	})
 }
 
 // stands is nil while the anchor is what we know it to be. The look by a handle
@@ -224,7 +295,7 @@ func (n *anchoring) stands(ctx context.Context) error {
 			return nil
 		}
 	}
-	found, _, err := n.read(ctx)
+	found, _, _, err := n.read(ctx)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 // standing is the anchor in the token.
 func standing(t *testing.T) *anchor {
 	t.Helper()
-	a, _, err := (&anchoring{token: house.hsm}).read(t.Context())
+	a, _, _, err := (&anchoring{token: house.hsm}).read(t.Context())
 	require.NoError(t, err)
 	return a
 }

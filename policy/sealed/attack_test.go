@@ -344,7 +344,7 @@ func TestAttack_EveryKeyOfTheStore(t *testing.T) {
 		}
 	}
 	before := signatures(t)
-	_, known, err := (&anchoring{token: house.hsm}).read(t.Context())
+	_, _, known, err := (&anchoring{token: house.hsm}).read(t.Context())
 	require.NoError(t, err)
 	turn := 0
 	refused := func(t *testing.T) {
@@ -361,7 +361,7 @@ func TestAttack_EveryKeyOfTheStore(t *testing.T) {
 			require.NoError(t, halt())
 		}
 		require.Equal(t, before, signatures(t))
-		_, now, err := (&anchoring{token: house.hsm}).read(t.Context())
+		_, _, now, err := (&anchoring{token: house.hsm}).read(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, known, now, "nor is the anchor touched")
 	}

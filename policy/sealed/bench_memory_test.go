@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,7 +89,9 @@ func (h *benchmark) remembering(j *journal, store anchorStore) {
 		if err != nil {
 			return err
 		}
-		_, old, err := (&anchoring{token: store}).read(h.b.Context())
+		h.room.anchors.settle()
+		h.room.anchors.ours = [][]byte{text}
+		_, _, old, err := (&anchoring{token: store}).read(h.b.Context())
 		if err != nil {
 			return err
 		}
@@ -102,9 +105,14 @@ func (h *benchmark) remembering(j *journal, store anchorStore) {
 }
 
 // memoryAnchors keeps anchors in this process.
-type memoryAnchors struct{ objects [][]byte }
+type memoryAnchors struct {
+	mu      sync.Mutex
+	objects [][]byte
+}
 
 func (m *memoryAnchors) Objects(context.Context, string) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if len(m.objects) == 0 {
 		return nil, hsm.ErrNotFound
 	}
@@ -112,6 +120,8 @@ func (m *memoryAnchors) Objects(context.Context, string) ([][]byte, error) {
 }
 
 func (m *memoryAnchors) ExchangeObject(_ context.Context, _ string, value []byte, old ...[]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	kept := slices.DeleteFunc(slices.Clone(m.objects), func(o []byte) bool {
 		return slices.ContainsFunc(old, func(x []byte) bool { return bytes.Equal(o, x) })
 	})
@@ -119,7 +129,18 @@ func (m *memoryAnchors) ExchangeObject(_ context.Context, _ string, value []byte
 	return nil
 }
 
+func (m *memoryAnchors) RemoveObjects(ctx context.Context, _ string, values ...[]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.objects = slices.DeleteFunc(slices.Clone(m.objects), func(o []byte) bool {
+		return slices.ContainsFunc(values, func(x []byte) bool { return bytes.Equal(o, x) })
+	})
+	return nil
+}
+
 func (m *memoryAnchors) SameObject(_ context.Context, _ string, value []byte) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return len(m.objects) == 1 && bytes.Equal(m.objects[0], value), nil
 }
 
@@ -165,7 +186,7 @@ func BenchmarkTakeOver(b *testing.B) {
 			rd.room.tenure.stop()
 			died := time.Now()
 			for {
-				a, _, err := (&anchoring{token: house.hsm}).read(b.Context())
+				a, _, _, err := (&anchoring{token: house.hsm}).read(b.Context())
 				if err != nil {
 					return err
 				}

@@ -34,7 +34,9 @@ func (r *room) witnesses() []witness {
 	if m := r.journal.last; m.Sequence > 0 {
 		all = append(all, witness{point{m.Epoch, m.Sequence, m.Head}, "this appliance has seen"})
 	}
-	if a := r.anchors.held; a != nil {
+	// All, and not just the highest: of two seals that wrote at once the lower one's
+	// batch may be answered.
+	for _, a := range r.anchors.all {
 		all = append(all, witness{a.point(), fmt.Sprintf("the token's anchor (written by %s in term %d) names", a.Author, a.Term)})
 	}
 	return all
