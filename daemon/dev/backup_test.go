@@ -66,6 +66,13 @@ func TestARestoredApplianceGivesTheSameAnswers(t *testing.T) {
 	a.approve(id, "approver-1")
 	a.approve(id, "approver-2")
 	a.completed(id)
+	a.settled(id)
+	a.exporter()
+	shown := a.operationsShown(token.ID, []string{id})
+	a.stop() // from now on what is over leaves etcd at once: the backup is of both
+	a.program.flags = []string{"--retention", "1ms"}
+	a = a.again()
+	a.archived()
 	entries := a.newestEntry()
 	want := a.answers(token.ID, id, entries)
 
@@ -113,6 +120,10 @@ func TestARestoredApplianceGivesTheSameAnswers(t *testing.T) {
 	if got := a.answers(token.ID, id, entries); got != want {
 		t.Errorf("restored:\n%s\nbefore:\n%s", got, want)
 	}
+	if got := a.operationsShown(token.ID, []string{id}); got != shown {
+		t.Errorf("restored from the archive:\n%s\nbefore:\n%s", got, shown)
+	}
+	a.receipt(id)
 	if v, err := a.as("admin").VerifyAudit(a.context()); err != nil || !v.Valid {
 		t.Errorf("the audit log: %s, %v", fmt.Sprintf("%+v", v), err)
 	}

@@ -1,13 +1,6 @@
 package dev_test
 
-import (
-	"testing"
-	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/mintwarden/mintwarden/daemon/store"
-)
+import "testing"
 
 // archivePoints are met by an operation that is over: its block is ordered, written to the disk, told of, and removed
 // from the store.
@@ -29,7 +22,7 @@ func TestKillPointsOfTheArchive(t *testing.T) {
 		}
 		if !t.Run(name, func(t *testing.T) {
 			h.kill(t, killPoint{name: name}, job)
-			h.archived()
+			h.a.archived()
 			h.check()
 		}) {
 			return // what follows would start from what is broken
@@ -37,28 +30,7 @@ func TestKillPointsOfTheArchive(t *testing.T) {
 	}
 	t.Run(revivePoint, func(t *testing.T) {
 		h.killReopen(t, revivePoint)
-		h.archived()
+		h.a.archived()
 		h.check()
 	})
-}
-
-// archived waits until nothing of any operation is in the store.
-func (h *houseToKill) archived() {
-	h.t.Helper()
-	ctx, etcd := h.a.context(), h.a.etcd()
-	defer func() { _ = etcd.Close() }()
-	for {
-		left := int64(0)
-		for _, prefix := range []string{store.OperationPrefix, store.OperationIndex} {
-			r, err := etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-			if err != nil {
-				h.t.Fatalf("%d keys of operations stay in etcd: %v", left, err)
-			}
-			left += r.Count
-		}
-		if left == 0 {
-			return
-		}
-		time.Sleep(20 * time.Millisecond) // the next look; ctx ends it
-	}
 }

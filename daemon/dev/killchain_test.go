@@ -74,9 +74,9 @@ func (h *houseToKill) killReopen(t *testing.T, name string) {
 	a := h.at(t)
 	id := h.mint()
 	op := a.completed(id)
-	h.settled(id)
+	h.a.settled(id)
 	if name == revivePoint {
-		h.archived()
+		h.a.archived()
 	}
 	h.dies(a, name, func() {
 		head := h.number("eth_blockNumber", `[]`)

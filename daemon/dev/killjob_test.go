@@ -42,7 +42,7 @@ func newHouseToKill(t *testing.T, flags ...string) *houseToKill {
 	}
 	h.a.approve(op.OperationID, "approver-1", "approver-2")
 	h.a.completed(op.OperationID)
-	h.settled(op.OperationID)
+	h.a.settled(op.OperationID)
 	h.executed = 2
 	t.Cleanup(func() { h.a.t, h.t = t, t })
 	h.check()
@@ -123,32 +123,6 @@ func (h *houseToKill) number(method, params string) *big.Int {
 		h.t.Fatalf("%s: %q is no number", method, text)
 	}
 	return n
-}
-
-// settled waits until the audit log tells of the operation's settlement, its
-// last step, and holds that it tells of each step once.
-func (h *houseToKill) settled(id string) {
-	h.t.Helper()
-	ctx := h.a.context()
-	for {
-		times := map[string]int{}
-		for e, err := range h.a.as("operator").AuditEntries(ctx, client.ListAuditEntriesParams{ResourceID: &id}) {
-			if err != nil {
-				h.t.Fatalf("the audit log does not tell of %s's settlement: %v", id, err)
-			}
-			times[e.Action]++
-		}
-		if times["operation.settled"] == 0 {
-			time.Sleep(5 * time.Millisecond) // the next look; the loop ends by the condition or with ctx
-			continue
-		}
-		for action, n := range times {
-			if want := map[string]int{"operation.approval_recorded": 2}[action]; n != max(want, 1) {
-				h.t.Errorf("the audit log says %d times %s of %s", n, action, id)
-			}
-		}
-		return
-	}
 }
 
 // killJob is one kind of operation that is interrupted.

@@ -205,7 +205,7 @@ func (h *houseToKill) kill(t *testing.T, point killPoint, j killJob) {
 	}
 	a.completed(again)
 	h.executed++
-	h.settled(again)
+	h.a.settled(again)
 	job.check(again)
 	h.check()
 }

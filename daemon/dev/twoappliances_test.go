@@ -118,11 +118,12 @@ func TestTwoAppliancesAndTheAuthorDies(t *testing.T) {
 // pair is two appliances: processes that a test starts and kills one by one.
 type pair struct {
 	serving
-	boxes [2]*appliance
-	apis  [2]string
-	links [2]string
-	pages [2]string // monitors
-	seals [2]*exec.Cmd
+	boxes  [2]*appliance
+	apis   [2]string
+	links  [2]string
+	pages  [2]string // monitors
+	seals  [2]*exec.Cmd
+	serves [2]*exec.Cmd
 }
 
 var applianceIDs = [2]string{"appliance-1", "appliance-2"}
@@ -218,8 +219,31 @@ func (p *pair) configureServes() {
 
 func (p *pair) startServe(n int) {
 	p.t.Helper()
-	p.start("mintwardend", nil, "serve", "--config", p.file(n, "serve.toml"))
+	p.serves[n] = p.start("mintwardend", nil, "serve", "--config", p.file(n, "serve.toml"))
 	p.ready(n)
+}
+
+// restartServe stops a serve as systemd would, changes what it is told, and starts it again.
+func (p *pair) restartServe(n int, change func(*config.Config)) {
+	p.t.Helper()
+	if err := p.serves[n].Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.serves[n].Wait(); err != nil {
+		p.t.Errorf("serve of %s ended with %v on SIGTERM", applianceIDs[n], err)
+	}
+	p.boxes[n].hangUp()
+	c, err := config.Load(p.file(n, "serve.toml"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	change(c)
+	text, err := c.Encode()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.write(p.file(n, "serve.toml"), string(text))
+	p.startServe(n)
 }
 
 func (p *pair) ready(n int) {
