@@ -22,10 +22,11 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/daemon/trace/tracetest"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
-// Nothing that the appliance logs, exports, answers in lists or leaves in its store and memory of decisions has
+// Nothing that the appliance logs, exports, traces, answers in lists or leaves in its store and memory of decisions has
 // a PIN, a key, a share or a bearer key in it: a whole run at the most talkative level, with what goes wrong in
 // it, and a dump of every goroutine at its end.
 func TestNoSecretIsTold(t *testing.T) {
@@ -34,8 +35,10 @@ func TestNoSecretIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "appliance")
-	a := program{bin: bin, period: 200 * time.Millisecond, monitor: freeAddress(t), flags: []string{"--log", "debug"}}.start(t, dir)
+	collector := tracetest.Start(t)
+	a := program{bin: bin, period: 200 * time.Millisecond, monitor: freeAddress(t), flags: []string{"--log", "debug", "--trace", collector.URL}}.start(t, dir)
 	token := a.deployed()
+	_, wallet, _ := a.treasury()
 	id, err := jobs[1].ask(a, token, "told")
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +66,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.clumsy(*made.Key)
+	told(a, collector, id, "seal.authorize", "seal.settle")
 
 	told := map[string][]byte{"metrics": a.monitored("/metrics"), "readyz": a.monitored("/readyz")}
 	for e, err := range admin.AuditEntries(a.context(), client.ListAuditEntriesParams{}) {
@@ -86,6 +90,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	<-a.ended
 	a.readAll(told)
+	told["traces"] = collector.Raw()
 
 	secrets := a.secrets()
 	secrets["the new credential"] = []byte(*made.Key)
@@ -102,6 +107,12 @@ func TestNoSecretIsTold(t *testing.T) {
 	if !stored || !bytes.Contains(told["audit"], []byte("quentin")) {
 		t.Error("the store and the audit log do not know a user who was made: the test looks at too little")
 	}
+	for _, known := range []string{id, token.ID, "POST /v1/credentials", "GET /v1/tokens/{tokenId}", "mintwarden-seal"} {
+		if !bytes.Contains(told["traces"], []byte(known)) {
+			t.Errorf("no trace tells of %s: the test looks at too little", known)
+		}
+	}
+	namesNobody(t, told["traces"], wallet.Address)
 	for name, secret := range secrets {
 		for where, text := range told {
 			for _, form := range forms(secret) {
@@ -139,12 +150,24 @@ func (a *appliance) clumsy(key string) {
 			a.t.Fatal(err)
 		}
 		q.Header.Set("Authorization", r.header)
+		q.Header.Set("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+		q.Header.Set("Tracestate", "key="+key)
 		answer, err := c.Do(q)
 		if err != nil {
 			a.t.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, answer.Body)
 		_ = answer.Body.Close()
+	}
+}
+
+// namesNobody holds that traces have no person, address or amount in them, nor what people wrote.
+func namesNobody(t *testing.T, traces []byte, wallet string) {
+	t.Helper()
+	for _, private := range []string{"quentin", "approver-1", "custodian", "operator", "127.0.0.1", "Go-http-client", wallet} {
+		if bytes.Contains(traces, []byte(private)) {
+			t.Errorf("%q is in the traces", private)
+		}
 	}
 }
 
