@@ -78,12 +78,19 @@ func LedgerLeaf(sequence uint64, batch policy.Digest) []byte {
 	return fmt.Appendf(nil, `{"digest":"%s","format":1,"log":"ledger","sequence":%d}`, batch, sequence)
 }
 
-// Origin is the name of an instance's tree, the first line of its checkpoints and the name of the
-// key that signs them.
-func Origin(instance string) string { return "mintwarden/" + instance }
+// Origin is the name of an instance's first tree, the first line of its checkpoints and the name of
+// the key that signs them.
+func Origin(instance string) string { return EpochOrigin(instance, 1) }
 
-// Cosigner is the name under which an appliance cosigns checkpoints of its instance.
-func Cosigner(instance, appliance string) string { return Origin(instance) + "/" + appliance }
+// EpochOrigin is that of the tree of an epoch. A recover gives up tree heads that were signed, and
+// what comes after it grows another tree: that has a name of its own, so that no name ever has two
+// trees of one size.
+func EpochOrigin(instance string, epoch uint64) string {
+	if epoch <= 1 {
+		return "mintwarden/" + instance
+	}
+	return fmt.Sprintf("mintwarden/%s/epoch/%d", instance, epoch)
+}
 
 // Checkpoint is the text that is signed (C2SP tlog-checkpoint, without extension lines).
 type Checkpoint struct {
@@ -134,16 +141,27 @@ const CheckpointKeysTag = "mintwarden/checkpoint-keys/v1"
 type CheckpointKeys struct {
 	Format      int              `json:"format"`
 	Instance    string           `json:"instance"`
+	Epoch       uint64           `json:"epoch,omitzero"` // of the tree; 0 of the first
 	ApplianceID string           `json:"applianceId"`
 	Log         policy.PublicKey `json:"log"`       // Ed25519, of the note signature
 	Cosign      []byte           `json:"cosign"`    // ML-DSA-44, SubjectPublicKeyInfo
 	Signature   []byte           `json:"signature"` // Ed25519 by the ledger key over SigningInput
 }
 
+// maxEpoch is the largest number that a ledger holds (RFC 8785).
+const maxEpoch = 1<<53 - 1
+
+// Origin is the name of the tree that the keys sign heads of.
+func (k *CheckpointKeys) Origin() string { return EpochOrigin(k.Instance, k.Epoch) }
+
+// Cosigner is the name under which the appliance cosigns them.
+func (k *CheckpointKeys) Cosigner() string { return k.Origin() + "/" + k.ApplianceID }
+
 // checkpointKeysFormat is CheckpointKeys.Format.
 const checkpointKeysFormat = 1
 
-// NewCheckpointKeys is a statement that is not signed yet; cosign is the key's 1,312 bytes.
+// NewCheckpointKeys is a statement of the first epoch's that is not signed yet; cosign is the key's
+// 1,312 bytes.
 func NewCheckpointKeys(instance, appliance string, log ed25519.PublicKey, cosign []byte) (*CheckpointKeys, error) {
 	key, err := policy.NewPublicKey(log)
 	if err != nil {
@@ -166,10 +184,11 @@ func (k *CheckpointKeys) SigningInput() ([]byte, error) {
 	text, err := json.Marshal(struct {
 		Format      int              `json:"format"`
 		Instance    string           `json:"instance"`
+		Epoch       uint64           `json:"epoch,omitzero"`
 		ApplianceID string           `json:"applianceId"`
 		Log         policy.PublicKey `json:"log"`
 		Cosign      []byte           `json:"cosign"`
-	}{k.Format, k.Instance, k.ApplianceID, k.Log, k.Cosign})
+	}{k.Format, k.Instance, k.Epoch, k.ApplianceID, k.Log, k.Cosign})
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +202,9 @@ func (k *CheckpointKeys) SigningInput() ([]byte, error) {
 // Check is nil if the ledger key that the charter names of that appliance signed the statement, for
 // the charter's instance. Errors wrap ErrCheckpoint.
 func (k *CheckpointKeys) Check(c *policy.Charter) error {
+	if k.Epoch == 1 || k.Epoch > maxEpoch {
+		return fmt.Errorf("%w: keys of epoch %d, want none for the first, and at most %d", ErrCheckpoint, k.Epoch, uint64(maxEpoch))
+	}
 	if k.Format != checkpointKeysFormat || k.Instance != c.Instance {
 		return fmt.Errorf("%w: keys of format %d and instance %.80q, want %d and %s", ErrCheckpoint, k.Format, k.Instance, checkpointKeysFormat, c.Instance)
 	}
@@ -212,7 +234,7 @@ func (k *CheckpointKeys) Verifiers() (log, cosigner note.Verifier, err error) {
 	if err != nil || !ok {
 		return nil, nil, fmt.Errorf("%w: the log's key of %s is no Ed25519 key", ErrCheckpoint, k.ApplianceID)
 	}
-	text, err := note.NewEd25519VerifierKey(Origin(k.Instance), key)
+	text, err := note.NewEd25519VerifierKey(k.Origin(), key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -224,7 +246,7 @@ func (k *CheckpointKeys) Verifiers() (log, cosigner note.Verifier, err error) {
 	if err != nil || !ok || pq.Parameters() != mldsa.MLDSA44() {
 		return nil, nil, fmt.Errorf("%w: the cosigning key of %s is no ML-DSA-44 key", ErrCheckpoint, k.ApplianceID)
 	}
-	return log, NewCosignatureVerifier(Cosigner(k.Instance, k.ApplianceID), pq), nil
+	return log, NewCosignatureVerifier(k.Cosigner(), pq), nil
 }
 
 // OpenCosigned verifies the cosignature alone, and gives the tree head. Errors wrap ErrCheckpoint.
@@ -254,8 +276,8 @@ func (k *CheckpointKeys) open(signed []byte, want int, by ...note.Verifier) (Che
 		return Checkpoint{}, fmt.Errorf("%w: %d of %d signatures of %s are there", ErrCheckpoint, len(n.Sigs), want, k.ApplianceID)
 	}
 	c, err := ParseCheckpoint(n.Text)
-	if err == nil && c.Origin != Origin(k.Instance) {
-		err = fmt.Errorf("%w: it is of %.80q, want %s", ErrCheckpoint, c.Origin, Origin(k.Instance))
+	if err == nil && c.Origin != k.Origin() {
+		err = fmt.Errorf("%w: it is of %.80q, want %s", ErrCheckpoint, c.Origin, k.Origin())
 	}
 	return c, err
 }

@@ -57,13 +57,13 @@ func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *sea
 		return r.cosign(ctx, q, wanted)
 	}
 	var sequence uint64
-	var instance string
+	var of treeOf
 	var at time.Time
 	err = r.submit(ctx, func(rd *round) error {
 		if rd.charter() == nil {
 			return errNoCharter
 		}
-		instance, at = rd.charter().Instance, rd.now
+		of, at = rd.room.tree(), rd.now
 		if last := rd.stage.LastCheckpoint(); last != nil && last.Size == q.Tree.Size && last.Root == q.Tree.Root {
 			sequence = rd.newest()
 			return nil
@@ -81,11 +81,11 @@ func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *sea
 		return nil, err
 	}
 	// gofail: var checkpointBeforeSign struct{}
-	keys, err := r.checkpointKeys(ctx, instance)
+	keys, err := r.checkpointKeys(ctx, of)
 	if err != nil {
 		return nil, err
 	}
-	signed, err := r.signCheckpoint(ctx, keys, seal.Checkpoint{Origin: seal.Origin(instance), Tree: q.Tree}, at)
+	signed, err := r.signCheckpoint(ctx, keys, seal.Checkpoint{Origin: keys.Origin(), Tree: q.Tree}, at)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,23 @@ type checkpointing struct {
 	mu   sync.Mutex
 	keys *seal.CheckpointKeys
 
-	cosigned *seal.Tree // last, in this process's life; of run's goroutine alone
+	cosigned *cosigned // last, in this process's life; of run's goroutine alone
+}
+
+// treeOf says whose tree it is: what a recover gave up was of another one.
+type treeOf struct {
+	instance string
+	epoch    uint64 // 0: the first
+}
+
+// tree is the one that the ledger's checkpoints are of now. Of run's goroutine alone.
+func (r *room) tree() treeOf {
+	c, _ := r.fold.Charter()
+	of := treeOf{instance: c.Instance}
+	if e := r.fold.Epoch(); e > ledger.FirstEpoch {
+		of.epoch = e
+	}
+	return of
 }
 
 // wantedTree is a request in the form that proofs are checked in.
@@ -213,10 +229,10 @@ func (r *room) holdsLedger(ctx context.Context, w *wantedTree, b seal.BatchProof
 
 // checkpointKeys makes the keys, where they are not there yet, and has the ledger
 // key say that they are this appliance's.
-func (r *room) checkpointKeys(ctx context.Context, instance string) (*seal.CheckpointKeys, error) {
+func (r *room) checkpointKeys(ctx context.Context, of treeOf) (*seal.CheckpointKeys, error) {
 	r.checkpoints.mu.Lock()
 	defer r.checkpoints.mu.Unlock()
-	if k := r.checkpoints.keys; k != nil && k.Instance == instance {
+	if k := r.checkpoints.keys; k != nil && of == (treeOf{k.Instance, k.Epoch}) {
 		return k, nil
 	}
 	log, err := r.token.GenerateEd25519(ctx, checkpointKeys+r.appliance, checkpointKeys+r.appliance)
@@ -227,10 +243,11 @@ func (r *room) checkpointKeys(ctx context.Context, instance string) (*seal.Check
 	if err != nil {
 		return nil, err
 	}
-	k, err := seal.NewCheckpointKeys(instance, r.appliance, log, cosign)
+	k, err := seal.NewCheckpointKeys(of.instance, r.appliance, log, cosign)
 	if err != nil {
 		return nil, err
 	}
+	k.Epoch = of.epoch
 	input, err := k.SigningInput()
 	if err != nil {
 		return nil, err

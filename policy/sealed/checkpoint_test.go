@@ -339,3 +339,55 @@ func TestACheckpointThatWasRecordedAndNotSigned(t *testing.T) {
 	require.Equal(t, q.Tree, c.Tree)
 	require.NoError(t, out.Keys.Check(i.charter))
 }
+
+// What a recover gives up it gives up of the trees, too: the next one may have the size
+// of one that was signed, and another root. It has another name, and neither's keys open
+// the other's checkpoints.
+func TestAttack_ARecoverGivesNoSecondTreeOfOneName(t *testing.T) {
+	dir := t.TempDir()
+	i, r, stop := inProcess(t, roomOptions{state: dir}, nil)
+	i.furnish()
+	tree := (&testTree{t: t}).follow(r)
+	tree.entry("1")
+	out, err := r.Checkpoint(t.Context(), tree.request(0))
+	require.NoError(t, err)
+	kept := tree.size
+	forked := tree.copy()
+	for n := range 10 {
+		tree.entry(fmt.Sprint("lost ", n))
+	}
+	lost, err := r.Checkpoint(t.Context(), tree.follow(r).request(kept))
+	require.NoError(t, err)
+	require.Equal(t, out.Keys, lost.Keys)
+	require.NoError(t, stop())
+	trimLog(t, 1)
+
+	again := newTestRoom(t, i.digest, roomOptions{state: dir})
+	start(t, again)
+	inDoubt(t, again, "behind")
+	_, err = again.Recover(t.Context(), i.recovering(again, nil))
+	require.NoError(t, err)
+	forked.follow(again)
+	for forked.size < tree.size {
+		forked.entry("another")
+	}
+	second, err := again.Checkpoint(t.Context(), forked.request(kept))
+	require.NoError(t, err)
+	require.NoError(t, second.Keys.Check(i.charter))
+	before, err := lost.Keys.Open([]byte(lost.Note))
+	require.NoError(t, err)
+	after, err := second.Keys.Open([]byte(second.Note))
+	require.NoError(t, err)
+	require.Equal(t, before.Tree.Size, after.Tree.Size)
+	require.NotEqual(t, before.Tree.Root, after.Tree.Root)
+	require.Equal(t, []string{"mintwarden/test", "mintwarden/test/epoch/2"}, []string{before.Origin, after.Origin})
+	_, err = second.Keys.Open([]byte(lost.Note))
+	require.ErrorIs(t, err, seal.ErrCheckpoint)
+	_, err = lost.Keys.Open([]byte(second.Note))
+	require.ErrorIs(t, err, seal.ErrCheckpoint)
+	forged := *second.Keys
+	for _, epoch := range []uint64{0, 1, 3} {
+		forged.Epoch = epoch
+		require.ErrorIs(t, forged.Check(i.charter), seal.ErrCheckpoint, "the ledger key says of which tree")
+	}
+}

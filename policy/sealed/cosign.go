@@ -12,6 +12,12 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
+// cosigned is a tree head that this process cosigned. After a recover begins another tree.
+type cosigned struct {
+	of treeOf
+	seal.Tree
+}
+
 // errCosigned ends a proposal that wanted nothing decided.
 var errCosigned = seal.Errorf(seal.KindConflict, "nothing is to be decided")
 
@@ -19,7 +25,7 @@ var errCosigned = seal.Errorf(seal.KindConflict, "nothing is to be decided")
 // it read of the ledger itself, a proof that the tree holds that, and one that it extends the tree that this
 // process cosigned before. After a start it begins with what the ledger records. It writes nothing.
 func (r *room) cosign(ctx context.Context, q seal.CheckpointRequest, w *wantedTree) (*seal.CheckpointResult, error) {
-	var instance string
+	var of treeOf
 	var at time.Time
 	var sequence uint64
 	var refused error
@@ -31,18 +37,16 @@ func (r *room) cosign(ctx context.Context, q seal.CheckpointRequest, w *wantedTr
 				return refused
 			}
 			if refused = r.cosignable(ctx, q, w); refused == nil {
-				c, _ := r.fold.Charter()
 				now, err := r.clock()
 				if err != nil {
 					return &fatalError{err}
 				}
-				instance, at, sequence = c.Instance, now.wall, headOf(r.fold)
+				of, at, sequence = r.tree(), now.wall, headOf(r.fold)
 				if _, err := r.clocks.next(now, r.fold.LastTime(), r.skew()); err != nil {
 					refused = seal.Errorf(seal.KindClock, "%v", err)
 					return refused
 				}
-				tree := q.Tree
-				r.checkpoints.cosigned = &tree
+				r.checkpoints.cosigned = &cosigned{of, q.Tree}
 			}
 			return errCosigned
 		}})
@@ -52,7 +56,7 @@ func (r *room) cosign(ctx context.Context, q seal.CheckpointRequest, w *wantedTr
 	if err != nil && !errors.Is(err, errCosigned) {
 		return nil, err
 	}
-	keys, err := r.checkpointKeys(ctx, instance)
+	keys, err := r.checkpointKeys(ctx, of)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +64,7 @@ func (r *room) cosign(ctx context.Context, q seal.CheckpointRequest, w *wantedTr
 	if err != nil {
 		return nil, err
 	}
-	c := seal.Checkpoint{Origin: seal.Origin(instance), Tree: q.Tree}
+	c := seal.Checkpoint{Origin: keys.Origin(), Tree: q.Tree}
 	text, err := c.Text()
 	if err != nil {
 		return nil, err
@@ -87,7 +91,7 @@ func (r *room) cosignable(ctx context.Context, q seal.CheckpointRequest, w *want
 	if last := r.fold.LastCheckpoint(); last == nil || last.Size != q.Tree.Size || last.Root != q.Tree.Root {
 		return seal.Errorf(seal.KindConflict, "the tree of %d leaves, %s, is not the one that the ledger records last", q.Tree.Size, q.Tree.Root)
 	}
-	if before := r.checkpoints.cosigned; before != nil && *before != q.Tree {
+	if before := r.checkpoints.cosigned; before != nil && before.of == r.tree() && before.Tree != q.Tree {
 		if q.Proof.From != before.Size {
 			return seal.Errorf(seal.KindConflict, "the proof is from %d leaves on; the tree that was cosigned last has %d", q.Proof.From, before.Size)
 		}

@@ -139,6 +139,6 @@
 // copies of the PIN and of seeds until the worker ends; SoftHSM2 was found to hold
 // none between signatures. It says nothing about what the chain did: settle is its
 // callers' word. What a recover gives up it gives up of the checkpoints too: the next
-// tree need not extend one that was signed behind the accepted batch, and an appliance
-// alone then signs a second tree of that size; cosigners do not.
+// tree need not extend one that was signed behind the accepted batch. It has the
+// epoch in its name, so of one name there are never two trees of one size.
 package sealed
