@@ -48,6 +48,8 @@ type site struct {
 	dir   string
 	store store.Config // of the seal
 	cmd   *exec.Cmd
+
+	etcdServer *storetest.Server
 }
 
 // people of the plan, by what they are.
@@ -66,7 +68,8 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, os.MkdirAll(s.path("hsm/tokens"), 0o700))
 	s.write("hsm/softhsm2.conf", fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", s.path("hsm/tokens")))
 	t.Setenv(softhsm.EnvConf, s.path("hsm/softhsm2.conf"))
-	etcd := storetest.Start(t).ClientConfig(store.UserSeal)
+	s.etcdServer = storetest.Start(t)
+	etcd := s.etcdServer.ClientConfig(store.UserSeal)
 	s.store = etcd
 	s.write("seal.toml", fmt.Sprintf(`# the seal of this appliance
 appliance = "appliance-1"
