@@ -209,6 +209,9 @@ func (p *parts) openStore(ctx context.Context) error {
 	if err := s.Restored(ctx); err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
+	if err := s.CheckFormat(ctx); err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
 	return nil
 }
 
