@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/mintwarden/mintwarden/chain/devnet"
@@ -160,6 +161,8 @@ type appliance struct {
 	door     *seal.Client
 	config   *config.Config
 	network  policy.Network
+	// bring brings the seal to where it signs, beside the start of what asks it; nil where it is there.
+	bring func(context.Context) error
 }
 
 func (a *appliance) close() {
@@ -191,16 +194,24 @@ func (a *appliance) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Neither knows of the other, and with a long history both take seconds to open.
+	var g errgroup.Group
+	g.Go(func() error { return a.startEtcd(ctx) })
+	g.Go(func() error { return a.startChain(ctx) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return a.startSeal(ctx, token, users)
+}
+
+func (a *appliance) startEtcd(ctx context.Context) (err error) {
 	a.etcd, err = store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: a.path("etcd"),
 		CAFile: a.path("pki", "root-mldsa.crt"), CertFile: a.path("pki", "etcd.crt"), KeyFile: a.path("pki", "etcd.key"),
 		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log)
 	if err != nil {
 		return fmt.Errorf("dev: %w", err)
 	}
-	if err := a.startChain(ctx); err != nil {
-		return err
-	}
-	return a.startSeal(ctx, token, users)
+	return nil
 }
 
 // chainPatience is how long the devnet may take to open its chain.
@@ -253,12 +264,19 @@ func (a *appliance) startSeal(ctx context.Context, token *sealToken, users *regi
 	if err != nil {
 		return fmt.Errorf("dev: the seal: %w", err)
 	}
-	if err := waitSeal(ctx, a.door, func(*seal.Status) bool { return true }); err != nil {
-		return err
+	bring := func(ctx context.Context) (policy.Digest, error) {
+		if err := waitSeal(ctx, a.door, func(*seal.Status) bool { return true }); err != nil {
+			return "", err
+		}
+		return a.firstStart(ctx, f, users)
 	}
-	digest, err := a.firstStart(ctx, f, users)
-	if err != nil {
-		return err
+	digest := f.Charter1
+	if digest == "" {
+		if digest, err = bring(ctx); err != nil {
+			return err
+		}
+	} else {
+		a.bring = func(ctx context.Context) error { _, err := bring(ctx); return err }
 	}
 	a.config, err = a.writeConfig(string(digest), socket)
 	return err
@@ -309,6 +327,24 @@ func (a *appliance) serve(ctx context.Context) error {
 			OnWallet: a.fund,
 			Ready:    func(api, _ net.Addr) { serving <- api }})
 	}()
+	brought := make(chan error, 1)
+	go func() {
+		var err error
+		if a.bring != nil {
+			err = a.bring(ctx)
+		}
+		brought <- err
+	}()
+	select {
+	case err := <-ended:
+		cancel()
+		return errors.Join(err, ignoreStop(<-brought))
+	case err := <-brought:
+		if err != nil {
+			cancel()
+			return errors.Join(ignoreStop(err), <-ended)
+		}
+	}
 	select {
 	case err := <-ended:
 		return err
@@ -324,6 +360,14 @@ func (a *appliance) serve(ctx context.Context) error {
 		}
 		return <-ended
 	}
+}
+
+// ignoreStop is err, or nil if it says only that a stop came.
+func ignoreStop(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 func (a *appliance) welcome(ctx context.Context, url string) error {
