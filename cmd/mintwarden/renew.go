@@ -42,8 +42,9 @@ On the appliance --socket hands everything in at once. Elsewhere a courier carri
 files: 'renew show --out' from the appliance, --request and --out on the custodian's
 machine, 'renew submit' back at the appliance. None of them holds a secret.
 
-An appliance that starts by a PIN file or credential has to be given a new one: the
-old one is stale. Until then its custodians unseal it.`
+An appliance that starts by a credential goes on to where seal.toml names another one
+under which the new PIN is kept ([pin], key_credential); what came of it is in 'renew
+show'. Else the PIN file or credential is stale, and custodians unseal it.`
 	return cmd
 }
 

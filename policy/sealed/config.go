@@ -80,6 +80,11 @@ type PINConfig struct {
 	// under the host's key only where it says hostKeyAccepted.
 	Credential       string `toml:"credential"`
 	CredentialSource string `toml:"credential_source"`
+	// KeyCredential is the path of another decrypted one, of at least 32 random bytes:
+	// under it the PIN that a renewal of the shares draws is left for the next starts.
+	// Empty: after a renewal custodians unseal, until there is a new credential.
+	KeyCredential       string `toml:"key_credential"`
+	KeyCredentialSource string `toml:"key_credential_source"`
 }
 
 // source is file, host (which the encrypted credential may better) or quorum.
@@ -136,7 +141,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range []*string{&c.State, &c.Socket, &c.HSM.Module, &c.PIN.File, &c.PIN.Credential, &c.PIN.CredentialSource, &c.Unseal.KeyCredential, &c.Store.CA, &c.Store.Cert, &c.Store.Key} {
+	for _, p := range []*string{&c.State, &c.Socket, &c.HSM.Module, &c.PIN.File, &c.PIN.Credential, &c.PIN.CredentialSource, &c.PIN.KeyCredential, &c.PIN.KeyCredentialSource, &c.Unseal.KeyCredential, &c.Store.CA, &c.Store.Cert, &c.Store.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -195,6 +200,9 @@ func (c *Config) check() error {
 	}
 	if (c.PIN.Credential == "") != (c.PIN.CredentialSource == "") {
 		return errors.New("pin.credential and pin.credential_source go together")
+	}
+	if (c.PIN.KeyCredential == "") != (c.PIN.KeyCredentialSource == "") || c.PIN.KeyCredential != "" && c.PIN.Credential == "" {
+		return errors.New("pin.key_credential and pin.key_credential_source go together, and with pin.credential")
 	}
 	if c.HSM.Sessions < 0 || c.HSM.Sessions > 1024 {
 		return fmt.Errorf("hsm.sessions = %d, want 0 to 1024", c.HSM.Sessions)

@@ -261,6 +261,13 @@ func (k *keeper) awaits(c *change) {
 	k.pending = c
 }
 
+// completing is true while new PINs wait for the worker to end.
+func (k *keeper) completing() bool {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	return k.pending != nil
+}
+
 // due is the change that is to be done now, nil for none. Nobody else has it then.
 func (k *keeper) due() *change {
 	k.marking.Lock()
@@ -456,6 +463,9 @@ func (k *keeper) sealOn(q asking) error {
 func (k *keeper) share(q asking) (open bool, err error) {
 	if k.pin != nil {
 		return false, seal.Errorf(seal.KindConflict, "this seal is not sealed")
+	}
+	if k.completing() {
+		return false, seal.Errorf(seal.KindConflict, "a renewal is being completed: these shares give a PIN that the token is about to take no more; unseal by the new ones")
 	}
 	opened, err := k.quorum.take(q)
 	if err != nil {

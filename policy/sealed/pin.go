@@ -109,6 +109,15 @@ func (k *keeper) loadPIN() error {
 	case pinFile:
 		return k.readPIN("PIN file", k.cfg.PIN.File)
 	}
+	if k.refused(k.pinID) {
+		kept, err := k.takeKept()
+		if kept {
+			return nil
+		}
+		if err != nil {
+			k.log.Error("the PIN that the last renewal left cannot be taken", "error", err)
+		}
+	}
 	return k.readPIN("PIN credential", k.cfg.PIN.Credential)
 }
 

@@ -34,7 +34,8 @@ func (k *keeper) change(ctx context.Context, c *change) {
 	err := k.changeInToken(ctx, c)
 	switch {
 	case err == nil:
-		outcome := "shares were renewed, and the token's PINs changed"
+		// Before the old PINs are dropped: until then only a quorum unseals, and does this again.
+		outcome := "shares were renewed, and the token's PINs changed" + k.startsBy(c)
 		if err := k.finish(c); err != nil { // the next unsealing finds the change done, and drops them
 			k.log.Error("the token's old PINs are not dropped from custody.json yet", "error", err)
 			outcome += "; the old ones are not dropped yet: " + err.Error()
@@ -98,6 +99,22 @@ func (k *keeper) changeInToken(ctx context.Context, c *change) (err error) {
 		pause = min(4*pause, lastBackoff)
 	}
 	return err
+}
+
+// startsBy leaves the new PIN for the next starts, where the appliance has a credential
+// for that, and says how it will start.
+func (k *keeper) startsBy(c *change) string {
+	switch k.cfg.PIN.source() {
+	case pinQuorum:
+		return ""
+	case pinFile:
+		return "; the PIN file is stale: custodians unseal until it holds the new PIN"
+	}
+	if err := k.keepPIN(c.now); err != nil {
+		k.log.Warn("the new PIN is not left for the next starts", "error", err)
+		return "; the PIN credential is stale, and custodians unseal from now on: " + err.Error()
+	}
+	return "; the next start goes by the new PIN without anybody's help"
 }
 
 // finish drops the old PINs. The file or credential that held the user's is stale from

@@ -75,3 +75,72 @@ func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
 	k.takePIN(c, c.now)
 	require.Nil(t, k.pin, "sealed until a quorum unseals it")
 }
+
+// A renewal of a sealed appliance is completed, and in the same breath a quorum unseals it by the shares that are about
+// to be worthless: the PIN that the next worker gets must be none that the token does not take any more.
+func TestAttack_AnUnsealingByOldSharesBehindACompletedRenewal(t *testing.T) {
+	dir := t.TempDir()
+	who := newPeople(t)
+	custody, shares := split(t, dir, who, processPIN)
+	_ = custody
+	file := unsealKeyFile{state: dir}
+	public, err := file.public()
+	require.NoError(t, err)
+	k := &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1)}
+	k.cfg = &Config{State: dir, Appliance: testAppliance}
+	k.quorum = &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
+	k.renewal = &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
+	k.documents.path = k.marker("seals")
+	charter := policy.DigestOf([]byte("charter"))
+	part := func() *renewPart { return &renewPart{Charter: charter, Instance: "test", Custodians: who.seats(2)} }
+	r, _, err := k.renew(part())
+	require.NoError(t, err)
+	n := 0
+	give := func(custodian string, fill func(p *renewPart)) (open bool) {
+		t.Helper()
+		p := part()
+		n++
+		p.Custodian, p.Nonce, p.Document = custodian, r.Nonce, policy.DigestOf([]byte{byte(n)})
+		fill(p)
+		r, open, err = k.renew(p)
+		require.NoError(t, err)
+		return open
+	}
+	for _, name := range []string{"custodian-1", "custodian-2"} {
+		text, err := seal.SealShare(public, seal.Binding{Purpose: seal.ForRenewal, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: r.Nonce}, shares[name])
+		require.NoError(t, err)
+		give(name, func(p *renewPart) { p.Share = text })
+	}
+	keys := map[string]hpke.PrivateKey{}
+	for _, x := range names {
+		key, err := hpke.MLKEM768X25519().GenerateKey()
+		require.NoError(t, err)
+		keys["custodian-"+x] = key
+		give("custodian-"+x, func(p *renewPart) { p.ReceiveKey = key.PublicKey().Bytes() })
+	}
+	p0, err := k.quorum.look()
+	require.NoError(t, err)
+	unseal := func(name string) (bool, error) {
+		text, err := seal.SealShare(public, seal.Binding{Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: p0.Nonce}, shares[name])
+		require.NoError(t, err)
+		return k.share(asking{Custodian: name, Instance: "test", Nonce: p0.Nonce, Share: text})
+	}
+	open, err := unseal("custodian-1")
+	require.NoError(t, err)
+	require.False(t, open)
+	parcels, nonce := r.Parcels, r.Nonce
+	for _, x := range names {
+		name := "custodian-" + x
+		s, err := seal.OpenShare(keys[name], seal.Binding{Purpose: seal.ForCustodian, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: nonce}, parcels[name])
+		require.NoError(t, err)
+		open = give(name, func(p *renewPart) { p.Received = s.Digest() })
+	}
+	require.True(t, open)
+	open, err = unseal("custodian-2") // behind it on the pipe, before the worker ends
+	requireKind(t, seal.KindConflict, err)
+	require.False(t, open)
+	c := k.due()
+	require.NotNil(t, c)
+	c.destroy()
+	require.Nil(t, k.pin, "else the next worker logs in with a PIN that the token takes no more")
+}

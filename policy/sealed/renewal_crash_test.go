@@ -1,6 +1,8 @@
 package sealed
 
 import (
+	"bytes"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +17,17 @@ import (
 // the last custodian's word.
 func ready(t *testing.T, pin string) (*process, *ceremony, remote, *instance, *handover, func()) {
 	t.Helper()
+	return readyBy(t, pin, nil)
+}
+
+// readyBy is ready where prepare put the PIN's sources in place.
+func readyBy(t *testing.T, pin string, prepare func(*process)) (*process, *ceremony, remote, *instance, *handover, func()) {
+	t.Helper()
 	p := newProcess(t)
 	p.pin = pin
+	if prepare != nil {
+		prepare(p)
+	}
 	p.throughShim("")
 	require.NoError(t, os.Mkdir(filepath.Join(p.dir, "state"), 0o700))
 	c := &ceremony{t: t, who: newPeople(t)}
@@ -195,4 +206,70 @@ func TestACredentialIsNotTriedWhileARenewalIsNotFinished(t *testing.T) {
 	require.Equal(t, before, p.tried())
 	h.renewed().unsealed(p, door, 0, 1)
 	mints(t, i, door)
+}
+
+// An appliance that starts by a credential, and has a second one for that, starts by
+// itself behind a renewal, too; the first one is not tried. Sealed it stays sealed, and
+// what stands on the disk is of no use without the second.
+func TestARenewedPINIsKeptForTheNextStarts(t *testing.T) {
+	for name, x := range map[string]struct {
+		pin, key string // kinds of the encrypted credentials
+		wrong    bool   // the key is another one at the next start
+		why      string // it stays sealed; empty: it does not
+	}{
+		"a TPM seals both":          {pin: "0c7cc07b117645919c4b0bea08bc20fe", key: "0c7cc07b117645919c4b0bea08bc20fe"},
+		"a TPM seals the PIN alone": {pin: "0c7cc07b117645919c4b0bea08bc20fe", key: "5a1c6a86df9d40968e1d5b16f1b1b1b1", why: "refused the PIN of this file before"},
+		"another key":               {pin: "5a1c6a86df9d40968e1d5b16f1b1b1b1", key: "5a1c6a86df9d40968e1d5b16f1b1b1b1", wrong: true, why: "refused the PIN of this file before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p *process
+			in := func(name string) string { return filepath.Join(p.dir, name) }
+			p, _, door, i, h, finish := readyBy(t, "credential = \"credential\"\ncredential_source = \"pin.cred\"\nkey_credential = \"key\"\nkey_credential_source = \"key.cred\"", func(made *process) {
+				p = made
+				for file, kind := range map[string]string{"pin.cred": x.pin, "key.cred": x.key} {
+					require.NoError(t, os.WriteFile(in(file), []byte(base64.StdEncoding.EncodeToString(append(unhex(t, kind), 1))), 0o600))
+				}
+				require.NoError(t, os.WriteFile(in("credential"), []byte(processPIN), 0o440))
+				require.NoError(t, os.WriteFile(in("key"), bytes.Repeat([]byte{7}, 32), 0o440))
+			})
+			finish()
+			p.await(changed)
+			p.back(door)
+			mints(t, i, door)
+			p.stop()
+			if x.wrong {
+				require.NoError(t, os.Remove(in("key")))
+				require.NoError(t, os.WriteFile(in("key"), bytes.Repeat([]byte{8}, 32), 0o440))
+			}
+			before := p.tried()
+			p.launch()
+			p.back(door)
+			s, err := door.Status(t.Context())
+			require.NoError(t, err)
+			if x.why != "" {
+				require.True(t, s.Sealed)
+				require.Contains(t, s.Why, x.why)
+				require.Equal(t, before, p.tried(), "nothing is tried")
+				h.renewed().unsealed(p, door, 0, 1)
+				mints(t, i, door)
+				return
+			}
+			require.False(t, s.Sealed, s.Why)
+			require.Equal(t, before+1, p.tried())
+			mints(t, i, door)
+			kept, err := os.ReadFile(in("state/pin.encrypted"))
+			require.NoError(t, err)
+			require.NotContains(t, string(kept), processPIN)
+			_, err = door.Seal(t.Context(), nil)
+			require.NoError(t, err)
+			p.back(door)
+			p.stop()
+			p.launch()
+			p.back(door)
+			s, err = door.Status(t.Context())
+			require.NoError(t, err)
+			require.True(t, s.Sealed, "sealing lasts over starts, whatever is kept")
+			h.renewed().unsealed(p, door, 0, 1)
+		})
+	}
 }

@@ -74,7 +74,7 @@ func workerFence(c *Config, env func(string) string) fence {
 func keeperFence(c *Config, configPath string, env func(string) string) fence {
 	f := workerFence(c, env)
 	f.read = append(f.read, filepath.Dir(configPath))
-	for _, p := range []string{c.PIN.File, c.PIN.Credential, c.PIN.CredentialSource, c.Unseal.KeyCredential} {
+	for _, p := range []string{c.PIN.File, c.PIN.Credential, c.PIN.CredentialSource, c.PIN.KeyCredential, c.PIN.KeyCredentialSource, c.Unseal.KeyCredential} {
 		if p != "" {
 			f.read = append(f.read, filepath.Dir(p))
 		}

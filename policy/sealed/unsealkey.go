@@ -113,15 +113,20 @@ func (u unsealKeyFile) make() (key privateKey, err error) {
 
 // cipher is of the key that the credential gives.
 func (u unsealKeyFile) cipher() (cipher.AEAD, error) {
-	held, err := os.ReadFile(u.wrap)
+	return credentialCipher("unseal key's credential", u.wrap, unsealKeyInfo)
+}
+
+// credentialCipher is of the key that a decrypted credential gives for one use.
+func credentialCipher(what, path, info string) (cipher.AEAD, error) {
+	held, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("unseal key's credential: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	defer clear(held)
 	if len(held) < minWrap {
-		return nil, fmt.Errorf("unseal key's credential %s holds %d bytes, want at least %d", u.wrap, len(held), minWrap)
+		return nil, fmt.Errorf("%s %s holds %d bytes, want at least %d", what, path, len(held), minWrap)
 	}
-	key, err := hkdf.Key(sha256.New, held, nil, unsealKeyInfo, 32)
+	key, err := hkdf.Key(sha256.New, held, nil, info, 32)
 	if err != nil {
 		return nil, err
 	}
