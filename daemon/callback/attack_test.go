@@ -16,25 +16,32 @@ import (
 
 	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/callback/callbacktest"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
 // Each is a transaction of a Qustody that lies in one thing. None becomes an operation, nothing is signed, no
 // nonce is spent, and the honest one behind it goes its way.
-func TestHostileQustody(t *testing.T) {
+func TestHostileQustody(t *testing.T) { overKinds(t, hostileQustody) }
+
+func hostileQustody(t *testing.T, kind tx.Kind) {
 	limit := policy.AmountOf(1_000_000)
-	h := newHouse(t, policy.Rule{Type: policy.RuleMaxAmount, Amount: &limit, Operations: []policy.OperationType{policy.OpMint}})
+	h := newHouse(t, kind, policy.Rule{Type: policy.RuleMaxAmount, Amount: &limit, Operations: []policy.OperationType{policy.OpMint}})
 	q := h.qustody
 	before := h.nextNonce()
-	shown := func(k string, v any) func(*theirs) { return func(x *theirs) { x.shown[k] = v } }
-	raw := func(f func([]byte) []byte) func(*theirs) { return func(x *theirs) { x.raw = f(x.raw) } }
+	shown := func(k string, v any) func(*callbacktest.Transaction) {
+		return func(x *callbacktest.Transaction) { x.Shown[k] = v }
+	}
+	raw := func(f func([]byte) []byte) func(*callbacktest.Transaction) {
+		return func(x *callbacktest.Transaction) { x.Raw = f(x.Raw) }
+	}
 	keep := func(*tx.Unsigned) {} // the nonce stays the next one's
 	data := func(b []byte) func(*tx.Unsigned) { return func(u *tx.Unsigned) { u.Data = b } }
 	for name, c := range map[string]struct {
 		call   qrc20.Call
 		change func(*tx.Unsigned)
-		lie    func(*theirs)
+		lie    func(*callbacktest.Transaction)
 		reason string
 		says   string
 	}{
@@ -44,9 +51,9 @@ func TestHostileQustody(t *testing.T) {
 		"a smaller amount is shown":     {lie: shown("amount", "1"), reason: "shown", says: "amount"},
 		"another recipient is shown":    {lie: shown("destinationAddress", "0x00000000000000000000000000000000000000aa"), reason: "shown", says: "destinationAddress"},
 		"another transaction's payload": {lie: shown("transactionId", "3c90c3cc-0d44-4b50-8888-999999999999"), reason: "shown"},
-		"another wallet of ours":        {lie: func(x *theirs) { x.source = h.other.Address.String() }, reason: "stranger"},
-		"a stranger's wallet":           {lie: func(x *theirs) { x.source = "0x00000000000000000000000000000000000000aa" }, reason: "stranger"},
-		"no sender":                     {lie: func(x *theirs) { x.source = "" }, reason: "stranger"},
+		"another wallet of ours":        {lie: func(x *callbacktest.Transaction) { x.Source = h.other.Address.String() }, reason: "stranger"},
+		"a stranger's wallet":           {lie: func(x *callbacktest.Transaction) { x.Source = "0x00000000000000000000000000000000000000aa" }, reason: "stranger"},
+		"no sender":                     {lie: func(x *callbacktest.Transaction) { x.Source = "" }, reason: "stranger"},
 		"another chain id":              {change: func(u *tx.Unsigned) { u.ChainID = 1 }, reason: "operation", says: "chain id 1"},
 		"the mainnet's chain id":        {change: func(u *tx.Unsigned) { u.ChainID = 20803 }, reason: "operation", says: "chain id"},
 		"coins":                         {change: func(u *tx.Unsigned) { u.Value = big.NewInt(1) }, reason: "call", says: "coin"},
@@ -76,7 +83,7 @@ func TestHostileQustody(t *testing.T) {
 		"an answer without end":         {lie: shown("note", strings.Repeat("x", 1<<20)), reason: "malformed", says: "bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h.t, q.t = t, t
+			h.t = t
 			if c.call.Method == "" {
 				c.call = mint(1000)
 			}
@@ -85,33 +92,33 @@ func TestHostileQustody(t *testing.T) {
 				change = c.change
 			}
 			// It is changed before it is listed, or the honest one could be taken first.
-			q.lies(func(what, _ string, w http.ResponseWriter, _ *http.Request) bool {
+			q.Lie(func(what, _ string, w http.ResponseWriter, _ *http.Request) bool {
 				if what == "list" {
-					reply(w, 200, map[string]any{"data": []any{}})
+					callbacktest.Reply(w, 200, map[string]any{"data": []any{}})
 				}
 				return what == "list"
 			})
-			ref := q.create(h, c.call, change)
+			ref := h.create(c.call, change)
 			if c.lie != nil {
-				q.change(ref, c.lie)
+				q.Change(ref, c.lie)
 			}
-			q.lies(nil)
+			q.Lie(nil)
 			reason, message := h.refused(ref)
 			require.Equal(t, c.reason, reason, message)
 			require.Contains(t, message, c.says)
 			_, known, err := h.operations.OfForeign(t.Context(), ref)
 			require.NoError(t, err)
 			require.False(t, known)
-			require.Zero(t, q.posted(ref))
+			require.Zero(t, q.Posted(ref))
 			require.Equal(t, before, h.nextNonce())
 		})
 	}
-	h.t, q.t = t, t
-	o := h.taken(q.create(h, mint(1000)))
+	h.t = t
+	o := h.taken(h.create(mint(1000)))
 	h.approve(o)
 	h.ends(o.ID, operation.Completed)
 	require.Equal(t, "1000", h.supply())
-	require.Equal(t, 1, q.distinct())
+	require.Equal(t, 1, q.Distinct())
 }
 
 func legacy(t *testing.T) []byte {
@@ -121,12 +128,12 @@ func legacy(t *testing.T) []byte {
 }
 
 func TestQustodyThatIsNotQustody(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, tx.KindQuantum)
 	q := h.qustody
 	var elsewhere atomic.Int32
 	thief := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	defer thief.Close()
-	q.roots.AddCert(thief.Certificate())
+	q.Roots.AddCert(thief.Certificate())
 	answer := func(code int, body []byte) func(string, string, http.ResponseWriter, *http.Request) bool {
 		return func(_, _ string, w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(code)
@@ -134,7 +141,7 @@ func TestQustodyThatIsNotQustody(t *testing.T) {
 			return true
 		}
 	}
-	ref := q.create(h, mint(7))
+	ref := h.create(mint(7))
 	o := h.taken(ref)
 	noise := make([]byte, 4096)
 	_, err := rand.Read(noise)
@@ -162,11 +169,11 @@ func TestQustodyThatIsNotQustody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.t = t
-			q.lies(lie)
-			defer q.lies(nil)
-			rounds := q.count("list")
+			q.Lie(lie)
+			defer q.Lie(nil)
+			rounds := q.Count("list")
 			h.restart() // with no pause from the one before
-			h.until("a round was lied to", func() bool { return q.count("list") > rounds })
+			h.until("a round was lied to", func() bool { return q.Count("list") > rounds })
 			_, known, err := h.operations.OfForeign(t.Context(), "a")
 			require.NoError(t, err)
 			require.False(t, known)
@@ -183,37 +190,45 @@ func TestQustodyThatIsNotQustody(t *testing.T) {
 // What people approved and what Qustody shows when it is to be signed differ: by the bytes, by the hash, by
 // fees that only cost more.
 func TestTransactionThatChangesAfterApprovalIsNotSigned(t *testing.T) {
-	h := newHouse(t)
+	overKinds(t, transactionThatChangesAfterApprovalIsNotSigned)
+}
+
+func transactionThatChangesAfterApprovalIsNotSigned(t *testing.T, kind tx.Kind) {
+	h := newHouse(t, kind)
 	q := h.qustody
-	for name, change := range map[string]func(*theirs){
-		"another amount": func(x *theirs) { x.raw = encode(t, x, func(u *tx.Unsigned) { u.Data[len(u.Data)-1]++ }) },
-		"other fees":     func(x *theirs) { x.raw = encode(t, x, func(u *tx.Unsigned) { u.MaxFee.Add(u.MaxFee, big.NewInt(1)) }) },
-		"another nonce":  func(x *theirs) { x.raw = encode(t, x, func(u *tx.Unsigned) { u.Nonce++ }) },
-		"a hash alone":   func(x *theirs) { x.shown["unsignedTransaction"] = "" },
-		"another's hash": func(x *theirs) { x.shown["signingHash"] = "0x" + strings.Repeat("ab", 32) },
+	for name, change := range map[string]func(*callbacktest.Transaction){
+		"another amount": func(x *callbacktest.Transaction) {
+			x.Raw = encode(t, x, func(u *tx.Unsigned) { u.Data[len(u.Data)-1]++ })
+		},
+		"other fees": func(x *callbacktest.Transaction) {
+			x.Raw = encode(t, x, func(u *tx.Unsigned) { u.MaxFee.Add(u.MaxFee, big.NewInt(1)) })
+		},
+		"another nonce":  func(x *callbacktest.Transaction) { x.Raw = encode(t, x, func(u *tx.Unsigned) { u.Nonce++ }) },
+		"a hash alone":   func(x *callbacktest.Transaction) { x.Shown["unsignedTransaction"] = "" },
+		"another's hash": func(x *callbacktest.Transaction) { x.Shown["signingHash"] = "0x" + strings.Repeat("ab", 32) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h.t, q.t = t, t
+			h.t = t
 			before := h.nextNonce()
-			ref := q.create(h, mint(1000), func(*tx.Unsigned) {})
+			ref := h.create(mint(1000), func(*tx.Unsigned) {})
 			o := h.taken(ref)
 			h.decide(o, "approver-1", policy.Approve)
-			q.change(ref, change)
+			q.Change(ref, change)
 			h.decide(o, "approver-2", policy.Approve)
 			failed := h.ends(o.ID, operation.Failed)
 			require.Contains(t, failed.FailureReason, "changed after it was taken")
-			require.Zero(t, q.posted(ref))
+			require.Zero(t, q.Posted(ref))
 			require.Equal(t, before, h.nextNonce(), "no nonce is spent")
-			q.change(ref, func(x *theirs) { x.status = "CANCELLED" })
+			q.Change(ref, func(x *callbacktest.Transaction) { x.Status = "CANCELLED" })
 		})
 	}
-	h.t, q.t = t, t
-	require.Zero(t, q.distinct())
+	h.t = t
+	require.Zero(t, q.Distinct())
 	require.Equal(t, "0", h.supply())
 }
 
-func encode(t *testing.T, x *theirs, change func(*tx.Unsigned)) []byte {
-	u, err := tx.DecodeUnsigned(tx.KindQuantum, x.raw)
+func encode(t *testing.T, x *callbacktest.Transaction, change func(*tx.Unsigned)) []byte {
+	u, err := tx.DecodeUnsigned(x.Unsigned.Kind, x.Raw)
 	require.NoError(t, err)
 	change(u)
 	b, err := u.EncodeUnsigned()
@@ -222,86 +237,88 @@ func encode(t *testing.T, x *theirs, change func(*tx.Unsigned)) []byte {
 }
 
 func TestTransactionThatQustodyGaveUpIsNotSigned(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, tx.KindQuantum)
 	q := h.qustody
 	for _, status := range []string{"CANCELLED", "BLOCKED", "SIGNED"} {
-		ref := q.create(h, mint(1), func(*tx.Unsigned) {})
+		ref := h.create(mint(1), func(*tx.Unsigned) {})
 		o := h.taken(ref)
-		q.change(ref, func(x *theirs) { x.status = status })
+		q.Change(ref, func(x *callbacktest.Transaction) { x.Status = status })
 		h.approve(o)
 		require.Contains(t, h.ends(o.ID, operation.Cancelled).FailureReason, status)
-		require.Zero(t, q.posted(ref))
+		require.Zero(t, q.Posted(ref))
 	}
 	require.Equal(t, uint64(1), h.nextNonce())
 }
 
 // What was signed is shown again, under its own id and under another, with its bytes and with others.
-func TestReplayIsNotSignedTwice(t *testing.T) {
-	h := newHouse(t)
+func TestReplayIsNotSignedTwice(t *testing.T) { overKinds(t, replayIsNotSignedTwice) }
+
+func replayIsNotSignedTwice(t *testing.T, kind tx.Kind) {
+	h := newHouse(t, kind)
 	q := h.qustody
-	ref := q.create(h, mint(1000))
-	twin := q.create(h, mint(1000), func(u *tx.Unsigned) { u.Nonce-- }) // the same bytes, under another id
-	require.Equal(t, q.at(ref).raw, q.at(twin).raw)
+	ref := h.create(mint(1000))
+	twin := h.create(mint(1000), func(u *tx.Unsigned) { u.Nonce-- }) // the same bytes, under another id
+	require.Equal(t, q.At(ref).Raw, q.At(twin).Raw)
 	a, b := h.taken(ref), h.taken(twin)
 	require.NotEqual(t, a.ID, b.ID)
 	h.approve(a)
 	h.ends(a.ID, operation.Completed)
 	h.approve(b)
 	require.Contains(t, h.ends(b.ID, operation.Failed).FailureReason, "belongs to another operation")
-	require.Zero(t, q.posted(twin))
+	require.Zero(t, q.Posted(twin))
 
-	later := q.create(h, mint(1000), func(u *tx.Unsigned) { u.Nonce = 1 })
+	later := h.create(mint(1000), func(u *tx.Unsigned) { u.Nonce = 1 })
 	reason, message := h.refused(later)
 	require.Equal(t, "operation", reason)
 	require.Contains(t, message, "nonce 1")
 
-	for _, change := range []func(*theirs){
-		func(x *theirs) { x.status = "PENDING_SIGNATURE" },
-		func(x *theirs) { x.raw = encode(t, x, func(u *tx.Unsigned) { u.Nonce = 2 }) },
+	for _, change := range []func(*callbacktest.Transaction){
+		func(x *callbacktest.Transaction) { x.Status = "PENDING_SIGNATURE" },
+		func(x *callbacktest.Transaction) { x.Raw = encode(t, x, func(u *tx.Unsigned) { u.Nonce = 2 }) },
 	} {
-		q.change(ref, change)
+		q.Change(ref, change)
 		h.restart()
-		rounds := q.count("list")
-		h.until("rounds go on", func() bool { return q.count("list") > rounds+1 })
+		rounds := q.Count("list")
+		h.until("rounds go on", func() bool { return q.Count("list") > rounds+1 })
 		o := h.taken(ref)
 		require.Equal(t, a.ID, o.ID)
 		require.Equal(t, operation.Completed, o.Status)
-		require.Equal(t, 1, q.posted(ref))
+		require.Equal(t, 1, q.Posted(ref))
 	}
 	require.Equal(t, "1000", h.supply())
-	require.Equal(t, 1, q.distinct())
+	require.Equal(t, 1, q.Distinct())
 }
 
 // Qustody refuses what it asked for: the operation says so to people, and posts are not repeated all the time.
 func TestQustodyThatTakesNoSignature(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, tx.KindQuantum)
 	q := h.qustody
-	q.lies(func(what, _ string, w http.ResponseWriter, _ *http.Request) bool {
+	q.Lie(func(what, _ string, w http.ResponseWriter, _ *http.Request) bool {
 		if what == "signature" {
 			w.WriteHeader(http.StatusBadRequest)
 		}
 		return what == "signature"
 	})
-	ref := q.create(h, mint(3))
+	ref := h.create(mint(3))
 	o := h.taken(ref)
 	h.approve(o)
 	h.until("its attention says so", func() bool {
 		now, err := h.operations.Get(t.Context(), o.ID)
 		return err == nil && strings.HasPrefix(now.Attention, "CALLBACK: Qustody refuses the signature")
 	})
-	rounds := q.count("list")
-	h.until("rounds go on", func() bool { return q.count("list") > rounds+20 })
-	require.Equal(t, 1, q.count("signature"))
+	rounds := q.Count("list")
+	h.until("rounds go on", func() bool { return q.Count("list") > rounds+20 })
+	require.Equal(t, 1, q.Count("signature"))
 	require.Equal(t, "0", h.supply())
 
 	// An operator who has the bytes sent by our own nodes: once Qustody has the signature, and only then.
 	h.broadcast = true
-	q.lies(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
+	q.Lie(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
 		if what != "signature" {
 			return false
 		}
-		q.change(ref, func(x *theirs) { x.status = "SIGNED" }) // and it is never sent
-		reply(w, 200, map[string]any{})
+		q.Change(ref, func(x *callbacktest.Transaction) { x.Status = "SIGNED" }) // and it is never sent
+		callbacktest.Reply(w, 200, map[string]any{})
 		return true
 	})
 	h.restart()
@@ -311,33 +328,33 @@ func TestQustodyThatTakesNoSignature(t *testing.T) {
 
 // The key of the API, and what Qustody says in its place, is in no log and no entry of the store.
 func TestAttackQustodyAnswersWithTheKey(t *testing.T) {
-	h := newHouse(t)
-	h.qustody.lies(func(_, _ string, w http.ResponseWriter, r *http.Request) bool {
+	h := newHouse(t, tx.KindQuantum)
+	h.qustody.Lie(func(_, _ string, w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = w.Write([]byte(r.Header.Get("Authorization")))
 		return true
 	})
 	h.restart()
 	h.until("a round failed", func() bool { return strings.Contains(h.logs.String(), "a round failed") })
-	h.qustody.lies(func(_, _ string, w http.ResponseWriter, r *http.Request) bool {
-		reply(w, 200, map[string]any{"data": []any{map[string]any{"id": r.Header.Get("Authorization")}}})
+	h.qustody.Lie(func(_, _ string, w http.ResponseWriter, r *http.Request) bool {
+		callbacktest.Reply(w, 200, map[string]any{"data": []any{map[string]any{"id": r.Header.Get("Authorization")}}})
 		return true
 	})
 	h.restart()
 	h.until("what is not an id is refused", func() bool { return strings.Contains(h.logs.String(), "repeats the API key") })
-	ref := h.qustody.create(h, mint(1))
-	h.qustody.change(ref, func(x *theirs) {
+	ref := h.create(mint(1))
+	h.qustody.Change(ref, func(x *callbacktest.Transaction) {
 		for _, name := range []string{"transactionId", "signingHash", "sourceAddress", "destinationAddress", "amount", "unsignedTransaction"} {
-			x.shown[name] = apiKey[1:] // as much of it as tells it
+			x.Shown[name] = callbacktest.Key[1:] // as much of it as tells it
 		}
-		x.source = h.wallet.Address.String()
-		x.shown["sourceAddress"], x.shown["unsignedTransaction"] = x.source, "0x"+hex.EncodeToString(x.raw)
+		x.Source = h.wallet.Address.String()
+		x.Shown["sourceAddress"], x.Shown["unsignedTransaction"] = x.Source, "0x"+hex.EncodeToString(x.Raw)
 	})
-	h.qustody.lies(nil)
+	h.qustody.Lie(nil)
 	h.restart()
 	reason, _ := h.refused(ref)
 	require.Equal(t, "shown", reason)
-	secret := strings.TrimPrefix(apiKey, "key-id:")
+	secret := strings.TrimPrefix(callbacktest.Key, "key-id:")
 	require.False(t, strings.Contains(h.logs.String(), secret))
 	for kv, err := range h.store.All(t.Context(), "/mw/", nil) {
 		require.NoError(t, err)
@@ -347,27 +364,23 @@ func TestAttackQustodyAnswersWithTheKey(t *testing.T) {
 
 // What fails at the head of the list does not keep what is behind it from being taken.
 func TestTransactionsThatFailHoldUpNoOther(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, tx.KindQuantum)
 	q := h.qustody
 	failing := map[string]bool{}
-	q.lies(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
-		q.mu.Lock()
-		defer q.mu.Unlock()
+	for n := range 7 { // what is made is listed at once
+		failing[callbacktest.Ref(n)] = true
+	}
+	q.Lie(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
 		if what == "payload" && failing[ref] {
 			w.WriteHeader(http.StatusInternalServerError)
 			return true
 		}
 		return false
 	})
-	q.mu.Lock() // what is made is listed at once
 	for n := range 7 {
-		failing[refOf(n)] = true
+		require.Equal(t, callbacktest.Ref(n), h.create(mint(1), func(*tx.Unsigned) {}))
 	}
-	q.mu.Unlock()
-	for n := range 7 {
-		require.Equal(t, refOf(n), q.create(h, mint(1), func(*tx.Unsigned) {}))
-	}
-	o := h.taken(q.create(h, mint(9)))
+	o := h.taken(h.create(mint(9)))
 	h.approve(o)
 	h.ends(o.ID, operation.Completed)
 	require.Equal(t, "9", h.supply())

@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mintwarden/mintwarden/chain/devnet"
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon"
+	"github.com/mintwarden/mintwarden/daemon/callback/callbacktest"
 	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/operation/operationtest"
 	"github.com/mintwarden/mintwarden/daemon/pki"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -28,7 +29,11 @@ import (
 // The whole daemon, from the text of its configuration: with [callback] it registers the wallet, takes a
 // transaction and signs it once its people approved.
 func TestTheDaemonSignsForQustodyAsConfigured(t *testing.T) {
-	h := furnishedHouse(t)
+	overKinds(t, theDaemonSignsForQustodyAsConfigured)
+}
+
+func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
+	h := furnishedHouse(t, kind)
 	h.stop()
 	cfg, err := config.Parse([]byte(h.configuration()), t.TempDir())
 	require.NoError(t, err)
@@ -41,11 +46,8 @@ func TestTheDaemonSignsForQustodyAsConfigured(t *testing.T) {
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- daemon.Run(ctx, cfg, daemon.Options{Version: "test", Log: slog.New(slog.NewTextHandler(h.logs, nil)),
-			OnWallet: func(_ context.Context, w *registry.Wallet) error {
-				_, err := h.node.Fund(common.Address(w.Address))
-				return err
-			},
-			Ready: func(net.Addr, net.Addr) { close(ready) }})
+			OnWallet: func(ctx context.Context, w *registry.Wallet) error { return h.node.Fund(ctx, w.Address) },
+			Ready:    func(net.Addr, net.Addr) { close(ready) }})
 	}()
 	defer func() {
 		cancel()
@@ -59,13 +61,13 @@ func TestTheDaemonSignsForQustodyAsConfigured(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.store = h.etcd.Open(store.UserServe)
-	ref := h.qustody.create(h, mint(12))
+	ref := h.create(mint(12))
 	var became struct{ OperationID string }
 	h.until("it is an operation", func() bool { return h.stored(store.Foreign(ref), &became) })
 	intent, _, ok, err := h.store.Get(t.Context(), store.OpIntent(became.OperationID))
 	require.NoError(t, err)
 	require.True(t, ok)
-	door := h.door()
+	door := h.sealed.Door(t)
 	for _, who := range []string{"approver-2", "approver-3"} {
 		d := policy.Decision{Format: policy.Format, Decision: policy.Approve, Intent: intent, Approver: who, DecidedAt: policy.Seconds(time.Now())}
 		body, err := d.Encode()
@@ -77,8 +79,8 @@ func TestTheDaemonSignsForQustodyAsConfigured(t *testing.T) {
 	h.until("it is completed", func() bool {
 		return h.stored(store.OpState(became.OperationID), &o) && o.Status == operation.Completed
 	})
-	require.Equal(t, 1, h.qustody.count("register"))
-	require.Equal(t, 1, h.qustody.posted(ref))
+	require.Equal(t, 1, h.qustody.Count("register"))
+	require.Equal(t, 1, h.qustody.Posted(ref))
 }
 
 // stored reads some members of a value of the store.
@@ -100,7 +102,7 @@ func (h *house) configuration() string {
 	pair, err := ca.IssueServer("mintwarden", []string{"127.0.0.1"}, pki.ECDSAP256)
 	require.NoError(t, err)
 	etcd := h.etcd.ClientConfig(store.UserServe)
-	roots := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.qustody.certificate})
+	roots := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.qustody.Certificate})
 	return fmt.Sprintf(`
 appliance = "appliance-1"
 tenant = %q
@@ -131,14 +133,14 @@ vault_account = "vault-at-qustody"
 asset = "asset-at-qustody"
 [[networks]]
 name = %q
-kind = "quantum"
+kind = %q
 chain_id = %d
 rpc_urls = [%q]
 confirmations = 2
-scheme = "dilithium3"
+scheme = %q
 currency = "QC"
 block_period = "100ms"
-`, tenant, h.charter1, write("api.crt", pair.Certificate), write("api.key", pair.Key), write("ca.crt", ca.Pair().Certificate), h.socket,
+`, operationtest.Tenant, h.sealed.Charter1, write("api.crt", pair.Certificate), write("api.key", pair.Key), write("ca.crt", ca.Pair().Certificate), h.sealed.Socket,
 		etcd.Endpoints[0], etcd.CAFile, etcd.CertFile, etcd.KeyFile,
-		h.qustody.url, write("qustody.apikey", []byte(apiKey+"\n")), write("qustody.crt", roots), h.wallet.ID, networkName, devnet.DefaultChainID, h.node.URL())
+		h.qustody.URL, write("qustody.apikey", []byte(callbacktest.Key+"\n")), write("qustody.crt", roots), h.wallet.ID, operationtest.Network, h.node.Kind, h.node.ID, h.node.URL(), h.node.Scheme)
 }

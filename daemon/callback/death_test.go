@@ -1,22 +1,29 @@
 package callback_test
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
 // The process dies at every question to Qustody, before Qustody worked on it and after, with the answer lost.
 // It is started again, and the transaction ends with one effect, one signed transaction and one nonce.
-func TestDeathAtEachQuestion(t *testing.T) {
-	h := newHouse(t)
+func TestDeathAtEachQuestion(t *testing.T) { overKinds(t, deathAtEachQuestion) }
+
+func deathAtEachQuestion(t *testing.T, kind tx.Kind) {
+	h := newHouse(t, kind)
 	q := h.qustody
 	minted := 0
 	for _, when := range []struct {
@@ -25,32 +32,31 @@ func TestDeathAtEachQuestion(t *testing.T) {
 	}{{"list", false}, {"payload", false}, {"payload", true}, {"signature", true}} {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, approved %v, after %v", when.what, when.approved, after), func(t *testing.T) {
-				h.t, q.t = t, t
-				nonce, signed := h.nextNonce(), q.distinct()
+				h.t = t
+				nonce, signed := h.nextNonce(), q.Distinct()
 				var over <-chan struct{}
 				if !when.approved {
-					over = q.dies(when.what, after)
+					over = q.DieAt(when.what, after)
 				}
-				ref := q.create(h, mint(10))
+				ref := h.create(mint(10))
 				minted += 10
 				if !when.approved {
-					<-over
+					h.died(over)
 					h.restart()
 				}
 				o := h.taken(ref)
 				h.decide(o, "approver-1", policy.Approve)
 				if when.approved {
-					over = q.dies(when.what, after)
-					h.lastApproval(o)
-					<-over
+					over = q.DieAt(when.what, after)
+					h.lastApproval(o, over)
 					h.restart()
 				} else {
-					h.lastApproval(o)
+					h.decide(o, "approver-2", policy.Approve)
 				}
 				done := h.ends(o.ID, operation.Completed)
-				require.Equal(t, q.at(ref).hash, done.TransactionHash.String())
+				require.Equal(t, q.At(ref).Hash, done.TransactionHash.String())
 				require.Equal(t, nonce+1, h.nextNonce())
-				require.Equal(t, signed+1, q.distinct())
+				require.Equal(t, signed+1, q.Distinct())
 				if when.what == "signature" && after {
 					// Whether the chain or Qustody's state told first that Qustody has it is nobody's matter.
 					require.LessOrEqual(t, len(h.audited("callback.delivered", o.ID)), 1)
@@ -64,22 +70,44 @@ func TestDeathAtEachQuestion(t *testing.T) {
 	}
 }
 
-// lastApproval is the one after which Qustody is asked again: whoever waits for its answer may die of that.
-func (h *house) lastApproval(o *operation.Operation) {
+// lastApproval is the one after which Qustody is asked again, and of which the appliance dies: its caller may get no
+// answer any more.
+func (h *house) lastApproval(o *operation.Operation, over <-chan struct{}) {
 	h.t.Helper()
-	_ = h.tryDecide(o, "approver-2", policy.Approve)
+	ctx, cancel := context.WithCancel(h.t.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-over:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_ = h.tryDecide(ctx, o, "approver-2", policy.Approve)
+	h.died(over)
+}
+
+// died waits until the appliance has died.
+func (h *house) died(over <-chan struct{}) {
+	h.t.Helper()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		h.t.Fatalf("it did not die within %s", patience)
+	}
 }
 
 // The answer to a posted signature is lost and so is Qustody's state for a while: posts are repeated, each with
 // the same Idempotency-Key, until its state says that it has it.
 func TestLostAnswersToASignature(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, tx.KindQuantum)
 	q := h.qustody
 	keys := make(chan string, 100)
 	lost := 3
-	q.lies(func(what, ref string, w http.ResponseWriter, r *http.Request) bool {
-		q.mu.Lock()
-		defer q.mu.Unlock()
+	var mu sync.Mutex
+	q.Lie(func(what, ref string, w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
 		switch {
 		case what == "signature":
 			keys <- r.Header.Get("Idempotency-Key")
@@ -91,16 +119,15 @@ func TestLostAnswersToASignature(t *testing.T) {
 		}
 		return false
 	})
-	ref := q.create(h, mint(4))
+	ref := h.create(mint(4))
 	o := h.taken(ref)
-	over := q.dies("signature", true) // it was worked on, and the answer is lost
+	over := q.DieAt("signature", true) // it was worked on, and the answer is lost
 	h.decide(o, "approver-1", policy.Approve)
-	h.lastApproval(o)
-	<-over
+	h.lastApproval(o, over)
 	h.restart()
 	h.ends(o.ID, operation.Completed)
 	// Whether the chain or Qustody's state told first that Qustody has it is nobody's matter.
-	require.Equal(t, 1, q.distinct())
+	require.Equal(t, 1, q.Distinct())
 	require.Equal(t, "4", h.supply())
 	close(keys)
 	for key := range keys {
@@ -109,40 +136,42 @@ func TestLostAnswersToASignature(t *testing.T) {
 }
 
 // A wallet is registered once, whether the process dies before Qustody worked on it or after.
-func TestDeathWhileAWalletIsRegistered(t *testing.T) {
+func TestDeathWhileAWalletIsRegistered(t *testing.T) { overKinds(t, deathWhileAWalletIsRegistered) }
+
+func deathWhileAWalletIsRegistered(t *testing.T, kind tx.Kind) {
 	for _, after := range []bool{false, true} {
 		t.Run(fmt.Sprintf("after %v", after), func(t *testing.T) {
-			h := furnishedHouse(t)
-			over := h.qustody.dies("register", after)
+			h := furnishedHouse(t, kind)
+			over := h.qustody.DieAt("register", after)
 			h.restart()
-			<-over
+			h.died(over)
 			require.Empty(t, h.registrations())
 			h.restart()
 			h.until("the wallet is registered", func() bool { return len(h.registrations()) == 1 })
-			require.Equal(t, 2, h.qustody.count("register"))
-			require.Len(t, h.qustody.wallets, 1)
+			require.Equal(t, 2, h.qustody.Count("register"))
+			require.Equal(t, 1, h.qustody.Registered())
 		})
 	}
 }
 
 // Somebody registered the wallet before us, where the config says or elsewhere.
 func TestWalletThatIsRegisteredAlready(t *testing.T) {
-	h := furnishedHouse(t)
+	h := furnishedHouse(t, tx.KindQuantum)
 	q := h.qustody
-	there := map[string]string{"id": "wallet-at-qustody", "address": strings.ToLower(h.wallet.Address.String()), "publicKey": strings.Repeat("ab", 1952)}
-	q.wallets[strings.ToLower(h.wallet.Address.String())] = there
+	there := map[string]string{"id": "wallet-at-qustody", "address": strings.ToLower(h.wallet.Address.String()), "publicKey": strings.Repeat("ab", h.node.Scheme.PublicKeySize())}
+	q.Register(h.wallet.Address.String(), there)
 	h.restart()
 	h.until("another key is found", func() bool { return strings.Contains(h.logs.String(), "registered another wallet") })
 	require.Empty(t, h.registrations())
-	q.mu.Lock()
+	there = maps.Clone(there)
 	there["address"] = "0x00000000000000000000000000000000000000aa"
-	q.mu.Unlock()
+	q.Register(h.wallet.Address.String(), there)
 	h.restart()
 	h.until("it is not found", func() bool { return strings.Contains(h.logs.String(), "name the one that it is in") })
 	require.Empty(t, h.registrations())
-	q.mu.Lock()
+	there = maps.Clone(there)
 	there["address"], there["publicKey"] = h.wallet.Address.String(), hex.EncodeToString(h.wallet.PublicKey)
-	q.mu.Unlock()
+	q.Register(h.wallet.Address.String(), there)
 	h.restart()
 	h.until("it is found", func() bool { return len(h.registrations()) == 1 })
 	require.Equal(t, "wallet-at-qustody", h.registrations()[0]["qustodyWalletId"])

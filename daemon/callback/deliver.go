@@ -23,7 +23,9 @@ func (s *Service) Wanted(ctx context.Context, ref string, unsigned []byte) error
 		return err
 	}
 	defer leave()
+	// gofail: var callbackBeforeWanted struct{}
 	p, err := s.client.payload(ctx, ref)
+	// gofail: var callbackAfterWanted struct{}
 	var answer *refusedError
 	if errors.As(err, &answer) && (answer.Status == http.StatusNotFound || answer.Status == http.StatusConflict || answer.Status == http.StatusGone) {
 		return s.gone(ctx, ref, err)
@@ -84,7 +86,9 @@ func (s *Service) Deliver(ctx context.Context, o *operation.Operation, signed *t
 		return false, err
 	}
 	defer leave()
+	// gofail: var callbackBeforePost struct{}
 	err = s.client.sign(ctx, o.Foreign, o.ID, signature{hex.EncodeToString(signed.Signature), hex.EncodeToString(signed.PublicKey)})
+	// gofail: var callbackAfterPost struct{}
 	if err := s.posted(ctx, o, err); err != nil {
 		return false, err
 	}
@@ -98,6 +102,7 @@ func (s *Service) Deliver(ctx context.Context, o *operation.Operation, signed *t
 	if _, err := t.Commit(ctx); err != nil && !errors.Is(err, store.ErrConflict) {
 		return false, err
 	}
+	// gofail: var callbackAfterDelivery struct{}
 	s.metrics.signatures.WithLabelValues(outcomeTaken).Inc()
 	s.log.Info("callback: a signature was delivered", "transaction", o.Foreign, "operation", o.ID)
 	return s.broadcast, nil

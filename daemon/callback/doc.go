@@ -42,7 +42,9 @@
 //     encoding without signature (type byte 0x02, then the RLP list), of which signingHash is the Keccak-256. The
 //     published example shows the hash alone; without the transaction nobody can say what a hash does.
 //   - amount is in base units of the token; destinationAddress is whom the call is about, or the contract.
-//   - signature and publicKey are lower-case hex without 0x, as the published length of publicKey (3904) says.
+//   - signature and publicKey are lower-case hex without 0x, as the published length of publicKey (3904) says. Of a
+//     wallet of kind evm, of which nothing is published, they are the 65 bytes r || s || v with v 0 or 1, and the 64
+//     bytes of the point without the leading 4; unsignedTransaction is Ethereum's own encoding.
 //   - POST …/signature answers 409 where the transaction is not PENDING_SIGNATURE any more; its status, from
 //     GET /transactions/{id}, then says whether our signature was taken.
 //   - POST /vault/accounts/{vaultAccountId}/wallets takes assetId, address, publicKey, label and signature; 409

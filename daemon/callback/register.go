@@ -45,8 +45,10 @@ func (s *Service) registerWallet(ctx context.Context, w Wallet) error {
 	if proof.Address != ours.Address || !tx.VerifySignature(ours.Scheme, proof.PublicKey, tx.OwnershipDigest(ours.Address), proof.Signature) {
 		return fmt.Errorf("callback: the seal's proof is not of %s", ours.Address)
 	}
+	// gofail: var callbackBeforeRegister struct{}
 	there, err := s.client.register(ctx, w.VaultID, w.ID, registration{AssetID: w.AssetID, Address: ours.Address.String(),
 		PublicKey: hex.EncodeToString(proof.PublicKey), Label: w.Label, Signature: hex.EncodeToString(proof.Signature)})
+	// gofail: var callbackAfterRegister struct{}
 	var answer *refusedError
 	if errors.As(err, &answer) && answer.Status == http.StatusConflict {
 		there, err = s.registeredAs(ctx, w.VaultID, ours.Address)
@@ -71,6 +73,7 @@ func (s *Service) registerWallet(ctx context.Context, w Wallet) error {
 	if _, err := t.Commit(ctx); err != nil && !errors.Is(err, store.ErrConflict) {
 		return err
 	}
+	// gofail: var callbackAfterRegistration struct{}
 	s.log.Info("callback: a wallet is registered", "wallet", w.ID, "address", ours.Address.String())
 	return nil
 }

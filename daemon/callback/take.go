@@ -91,6 +91,7 @@ func (s *Service) takeAll(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(append(failed, err)...)
 		}
+		// gofail: var callbackAfterList struct{}
 		if len(listed) > pageSize {
 			return errors.Join(append(failed, fmt.Errorf("%w: %d transactions on a page of %d", errAnswer, len(listed), pageSize))...)
 		}
@@ -131,7 +132,9 @@ func (s *Service) take(ctx context.Context, ref string) (ok bool, err error) {
 	if err := s.store.Room(); err != nil {
 		return false, err
 	}
+	// gofail: var callbackBeforePayload struct{}
 	p, err := s.client.payload(ctx, ref)
+	// gofail: var callbackAfterPayload struct{}
 	var answer *refusedError
 	switch {
 	case errors.As(err, &answer) && (answer.Status == http.StatusNotFound || answer.Status == http.StatusConflict || answer.Status == http.StatusGone):

@@ -227,7 +227,12 @@ func (a *appliance) context() context.Context {
 // decide signs the operation's intent as a person of the charter and sends it.
 func (a *appliance) decide(name string, verb policy.Verb, id string) (*client.Operation, error) {
 	a.t.Helper()
-	ctx := a.context()
+	return a.decideIn(a.context(), name, verb, id)
+}
+
+// decideIn gives up when ctx ends.
+func (a *appliance) decideIn(ctx context.Context, name string, verb policy.Verb, id string) (*client.Operation, error) {
+	a.t.Helper()
 	c := a.as(name)
 	op, err := c.GetTokenOperation(ctx, id)
 	if err != nil {

@@ -157,7 +157,7 @@ func TestKillPoints(t *testing.T) {
 
 // The tables above name every point that there is in the programs.
 func TestKillPointsAreAllMet(t *testing.T) {
-	listed := slices.Concat(noOperations, chainPoints, archivePoints, []string{revivePoint})
+	listed := slices.Concat(noOperations, chainPoints, archivePoints, []string{revivePoint}, registrationPoints, callbackPoints)
 	for _, p := range killPoints {
 		listed = append(listed, p.name)
 	}
