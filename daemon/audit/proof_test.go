@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"encoding/json/jsontext"
 	"errors"
 	"fmt"
 	"strings"
@@ -173,6 +174,34 @@ func FuzzParseEvidence(f *testing.F) {
 			if _, err := e.Encode(); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// FuzzParseAnchor: whatever stands beside a checkpoint, it is read as one writes it, or refused.
+func FuzzParseAnchor(f *testing.F) {
+	whole, err := (&audit.Anchor{Format: 1, Charters: []jsontext.Value{jsontext.Value(`{"payload":"e30="}`)}, Keys: jsontext.Value(`{"format":1}`)}).Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add([]byte(`{"format":1,"charters":[],"keys":{}}`))
+	f.Add([]byte(`{"format":1,"charters":[null],"keys":null,"more":1}`))
+	f.Add([]byte(``))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := audit.ParseAnchor(b)
+		if err != nil {
+			if !errors.Is(err, audit.ErrProof) {
+				t.Error(err)
+			}
+			return
+		}
+		again, err := a.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := audit.ParseAnchor(again); err != nil || len(c.Charters) != len(a.Charters) {
+			t.Errorf("%s: %v", again, err)
 		}
 	})
 }

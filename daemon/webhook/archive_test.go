@@ -349,3 +349,17 @@ func TestABacklogHoldsUpNoArchive(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, waiting, n)
 }
+
+// FuzzParseArchivedID: a name has one spelling, and names one key of one endpoint.
+func FuzzParseArchivedID(f *testing.F) {
+	f.Add("wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF/del_01JS0Z4M9GQ3V1T7T2B5C8D0EF")
+	f.Add("wh_01JS0Z4M9GQ3V1T7T2B5C8D0EF/../del_01JS0Z4M9GQ3V1T7T2B5C8D0EF")
+	f.Add("/")
+	f.Add("del_01JS0Z4M9GQ3V1T7T2B5C8D0EF")
+	f.Fuzz(func(t *testing.T, id string) {
+		wh, del, err := webhook.ParseArchivedID(id)
+		if err == nil && (wh+"/"+del != id || strings.Count(id, "/") != 1 || !store.ValidID("wh_", wh) || !store.ValidID("del_", del)) {
+			t.Errorf("%q is %q and %q", id, wh, del)
+		}
+	})
+}
