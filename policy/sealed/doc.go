@@ -45,14 +45,16 @@
 // the old shares count, behind it the new ones, whatever the token has taken: an
 // unsealing by them goes on with what is not finished, and until then no PIN file or
 // credential is tried. Old shares give PINs that the token takes no more, from whatever
-// copy of custody.json. Nobody is unsealed by it, nor is a sealing undone.
+// copy of custody.json. Nobody is unsealed by it, nor is a sealing undone. An appliance
+// that starts by a credential is left the new PIN under another one, which no renewal
+// changes, where it has that; else its credential is stale.
 //
 // The key under which post-quantum keys are wrapped rotates on a document of the
 // threshold: the token makes the next generation, every key is wrapped under it and
 // must sign before the old envelope goes, and the old key is destroyed when nothing is
 // under it. That a token holds two generations is what a start goes on from.
 //
-// Both are refused where another appliance uses the same token.
+// Both are refused where another appliance uses the same token, unless it is suspended.
 //
 // Under a production charter the seal refuses a PIN file, a credential that no
 // TPM seals and a software token unless the charter accepts them, and people's

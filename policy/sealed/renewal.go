@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -28,7 +29,7 @@ func (r *room) Renew(ctx context.Context, q seal.RenewRequest) (_ *seal.Renewal,
 		return nil, seal.Errorf(seal.KindInvalid, "there is no charter that would say who gets shares")
 	}
 	charter, digest := known.fold.Charter()
-	if err := r.renewable(charter); err != nil {
+	if err := r.renewable(known.fold, charter); err != nil {
 		return nil, err
 	}
 	part := &renewPart{Charter: digest, Instance: charter.Instance, Custodians: charter.Custodians}
@@ -49,8 +50,9 @@ func (r *room) Renew(ctx context.Context, q seal.RenewRequest) (_ *seal.Renewal,
 }
 
 // renewable refuses where the token's PINs are not this appliance's alone: others'
-// custodies hold them, too, and could not unseal any more.
-func (r *room) renewable(c *policy.Charter) error {
+// custodies hold them, too, and could not unseal any more. One that is suspended is
+// given a custody of the new ones before it takes part again.
+func (r *room) renewable(fold *ledger.Fold, c *policy.Charter) error {
 	seen, err := readCustodians(r.custody.state)
 	if err != nil {
 		return seal.Errorf(seal.KindStore, "who the custodians were is not known: %v", err)
@@ -58,22 +60,33 @@ func (r *room) renewable(c *policy.Charter) error {
 	if seen != nil && seen.Version > c.Version {
 		return seal.Errorf(seal.KindStore, "the store shows charter %d, and this appliance has seen %d", c.Version, seen.Version)
 	}
-	other, err := r.sharesToken(c)
+	other, err := r.usesToken(fold, c)
 	if err == nil && other != "" {
-		err = seal.Errorf(seal.KindInvalid, "appliance %s uses the same token: its custody would hold PINs that the token takes no more", other)
+		err = seal.Errorf(seal.KindInvalid, "appliance %s uses the same token: its custody would hold PINs that the token takes no more; a custodian suspends it first", other)
 	}
 	return err
+}
+
+// usesToken is another appliance of the charter that reaches this one's token and is
+// not suspended. A seal that is shown a log without its suspension is not the author:
+// the anchor that they share names a later batch.
+func (r *room) usesToken(fold *ledger.Fold, c *policy.Charter) (other string, err error) {
+	return r.sharesTokenWith(c, func(id string) bool { return !fold.Frozen(policy.Subject{ApplianceID: id}) })
 }
 
 // sharesToken is another appliance of the charter that reaches this one's token, if
 // there is one.
 func (r *room) sharesToken(c *policy.Charter) (other string, err error) {
+	return r.sharesTokenWith(c, func(string) bool { return true })
+}
+
+func (r *room) sharesTokenWith(c *policy.Charter, counts func(id string) bool) (other string, err error) {
 	me, ok := c.Appliance(r.appliance)
 	if !ok {
 		return "", seal.Errorf(seal.KindInvalid, "appliance %s is not in the charter", r.appliance)
 	}
 	for _, a := range c.Appliances {
-		if a.ID != me.ID && a.Token.Serial == me.Token.Serial {
+		if a.ID != me.ID && a.Token.Serial == me.Token.Serial && counts(a.ID) {
 			return a.ID, nil
 		}
 	}

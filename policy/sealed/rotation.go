@@ -126,9 +126,9 @@ func (r *room) rotateDocument(e *policy.Envelope) (*policy.Rotate, error) {
 	}
 	// Another process could wrap a new wallet's key under the old one in the moment in
 	// which that goes.
-	other, err := r.sharesToken(c)
+	other, err := r.usesToken(known.fold, c)
 	if err == nil && other != "" {
-		err = seal.Errorf(seal.KindInvalid, "appliance %s uses the same token, and could make a wallet's key under the old wrapping key meanwhile", other)
+		err = seal.Errorf(seal.KindInvalid, "appliance %s uses the same token, and could make a wallet's key under the old wrapping key meanwhile; a custodian suspends it first", other)
 	}
 	return d, err
 }
