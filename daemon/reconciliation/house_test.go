@@ -53,6 +53,8 @@ type house struct {
 	freezes []seal.FreezeRequest
 	frozen  bool
 	archive map[string]*operation.Operation // what is in no store any more, by id
+	// carry is the follower's work that is asked to be waited for; nil: none was left.
+	carry func()
 	// dying ends the service right after a freeze was recorded.
 	dying context.CancelFunc
 }
@@ -69,6 +71,16 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) Ready() error { return nil }
+
+func (h *house) WaitLog(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.carry != nil {
+		h.carry()
+	}
+	h.carry = nil
+	return nil
+}
 
 func (h *house) Token(_ context.Context, id string) (*registry.Token, error) {
 	if id != h.token.ID {

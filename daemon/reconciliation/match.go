@@ -189,7 +189,7 @@ func (s *Service) explainOwn(ctx context.Context, token *registry.Token, groups 
 		if len(ids) == 0 {
 			continue
 		}
-		ops, err := s.operations.States(ctx, ids)
+		ops, err := s.authorizedStates(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
@@ -202,6 +202,20 @@ func (s *Service) explainOwn(ctx context.Context, token *registry.Token, groups 
 		}
 	}
 	return foreign, nil
+}
+
+// authorizedStates are the operations with these ids; nil where the store has none. A block may be made sooner than the
+// ledger's authorization of what it holds is carried into the store; it was in the ledger before there was a signature,
+// though. So before one is called unauthorized, all that the ledger holds now is waited for.
+func (s *Service) authorizedStates(ctx context.Context, ids []string) ([]*operation.Operation, error) {
+	ops, err := s.operations.States(ctx, ids)
+	if err != nil || !slices.ContainsFunc(ops, func(o *operation.Operation) bool { return o != nil && !o.Authorized }) {
+		return ops, err
+	}
+	if err := s.registry.WaitLog(ctx); err != nil {
+		return nil, err
+	}
+	return s.operations.States(ctx, ids)
 }
 
 // explain says of the events of an operation's transaction what they are. What the operation does not explain, nobody

@@ -2,6 +2,7 @@ package reconciliation_test
 
 import (
 	"context"
+	"encoding/json/v2"
 	"math/big"
 	"math/rand/v2"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // history is mints in blocks from 1 on, each by an operation, perBlock in one.
@@ -154,6 +156,39 @@ func TestWhatIsNotTheOperationsEffectIsNobodys(t *testing.T) {
 	require.Equal(t, 7, h.told())
 	require.Empty(t, h.freezes, "one node alone")
 	require.Equal(t, 7, h.count("pending"))
+}
+
+// A block that is made before the ledger's authorization was carried into the store is no theft: nothing is told before
+// all that the ledger holds was looked at.
+func TestABlockMayBeSoonerThanTheLedger(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	p := &planted{h: h}
+	to, amount, hash := account(1), policy.AmountOf(10), tx.Hash(hashOf(1))
+	mint := &operation.Operation{ID: store.NewID("op_"), Type: policy.OpMint, Status: operation.Confirming, TokenID: h.token.ID, Network: networkName,
+		Amount: &amount, Recipient: &to, TransactionHash: &hash, BlockNumber: 2, History: []operation.Step{{Status: operation.Confirming, At: time.Now()}}}
+	p.plant(mint)
+	p.flush()
+	h.carry = func() {
+		carried := *mint
+		carried.Authorized, carried.Status = true, operation.Completed
+		b, err := json.Marshal(&carried)
+		if err != nil {
+			panic(err)
+		}
+		t := h.store.Tx()
+		t.Put(store.OpState(mint.ID), b)
+		if _, err := t.Commit(context.Background()); err != nil {
+			panic(err)
+		}
+	}
+	h.mint(2, 1, to, 10)
+	h.node.advance(20)
+	r := h.until(func(r *reconciliation.Report) bool { return r.BlockNumber >= 17 })
+	require.EqualValues(t, 1, r.EventsChecked)
+	require.Zero(t, r.UnmatchedTotal, "%+v", r.Unmatched)
+	require.Zero(t, h.told())
+	require.Zero(t, h.count("pending"))
 }
 
 // Somebody else's role is theirs to use, if the binding lists them, and nobody's otherwise.

@@ -27,6 +27,8 @@ type Freezer interface {
 type Registry interface {
 	// Ready is nil once the ledger is followed: before, nobody knows what was authorized.
 	Ready() error
+	// WaitLog returns nil once all that the ledger holds now is carried into the store.
+	WaitLog(ctx context.Context) error
 	Token(ctx context.Context, id string) (*registry.Token, error)
 	Tokens(ctx context.Context, f registry.TokenFilter, limit, offset int) ([]*registry.Token, int, error)
 	TokenFrozen(id string) bool

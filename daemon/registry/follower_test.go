@@ -217,6 +217,22 @@ func TestFollowingSurvivesTheStore(t *testing.T) {
 	require.Equal(t, registry.PolicyActive, got.Status)
 }
 
+// Whoever waits for the log sees all that stood in it when he asked.
+func TestWaitLog(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	s, _ := h.serve()
+	for range 5 {
+		p := devDefault()
+		h.apply(p)
+		require.NoError(t, s.WaitLog(t.Context()))
+		got, err := s.Policy(t.Context(), p.ID)
+		require.NoError(t, err)
+		require.Equal(t, registry.PolicyActive, got.Status)
+	}
+	require.NoError(t, s.WaitLog(t.Context()), "nothing is new")
+}
+
 func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy/ledger"
 )
 
 // ErrLedger says that the ledger in the store does not verify: a batch that the
@@ -62,6 +65,27 @@ func (p *progress) await(ctx context.Context, reached func() bool) error {
 // the follower stopped before, or ctx's.
 func (s *Service) WaitCarried(ctx context.Context, sequence uint64) error {
 	return s.progress.await(ctx, func() bool { return s.progress.carried.Sequence >= sequence })
+}
+
+// WaitLog returns nil once every batch that the log holds now is carried, as [Service.WaitCarried] does. Who finds
+// something that the ledger must have allowed before it could happen, and the store does not say so yet, asks this
+// first.
+func (s *Service) WaitLog(ctx context.Context) error {
+	head := s.headSequence()
+	for {
+		page, err := s.store.List(ctx, store.SealLog, store.ListOptions{After: ledger.Key(head), KeysOnly: true})
+		if err != nil {
+			return err
+		}
+		for _, kv := range page.KVs {
+			if sequence, ok := ledger.ParseKey(kv.Key); ok {
+				head = max(head, sequence)
+			}
+		}
+		if !page.More {
+			return s.WaitCarried(ctx, head)
+		}
+	}
 }
 
 // WaitReady returns nil once the head that stood at the start is carried in:
