@@ -67,8 +67,10 @@ func drained(r *http.Request) error {
 // checkMedia refuses a body that is not plain JSON. A compressed one is refused
 // unread: it could be a bomb.
 func checkMedia(h http.Header) error {
-	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return fault(registry.Validation, "the body is encoded as %+q; send it as it is", e)
+	for _, e := range h.Values("Content-Encoding") {
+		if e != "" && !strings.EqualFold(e, "identity") {
+			return fault(registry.Validation, "the body is encoded as %+q; send it as it is", e)
+		}
 	}
 	t := h.Get("Content-Type")
 	if t == "" {

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -97,9 +98,18 @@ func (s *csvSheet) add(t TransactionSummary) error {
 	}
 	return s.w.Write([]string{
 		t.ID, t.OperationID, string(t.OperationType), of(t.TokenID), t.Network, t.WalletID, t.WalletAddress, string(t.Status), of(t.Nonce),
-		of(t.TransactionHash), block, fmt.Sprint(t.Confirmations), t.FeeCap, string(t.FeeStrategy), of(t.Amount), t.RequestedBy,
-		of(t.Attention), of(t.FailureReason), t.CreatedAt.Format(time.RFC3339), t.UpdatedAt.Format(time.RFC3339),
+		of(t.TransactionHash), block, fmt.Sprint(t.Confirmations), t.FeeCap, string(t.FeeStrategy), of(t.Amount), cell(t.RequestedBy),
+		cell(of(t.Attention)), cell(of(t.FailureReason)), t.CreatedAt.Format(time.RFC3339), t.UpdatedAt.Format(time.RFC3339),
 	})
+}
+
+// cell is text that others had a hand in, such as a node that says why something reverted: a spreadsheet takes what
+// begins so for a formula, and runs it.
+func cell(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+		return "'" + text
+	}
+	return text
 }
 
 func (s *csvSheet) end() error {

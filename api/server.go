@@ -228,6 +228,10 @@ func (s *Server) check(c *gin.Context) {
 			s.refuse(c, err)
 			return
 		}
+		if err := s.still(c, r); err != nil {
+			s.refuse(c, err)
+			return
+		}
 	}
 	if err := s.ready(r.route); err != nil {
 		s.refuse(c, err)
@@ -281,6 +285,27 @@ func (s *Server) identify(c *gin.Context, r *request) {
 	r.foreign = r.caller.Admits(r.print, from)
 }
 
+// still holds certificate, key and permission once more when the body is there: whoever was thrown out while he held
+// it back has nothing under way that counts.
+func (s *Server) still(c *gin.Context, r *request) error {
+	if len(r.route.permissions) == 0 {
+		return nil
+	}
+	s.identify(c, r)
+	if wrong := errors.Join(r.uncertified, r.unknown, r.foreign); wrong != nil {
+		return wrong
+	}
+	return r.permitted()
+}
+
+// permitted is nil if the caller may ask.
+func (r *request) permitted() error {
+	if r.caller.AllowsAny(r.route.permissions...) {
+		return nil
+	}
+	return fault(registry.Forbidden, "credential %s of %s lacks the permission %s", r.caller.CredentialID, r.caller.Name, anyOf(r.route.permissions))
+}
+
 // admit holds certificate, key, rate and permission.
 func (s *Server) admit(c *gin.Context, r *request) error {
 	if r.print == "" {
@@ -308,10 +333,7 @@ func (s *Server) admit(c *gin.Context, r *request) error {
 		return err
 	}
 	s.registry.Used(r.caller.CredentialID)
-	if !r.caller.AllowsAny(r.route.permissions...) {
-		return fault(registry.Forbidden, "credential %s of %s lacks the permission %s", r.caller.CredentialID, r.caller.Name, anyOf(r.route.permissions))
-	}
-	return nil
+	return r.permitted()
 }
 
 func anyOf(ps []registry.Permission) string {
