@@ -49,6 +49,7 @@ var house = map[string][]string{
 	"daemon/metrics/guidetest":       {}, // tests' guide
 	"daemon/trace/tracetest":         {}, // tests' own collector
 	"policy":                         {"chain/tx", "chain/qrc20"},
+	"policy/policytest":              {}, // how long tests are
 	"policy/ledger":                  {"policy"},
 	"policy/seal":                    {"policy"},
 	"policy/sealed":                  {"policy", "policy/ledger", "policy/seal", "hsm", "chain/tx", "chain/qrc20"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/chain/tx"
 	. "github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/policytest"
 )
 
 // some amounts: small ones that meet each other, and the ends.
@@ -353,7 +354,7 @@ func TestWindowsAndDaysMinuteByMinute(t *testing.T) {
 				if _, ok := starts[date]; !ok {
 					starts[date] = now
 				}
-				if quarter := local.Minute() % 15; now.Before(from) || brief() && quarter > 1 && quarter < 14 {
+				if quarter := local.Minute() % 15; now.Before(from) || policytest.Brief() && quarter > 1 && quarter < 14 {
 					continue // briefly, what lies on both sides of every quarter: no window, day or zone changes elsewhere
 				}
 				in.Intent.NotBefore, in.Intent.ExpiresAt, in.Now = now, now.Add(time.Hour), now

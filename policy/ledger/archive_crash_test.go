@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/policytest"
 )
 
 // archived is an archive of a log's batches up to one, its only file and what that holds.
@@ -76,7 +77,7 @@ func TestArchiveAfterACrashThatLeftZeros(t *testing.T) {
 	require.Len(t, written, len(all))
 	w.isCut(dir, name, 2, all)
 	places := 40
-	if brief() {
+	if policytest.Brief() {
 		places = 10
 	}
 	step := (len(written) - len(before)) / places

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/policytest"
 )
 
 var custodians = []string{"custodian-1", "custodian-2", "custodian-3"}
@@ -107,7 +108,7 @@ func TestAttack_OneCustodianEndsSnapshots(t *testing.T) {
 	w.commit(ledger.Record{Policy: sign(t, policy.DocPolicy, w.second(), custodians[:2]...)})
 	w.commit(w.version(custodians[:1], func(p *policy.Policy) {
 		addresses := 900
-		if brief() {
+		if policytest.Brief() {
 			addresses = 200
 		}
 		for n := range addresses {

@@ -13,6 +13,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/policytest"
 )
 
 // snapshot is of the fold as it is, signed by the author.
@@ -172,7 +173,7 @@ func TestAttack_AChangedSnapshot(t *testing.T) {
 		refused(bytes.Join(append(append(append([][]byte{}, lines[:n+1]...), lines[n]), lines[n+1:]...), nil), "")
 	}
 	step := 211
-	if brief() {
+	if policytest.Brief() {
 		step = 1009
 	}
 	for n := 0; n < len(signed); n += step {

@@ -1,6 +1,0 @@
-//go:build race
-
-package policy_test
-
-// underRace: the race detector makes everything some ten times slower.
-const underRace = true
