@@ -137,8 +137,8 @@ func (s *Service) Read(ctx context.Context, id string) (*archive.Item, error) {
 			}
 			item.Revision = kv.ModRevision
 		case strings.HasPrefix(rest, "tx/"):
-			var t storedTx
-			if err := json.Unmarshal(kv.Value, &t, json.RejectUnknownMembers(true)); err != nil {
+			t, err := parseStoredTx(kv.Value)
+			if err != nil {
 				return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)
 			}
 			item.Names = append(item.Names, t.Hash.String())
@@ -263,8 +263,8 @@ func (s *Service) revive(ctx context.Context, id string) error {
 			}
 			t.Put(store.OpIndexKey(id), text)
 		case strings.HasPrefix(rest, "tx/"):
-			var signed storedTx
-			if err := json.Unmarshal(kv.Value, &signed, json.RejectUnknownMembers(true)); err != nil {
+			signed, err := parseStoredTx(kv.Value)
+			if err != nil {
 				return fmt.Errorf("operation: %s: %w", kv.Key, err)
 			}
 			t.Put(store.TxOperation(signed.Hash), []byte(id))

@@ -3,6 +3,7 @@ package operation_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,17 +30,33 @@ func (h *house) copies(o *operation.Operation, n int) (ids []string, size int) {
 	}
 	for range n {
 		id := store.NewID(operation.IDPrefix)
-		hash := tx.HashOf([]byte(id))
+		signed, hash := ownTx(kvs, id)
 		own := strings.NewReplacer(store.OpIndexKey(o.ID), store.OpIndexKey(id), o.ID, id, o.TransactionHash.String(), hash.String())
 		t := h.store.Tx()
 		for _, kv := range kvs {
-			t.Put(own.Replace(kv.Key), []byte(own.Replace(string(kv.Value))))
+			value := []byte(own.Replace(string(kv.Value)))
+			if strings.HasPrefix(kv.Key, store.OpTxs(o.ID)) {
+				value = signed
+			}
+			t.Put(own.Replace(kv.Key), value)
 		}
 		_, err := t.Commit(h.t.Context())
 		require.NoError(h.t, err)
 		ids = append(ids, id)
 	}
 	return ids, size
+}
+
+// ownTx is the signed transaction among an operation's keys with an id behind its bytes, and its hash.
+func ownTx(kvs []store.KV, id string) (value []byte, hash tx.Hash) {
+	for _, kv := range kvs {
+		if strings.HasSuffix(kv.Key, "/tx/1") {
+			value = append(slices.Clone(kv.Value), id...)
+		}
+	}
+	hash = tx.HashOf(value[1+len(hash)+8:])
+	copy(value[1:], hash[:])
+	return value, hash
 }
 
 // BenchmarkArchive archives 10,000 mints: the bytes of one in the store and on the disk, how many leave a second, and how
@@ -86,7 +103,7 @@ func BenchmarkArchive(b *testing.B) {
 		start := time.Since(began)
 		require.Equal(b, ids[count/2], one.ID)
 		b.ReportMetric(float64(hot), "bytes-in-store/operation")
-		b.ReportMetric(float64(cold)/float64(count+2), "bytes-archived/operation")
+		b.ReportMetric(float64(cold)/float64(count+2), "bytes-archived/operation(aim≤8192)")
 		b.ReportMetric(float64(count)/took.Seconds(), "archived/s")
 		b.ReportMetric(float64(start.Milliseconds()), "ms-start")
 	}

@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"math/big"
@@ -177,10 +176,7 @@ func (l *lane) keepVersion(ctx context.Context, fence *store.Fence, c *chain.Cli
 		return fmt.Errorf("operation: the seal's version %d of %s is %s with nonce %d; it is %s, and version %d with nonce %d was asked for",
 			r.Version, o.ID, r.TxHash, signed.Nonce, signed.Hash, o.version()+1, o.Nonce)
 	}
-	b, err := json.Marshal(storedTx{r.RawTx, r.TxHash, signed.Nonce})
-	if err != nil {
-		return err
-	}
+	b := storedTx{r.RawTx, r.TxHash, signed.Nonce}.encode()
 	// gofail: var bumpBeforeCommit struct{}
 	_, err = l.change(ctx, fence, o.ID, func(o *Operation, t *store.Tx) (bool, error) {
 		if o.Status != Broadcasting || o.version() != int(r.Version)-1 {

@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/json/v2"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,12 +41,9 @@ func readSigned(o *Operation, kv store.KV) (storedTx, error) {
 	if kv.Value == nil {
 		return storedTx{}, missing(false, "a signed transaction of "+o.ID)
 	}
-	var t storedTx
-	if err := json.Unmarshal(kv.Value, &t, json.RejectUnknownMembers(true)); err != nil {
-		return storedTx{}, fmt.Errorf("operation: signed transaction of %s: %w", o.ID, err)
-	}
-	if h := tx.HashOf(t.Raw); h != t.Hash {
-		return storedTx{}, fmt.Errorf("operation: signed transaction of %s is %s, the store says %s", o.ID, h, t.Hash)
+	t, err := parseStoredTx(kv.Value)
+	if err != nil {
+		return storedTx{}, fmt.Errorf("operation: %s: %w", kv.Key, err)
 	}
 	return t, nil
 }

@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/json/v2"
 	"fmt"
 	"time"
 
@@ -16,13 +15,6 @@ import (
 
 // unsignedStates are those from which an operation can be signed, or end without.
 var unsignedStates = []Status{PendingSignature, Queued}
-
-// storedTx is a signed transaction in the store.
-type storedTx struct {
-	Raw   []byte  `json:"raw"`
-	Hash  tx.Hash `json:"hash"`
-	Nonce uint64  `json:"nonce"`
-}
 
 // sign has the seal authorize and sign an operation, and writes the bytes: whatever a crash left, it reads
 // where the operation is and goes on from there.
@@ -124,10 +116,7 @@ func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *po
 	if err != nil {
 		return fmt.Errorf("operation: the transaction of %s: %w", o.ID, err)
 	}
-	b, err := json.Marshal(storedTx{r.RawTx, r.TxHash, signed.Nonce})
-	if err != nil {
-		return err
-	}
+	b := storedTx{r.RawTx, r.TxHash, signed.Nonce}.encode()
 	legs := []leg{{Signed, map[string]any{"transactionHash": r.TxHash.String(), "nonce": signed.Nonce, "ledgerSequence": r.Sequence}}}
 	if l.turn(signed.Nonce) {
 		// Nothing stands between these bytes and the chain but to read them back: sending does that next.

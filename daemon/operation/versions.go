@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/json/v2"
 	"fmt"
 	"iter"
 	"math/big"
@@ -57,8 +56,8 @@ func (s *Service) Versions(ctx context.Context, o *Operation) ([]Version, error)
 		if err != nil {
 			return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)
 		}
-		var t storedTx
-		if err := json.Unmarshal(kv.Value, &t, json.RejectUnknownMembers(true)); err != nil {
+		t, err := parseStoredTx(kv.Value)
+		if err != nil {
 			return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)
 		}
 		signed, err := tx.Decode(c.Network().Kind, t.Raw)
