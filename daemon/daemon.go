@@ -230,11 +230,19 @@ func (p *parts) run(ctx context.Context) error {
 	g.Go(func() error { return part("the store's guard", p.store.WatchSpace(workers)) })
 	g.Go(func() error { return part("the archive of operations", p.operations.KeepArchive(workers)) })
 	g.Go(func() error { return part("the ledger's follower", p.registry.Follow(workers)) })
-	g.Go(func() error { return part("the audit log", p.audit.Run(workers)) })
+	carried := make(chan struct{})
+	g.Go(func() error {
+		select { // it reads every entry there is, for nothing that a start waits for
+		case <-carried:
+		case <-workers.Done():
+		}
+		return part("the audit log", p.audit.Run(workers))
+	})
 	if err := p.carried(ctx, failed); err != nil {
 		stopWorkers()
 		return errors.Join(err, g.Wait())
 	}
+	close(carried)
 	if p.cfg.Bootstrap != "" {
 		if err := p.registry.Bootstrap(ctx, p.cfg.Bootstrap); err != nil {
 			stopWorkers()
