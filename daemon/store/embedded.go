@@ -38,8 +38,10 @@ const (
 	// tick and election, in milliseconds: alone, a member waits out an election whenever it starts, between one
 	// and two of them. There is nobody whose slowness could be taken for his end.
 	tick, election = 20, 100
-	// defragAbove is how much free space in the database, in MiB, makes a start defragment it.
-	defragAbove = 16
+	// defragAbove is how much free space in the database, in MiB, makes a start defragment it: all that is in use
+	// is copied, which takes longer than all else that a start does, and free pages are written to again anyway.
+	// Near the quota it is done whatever the space (WatchSpace).
+	defragAbove = 512
 )
 
 // EmbeddedConfig says where a single appliance keeps its etcd and who may speak to it. The certificates
