@@ -138,6 +138,11 @@ bench: need-softhsm ## ratios beside their aims, measured in one run (about 11 m
 	  '/^Benchmark[^ \t]*[ \t]+[0-9]+[ \t]/ { n = substr($$1, 10); sub(/-[0-9]+$$/, "", n); for (i = 3; i < NF; i += 2) printf "%-32s %14s  %s\n", n, $$i, $$(i+1); fflush(); next } \
 	  /^(goos|goarch|PASS|Benchmark)/ { next } { print }'
 
+.PHONY: pictures
+pictures: need-softhsm need-prometheus ## the README's pictures of the dashboard, from an appliance under load (about 6 minutes)
+	@mkdir -p daemon/metrics/pictures
+	MINTWARDEN_PICTURES=$(CURDIR)/daemon/metrics/pictures go test ./daemon/dev -run '^TestPrometheusWatches$$' -count 1 -timeout 20m
+
 .PHONY: vuln
 vuln: ## known vulnerabilities (needs the vulnerability database)
 	go run $(GOVULNCHECK) ./...

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,11 +38,29 @@ func TestPrometheusWatches(t *testing.T) {
 	work, stop := context.WithCancel(t.Context())
 	worked := make(chan struct{})
 	token := a.deployed()
+	dir, hands := os.Getenv("MINTWARDEN_PICTURES"), 1 // make pictures
+	if dir != "" {
+		hands = 4
+		takes := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		defer takes.Close()
+		if _, err := a.as("admin").CreateWebhook(a.context(), client.WebhookCreate{URL: takes.URL, Events: []string{"token.*", "approval.*"}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"operator", "approver-1", "approver-2", "approver-3"} {
+			a.as(name) // clients are made by one goroutine
+		}
+	}
 	go func() {
 		defer close(worked)
-		for work.Err() == nil {
-			a.oneOfEach(work, token)
+		var all sync.WaitGroup
+		for range hands {
+			all.Go(func() {
+				for work.Err() == nil {
+					a.oneOfEach(work, token)
+				}
+			})
 		}
+		all.Wait()
 	}()
 	defer func() { stop(); <-worked }()
 
@@ -52,6 +72,10 @@ func TestPrometheusWatches(t *testing.T) {
 		}
 		return nil
 	})
+	if dir != "" {
+		time.Sleep(watchedFor)
+		w.pictures(dir)
+	}
 	stop()
 	<-worked
 	if a.t.Failed() {
@@ -77,7 +101,7 @@ func TestPrometheusWatches(t *testing.T) {
 func (a *appliance) oneOfEach(ctx context.Context, token *client.Token) {
 	_, wallet, _ := a.treasury()
 	c, to := a.as("operator"), client.Party{Type: client.PartyTypeWalletID, WalletID: &wallet.ID}
-	mint, err := c.MintToken(ctx, token.ID, client.MintRequest{Amount: "1000", Recipient: to})
+	mint, err := c.MintToken(ctx, token.ID, client.MintRequest{Amount: "1000" + strings.Repeat("0", 18), Recipient: to})
 	if err != nil {
 		a.workError(ctx, err)
 		return
@@ -254,10 +278,11 @@ func (w *scraper) fewSeries() {
 		w.t.Fatal(err)
 	}
 	chosen := regexp.MustCompile(`^([a-z]+_[0-9A-HJKMNP-TV-Z]{26}|0x[0-9a-fA-F]{40,})$`)
-	perName := map[string]int{}
+	perName, labels := map[string]int{}, documentedLabels(w.t)
 	for _, s := range v.Data.Result {
 		name := s.Metric["__name__"]
 		perName[name]++
+		w.asDocumented(name, s.Metric, labels)
 		for label, value := range s.Metric {
 			if chosen.MatchString(value) && !slices.Contains([]string{"policy", "token"}, label) {
 				w.t.Errorf("%s has %s=%q", name, label, value)
@@ -268,5 +293,45 @@ func (w *scraper) fewSeries() {
 		if n > 3000 {
 			w.t.Errorf("%s has %d series", name, n)
 		}
+	}
+}
+
+// documentedLabels are the metrics of metrics.md with their labels, histograms by the names that they have there.
+func documentedLabels(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("../metrics/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string][]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(mintwarden_[a-z0-9_]+)` \\| (\\w+) \\| ([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
+		var names []string
+		for _, l := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(m[3], -1) {
+			names = append(names, l[1])
+		}
+		slices.Sort(names)
+		labels[m[1]] = names
+		if m[2] == "histogram" {
+			for _, part := range []string{"_bucket", "_sum", "_count"} {
+				labels[m[1]+part] = names
+			}
+		}
+	}
+	return labels
+}
+
+// asDocumented holds a series against its row of metrics.md.
+func (w *scraper) asDocumented(name string, series map[string]string, labels map[string][]string) {
+	w.t.Helper()
+	want, known := labels[name]
+	var got []string
+	for label := range series {
+		if !slices.Contains([]string{"__name__", "instance", "job", "le", "exported_instance"}, label) {
+			got = append(got, label)
+		}
+	}
+	slices.Sort(got)
+	if !known || !slices.Equal(got, want) {
+		w.t.Errorf("%s has the labels %v, metrics.md says %v", name, got, want)
 	}
 }

@@ -187,9 +187,11 @@ func TestAlerts(t *testing.T) {
 	}
 	guide, cases := read(t, "guide.md"), read(t, "rules_test.yml")
 	for _, m := range alert.FindAllStringSubmatch(read(t, "rules.yml"), -1) {
-		for _, want := range []string{"name: " + m[1] + " fires\n", "name: " + m[1] + " does not fire\n"} {
-			if !strings.Contains(cases, want) {
-				t.Errorf("rules_test.yml has no %q", strings.TrimSpace(want))
+		for name, expected := range map[string]string{m[1] + " fires": "exp_labels:", m[1] + " does not fire": "exp_alerts: []"} {
+			_, body, ok := strings.Cut(cases, "name: "+name+"\n")
+			body, _, _ = strings.Cut(body, "\n  - name: ")
+			if !ok || !strings.Contains(body, "alertname: "+m[1]+"\n") || !strings.Contains(body, expected) || !strings.Contains(body, "values:") {
+				t.Errorf("rules_test.yml has no case %q of that alert with %s", name, expected)
 			}
 		}
 		if !strings.Contains(guide, "\n## "+m[1]+"\n") {
