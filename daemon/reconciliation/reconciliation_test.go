@@ -228,9 +228,10 @@ func TestTwoNodesFreezeAndOneDoesNot(t *testing.T) {
 	liar.head = 20
 	liar.mu.Unlock()
 	honest := h.node
+	honest.tells = liar // or the lie would be heard only where the liar is asked first
 	h.node = liar
 	h.urls[0] = liar.serve(t)
-	h.mint(2, 1, account(1), 10) // a lie: the other node has no such block
+	h.mint(2, 1, account(1), 10) // a lie: the other node has no such transaction
 	h.node = honest
 	h.node.advance(20)
 	r := h.until(func(r *reconciliation.Report) bool { return r.UnmatchedTotal == 1 })
