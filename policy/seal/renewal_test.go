@@ -134,6 +134,8 @@ func FuzzParseRenewal(f *testing.F) {
 		require.NoError(t, err)
 		again, err := seal.ParseRenewal(once)
 		require.NoError(t, err)
-		require.Equal(t, r, again)
+		twice, err := again.Encode()
+		require.NoError(t, err)
+		require.Equal(t, string(once), string(twice)) // a list that is left out is written as an empty one
 	})
 }
