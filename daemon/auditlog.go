@@ -16,7 +16,7 @@ func (p *parts) openAudit(sealer auditlog.Sealer) (*auditlog.Log, error) {
 	c := p.cfg.Audit
 	l, err := auditlog.Open(p.store, auditlog.Options{Dir: c.Dir, Appliance: p.cfg.Appliance, Seal: sealer, Cosigner: p.seal,
 		CheckpointEvery: c.CheckpointEvery, Retention: c.Retention,
-		Ledger: auditlog.Ledger{LastCheckpoint: p.lastCheckpoint, Check: p.checkKeys, Charters: p.charters, Appliances: p.appliances}}, p.log, p.reg)
+		Ledger: auditlog.Ledger{LastCheckpoint: p.lastCheckpoint, Check: p.checkKeys, Epoch: p.epoch, Charters: p.charters, Appliances: p.appliances}}, p.log, p.reg)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
@@ -41,6 +41,13 @@ func (p *parts) checkKeys(ctx context.Context, k *seal.CheckpointKeys) error {
 		return fmt.Errorf("daemon: the ledger has no charter that could name the appliance %.80q", k.ApplianceID)
 	}
 	return k.Check(c)
+}
+
+func (p *parts) epoch(ctx context.Context) (uint64, error) {
+	if err := p.registry.WaitReady(ctx); err != nil {
+		return 0, err
+	}
+	return p.registry.Fold().Epoch(), nil
 }
 
 func (p *parts) charters() ([]jsontext.Value, error) {

@@ -23,6 +23,7 @@ type following struct {
 	tree   *tree
 	hashes map[uint64]string // of entries that are not in the tree yet
 	end    uint64            // of the newest block that was read
+	epoch  uint64            // of the ledger, and of the tree
 	words  cosigning
 	// anchored is the anchor that this following wrote last.
 	anchored []byte
@@ -41,6 +42,14 @@ func (l *Log) follow(ctx context.Context) error {
 	defer cancel(nil)
 	f := &following{Log: l, hashes: map[uint64]string{}, words: cosigning{},
 		retry: func() { time.AfterFunc(diskRetry, func() { cancel(errDisk) }) }}
+	f.epoch = firstEpoch
+	if f.opts.Ledger.Epoch != nil && f.archive != nil {
+		var err error
+		if f.epoch, err = f.opts.Ledger.Epoch(ctx); err != nil {
+			return err
+		}
+		go f.watchEpoch(ctx, func() { cancel(errEpoch) })
+	}
 	if err := f.openDisk(ctx); err != nil {
 		return err
 	}
@@ -94,14 +103,25 @@ func (f *following) openDisk(ctx context.Context) error {
 		}
 	}
 	dir := filepath.Join(f.opts.Dir, tlogDir)
-	t, err := openTree(dir)
+	open := func() (t *tree, err error) {
+		if err = f.inEpoch(dir); err == nil {
+			t, err = openTree(dir)
+		}
+		return t, err
+	}
+	t, err := open()
 	if errors.Is(err, errTree) {
 		aside, moved := setAside(dir)
 		if moved != nil {
 			return errors.Join(err, moved)
 		}
 		f.log.Error("audit log: the tree on the disk was put aside, and is grown anew from the store", "error", err, "aside", aside)
-		t, err = openTree(dir)
+		t, err = open()
+	}
+	var later *rolledBack
+	if errors.As(err, &later) {
+		f.stop("rolled_back", err)
+		return nil
 	}
 	if err != nil {
 		f.stop("disk", err)
@@ -275,6 +295,9 @@ func (f *following) checkpointed(ctx context.Context, value []byte) {
 			f.metrics.faults.WithLabelValues("refused").Set(1)
 		}
 		return
+	}
+	if max(s.Keys.Epoch, firstEpoch) != f.epoch {
+		return // of a tree that a recover gave up, or of one that is opened in a moment
 	}
 	if old := f.signed.Load(); old != nil && s.tree.Size < old.tree.Size {
 		f.log.Error("audit log: the store went back to an older checkpoint", "leaves", s.tree.Size, "published", old.tree.Size)

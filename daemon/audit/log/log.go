@@ -77,6 +77,9 @@ type Ledger struct {
 	LastCheckpoint func() (t seal.Tree, ok bool)
 	// Check is nil if an appliance of the charter in force has these keys. It waits until the ledger is read.
 	Check func(context.Context, *seal.CheckpointKeys) error
+	// Epoch is the ledger's, which a recover raises: each has a tree of its own. It waits until the ledger is read.
+	// nil: it is always 1.
+	Epoch func(context.Context) (uint64, error)
 	// Charters are the envelopes of charter 1 and of what replaced it, in order.
 	Charters func() ([]jsontext.Value, error)
 	// Appliances are the charter's.

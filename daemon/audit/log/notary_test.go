@@ -145,7 +145,7 @@ type signer struct {
 func (s signer) Sign(b []byte) ([]byte, error) { return s.by(b) }
 
 func (n *notary) sign(tree seal.Tree) (string, error) {
-	c := seal.Checkpoint{Origin: seal.Origin("test"), Tree: tree}
+	c := seal.Checkpoint{Origin: n.keys.Origin(), Tree: tree}
 	text, err := c.Text()
 	if err != nil {
 		return "", err
@@ -171,6 +171,8 @@ func (n *notary) options(dir string) auditlog.Options {
 	return auditlog.Options{Dir: dir, Appliance: filepath.Base(dir), Seal: n, CheckpointEvery: 20 * time.Millisecond, Ledger: auditlog.Ledger{
 		LastCheckpoint: n.recorded,
 		Check: func(_ context.Context, k *seal.CheckpointKeys) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			if k.Log != n.keys.Log {
 				return errors.New("keys of nobody")
 			}
@@ -215,7 +217,7 @@ func (n *notary) accepted(t *testing.T, dir string) error {
 		}
 		return out, nil
 	}
-	err = fsck.New(seal.Origin("test"), log, tessera.FileFetcher{Root: filepath.Join(dir, "tlog")}, hash, fsck.Opts{N: 2}).Check(t.Context())
+	err = fsck.New(n.keys.Origin(), log, tessera.FileFetcher{Root: filepath.Join(dir, "tlog")}, hash, fsck.Opts{N: 2}).Check(t.Context())
 	if own := n.verified(t, filepath.Join(dir, "tlog")); (own == nil) != (err == nil) {
 		t.Errorf("fsck says %v, we say %v", err, own)
 	}
