@@ -249,12 +249,17 @@ type heldTo struct {
 
 // againstCopy holds a signed tree, and those who signed it under a number of charters, against the copy of the
 // ledger that this user keeps, if there is one. A seal records a tree before it signs it, so two trees of one size, or
-// one that the ledger went past without a record of it, were not signed by a seal that keeps its rules. Nor is one that
+// one that the ledger went past without a record of it, were not signed by a seal that keeps its rules. Each epoch has a
+// tree of its own, and what one has that was given up counts only if it is recorded. Nor is one that
 // is not recorded there signed by an appliance that the copy's charter does not have: what comes with a tree may be
 // cut back to a charter that still had it.
 func againstCopy(root policy.Digest, t seal.Tree, charters int, signers ...*seal.CheckpointKeys) (h heldTo, err error) {
 	if h.dir, err = keptCopy(root); err != nil || h.dir == "" {
 		return h, err
+	}
+	epoch, now := uint64(1), uint64(1) // the tree's, and the ledger's
+	if len(signers) > 0 {
+		epoch = max(epoch, signers[0].Epoch)
 	}
 	fold := ledger.NewFold(root)
 	for value, err := range keptBatches(h.dir) {
@@ -265,9 +270,9 @@ func againstCopy(root policy.Digest, t seal.Tree, charters int, signers ...*seal
 		if err != nil {
 			return h, unverified("the copy of the ledger in %s does not verify: %w", h.dir, err)
 		}
-		h.batches = append(h.batches, policy.DigestOf(value))
+		h.batches, now = append(h.batches, policy.DigestOf(value)), b.Epoch
 		for _, rec := range b.Records {
-			if rec.Checkpoint == nil {
+			if rec.Checkpoint == nil || b.Epoch != epoch {
 				continue
 			}
 			last := rec.Checkpoint
@@ -281,6 +286,9 @@ func againstCopy(root policy.Digest, t seal.Tree, charters int, signers ...*seal
 			}
 			h.newest = last.Size
 		}
+	}
+	if !h.recorded && epoch < now {
+		return h, unverified("this tree of %d leaves is of epoch %d and was never recorded; the custodians gave that epoch up, the ledger is in epoch %d", t.Size, epoch, now)
 	}
 	if !h.recorded && charters <= len(fold.Charters()) {
 		charter, digest := fold.Charter()

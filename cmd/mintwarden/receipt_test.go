@@ -212,3 +212,26 @@ func TestAttack_AReceiptOfAForkedTree(t *testing.T) {
 	require.Equal(t, exitDone, later.code, later.err)
 	require.NotContains(t, later.out, "records that tree")
 }
+
+// The custodians gave an epoch up; what its seals signed and no ledger records is not what was logged.
+func TestAttack_ATreeOfAnEpochThatWasGivenUp(t *testing.T) {
+	w := newWorld(t)
+	l := newLog(w, 7)
+	tree := l.tree()
+	w.commit(ledger.Record{Checkpoint: &ledger.Checkpoint{Size: tree.Size, Root: tree.Root}})
+	head, digest := w.fold.Head()
+	d := &ledger.Recover{Format: policy.Format, Instance: "dev-1", Epoch: 2, Lost: ledger.Point{Sequence: head + 3, Head: policy.DigestOf([]byte("lost"))},
+		Accepted: ledger.Point{Sequence: head, Head: digest}, Lanes: []ledger.RecoverLane{{WalletID: wallet(1).WalletID, Nonce: 7}, {WalletID: wallet(2).WalletID}}, CreatedAt: w.now}
+	w.epoch = 2
+	w.commit(ledger.Record{Recover: signed(t, policy.DocRecover, d, "custodian-1", "custodian-2")})
+	serve(t, w)
+	require.Equal(t, exitDone, mintwarden(t, "charter", "show").code)
+	got := verifyFile(t, w.root, l.receipt("appliance-1"))
+	require.Equal(t, exitDone, got.code, "what is recorded was accepted with the rest: %s", got.err)
+	got = verifyFile(t, w.root, newLog(w, 9).receipt("appliance-1"))
+	require.Equal(t, exitUnverified, got.code)
+	require.Contains(t, got.err, "gave that epoch up")
+	got, _ = verifyTiles(t, w.root, bothLogs(w, chain(t, 9)).auditDir("appliance-1", nil))
+	require.Equal(t, exitUnverified, got.code)
+	require.Contains(t, got.err, "gave that epoch up")
+}

@@ -127,6 +127,7 @@ type world struct {
 	root   policy.Digest
 	now    time.Time
 	values [][]byte // batch 1 first
+	epoch  uint64   // that a recover begins
 }
 
 // newWorld has wallets 1 and 2 (of vaults 1 and 2), a policy for all, and token
@@ -182,7 +183,7 @@ func (w *world) binding() *policy.Binding {
 func (w *world) value(records ...ledger.Record) []byte {
 	w.t.Helper()
 	head, digest := w.fold.Head()
-	b := &ledger.Batch{Format: ledger.Format, Instance: "dev-1", Epoch: w.fold.Epoch(), Term: 1, Sequence: head + 1, Previous: digest,
+	b := &ledger.Batch{Format: ledger.Format, Instance: "dev-1", Epoch: max(w.fold.Epoch(), w.epoch), Term: 1, Sequence: head + 1, Previous: digest,
 		Author: "appliance-1", Time: w.now, Records: records}
 	input, err := b.SigningInput()
 	require.NoError(w.t, err)
