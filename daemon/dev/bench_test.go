@@ -98,6 +98,8 @@ func BenchmarkAppliance(b *testing.B) {
 		p.report(b, "after-start")
 	})
 	p.stop()
+	run("production", p.production)
+	run("production/open", p.crowded)
 	run("profile/mint", func(b *testing.B) {
 		p.profile(b, func() { p.flow(64, size(10*time.Second, time.Second), 0) })
 	})
