@@ -7,9 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/disk"
 )
 
@@ -91,6 +95,61 @@ func (f *following) inEpoch(dir string) error {
 		f.log.Warn("audit log: a recover raised the ledger's epoch; the tree of before was put aside, its receipts stay good", "aside", aside, "epoch", f.epoch)
 		f.signed.Store(nil)
 		f.witnessed.Store(nil)
+	}
+	return err
+}
+
+// inherit begins an empty tree with the leaves that the store's order does not hold any more, as a tree has them that a
+// recover put aside: it is older than what the recover gave up, or the seal's proof of consistency fails.
+func (f *following) inherit(until uint64) bool {
+	all, err := filepath.Glob(filepath.Join(f.opts.Dir, tlogDir) + ".epoch-*")
+	if err != nil {
+		return false
+	}
+	for _, dir := range slices.Backward(all) {
+		old, err := openTree(dir)
+		if err != nil || old.now().Size < until {
+			continue
+		}
+		if err = f.copy(old, until); err == nil {
+			return true
+		}
+		f.stop("damaged", fmt.Errorf("%s, with which the tree of epoch %d begins: %w", dir, f.epoch, err))
+		return false
+	}
+	return false
+}
+
+// copy appends the first leaves of another tree to an empty one.
+func (f *following) copy(old *tree, until uint64) error {
+	for at := uint64(0); at < until; {
+		bundle, err := old.bundleAt(at >> tileHeight)
+		if err != nil {
+			return err
+		}
+		var leaves []audit.Leaf
+		var encoded [][]byte
+		for end := min(until, at+tileWidth); at < end; at++ {
+			var b []byte
+			if b, bundle, err = audit.CutBundle(bundle); err != nil {
+				return err
+			}
+			leaf, err := audit.ParseLeaf(b)
+			if err != nil {
+				return err
+			}
+			leaves, encoded = append(leaves, leaf), append(encoded, b)
+		}
+		if err := f.tree.append(leaves, encoded); err != nil {
+			return err
+		}
+		if now := f.tree.now(); now.Size-f.tree.onDisk().Size >= treeUnsaved && !f.save(now, nil) {
+			return errDisk
+		}
+	}
+	root, err := tlog.TreeHash(int64(until), old.reader())
+	if err == nil && rootText(root) != f.tree.now().Root {
+		err = fmt.Errorf("%w: its leaves are not those of its tiles", errTree)
 	}
 	return err
 }

@@ -1,10 +1,10 @@
 package auditlog_test
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +17,7 @@ import (
 
 // A store is restored from a backup, and the custodians accept it: the tree of the new epoch, which has another name,
 // finds its own place on the disk by itself, while the appliance runs. What was signed before stays beside it, byte for
-// byte; nothing of the new tree is in it, and the other way round.
+// byte, and the new one begins with what the store let go of by then; nothing of the new tree is in it, and the other way round.
 func TestAfterARecoverTheNewTreeFindsItsOwnPlace(t *testing.T) {
 	t.Parallel()
 	_, s, n, dir := grow(t)
@@ -37,9 +37,14 @@ func TestAfterARecoverTheNewTreeFindsItsOwnPlace(t *testing.T) {
 
 	server := storetest.Start(t)
 	restored, ledger := server.Open(store.UserServe), server.Open(store.UserSeal)
+	shortened := 0
 	for _, kv := range backup {
 		into := restored
-		if bytes.HasPrefix([]byte(kv.Key), []byte(store.SealRoot)) {
+		if strings.HasPrefix(kv.Key, store.AuditOrder) && shortened < 10 {
+			shortened++ // it left the store by its retention, before the backup
+			continue
+		}
+		if strings.HasPrefix(kv.Key, store.SealRoot) {
 			into = ledger
 		}
 		tx := into.Tx()
@@ -47,6 +52,7 @@ func TestAfterARecoverTheNewTreeFindsItsOwnPlace(t *testing.T) {
 		_, err := tx.Commit(ctx)
 		require.NoError(t, err)
 	}
+	require.Equal(t, 10, shortened)
 	n.ledger, n.last, n.sequence, n.head = ledger, &last, sequence, head
 	var epoch atomic.Uint64
 	epoch.Store(1)

@@ -196,6 +196,9 @@ func (f *following) block(kv store.KV) {
 	}
 	now := f.tree.now()
 	f.end = b.end()
+	if now.Size == 0 && b.First > 0 && f.inherit(b.First) {
+		now = f.tree.now()
+	}
 	if !b.Quiet {
 		f.loud.Store(b.end())
 	}

@@ -20,7 +20,8 @@
 // appliances cosign it, each by its own tree and ledger. A checkpoint is published here
 // only if our own tree has that very root. A tree on the disk that is not what was written, a store that
 // fell behind it or holds another history, are faults: they are logged and counted, nothing more is
-// published, and no receipt is given.
+// published, and no receipt is given. Once the custodians accepted such a store (recover), the ledger is in another
+// epoch, whose tree has a name of its own: the tree of before is put beside it, and what was signed of it stays.
 //
 // With retention, entries that are older move to files of this appliance, entries/<first number>.jsonl, one
 // a line, verified link by link; they go from the store once every appliance of the charter has them.
