@@ -86,11 +86,19 @@ func TestRemoveObjects(t *testing.T) {
 	ctx := t.Context()
 	name := fresh("removed")
 	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("a")))
+	var want, all [][]byte
+	var err error
 	for _, value := range []string{"a", "b", "c"} {
-		require.NoError(t, tok.ExchangeObject(ctx, name, []byte(value)))
+		want = append(want, []byte(value))
+		all, err = tok.AddObject(ctx, name, []byte(value))
+		require.NoError(t, err)
+		require.ElementsMatch(t, want, all)
 	}
+	newest, err := tok.SameObject(ctx, name, []byte("c"))
+	require.NoError(t, err)
+	require.True(t, newest)
 	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("a"), []byte("c"), []byte("d")))
-	all, err := tok.Objects(ctx, name)
+	all, err = tok.Objects(ctx, name)
 	require.NoError(t, err)
 	require.Equal(t, [][]byte{[]byte("b")}, all)
 	require.NoError(t, tok.RemoveObjects(ctx, name))

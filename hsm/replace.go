@@ -90,6 +90,40 @@ func (t *Token) ExchangeObject(ctx context.Context, name string, value []byte, o
 	})
 }
 
+// AddObject makes an object of the name beside those that stand, reads it back, and
+// returns the values of all that stand behind it.
+func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [][]byte, err error) {
+	if err := checkID(name); err != nil {
+		return nil, err
+	}
+	if err := checkValue(name, value); err != nil {
+		return nil, err
+	}
+	value = bytes.Clone(value)
+	made := false
+	err = t.change(ctx, "add_object", func(s *session) error {
+		if !made { // asked again, in another session, it looks again
+			if err := t.createObject(s, name, value); err != nil {
+				return err
+			}
+			made = true
+		}
+		standing, err := t.standing(s, name)
+		if err != nil {
+			return err
+		}
+		all = make([][]byte, len(standing))
+		for i, o := range standing {
+			all[i] = o.value
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
 // RemoveObjects destroys the objects of the name that hold one of the values, and
 // nothing else; that there is none is nothing to do.
 func (t *Token) RemoveObjects(ctx context.Context, name string, values ...[]byte) error {

@@ -26,20 +26,8 @@ const maxReceiveKey = 512
 // makeReceiveKey makes a key in a new file that only its owner reads, and gives its
 // public half.
 func makeReceiveKey(path string) (public []byte, err error) {
-	defer runtime.GC() // the private half is erased when it is collected
-	var text []byte
-	secret.Do(func() {
-		var key hpke.PrivateKey
-		if key, err = hpke.MLKEM768X25519().GenerateKey(); err != nil {
-			return
-		}
-		var raw []byte
-		if raw, err = key.Bytes(); err != nil {
-			return
-		}
-		defer clear(raw)
-		text = append(base64.StdEncoding.AppendEncode(nil, raw), '\n')
-		public = key.PublicKey().Bytes()
+	public, text, err := seal.NewKey(func(raw []byte) ([]byte, error) {
+		return append(base64.StdEncoding.AppendEncode(nil, raw), '\n'), nil
 	})
 	if err != nil {
 		return nil, err

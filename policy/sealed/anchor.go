@@ -96,6 +96,7 @@ func (a *anchor) point() point { return point{a.Epoch, a.Sequence, a.Head} }
 type anchorStore interface {
 	Objects(ctx context.Context, name string) ([][]byte, error)
 	ExchangeObject(ctx context.Context, name string, value []byte, old ...[]byte) error
+	AddObject(ctx context.Context, name string, value []byte) (all [][]byte, err error)
 	RemoveObjects(ctx context.Context, name string, values ...[]byte) error
 	SameObject(ctx context.Context, name string, value []byte) (bool, error)
 }
@@ -141,19 +142,23 @@ func (n *anchoring) read(ctx context.Context) (*anchor, []*anchor, [][]byte, err
 	if err != nil {
 		return nil, nil, nil, hsmError(err)
 	}
-	var highest *anchor
-	var all []*anchor
+	highest, all, err := parseAnchors(objects)
+	return highest, all, objects, err
+}
+
+// parseAnchors is the highest of the anchors, and all of them.
+func parseAnchors(objects [][]byte) (highest *anchor, all []*anchor, err error) {
 	for _, text := range objects {
 		a, err := parseAnchor(text)
 		if err != nil {
-			return nil, nil, nil, &anchorBad{err}
+			return nil, nil, &anchorBad{err}
 		}
 		all = append(all, a)
 		if highest == nil || a.compare(highest) > 0 {
 			highest = a
 		}
 	}
-	return highest, all, objects, nil
+	return highest, all, nil
 }
 
 // anchorBad says that what stands under the anchor's name was not written by a seal.
@@ -197,19 +202,11 @@ func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) 
 	first := n.at == 0
 	n.ours = append(n.ours, text) // before it is: an error does not say that it is not
 	// gofail: var anchorBeforeWrite struct{}
-	if first {
-		err = n.token.ExchangeObject(ctx, anchorName, text, old...)
-	} else {
-		err = n.token.ExchangeObject(ctx, anchorName, text)
-	}
-	if err != nil {
-		return hsmError(err)
-	}
-	// gofail: var anchorAfterWrite struct{}
-	found, all, objects, err := n.read(ctx)
+	found, all, objects, err := n.put(ctx, text, old)
 	if err != nil {
 		return err
 	}
+	// gofail: var anchorAfterWrite struct{}
 	if !same(found, next) {
 		n.withdraw(ctx, text, old)
 		return &anchorConflict{next, found}
@@ -225,6 +222,26 @@ func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) 
 		n.remove(ctx, slices.DeleteFunc(old, func(o []byte) bool { return bytes.Equal(o, text) }))
 	}
 	return nil
+}
+
+// put makes text stand, and is what stands then: in place of old in the first write of a
+// life, beside it later.
+func (n *anchoring) put(ctx context.Context, text []byte, old [][]byte) (*anchor, []*anchor, [][]byte, error) {
+	if n.at > 0 && !slices.ContainsFunc(old, func(o []byte) bool { return bytes.Equal(o, text) }) {
+		objects, err := n.token.AddObject(ctx, anchorName, text)
+		if err != nil {
+			return nil, nil, nil, hsmError(err)
+		}
+		highest, all, err := parseAnchors(objects)
+		return highest, all, objects, err
+	}
+	if n.at > 0 {
+		old = nil // it may stand there already
+	}
+	if err := n.token.ExchangeObject(ctx, anchorName, text, old...); err != nil {
+		return nil, nil, nil, hsmError(err)
+	}
+	return n.read(ctx)
 }
 
 // withdraw takes back what we wrote under a higher anchor and nobody was answered by:

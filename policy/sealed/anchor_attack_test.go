@@ -38,6 +38,23 @@ func (s *steppedAnchors) ExchangeObject(ctx context.Context, name string, value 
 	return s.dead
 }
 
+func (s *steppedAnchors) AddObject(ctx context.Context, name string, value []byte) ([][]byte, error) {
+	if s.before != nil {
+		s.before()
+	}
+	if s.dead != nil {
+		return nil, s.dead
+	}
+	all, err := s.anchorStore.AddObject(ctx, name, value)
+	if err != nil {
+		return nil, err
+	}
+	if s.after != nil {
+		s.after()
+	}
+	return all, s.dead
+}
+
 func (s *steppedAnchors) RemoveObjects(ctx context.Context, name string, values ...[]byte) error {
 	if s.dead != nil {
 		return s.dead

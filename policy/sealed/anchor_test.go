@@ -196,6 +196,13 @@ func (f *failingAnchors) ExchangeObject(ctx context.Context, name string, value 
 	return f.anchorStore.ExchangeObject(ctx, name, value, old...)
 }
 
+func (f *failingAnchors) AddObject(ctx context.Context, name string, value []byte) ([][]byte, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.anchorStore.AddObject(ctx, name, value)
+}
+
 // nextPolicy is version 2 of the instance's policy, signed.
 func (i *instance) nextPolicy(rules ...policy.Rule) *policy.Envelope {
 	i.t.Helper()

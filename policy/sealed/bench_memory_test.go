@@ -129,6 +129,13 @@ func (m *memoryAnchors) ExchangeObject(_ context.Context, _ string, value []byte
 	return nil
 }
 
+func (m *memoryAnchors) AddObject(_ context.Context, _ string, value []byte) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.objects = append(slices.Clone(m.objects), value)
+	return m.objects, nil
+}
+
 func (m *memoryAnchors) RemoveObjects(ctx context.Context, _ string, values ...[]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

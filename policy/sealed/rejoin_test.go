@@ -474,6 +474,12 @@ func (c *cuttingAnchors) ExchangeObject(ctx context.Context, name string, value 
 	return err
 }
 
+func (c *cuttingAnchors) AddObject(ctx context.Context, name string, value []byte) ([][]byte, error) {
+	all, err := c.anchorStore.AddObject(ctx, name, value)
+	c.then()
+	return all, err
+}
+
 // The other appliance saw part of what is lost: the document covers that, too.
 func TestTheOtherApplianceFollowsARecover(t *testing.T) {
 	c := newCouple(t)

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/secret"
+
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // privateKey is the private half of the keeper's HPKE key.
@@ -47,7 +49,7 @@ func (u unsealKeyFile) public() ([]byte, error) {
 	defer runtime.GC() // the private half is erased when it is collected
 	key, err := u.private()
 	if errors.Is(err, fs.ErrNotExist) {
-		key, err = u.make()
+		return u.make()
 	}
 	if err != nil {
 		return nil, err
@@ -82,24 +84,13 @@ func (u unsealKeyFile) private() (key privateKey, err error) {
 	return key, err
 }
 
-func (u unsealKeyFile) make() (key privateKey, err error) {
+func (u unsealKeyFile) make() (public []byte, err error) {
 	if other := (unsealKeyFile{state: u.state}).path(); u.wrap != "" {
 		if _, err := os.Stat(other); err == nil {
 			return nil, fmt.Errorf("%s is there, unencrypted, and charters may name it: to begin anew with an encrypted one, remove it", other)
 		}
 	}
-	var text []byte
-	secret.Do(func() {
-		if key, err = hpke.MLKEM768X25519().GenerateKey(); err != nil {
-			return
-		}
-		var raw []byte
-		if raw, err = key.Bytes(); err != nil {
-			return
-		}
-		defer clear(raw)
-		text, err = u.close(raw)
-	})
+	public, text, err := seal.NewKey(u.close)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +99,7 @@ func (u unsealKeyFile) make() (key privateKey, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, f.Close()
+	return public, f.Close()
 }
 
 // cipher is of the key that the credential gives.
