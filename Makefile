@@ -67,10 +67,10 @@ ifeq ($(shell command -v systemd-analyze),)
 	$(call apt,systemd)
 endif
 
-# Boots what was installed.
+# Boots a Debian of its own in which the package is installed.
 need-nspawn:
-ifeq ($(shell command -v systemd-nspawn),)
-	$(call apt,systemd-container)
+ifeq ($(and $(shell command -v systemd-nspawn),$(shell command -v debootstrap)),)
+	$(call apt,systemd-container debootstrap)
 endif
 
 need-npm:
@@ -133,7 +133,7 @@ test-long: test need-nspawn ## the crash matrix, other tokens, a real geth, atta
 	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./api/ ./daemon/dev/ ./daemon/operation/ ./daemon/webhook/ ./hsm/ ./policy/... ./systemd/
 
 .PHONY: bench
-bench: need-softhsm ## ratios beside their aims, measured in one run (about 11 minutes)
+bench: need-softhsm ## ratios beside their aims, measured in one run (about 14 minutes)
 	@go test -run '^$$' -bench . -timeout 30m ./hsm ./policy ./policy/ledger ./policy/sealed ./daemon ./daemon/operation ./daemon/reconciliation ./daemon/webhook ./api ./daemon/dev | awk \
 	  '/^Benchmark[^ \t]*[ \t]+[0-9]+[ \t]/ { n = substr($$1, 10); sub(/-[0-9]+$$/, "", n); for (i = 3; i < NF; i += 2) printf "%-32s %14s  %s\n", n, $$i, $$(i+1); fflush(); next } \
 	  /^(goos|goarch|PASS|Benchmark)/ { next } { print }'
