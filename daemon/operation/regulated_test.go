@@ -150,6 +150,7 @@ func (d *desk) everything(regulated bool) {
 	d.done(policy.OpBurn, amount("5"), from(second), by(second))
 	d.done(policy.OpRevokeRole, role("BURNER"), of(second))
 	require.Equal(d.t, "95", d.supply(d.token))
+	d.reconciled()
 }
 
 // lists is what only a regulated token has. It leaves alice on the allowlist and free.
