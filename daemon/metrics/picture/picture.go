@@ -227,6 +227,9 @@ func (p *Panel) number(v float64) string {
 		case v >= 1e4:
 			return fmt.Sprintf("%.3gk", v/1e3)
 		}
+		if v >= 100 {
+			return fmt.Sprintf("%.0f", v)
+		}
 		return fmt.Sprintf("%.3g", v)
 	}
 	switch p.Unit {
