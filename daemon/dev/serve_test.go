@@ -52,12 +52,7 @@ func TestServe(t *testing.T) {
 
 	s.checked(true, "ok    config", "ok    permissions", "ok    certificates  api: ", "clock", "ok    history", "ok    seal          unsealed", "ok    hsm           token", "ok    etcd", "ok    node")
 
-	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := daemon.Wait(); err != nil {
-		t.Errorf("serve ended with %v on SIGTERM", err)
-	}
+	a.drained(daemon, token)
 	key := filepath.Join(a.dir, "pki", "etcd.key")
 	if err := os.Chmod(key, 0o604); err != nil {
 		t.Fatal(err)
