@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json/v2"
 	"fmt"
 	"time"
 
@@ -40,11 +39,11 @@ func (s *Store) Idempotency(ctx context.Context, hash string) (*IdempotencyRecor
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	var r IdempotencyRecord
-	if err := json.Unmarshal(v, &r, json.RejectUnknownMembers(true)); err != nil {
+	r, err := parseRecord(v)
+	if err != nil {
 		return nil, false, fmt.Errorf("store: idempotency record %s: %w", hash, err)
 	}
-	return &r, true, nil
+	return r, true, nil
 }
 
 // Idempotent makes the transaction the one that answers i, with i's rendering of resource. A nil i, a
@@ -74,7 +73,7 @@ func (t *Tx) IdempotentPending(i *Idempotent, resourceID string) {
 func (t *Tx) IdempotentComplete(hash string, r *IdempotencyRecord) {
 	r.Pending = false
 	key := idemPrefix + hash
-	b, err := json.Marshal(r)
+	b, err := r.encode()
 	if err != nil {
 		t.fail(fmt.Errorf("store: idempotency record %s: %w", hash, err))
 		return
@@ -87,7 +86,7 @@ func (t *Tx) IdempotentComplete(hash string, r *IdempotencyRecord) {
 func (t *Tx) firstRecord(hash string, r *IdempotencyRecord) {
 	r.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
 	key := idemPrefix + hash
-	b, err := json.Marshal(r)
+	b, err := r.encode()
 	if err != nil {
 		t.fail(fmt.Errorf("store: idempotency record %s: %w", hash, err))
 		return
