@@ -105,8 +105,7 @@ var _ anchorStore = (*hsm.Token)(nil)
 
 // anchoring is what the room knows of the anchor. Its goroutine alone uses it.
 //
-// A write creates the new anchor and reads all that stand; the old one is destroyed
-// behind that, beside whatever is decided next. So each writer that goes on has seen,
+// A write creates the new anchor, reads all that stand, and destroys the old one. So each writer that goes on has seen,
 // behind its own write, nothing but its own: of two that write at once one at least
 // sees the other's. What another one wrote is destroyed by a take-over only, which has
 // read it, and whose store extends it.
@@ -117,8 +116,7 @@ type anchoring struct {
 	at    time.Duration // CLOCK_BOOTTIME when we wrote it; 0: not in this life
 	due   bool          // it has to be written before anything else is decided
 
-	ours    [][]byte   // what we wrote in this life and may stand beside held
-	removal chan error // ends when what can go of ours is destroyed; nil: nothing is under way
+	ours [][]byte // what we wrote in this life and may stand: held, and what could not be destroyed
 }
 
 // anchorConflict says that another seal wrote the anchor since we did.
@@ -169,7 +167,6 @@ func (e *anchorBad) Unwrap() error { return e.error }
 
 // look takes what stands there as what is known.
 func (n *anchoring) look(ctx context.Context) error {
-	n.settle()
 	a, all, _, err := n.read(ctx)
 	if err != nil {
 		return err
@@ -190,7 +187,6 @@ func (n *anchoring) look(ctx context.Context) error {
 // yet, and in any case before it returns.
 func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) error {
 	n.due = true
-	n.settle()
 	old, err := n.replaces(ctx)
 	if err != nil {
 		return err
@@ -253,25 +249,14 @@ func (n *anchoring) withdraw(ctx context.Context, text []byte, stood [][]byte) {
 	_ = n.token.RemoveObjects(ctx, anchorName, text) // one that stays has that seal look again
 }
 
-// remove destroys what the anchor took the place of, beside whatever comes next: what
-// stands there longer says nothing that is not so.
+// remove destroys what the anchor took the place of. What could not be destroyed says
+// nothing that is not so, and is tried again behind the next write. It is done before
+// anybody is answered: a process that is stopped while it changes a SoftHSM2 token may
+// miss, when it goes on, what another one changed meanwhile.
 func (n *anchoring) remove(ctx context.Context, old [][]byte) {
-	n.ours = append(n.ours, old...)
-	n.removal = make(chan error, 1)
-	ctx = context.WithoutCancel(ctx) // whoever ends waits for it
-	go func(token anchorStore, done chan<- error) { done <- token.RemoveObjects(ctx, anchorName, old...) }(n.token, n.removal)
-}
-
-// settle waits until nothing is under way. What could not be destroyed is tried again
-// behind the next write.
-func (n *anchoring) settle() {
-	if n.removal == nil {
-		return
+	if len(old) > 0 && n.token.RemoveObjects(ctx, anchorName, old...) != nil {
+		n.ours = append(n.ours, old...)
 	}
-	if err := <-n.removal; err == nil {
-		n.ours = n.ours[:1]
-	}
-	n.removal = nil
 }
 
 // replaces is the objects that the next anchor takes the place of. The first time

@@ -119,9 +119,9 @@ func TestAttack_ABatchBetweenATakeOversLookAndItsWrite(t *testing.T) {
 func TestAnAuthorOfASharedTokenDiesBetweenAnyTwoSteps(t *testing.T) {
 	died := errors.New("the process is gone")
 	for name, kill := range map[string]func(*steppedAnchors){
-		"before the anchor is created":                      func(s *steppedAnchors) { s.before = func() { s.dead = died } },
-		"after it is created, before it is read":            func(s *steppedAnchors) { s.after = func() { s.dead = died } },
-		"after the answer, before the old one is destroyed": func(s *steppedAnchors) { s.anchorStore = keepingAnchors{s.anchorStore} },
+		"before the anchor is created":           func(s *steppedAnchors) { s.before = func() { s.dead = died } },
+		"after it is created, before it is read": func(s *steppedAnchors) { s.after = func() { s.dead = died } },
+		"before the old one is destroyed":        func(s *steppedAnchors) { s.anchorStore = keepingAnchors{s.anchorStore} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCouple(t)
@@ -133,7 +133,6 @@ func TestAnAuthorOfASharedTokenDiesBetweenAnyTwoSteps(t *testing.T) {
 			before := signatures(t)
 			dying := &steppedAnchors{anchorStore: house.hsm}
 			require.NoError(t, c.one.submit(t.Context(), func(rd *round) error {
-				rd.room.anchors.settle()
 				rd.room.anchors.token = dying
 				kill(dying)
 				return nil
@@ -199,7 +198,6 @@ func TestAnOldAnchorThatCannotBeDestroyedGoesLater(t *testing.T) {
 	use := func(s anchorStore) {
 		t.Helper()
 		require.NoError(t, c.one.submit(t.Context(), func(rd *round) error {
-			rd.room.anchors.settle()
 			rd.room.anchors.token = s
 			return nil
 		}))

@@ -89,7 +89,6 @@ func (h *benchmark) remembering(j *journal, store anchorStore) {
 		if err != nil {
 			return err
 		}
-		h.room.anchors.settle()
 		h.room.anchors.ours = [][]byte{text}
 		_, _, old, err := (&anchoring{token: store}).read(h.b.Context())
 		if err != nil {

@@ -194,7 +194,6 @@ func (r *room) known() state {
 // what is journaled: the process must end, and start from the store again.
 func (r *room) run(ctx context.Context) error {
 	defer close(r.ended)
-	defer r.anchors.settle()
 	defer func() {
 		if r.tenure.held() {
 			r.store.resign(r.tenure)
