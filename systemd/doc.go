@@ -10,6 +10,12 @@
 // commit are the same bytes. Configuration is never overwritten, and state goes
 // on a purge alone.
 //
+// A Debian is booted with all of that (TestBooted): the ceremony of an instance,
+// mints, each process killed and stopped, an upgrade and a downgrade by one
+// version, a reboot, each with operations in flight, of which none is lost and none
+// is done twice. testdata/boot holds what is done there, part by part, as an
+// operator would type it.
+//
 // # What it does not
 //
 // Nothing is enabled or started by installing: an appliance needs a ceremony

@@ -17,13 +17,19 @@ import (
 // as “make deb” does.
 func packaged(t *testing.T, version string) string {
 	t.Helper()
+	return packagedFrom(t, stage, version)
+}
+
+// packagedFrom is packaged of other programs.
+func packagedFrom(t *testing.T, programs, version string) string {
+	t.Helper()
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("dpkg-deb is missing: packages are built on Debian")
 	}
 	nfpm := regexp.MustCompile(`(?m)^NFPM := (\S+)$`).FindStringSubmatch(read(t, "../Makefile"))
 	require.NotNil(t, nfpm, "the Makefile pins nfpm")
 	dir := filepath.Join(t.TempDir(), "stage")
-	require.NoError(t, os.CopyFS(dir, os.DirFS(stage)))
+	require.NoError(t, os.CopyFS(dir, os.DirFS(programs)))
 	now := time.Now()
 	for _, name := range []string{"mintwarden", "mintwardend", "mintwarden-seal"} {
 		require.NoError(t, os.Chtimes(filepath.Join(dir, name), now, now))
@@ -37,15 +43,15 @@ func packaged(t *testing.T, version string) string {
 }
 
 func TestPackageIsReproducible(t *testing.T) {
-	one := packaged(t, "1.2.3")
+	one := packaged(t, version)
 	now := time.Now()
 	require.NoError(t, os.Chtimes("config/seal.toml", now, now), "a checkout's times are no part of it")
-	two := packaged(t, "1.2.3")
+	two := packaged(t, version)
 	require.Equal(t, read(t, one), read(t, two))
 }
 
 func TestPackageHoldsWhatUsersExpect(t *testing.T) {
-	deb := packaged(t, "1.2.3")
+	deb := packaged(t, version)
 	ask := func(args ...string) string {
 		out, err := exec.Command("dpkg-deb", append(args, deb)...).CombinedOutput()
 		require.NoError(t, err, string(out))
@@ -84,6 +90,12 @@ func TestPackageHoldsWhatUsersExpect(t *testing.T) {
 		"./usr/share/man/man1/mintwarden.1.gz":                    "-rw-r--r--",
 		"./usr/share/man/man1/mintwarden-token-mint.1.gz":         "-rw-r--r--",
 		"./usr/share/fish/vendor_completions.d/mintwarden.fish":   "-rw-r--r--",
+		"./usr/share/bash-completion/completions/mintwardend":     "-rw-r--r--",
+		"./usr/share/mintwarden/prometheus-rules.yml":             "-rw-r--r--",
+		"./usr/share/mintwarden/grafana-dashboard.json":           "-rw-r--r--",
+		"./usr/share/doc/mintwarden/guide.md":                     "-rw-r--r--",
+		"./usr/share/doc/mintwarden/metrics.md":                   "-rw-r--r--",
+		"./usr/share/doc/mintwarden/copyright":                    "-rw-r--r--",
 	} {
 		require.Equal(t, want+" root/root", content[path], path)
 	}
@@ -94,7 +106,7 @@ func TestPackageHoldsWhatUsersExpect(t *testing.T) {
 
 // The list beside the package names the modules that are linked, per program.
 func TestSBOM(t *testing.T) {
-	deb := packaged(t, "1.2.3")
+	deb := packaged(t, version)
 	var list struct {
 		Format       string `json:"bomFormat"`
 		Dependencies []struct {

@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stage is a directory with the three programs, as “make deb” has them.
+// stage is a directory with the three programs of a version, as “make deb” has them.
 var stage string
+
+const version = "1.2.3"
 
 func TestMain(m *testing.M) {
 	code, err := withPrograms(m.Run)
@@ -30,13 +32,29 @@ func withPrograms(run func() int) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	stage = filepath.Join(dir, "programs")
-	build := exec.Command("go", "build", "-ldflags", "-s -w -X main.version=test", "-o", stage+"/",
-		"./cmd/mintwardend", "./cmd/mintwarden-seal", "./cmd/mintwarden")
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, out)
+	if err := build(stage, version); err != nil {
+		return 0, err
 	}
 	return run(), nil
+}
+
+// build makes the three programs in dir, of a version.
+func build(dir, version string) error {
+	cmd := exec.Command("go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", dir+"/",
+		"./cmd/mintwardend", "./cmd/mintwarden-seal", "./cmd/mintwarden")
+	cmd.Dir = ".."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// programs are the three, built as a version of their own.
+func programs(t *testing.T, version string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "programs")
+	require.NoError(t, build(dir, version))
+	return dir
 }
 
 // configuration is a copy of config/ in which each line that matches is replaced.
