@@ -150,24 +150,59 @@ func (s *Service) read(ctx context.Context, wh string, ids []string) ([]*Deliver
 	return out, nil
 }
 
+// counted is what the archive has of an endpoint, and how much of it the store has, too.
+type counted struct{ shelved, shelvedDead, both, bothDead int }
+
+// recounts is how often a total is counted anew because something was archived meanwhile: that comes by the hundred,
+// and is over in a moment.
+const recounts = 100
+
 // total counts an endpoint's deliveries of a status.
 func (s *Service) total(ctx context.Context, id string, status Status) (int, error) {
-	both, bothDead, err := s.twice(ctx, id)
+	if status == Pending {
+		n, err := s.store.Count(ctx, pendings(id))
+		return int(n), err
+	}
+	before, err := s.counted(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	for tries := 1; ; tries++ {
+		n, err := s.totalBeside(ctx, id, status, before)
+		if err != nil {
+			return 0, err
+		}
+		after, err := s.counted(ctx, id)
+		if err != nil || after == before || tries == recounts {
+			return n, err
+		}
+		before = after
+	}
+}
+
+func (s *Service) counted(ctx context.Context, wh string) (c counted, err error) {
+	c.both, c.bothDead, err = s.twice(ctx, wh)
+	c.shelved, c.shelvedDead = s.shelf.count(wh)
+	return c, err
+}
+
+// totalBeside is the total if c is what is archived.
+func (s *Service) totalBeside(ctx context.Context, id string, status Status, c counted) (int, error) {
+	var err error
 	count := func(prefix string) (n int64) {
 		if err == nil {
 			n, err = s.store.Count(ctx, prefix)
 		}
 		return n
 	}
-	if status == Pending {
-		return int(count(pendings(id))), err
+	dead := 0
+	if status != "" {
+		dead = int(count(deads(id))) + c.shelvedDead - c.bothDead
 	}
-	shelved, shelvedDead := s.shelf.count(id)
-	dead := int(count(deads(id))) + shelvedDead - bothDead
 	if status == Dead {
 		return max(0, dead), err
 	}
-	all := int(count(deliveries(id))) + shelved - both
+	all := int(count(deliveries(id))) + c.shelved - c.both
 	if status == Delivered {
 		all -= int(count(pendings(id))) + dead
 	}
