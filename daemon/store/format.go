@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Format is of what serve keeps under Root, as a whole. It is raised when a program that knows only the one before
+// Format is of what serve keeps under Root, as a whole; the first release writes 1. It is raised when a program that knows only the one before
 // could read something wrong, or lose something by writing it again; what it merely adds does not raise it.
 const Format = 1
 
@@ -44,6 +44,10 @@ func (s *Store) CheckFormat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return checkFormat(held)
+}
+
+func checkFormat(held []byte) error {
 	if string(held) != strconv.Itoa(Format) {
 		return &FormatError{Held: string(held)}
 	}

@@ -37,3 +37,28 @@ func TestAStoreOfANewerFormatIsRefusedByName(t *testing.T) {
 		require.Equal(t, at, still, "nothing was written")
 	}
 }
+
+// A serve that began on nothing, as after an installation, leaves its mark: a backup can be restored there all the
+// same, and nowhere else, and not by a program that knows another format.
+func TestARestorationBeginsWhereOnlyTheMarkIs(t *testing.T) {
+	s := storetest.Open(t)
+	ctx := t.Context()
+	require.NoError(t, s.CheckFormat(ctx))
+	_, err := s.Restoration(ctx, "backup")
+	require.NoError(t, err)
+
+	tx := s.Tx()
+	tx.Put("/mw/token/a", []byte("a"))
+	_, err = tx.Commit(ctx)
+	require.NoError(t, err)
+	_, err = s.Restoration(ctx, "backup")
+	require.ErrorIs(t, err, store.ErrNotEmpty)
+
+	tx = s.Tx()
+	tx.Delete("/mw/token/a")
+	tx.Put("/mw/format", []byte("2"))
+	_, err = tx.Commit(ctx)
+	require.NoError(t, err)
+	_, err = s.Restoration(ctx, "backup")
+	require.ErrorIs(t, err, store.ErrFormat)
+}

@@ -104,7 +104,8 @@ type Restoration struct {
 }
 
 // Restoration begins to fill a store, as etcd's root. mark names the backup: a store that holds anything but
-// a part of that very backup is ErrNotEmpty.
+// a part of that very backup, and the mark that a serve leaves which begins on nothing, is ErrNotEmpty; one of
+// another format is a *FormatError.
 func (s *Store) Restoration(ctx context.Context, mark string) (*Restoration, error) {
 	held, _, there, err := s.Get(ctx, restoring)
 	if err != nil {
@@ -117,10 +118,20 @@ func (s *Store) Restoration(ctx context.Context, mark string) (*Restoration, err
 	if there {
 		return r, nil
 	}
+	format, _, marked, err := s.Get(ctx, formatKey)
+	if err == nil && marked {
+		err = checkFormat(format)
+	}
+	if err != nil {
+		return nil, err
+	}
 	for _, prefix := range []string{Root, SealRoot} {
 		n, err := s.Count(ctx, prefix)
 		if err != nil {
 			return nil, err
+		}
+		if prefix == Root && marked {
+			n--
 		}
 		if n > 0 {
 			return nil, fmt.Errorf("%w: %d keys begin with %s", ErrNotEmpty, n, prefix)
