@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/mintwarden/mintwarden/hsm"
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -63,7 +64,7 @@ func (r *room) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (_ *sea
 		if rd.charter() == nil {
 			return errNoCharter
 		}
-		of, at = rd.room.tree(), rd.now
+		of, at = treeIn(rd.stage), rd.now
 		if last := rd.stage.LastCheckpoint(); last != nil && last.Size == q.Tree.Size && last.Root == q.Tree.Root {
 			sequence = rd.newest()
 			return nil
@@ -110,10 +111,16 @@ type treeOf struct {
 }
 
 // tree is the one that the ledger's checkpoints are of now. Of run's goroutine alone.
-func (r *room) tree() treeOf {
-	c, _ := r.fold.Charter()
+func (r *room) tree() treeOf { return treeIn(r.fold) }
+
+// treeIn is that of a ledger, which has a charter. A round's stage may be the first to have one.
+func treeIn(l interface {
+	Charter() (*policy.Charter, policy.Digest)
+	Epoch() uint64
+}) treeOf {
+	c, _ := l.Charter()
 	of := treeOf{instance: c.Instance}
-	if e := r.fold.Epoch(); e > ledger.FirstEpoch {
+	if e := l.Epoch(); e > ledger.FirstEpoch {
 		of.epoch = e
 	}
 	return of

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
+	"runtime/secret"
 
 	"github.com/awnumar/memguard"
 
@@ -64,15 +67,23 @@ func (k *keeper) encryptPIN(pins *seal.PINs) error {
 	if _, err := k.keptUnder(); err != nil {
 		return err
 	}
-	aead, err := k.keptCipher()
+	defer runtime.GC() // the key is erased when it is collected
+	var text []byte
+	var err error
+	secret.Do(func() {
+		var aead cipher.AEAD
+		if aead, err = k.keptCipher(); err != nil {
+			return
+		}
+		nonce := make([]byte, aead.NonceSize())
+		if _, err = rand.Read(nonce); err == nil {
+			text = aead.Seal(nonce, nonce, pins.User.Bytes(), []byte(k.cfg.Appliance))
+		}
+	})
 	if err != nil {
 		return err
 	}
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
-		return err
-	}
-	f, err := writeDurably(k.keptPIN(), aead.Seal(nonce, nonce, pins.User.Bytes(), []byte(k.cfg.Appliance)))
+	f, err := writeDurably(k.keptPIN(), bytes.Clone(text))
 	if err != nil {
 		return err
 	}
@@ -102,19 +113,25 @@ func (k *keeper) takeKept() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	aead, err := k.keptCipher()
-	if err != nil {
-		return false, err
-	}
-	n := len(text) - aead.NonceSize() - aead.Overhead()
+	const nonceBytes, tag = 12, 16 // AES-GCM's
+	n := len(text) - nonceBytes - tag
 	if n < 1 || n > maxPIN {
 		return false, fmt.Errorf("%s holds no PIN", k.keptPIN())
 	}
+	defer runtime.GC() // the key is erased when it is collected
 	pin := memguard.NewBuffer(n)
-	nonce, sealed := text[:aead.NonceSize()], text[aead.NonceSize():]
-	if _, err := aead.Open(pin.Bytes()[:0], nonce, sealed, []byte(k.cfg.Appliance)); err != nil {
+	secret.Do(func() {
+		var aead cipher.AEAD
+		if aead, err = k.keptCipher(); err != nil {
+			return
+		}
+		if _, failed := aead.Open(pin.Bytes()[:0], text[:nonceBytes], text[nonceBytes:], []byte(k.cfg.Appliance)); failed != nil {
+			err = fmt.Errorf("%s does not decrypt with the credential %s", k.keptPIN(), k.cfg.PIN.KeyCredential)
+		}
+	})
+	if err != nil {
 		pin.Destroy()
-		return false, fmt.Errorf("%s does not decrypt with the credential %s", k.keptPIN(), k.cfg.PIN.KeyCredential)
+		return false, err
 	}
 	k.pin, k.pinID, k.source = pin, id, under
 	return true, nil
