@@ -64,7 +64,7 @@ func TestAttack_EveryRouteHasOneName(t *testing.T) {
 			for _, name := range otherNames(c.path) {
 				a, ok := send(name, "nonsense=1")
 				if ok && strings.Contains(string(a.body), "nonsense") {
-					a, ok = send(name)
+					a, _ = send(name)
 					require.Contains(t, []int{404, 422}, a.status, "%s: %s", name, a.body) // an envelope that is none comes before
 					continue
 				}

@@ -75,6 +75,7 @@ func (a *appliance) drained(daemon *exec.Cmd, token *client.Token) {
 	if err != nil {
 		t.Fatalf("the request was cut off: %v", err)
 	}
+	defer func() { _ = answer.Body.Close() }()
 	said, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s: %s %v", answer.Status, said, err)

@@ -16,7 +16,7 @@ func TestAStoreOfANewerFormatIsRefusedByName(t *testing.T) {
 	ctx := t.Context()
 	require.NoError(t, s.CheckFormat(ctx))
 	require.NoError(t, s.CheckFormat(ctx), "as at every later start")
-	held, at, there, err := s.Get(ctx, "/mw/format")
+	held, _, there, err := s.Get(ctx, "/mw/format")
 	require.NoError(t, err)
 	require.True(t, there)
 	require.Equal(t, "1", string(held))
@@ -24,7 +24,7 @@ func TestAStoreOfANewerFormatIsRefusedByName(t *testing.T) {
 	for _, newer := range []string{"2", "10", "", "1\n", "one"} {
 		tx := s.Tx()
 		tx.Put("/mw/format", []byte(newer))
-		at, err = tx.Commit(ctx)
+		at, err := tx.Commit(ctx)
 		require.NoError(t, err)
 		err = s.CheckFormat(ctx)
 		require.ErrorIs(t, err, store.ErrFormat)

@@ -166,7 +166,7 @@ func (s *source) Read(ctx context.Context, id string) (*archive.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &archive.Item{ID: id, Summary: text, Guard: key, Revision: rev, Keys: []store.KV{kv}, Derived: []string{deadKey(wh, del), againKey(wh, del)}}, nil
+	return &archive.Item{ID: id, Summary: text, Guard: key, Revision: rev, Keys: []store.KV{kv}, Derived: []string{deadKey(wh, del), replayKey(wh, del)}}, nil
 }
 
 // Archived takes in a delivery that is on the disk.

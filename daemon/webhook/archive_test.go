@@ -63,7 +63,8 @@ func (w *world) lists(wh string) map[string][]string {
 		var first []string
 		for _, limit := range []int{200, 7} {
 			var all []string
-			cursor, total := "", 0
+			var cursor string
+			var total int
 			for {
 				page, n, next, err := w.hooks.Deliveries(w.t.Context(), wh, webhook.Filter{Status: status}, limit, 0, cursor)
 				require.NoError(w.t, err)

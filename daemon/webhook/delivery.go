@@ -222,7 +222,7 @@ func (s *Service) stageReplay(ctx context.Context, t *store.Tx, wh string, d *De
 		// It stands by itself: what came after it has not waited, and what comes now need not.
 		d.Status, d.Tries, d.Order, d.NextAttemptAt, d.FinishedAt = Pending, 0, d.ID, now, time.Time{}
 		d.put(t, wh)
-		t.Put(againKey(wh, d.ID), nil)
+		t.Put(replayKey(wh, d.ID), nil)
 		s.startChain(t, wh, d, now)
 		return nil
 	}

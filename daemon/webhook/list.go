@@ -224,11 +224,11 @@ func (s *Service) twice(ctx context.Context, wh string) (both, dead int, err err
 		}
 	}
 	back := map[string]bool{}
-	for kv, err := range s.store.All(ctx, agains(wh), nil) { // as many as people replayed
+	for kv, err := range s.store.All(ctx, replays(wh), nil) { // as many as people replayed
 		if err != nil {
 			return 0, 0, err
 		}
-		d := deliveryPrefix + store.InvertULID(kv.Key[len(agains(wh)):])
+		d := deliveryPrefix + store.InvertULID(kv.Key[len(replays(wh)):])
 		back[d] = true
 		add(d)
 	}

@@ -78,7 +78,7 @@ func (d *dispatcher) expire(ctx context.Context, wh string) error {
 			}
 			t.DeleteIf(kv.Key, kv.ModRevision) // one that is replayed at this moment stays
 			t.Delete(deadKey(wh, v.ID))
-			t.Delete(againKey(wh, v.ID))
+			t.Delete(replayKey(wh, v.ID))
 		}
 		if err := d.tidied(ctx, t); err != nil {
 			return err
@@ -103,7 +103,7 @@ func (d *dispatcher) tidied(ctx context.Context, t *store.Tx) error {
 // forget takes away everything of a deleted endpoint, and in the end the endpoint: a crash in between goes on
 // from there.
 func (d *dispatcher) forget(ctx context.Context, wh string) error {
-	for _, prefix := range []string{dues(wh), chains(wh), pendings(wh), deads(wh), agains(wh), deliveries(wh)} {
+	for _, prefix := range []string{dues(wh), chains(wh), pendings(wh), deads(wh), replays(wh), deliveries(wh)} {
 		for {
 			p, err := d.store.List(ctx, prefix, store.ListOptions{Limit: tidyWrites, KeysOnly: true})
 			if err != nil {
