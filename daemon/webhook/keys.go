@@ -39,8 +39,8 @@ func pendings(wh string) string        { return root + "pending/" + wh + "/" }
 func pendingKey(wh, d string) string   { return pendings(wh) + inverted(d) }
 func deads(wh string) string           { return root + "dead/" + wh + "/" }
 func deadKey(wh, d string) string      { return deads(wh) + inverted(d) }
-func replays(wh string) string          { return root + "again/" + wh + "/" }
-func replayKey(wh, d string) string     { return replays(wh) + inverted(d) }
+func replays(wh string) string         { return root + "again/" + wh + "/" }
+func replayKey(wh, d string) string    { return replays(wh) + inverted(d) }
 func chains(wh string) string          { return root + "chain/" + wh + "/" }
 func chainKey(wh, order string) string { return chains(wh) + order }
 func testedKey(wh string) string       { return root + "tested/" + wh }
