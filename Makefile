@@ -37,7 +37,7 @@ define apt
 	else echo "$(1) is missing: run 'apt-get install $(1)' as root, then again" >&2; exit 1; fi
 endef
 
-.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-prometheus need-systemd need-nspawn
+.PHONY: need-softhsm need-p11-kit need-etcdctl need-npm need-prometheus need-systemd need-tpm need-nspawn
 need-softhsm:
 ifeq ($(SOFTHSM),)
 	$(call apt,softhsm2)
@@ -65,6 +65,12 @@ endif
 need-systemd:
 ifeq ($(shell command -v systemd-analyze),)
 	$(call apt,systemd)
+endif
+
+# A TPM in software, and how systemd reaches it.
+need-tpm:
+ifeq ($(shell command -v swtpm),)
+	$(call apt,swtpm libtss2-esys-3.0.2-0 libtss2-rc0 libtss2-mu0 libtss2-tcti-swtpm0)
 endif
 
 # Boots a Debian of its own in which the package is installed.
@@ -125,7 +131,7 @@ lint: openapi ## golangci-lint, pinned, and the API's document
 	go run $(GOLANGCI) run ./...
 
 .PHONY: test
-test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd build fresh vet lint ## all that CI runs
+test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd need-tpm build fresh vet lint ## all that CI runs
 	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages '$(LONGEST) ./...' -- -race -timeout 20m
 
 .PHONY: test-long

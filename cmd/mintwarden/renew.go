@@ -366,6 +366,7 @@ func (c *cli) showRenewal(r *seal.Renewal) error {
 	c.say("Good now: the shares of %s, made %s; %d of %d unseal appliance %s.", list(r.Held.Members), r.Held.CreatedAt.Format(time.RFC3339), r.Held.Threshold, len(r.Held.Members), printable(r.ApplianceID))
 	if r.Outcome != "" {
 		c.say("The last renewal: %s.", r.Outcome)
+		c.say("Where it changed the PINs, take a backup now: the custody in an older one holds PINs that the token takes no more.")
 	}
 	switch {
 	case len(r.Parcels) > 0:

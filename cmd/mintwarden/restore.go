@@ -48,7 +48,7 @@ custodians accept it: mintwarden recover. Look at the chain first.`,
 			return err
 		}
 		c.say("Next: start the seal and the appliance. Where the seal says that the store is behind what it knows, custodians accept it: mintwarden recover --help. " +
-			"A seal whose own state was lost joins first: mintwarden init --join. Then mintwarden audit verify, and each token's mintwarden token reconciliation.")
+			"A seal whose own state was lost joins first: mintwarden init --join. What was revoked since the backup, keys and users, is good again: revoke it anew. Then mintwarden audit verify, and each token's mintwarden token reconciliation.")
 		return nil
 	})
 }
