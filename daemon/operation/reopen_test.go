@@ -3,6 +3,7 @@ package operation_test
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,9 +41,11 @@ func TestDeepReorg(t *testing.T) {
 		depth := h.head() - first.BlockNumber + 1
 		h.reorg(depth, true)
 		h.until("they are taken back", func() bool {
-			return h.now(first.ID).Status == operation.Broadcasting && h.now(second.ID).Status == operation.Broadcasting
+			return strings.Contains(statuses(h.now(first.ID)), "COMPLETED BROADCASTING") && strings.Contains(statuses(h.now(second.ID)), "COMPLETED BROADCASTING")
 		})
-		require.Equal(t, "0", h.supply(token))
+		if kind != tx.KindEVM { // go-ethereum takes what is sent again into the very blocks of the reorg
+			require.Equal(t, "0", h.supply(token))
+		}
 		stop = h.mineAlways()
 		again := h.ends(first, operation.Completed)
 		require.Equal(t, *first.TransactionHash, *again.TransactionHash, "the same bytes")
