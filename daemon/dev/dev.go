@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,8 @@ type Options struct {
 	Level   string    // of the log, for children: debug, info, warn or error
 	Stdout  io.Writer // gets the one line «ready url=… dir=…»
 	Stderr  io.Writer // gets what a person reads
+
+	held []net.Listener // of API and monitor, from the moment their ports were chosen
 }
 
 // Run makes or reopens the directory and serves until ctx is done. It returns
@@ -79,7 +82,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	if err := o.complete(); err != nil {
+	err = o.complete()
+	defer o.letGo()
+	if err != nil {
 		return err
 	}
 	a := &appliance{directory: d, o: o, log: o.Log, metrics: prometheus.NewRegistry()}
@@ -99,11 +104,16 @@ func (o *Options) complete() error {
 		if *f.value == "" {
 			*f.value = f.fallback
 		}
-		address, err := pinPort(f.flag, *f.value)
+		l, err := pinPort(f.flag, *f.value)
 		if err != nil {
 			return err
 		}
-		*f.value = address
+		*f.value = l.Addr().String()
+		if f.value == &o.RPC { // which a child listens on
+			_ = l.Close()
+			continue
+		}
+		o.held = append(o.held, l)
 	}
 	if err := o.HSM.check(); err != nil {
 		return err
@@ -121,18 +131,36 @@ func (o *Options) complete() error {
 	return nil
 }
 
+// listen is net.Listen with the listeners that are held.
+func (o *Options) listen(network, address string) (net.Listener, error) {
+	for n, l := range o.held {
+		if l.Addr().String() == address {
+			o.held = slices.Delete(o.held, n, n+1)
+			return l, nil
+		}
+	}
+	return net.Listen(network, address)
+}
+
+// letGo closes what is held still.
+func (o *Options) letGo() {
+	for _, l := range o.held {
+		_ = l.Close()
+	}
+}
+
 // pinPort turns port 0 into a free one, so that it stays the same while
 // children come and go, and says at once, before anything is made, if somebody
-// listens there. Between this look and its use another process may still take
-// the port; the listener then fails and says so.
-func pinPort(flag, address string) (string, error) {
+// listens there. Where a child is to use the port another process may still take
+// it before; the child's listener then fails and says so.
+func pinPort(flag, address string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", fmt.Errorf("dev: --%s %q is not host:port", flag, address)
+		return nil, fmt.Errorf("dev: --%s %q is not host:port", flag, address)
 	}
 	ip := net.ParseIP(host)
 	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return "", fmt.Errorf("dev: --%s %q is not on loopback; a development appliance is for this machine only", flag, address)
+		return nil, fmt.Errorf("dev: --%s %q is not on loopback; a development appliance is for this machine only", flag, address)
 	}
 	listen := net.Listen
 	if port == "0" {
@@ -140,13 +168,12 @@ func pinPort(flag, address string) (string, error) {
 	}
 	l, err := listen("tcp", address)
 	if errors.Is(err, unix.EADDRINUSE) {
-		return "", fmt.Errorf("dev: %s is in use; choose another address with --%s, port 0 for any free one", address, flag)
+		return nil, fmt.Errorf("dev: %s is in use; choose another address with --%s, port 0 for any free one", address, flag)
 	}
 	if err != nil {
-		return "", fmt.Errorf("dev: --%s: %w", flag, err)
+		return nil, fmt.Errorf("dev: --%s: %w", flag, err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String(), nil
+	return l, nil
 }
 
 // appliance is the development appliance while it runs.
@@ -324,6 +351,7 @@ func (a *appliance) serve(ctx context.Context) error {
 	go func() {
 		ended <- daemon.Run(ctx, a.config, daemon.Options{Version: a.o.Version, Log: a.log, Registry: a.metrics,
 			Etcd:     a.etcd,
+			Listen:   a.o.listen,
 			OnWallet: a.fund,
 			Ready:    func(api, _ net.Addr) { serving <- api }})
 	}()
