@@ -64,8 +64,11 @@ func parseRecord(b []byte) (*IdempotencyRecord, error) {
 	}
 	from := bytes.NewReader(packed)
 	body, err := io.ReadAll(io.LimitReader(flate.NewReader(from), MaxTxBytes+1))
-	if err != nil || len(body) > MaxTxBytes || from.Len() > 0 {
-		return nil, fmt.Errorf("%w: a body of %d bytes or more, %d are left: %w", errRecord, len(body), from.Len(), err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its body: %w", errRecord, err)
+	}
+	if len(body) > MaxTxBytes || from.Len() > 0 {
+		return nil, fmt.Errorf("%w: a body of %d bytes or more, %d are left", errRecord, len(body), from.Len())
 	}
 	r.Body = body
 	return &r, nil
