@@ -166,6 +166,7 @@ func syncedStore(b *testing.B) *logStore {
 	b.Helper()
 	in := func(name string) string { return filepath.Join(house.dir, name) }
 	cfg := embed.NewConfig()
+	cfg.EnableGRPCGateway = false // as in production
 	cfg.Dir, cfg.LogLevel = b.TempDir(), "fatal"
 	clients, peers := url.URL{Scheme: "https", Host: "127.0.0.1:0"}, url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{clients}, []url.URL{clients}

@@ -88,6 +88,7 @@ func startEtcd() (stop func(), err error) {
 	}
 	in := func(name string) string { return filepath.Join(house.dir, name) }
 	cfg := embed.NewConfig()
+	cfg.EnableGRPCGateway = false // as in production; its logger reads os.Stderr while testing sets it
 	cfg.Dir, cfg.LogLevel = in("etcd"), "fatal"
 	cfg.UnsafeNoFsync = true // tests kill seals, not etcd
 	clients, peers := url.URL{Scheme: "https", Host: "127.0.0.1:0"}, url.URL{Scheme: "http", Host: "127.0.0.1:0"}

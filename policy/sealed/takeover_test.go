@@ -34,6 +34,7 @@ func otherStore(t *testing.T) *logStore {
 	t.Helper()
 	in := func(name string) string { return filepath.Join(house.dir, name) }
 	cfg := embed.NewConfig()
+	cfg.EnableGRPCGateway = false // as in production
 	cfg.Dir, cfg.LogLevel, cfg.UnsafeNoFsync = t.TempDir(), "fatal", true
 	clients, peers := url.URL{Scheme: "https", Host: "127.0.0.1:0"}, url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{clients}, []url.URL{clients}
