@@ -153,9 +153,10 @@ pictures: need-softhsm need-prometheus ## the README's pictures of the dashboard
 vuln: ## known vulnerabilities (needs the vulnerability database)
 	go run $(GOVULNCHECK) ./...
 
-# The package's version: the tag, or the commit's day and name before there is one.
-DEB_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed -E 's/^v//; s/-([0-9]+)-g/+\1.g/' | grep . || \
-  git log -1 --format=0.0.0~git%cd.%h --date=format-local:%Y%m%d 2>/dev/null || echo 0.0.0)
+# The package's version: the tag, or the commit's day and name before there is one; the same wherever it is made (how
+# short git makes a name depends on how much of the history a checkout has).
+DEB_VERSION := $(shell git describe --tags --abbrev=12 --match 'v[0-9]*' 2>/dev/null | sed -E 's/^v//; s/-([0-9]+)-g/+\1.g/' | grep . || \
+  TZ=UTC git log -1 --abbrev=12 --format=0.0.0~git%cd.%h --date=format-local:%Y%m%d 2>/dev/null || echo 0.0.0)
 # -trimpath leaves the build's directory out of the programs.
 DEB_GOFLAGS := -trimpath -buildvcs=false
 DEB_STAGE := bin/deb
