@@ -62,7 +62,7 @@ type view struct {
 // with different fees. A node that does not answer has no opinion, so nothing is final or stolen then. The
 // error is the context's, or wraps ErrUnavailable if no node answered.
 func (c *Client) Ask(ctx context.Context, account tx.Address, nonce uint64, hashes []tx.Hash) (Opinion, error) {
-	answers := everybody(ctx, c, func(s session) (view, error) { return s.view(account, hashes, c.net.Confirmations) })
+	answers := everybody(ctx, c, func(s session) (view, error) { return s.view(account, nonce, hashes, c.net.Confirmations) })
 	if ctx.Err() != nil {
 		return Opinion{}, ctx.Err()
 	}
@@ -103,16 +103,11 @@ func (o *Opinion) sum(views []view, nonce uint64, all bool) {
 	}
 }
 
-// view is what one node says of transactions of which at most one can be in a block.
-func (s session) view(account tx.Address, hashes []tx.Hash, confirmations uint64) (view, error) {
-	for i := len(hashes) - 1; i >= 0; i-- { // the newest version is the likeliest
-		st, err := s.status(hashes[i], confirmations)
-		if err != nil {
-			return view{}, err
-		}
-		if st.Mined {
-			return view{status: st, which: i}, nil
-		}
+// view is what one node says of transactions of which at most one can be in a block: that with the account's nonce.
+func (s session) view(account tx.Address, nonce uint64, hashes []tx.Hash, confirmations uint64) (view, error) {
+	v, err := s.inBlock(hashes, confirmations)
+	if err != nil || v.status.Mined {
+		return v, err
 	}
 	var newest *hexutil.Uint64
 	if err := s.ask(&newest, "eth_blockNumber"); err != nil {
@@ -122,5 +117,27 @@ func (s session) view(account tx.Address, hashes []tx.Hash, confirmations uint64
 		return view{}, nil
 	}
 	used, err := s.nonceAt(account, new(big.Int).SetUint64(uint64(*newest)+1-confirmations))
-	return view{nonce: used}, err
+	if err != nil || used <= nonce {
+		return view{nonce: used}, err
+	}
+	// Blocks that came since the receipts were asked for may hold one of them, and have used the nonce up for it: only
+	// receipts that were not there afterwards either say that it is a stranger's.
+	if v, err = s.inBlock(hashes, confirmations); err != nil || v.status.Mined {
+		return v, err
+	}
+	return view{nonce: used}, nil
+}
+
+// inBlock is the one of several transactions that a node has in a block; the zero view if it has none.
+func (s session) inBlock(hashes []tx.Hash, confirmations uint64) (view, error) {
+	for i := len(hashes) - 1; i >= 0; i-- { // the newest version is the likeliest
+		st, err := s.status(hashes[i], confirmations)
+		if err != nil {
+			return view{}, err
+		}
+		if st.Mined {
+			return view{status: st, which: i}, nil
+		}
+	}
+	return view{}, nil
 }

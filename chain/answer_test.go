@@ -78,6 +78,7 @@ func TestRejectionWords(t *testing.T) {
 		"transaction gas price below minimum: gas tip 0": {Underpriced: true},
 		"insufficient funds for gas * price + value":     {InsufficientFunds: true},
 		"exceeds block gas limit":                        {},
+		"unknown transaction type":                       {},
 	} {
 		if want != nil {
 			want.Message = message

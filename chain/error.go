@@ -142,7 +142,8 @@ func asRevert(err *RPCError, data any) *RevertError {
 	return nil
 }
 
-// rejection sorts a node's refusal of a transaction; nil if it says that it has it already.
+// rejection sorts a node's refusal of a transaction; nil if it says that it has it already. An unknown transaction
+// type is none that it has.
 func rejection(message string) *RejectedError {
 	m := strings.ToLower(message)
 	has := func(parts ...string) bool {
@@ -153,7 +154,7 @@ func rejection(message string) *RejectedError {
 		}
 		return false
 	}
-	if has("already known", "alreadyknown", "known transaction", "already imported", "already in mempool", "already in the mempool") {
+	if !has("unknown") && has("already known", "alreadyknown", "known transaction", "already imported", "already in mempool", "already in the mempool") {
 		return nil
 	}
 	r := &RejectedError{Message: message}
