@@ -2,15 +2,21 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // zapLogger lets etcd, which logs through zap, log through ours. Its chatter at info level is ours at
-// debug; so is everything once quiet is set, for a server that is being stopped calls its own end an error.
+// debug; so is everything once quiet is set, for a server that is being stopped calls its own end an error, and
+// always what came to its end because whoever asked for it gave it up (its client "retries" such a call, by its own
+// word, and warns of each: a hundred times at a stop).
 func zapLogger(log *slog.Logger, quiet *atomic.Bool) *zap.Logger {
 	return zap.New(&slogCore{log.With("part", "etcd"), quiet})
 }
@@ -51,8 +57,19 @@ func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 }
 
 func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	c.log.Log(context.Background(), c.level(e.Level), e.Message, attributes(fields)...)
+	level := c.level(e.Level)
+	if slices.ContainsFunc(fields, givenUp) {
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, e.Message, attributes(fields)...)
 	return nil
+}
+
+// givenUp tells of an error that it is a cancellation, which only the caller's own side makes: an etcd that is
+// gone, slow or stopping is Unavailable or DeadlineExceeded.
+func givenUp(f zapcore.Field) bool {
+	err, ok := f.Interface.(error)
+	return ok && f.Type == zapcore.ErrorType && (errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled)
 }
 
 func (c *slogCore) Sync() error { return nil }
