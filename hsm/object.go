@@ -64,16 +64,7 @@ func checkValue(name string, value []byte) error {
 
 // createObject makes the object and reads it back.
 func (t *Token) createObject(s *session, name string, value []byte) error {
-	var h pkcs11.ObjectHandle
-	err := errUncopied
-	if !t.uncopied.Load() {
-		h, err = t.copyIn(s, name, value)
-	}
-	if errors.Is(err, errUncopied) {
-		t.uncopied.Store(true)
-		h, err = t.p.CreateObject(s.h, dataTemplate(name, value, true))
-		err = wrap("C_CreateObject", err)
-	}
+	h, err := t.store(s, name, value)
 	if err != nil {
 		return err
 	}
@@ -99,41 +90,6 @@ func dataTemplate(name string, value []byte, ofToken bool) []*pkcs11.Attribute {
 		pkcs11.NewAttribute(pkcs11.CKA_LABEL, name),
 		pkcs11.NewAttribute(pkcs11.CKA_VALUE, value),
 	}
-}
-
-// copyIn makes an object of the session and has the token keep a copy of it. SoftHSM2
-// writes a new object's file anew for each of its attributes, and a copy's twice: that
-// is a sixth of the time. Cut short it leaves the whole object, or nothing that a search
-// finds.
-func (t *Token) copyIn(s *session, name string, value []byte) (pkcs11.ObjectHandle, error) {
-	h, err := t.p.CreateObject(s.h, dataTemplate(name, value, false))
-	if err != nil {
-		return 0, uncopied(wrap("C_CreateObject", err))
-	}
-	made, err := t.p.CopyObject(s.h, h, []*pkcs11.Attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, false)})
-	if err != nil {
-		_ = t.p.DestroyObject(s.h, h) // one that stays goes with the session, and no search finds it
-		return 0, uncopied(wrap("C_CopyObject", err))
-	}
-	return made, wrap("C_DestroyObject", t.p.DestroyObject(s.h, h))
-}
-
-// errUncopied: the token makes no copies of a session's objects.
-var errUncopied = errors.New("the token makes no copies of a session's objects")
-
-// uncopied is errUncopied for the codes by which a token says so.
-func uncopied(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Code {
-	case pkcs11.CKR_FUNCTION_NOT_SUPPORTED, pkcs11.CKR_ACTION_PROHIBITED, pkcs11.CKR_ATTRIBUTE_READ_ONLY,
-		pkcs11.CKR_TEMPLATE_INCONSISTENT, pkcs11.CKR_TEMPLATE_INCOMPLETE:
-		return fmt.Errorf("%w: %w", errUncopied, err)
-	}
-	return err
 }
 
 // Object returns the value of the data object name, or ErrNotFound; of two,

@@ -186,6 +186,7 @@ func TestAReplacementLosesNothing(t *testing.T) {
 	for _, call := range []string{"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_CreateObject", "C_CopyObject", "C_GetAttributeValue", "C_DestroyObject"} {
 		for _, c := range codes {
 			n++
+			require.NoError(t, tok.ReplaceObject(ctx, "copied", fmt.Append(nil, n))) // that a copy was refused is over
 			tell(t, call+" "+c.code)
 			_ = tok.ReplaceObject(ctx, "kept", fmt.Append(nil, n))
 			require.NoFileExists(t, control)
@@ -316,4 +317,81 @@ func TestInitToken(t *testing.T) {
 	tokens, err := os.ReadDir(filepath.Join(dir, "tokens"))
 	require.NoError(t, err)
 	require.Len(t, tokens, 2, "what is refused makes nothing")
+}
+
+// Vendors say in many ways that they make no copy of a session's object. Whatever is
+// said of that call alone, objects are made, one each, and after a few it is not asked
+// any more.
+func TestATokenThatMakesNoCopies(t *testing.T) {
+	refusals := []string{"C_CreateObject 0xD1 session", "C_CreateObject 0x05 session"} // of the session's object
+	for _, code := range []string{"0x54", "0x1B", "0x10", "0xD1", "0xD0", // not supported, prohibited, read only, template
+		"0x12", "0x13", "0x82", "0x07", "0x31", "0x80000001", // attribute, the session's object, arguments, memory, a vendor's own
+		"0x05", "0x06", "0x02"} { // failed
+		refusals = append(refusals, "C_CopyObject "+code+" keep")
+	}
+	for _, why := range refusals {
+		tok, _ := open(t, throughShim)
+		ctx := t.Context()
+		tell(t, why)
+		name := fresh("uncopied")
+		stands := func(want string) {
+			t.Helper()
+			all, err := tok.Objects(ctx, name)
+			require.NoError(t, err, why)
+			require.Equal(t, [][]byte{[]byte(want)}, all, why)
+		}
+		require.NoError(t, tok.PutObject(ctx, name, []byte("put")), why)
+		stands("put")
+		require.NoError(t, tok.ReplaceObject(ctx, name, []byte("replaced")), why)
+		stands("replaced")
+		require.NoError(t, tok.ExchangeObject(ctx, name, []byte("exchanged"), []byte("replaced")), why)
+		stands("exchanged")
+		all, err := tok.AddObject(ctx, name, []byte("added"))
+		require.NoError(t, err, why)
+		require.Len(t, all, 2, why)
+		require.False(t, broken(tok), why)
+		tell(t, "C_CopyObject abort")
+		require.NoError(t, tok.ReplaceObject(ctx, name, []byte("last")), why)
+		stands("last")
+		require.FileExists(t, control, "%s: no copy is asked for any more", why)
+		require.NoError(t, tok.Close())
+	}
+}
+
+// What is said of the session, the login, the device or the PIN is no refusal of a copy:
+// it is told, or mended, as at any other call; and a token that makes no object at all
+// says so.
+func TestAFailureIsNoRefusalOfACopy(t *testing.T) {
+	ctx := t.Context()
+	for code, class := range map[string]hsm.Class{"0x101": hsm.ClassLogin, "0x30": hsm.ClassModule, "0x32": hsm.ClassModule, "0x190": hsm.ClassModule,
+		"0xA3": hsm.ClassOperator, "0xB3": hsm.ClassSession} {
+		tok, _ := open(t, throughShim)
+		name := fresh("failed")
+		tell(t, "C_CopyObject "+code+" keep")
+		var e *hsm.Error
+		require.ErrorAs(t, tok.PutObject(ctx, name, []byte("value")), &e, code)
+		require.Equal(t, class, e.Class, code)
+		require.Equal(t, "C_CopyObject", e.Call, code)
+		require.NoError(t, os.Remove(control))
+		tok = reopen(t, tok)
+		_, err := tok.Object(ctx, name)
+		require.ErrorIs(t, err, hsm.ErrNotFound, code)
+		require.NoError(t, tok.Close())
+	}
+	tok, _ := open(t, throughShim)
+	name := fresh("failed")
+	var e *hsm.Error
+	tell(t, "C_CreateObject 0xE2 keep") // write protected
+	require.ErrorAs(t, tok.PutObject(ctx, name, []byte("value")), &e)
+	require.Equal(t, uint(0xE2), e.Code)
+	require.NoError(t, os.Remove(control))
+	require.NoError(t, tok.PutObject(ctx, name, []byte("value")))
+
+	// A copy that was refused for a moment is asked for again.
+	for range 5 {
+		tell(t, "C_CopyObject 0x13")
+		require.NoError(t, tok.ReplaceObject(ctx, name, []byte(fresh("value"))))
+		require.NoFileExists(t, control)
+		require.NoError(t, tok.ReplaceObject(ctx, name, []byte(fresh("value"))))
+	}
 }

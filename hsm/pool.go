@@ -114,6 +114,9 @@ func (t *Token) run(w *worker, j *job) error {
 		w.secret.Wipe()
 		t.judge(err)
 		if isClean(err) {
+			if w.odd {
+				w.drop()
+			}
 			return err
 		}
 		unread, id := w.unread, w.unreadID

@@ -105,7 +105,7 @@ type Token struct {
 
 	native atomic.Pointer[algorithm] // ML-DSA, once it was looked for
 
-	uncopied atomic.Bool // the token was seen to make no copies of a session's objects
+	uncopied atomic.Int32 // copies of a session's objects that were refused in a row
 
 	cacheMu     sync.RWMutex
 	keys        map[string]*key

@@ -19,6 +19,8 @@ type session struct {
 	// before it was used.
 	unread   *key
 	unreadID string
+
+	odd bool // a call returned an odd code and its job went on: it is not pooled
 }
 
 // job is one use of a session. Its results live in closures of its own, never

@@ -1,7 +1,10 @@
 // A PKCS#11 module that forwards to the one named by SHIM_MODULE and misbehaves
 // as the file named by SHIM_CONTROL says, in one line "<call> <what> [<n>]":
 //
-//	<code>        return the code, once; with "keep" while the file stands
+//	<code>        return the code, once; with "keep" while the file stands; with
+//	              "session" so, but of objects of the session alone
+//	              (C_CreateObject)
+//	hide <label>  leave objects of this label out of what is found (C_FindObjects)
 //	hang          hold the call until the file is gone
 //	30s           hold the first such call for that long
 //	lie           report CKA_EXTRACTABLE as true (C_GetAttributeValue), or ML-DSA
@@ -66,7 +69,9 @@ static void shuffle(ul n) {
 	pthread_mutex_unlock(&lock);
 }
 
-enum { FORWARD, LIE, BLANK, ANSWER };
+enum { FORWARD, LIE, BLANK, HIDE, SESSION, ANSWER };
+
+static char hidden[64]; // the label that HIDE is of
 
 static int told(const char *name, ul session, ul *rv) {
 	const char *path = getenv("SHIM_CONTROL");
@@ -83,6 +88,7 @@ static int told(const char *name, ul session, ul *rv) {
 	if (!call[0] || call[0] == '*') return FORWARD;
 	if (!strcmp(what, "lie")) return LIE;
 	if (!strcmp(what, "blank")) return BLANK;
+	if (!strcmp(what, "hide")) { strcpy(hidden, arg); return HIDE; }
 	if (!strcmp(what, "hang")) {
 		while (access(path, F_OK) == 0) usleep(2000);
 		return FORWARD;
@@ -91,7 +97,7 @@ static int told(const char *name, ul session, ul *rv) {
 		if (__sync_add_and_fetch(&slow, 1) == 1) sleep(30);
 		return FORWARD;
 	}
-	if (strcmp(arg, "keep") && unlink(path)) return FORWARD; // another thread was first
+	if (strcmp(arg, "keep") && strcmp(arg, "session") && unlink(path)) return FORWARD; // another thread was first
 	if (!strcmp(what, "abort")) abort();
 	if (!strcmp(what, "orphan")) { kill(getppid(), SIGKILL); kill(getpid(), SIGKILL); }
 	if (!strcmp(what, "segv")) *(volatile int *)8 = 1;
@@ -99,7 +105,7 @@ static int told(const char *name, ul session, ul *rv) {
 	if (!strcmp(what, "logout")) { ((ul (*)(ul))real.fn[19])(session); return FORWARD; }
 	if (!strcmp(what, "closeall")) { ((ul (*)(ul))real.fn[14])(slot); return FORWARD; }
 	*rv = strtoul(what, NULL, 0);
-	return ANSWER;
+	return strcmp(arg, "session") ? ANSWER : SESSION;
 }
 
 #define HEAD(name) \
@@ -200,6 +206,14 @@ static ul my_C_SetPIN(ARGS) {
 
 static ul my_C_CreateObject(ARGS) {
 	HEAD("C_CreateObject")
+	if (how == SESSION) {
+		int stays = 0;
+		for (ul i = 0; i < c; i++) {
+			struct attr *t = (struct attr *)b + i;
+			if (t->type == 0x1 && t->value) stays = t->value[0];
+		}
+		if (!stays) return rv;
+	}
 	if (!(rv = CALL(20))) *(ul *)d = outside(*(ul *)d);
 	return rv;
 }
@@ -227,8 +241,18 @@ static ul my_C_GetAttributeValue(ARGS) {
 
 static ul my_C_FindObjects(ARGS) {
 	HEAD("C_FindObjects")
-	if (!(rv = CALL(27))) for (ul i = 0; i < *(ul *)d; i++) ((ul *)b)[i] = outside(((ul *)b)[i]);
-	return rv;
+	do {
+		if ((rv = CALL(27)) || !*(ul *)d) return rv;
+		ul *found = (ul *)b, n = 0;
+		for (ul i = 0; i < *(ul *)d; i++) {
+			char label[64] = "";
+			struct attr t = {0x3, (unsigned char *)label, sizeof label - 1};
+			if (how == HIDE) ((ul (*)(ul, ul, struct attr *, ul))real.fn[24])(a, found[i], &t, 1);
+			if (how != HIDE || strcmp(label, hidden)) found[n++] = outside(found[i]);
+		}
+		*(ul *)d = n;
+	} while (!*(ul *)d);
+	return 0;
 }
 
 static ul my_C_GenerateKey(ARGS) {
