@@ -160,6 +160,7 @@ func change[T, M any](s *Server, c *gin.Context, status int, form func(T) (M, er
 		s.refuse(c, err)
 		return
 	}
+	r.about(res)
 	if r.answer == nil {
 		if _, _, err := render(res); err != nil {
 			s.refuse(c, err)

@@ -49,6 +49,9 @@ type request struct {
 
 	problem *problem // what was refused; nil if nothing was
 
+	// operation and token are the ids of what was made or changed, for the log; empty where nothing was.
+	operation, token string
+
 	span *trace.Span // nil while nobody is known to ask, and where nothing is traced
 }
 

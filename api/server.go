@@ -179,18 +179,8 @@ func (s *Server) end(c *gin.Context, r *request) {
 		code = strconv.Itoa(r.problem.number)
 	}
 	s.metrics.request(c.Request.Method, r.template(), c.Writer.Status(), code, took)
-	attrs := []any{"request_id", r.id, "method", c.Request.Method, "route", r.template(), "status", c.Writer.Status(), "took", took}
-	if r.caller != nil {
-		attrs = append(attrs, "user", r.caller.Name, "credential", r.caller.CredentialID)
-	}
-	if r.problem != nil {
-		attrs = append(attrs, "code", r.problem.number)
-	}
-	if id := r.span.ID(); id != "" {
-		attrs = append(attrs, "trace_id", id)
-	}
+	s.tell(c, r, took)
 	r.traced(c.Writer.Status())
-	s.log.Debug("api: request", attrs...)
 }
 
 // check holds the request in the order that the document states; what comes
