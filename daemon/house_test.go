@@ -30,20 +30,21 @@ var house = map[string][]string{
 	"daemon/dev": {"daemon", "daemon/config", "daemon/pki", "daemon/store", "daemon/registry", "api/client",
 		"policy", "policy/seal", "hsm/softhsm", "chain/devnet"},
 	"daemon/pki":                     {},
-	"daemon/store":                   {"daemon/audit"},
+	"daemon/store":                   {"daemon/audit", "daemon/packed"},
 	"daemon/disk":                    {},
+	"daemon/packed":                  {},
 	"daemon/backup":                  {"daemon/store", "daemon/disk", "daemon/pki", "policy", "policy/ledger"},
 	"daemon/archive":                 {"daemon/store", "daemon/audit", "daemon/disk"},
 	"daemon/store/storetest":         {"daemon/store", "daemon/pki"}, // tests' own etcd
 	"daemon/registry":                {"daemon/store", "daemon/audit", "policy", "policy/ledger", "policy/seal", "chain", "chain/qrc20", "chain/qrc20/bindings"},
-	"daemon/operation":               {"daemon/trace", "daemon/store", "daemon/archive", "daemon/audit", "daemon/registry", "chain", "chain/tx", "chain/qrc20", "policy", "policy/ledger", "policy/seal"},
+	"daemon/operation":               {"daemon/trace", "daemon/store", "daemon/packed", "daemon/archive", "daemon/audit", "daemon/registry", "chain", "chain/tx", "chain/qrc20", "policy", "policy/ledger", "policy/seal"},
 	"daemon/reconciliation":          {"daemon/store", "daemon/audit", "daemon/registry", "daemon/operation", "chain", "chain/qrc20", "chain/qrc20/bindings", "policy/seal"},
 	"daemon/callback":                {"daemon/store", "daemon/audit", "daemon/registry", "daemon/operation", "chain/tx", "policy", "policy/seal"},
 	"daemon/callback/callbacktest":   {"chain/tx", "chain/qrc20"},                                                                                                         // tests' own Qustody
 	"daemon/operation/operationtest": {"daemon/store", "daemon/store/storetest", "policy", "policy/seal", "hsm/softhsm", "chain/tx", "chain/devnet", "chain/devnet/geth"}, // tests' own chain and seal
 	"daemon/audit":                   {},
-	"daemon/audit/log":               {"daemon/store", "daemon/audit", "daemon/disk", "policy/seal"},
-	"daemon/webhook":                 {"daemon/store", "daemon/archive", "daemon/audit"},
+	"daemon/audit/log":               {"daemon/store", "daemon/audit", "daemon/disk", "daemon/packed", "policy/seal"},
+	"daemon/webhook":                 {"daemon/store", "daemon/archive", "daemon/audit", "daemon/packed"},
 	"daemon/metrics":                 {},
 	"daemon/trace":                   {},
 	"daemon/metrics/picture":         {}, // the README's
