@@ -144,7 +144,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 		return nil, err
 	}
 	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), creating: make(chan struct{}, 1),
-		checkpoints: checkpointing{lag: maxTreeLag}, withheld: withheld{}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
+		checkpoints: checkpointing{lag: maxTreeLag}, withheld: withheld{of: map[string]late{}}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
 	if cfg.token != nil {
 		r.anchors.token = cfg.token
 	}
@@ -403,9 +403,9 @@ func (r *room) apply(value []byte) error {
 	if err := r.notes(batch, head); err != nil {
 		return err
 	}
-	if seq+1 > r.journal.last.Sequence && batch.Author == r.appliance {
-		// An earlier life wrote it, and died before its journal said so.
-		if custodianSpoke(batch.Records, batch.Time) {
+	if seq+1 > r.journal.last.Sequence {
+		if batch.Author == r.appliance && custodianSpoke(batch.Records, batch.Time) {
+			// An earlier life wrote it, and died before its journal said so.
 			r.clocks.unexplained = 0
 		}
 		if now, err := r.clock(); err == nil {

@@ -12,20 +12,30 @@ import (
 // withheld is, of operations whose decisions were dated long before anybody could see
 // them, by how much: a hostile store holds a commit back, and a DELAY, which is there so
 // that others see an operation coming, would pass meanwhile. By operation id; of run's
-// goroutine alone, and in memory: after a start a batch counts as held back until it is
-// read, where the journal has not seen it.
-type withheld map[string]late
+// goroutine alone, and in memory: what was read when the journal had seen no more than
+// what is before it, whoever wrote it, counts as held back until then. An appliance that
+// was away and authors now lets a DELAY begin when it came back.
+type withheld struct {
+	of    map[string]late
+	swept time.Time
+}
 
 type late struct {
 	by    time.Duration
 	noted time.Time
 }
 
+// sweeps is how often what has expired goes, while an intent may live.
+const sweeps = 16
+
 // note takes the decisions of a batch that came so much later than its own time.
-func (w withheld) note(records []ledger.Record, by time.Duration, now time.Time, keep time.Duration) {
-	for id, l := range w {
-		if now.Sub(l.noted) > keep {
-			delete(w, id) // its intent has expired
+func (w *withheld) note(records []ledger.Record, by time.Duration, now time.Time, keep time.Duration) {
+	if now.Sub(w.swept).Abs() > keep/sweeps {
+		w.swept = now
+		for id, l := range w.of {
+			if now.Sub(l.noted) > keep {
+				delete(w.of, id) // its intent has expired
+			}
 		}
 	}
 	for _, r := range records {
@@ -37,22 +47,28 @@ func (w withheld) note(records []ledger.Record, by time.Duration, now time.Time,
 			continue // the ledger took it, so it is one
 		}
 		if i, err := policy.ParseIntent(d.Intent); err == nil {
-			w[i.OperationID] = late{max(by, w[i.OperationID].by), now}
+			w.of[i.OperationID] = late{max(by, w.of[i.OperationID].by), now}
 		}
 	}
 }
 
-// held notes a batch's decisions if it came later by more than clocks may differ.
+// held notes a batch's decisions if it came later by more than clocks may differ. What
+// came later than an intent may live is of operations that are over.
 func (r *room) held(batch *ledger.Batch, by time.Duration, now time.Time) {
-	if charter, _ := r.fold.Charter(); charter != nil && by > charter.MaxClockSkew() {
-		r.withheld.note(batch.Records, by, now, charter.MaxIntentLifetime())
+	charter, _ := r.fold.Charter()
+	if charter == nil {
+		return
+	}
+	skew, life := charter.MaxClockSkew(), charter.MaxIntentLifetime()
+	if by > skew && by <= life+2*skew {
+		r.withheld.note(batch.Records, by, now, life)
 	}
 }
 
 // delayed is nil unless a DELAY that has passed by the ledger's own times has not passed
 // since the decisions could be seen.
 func (rd *round) delayed(i *policy.Intent, digest policy.Digest, v policy.Verdict) error {
-	l, ok := rd.room.withheld[i.OperationID]
+	l, ok := rd.room.withheld.of[i.OperationID]
 	isDelay := func(o policy.RuleOutcome) bool { return o.Rule == policy.RuleDelay }
 	if !ok || !slices.ContainsFunc(v.Rules, isDelay) {
 		return nil

@@ -1,0 +1,72 @@
+package sealed
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// lateKV is an etcd that shows nobody a batch until it was told.
+type lateKV struct {
+	clientv3.KV
+	before func()
+}
+
+func (l *lateKV) Txn(ctx context.Context) clientv3.Txn { return &lateTxn{l.KV.Txn(ctx), l} }
+
+type lateTxn struct {
+	clientv3.Txn
+	kv *lateKV
+}
+
+func (l *lateTxn) If(c ...clientv3.Cmp) clientv3.Txn  { l.Txn = l.Txn.If(c...); return l }
+func (l *lateTxn) Then(o ...clientv3.Op) clientv3.Txn { l.Txn = l.Txn.Then(o...); return l }
+func (l *lateTxn) Else(o ...clientv3.Op) clientv3.Txn { l.Txn = l.Txn.Else(o...); return l }
+func (l *lateTxn) Commit() (*clientv3.TxnResponse, error) {
+	if f := l.kv.before; f != nil {
+		l.kv.before = nil
+		f()
+	}
+	return l.Txn.Commit()
+}
+
+// A hostile etcd keeps the author's batch with the approvals from everybody for as long as the DELAY takes, lets it
+// in, and has another appliance author: that one has seen the approvals for no time at all, whoever dated them.
+func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApprovalForAnotherAuthor(t *testing.T) {
+	c := newCouple(t)
+	c.deploy()
+	_, err := c.door.PolicyApply(t.Context(), c.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	require.NoError(t, c.stopOne())
+	require.NoError(t, c.one.journal.close())
+	clock, late := newTestClock(t), openLog(t, house.store)
+	kv := &lateKV{KV: late.c.KV}
+	late.c.KV = kv
+	c.one = newTestRoom(t, c.digest, roomOptions{state: c.dirs[0], clock: clock.read, store: late})
+	c.stopOne = start(t, c.one)
+	c.door = c.one
+	c.takesOver(c.one)
+	c.arrive(roomOptions{clock: clock.read})
+
+	in := c.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	c.approve(in, 0)
+	kv.before = func() { clock.step(2*time.Hour, 2*time.Hour) }
+	c.approve(in, 1)
+	seq, _ := c.one.known().fold.Head()
+	c.reaches(c.two, seq)
+	require.NoError(t, c.stopOne())
+	c.takesOver(c.two)
+	_, err = c.two.Authorize(t.Context(), c.request(in))
+	requireKind(t, seal.KindWait, err)
+
+	clock.step(time.Hour+time.Second, time.Hour+time.Second)
+	_, err = c.two.Authorize(t.Context(), c.request(in))
+	require.NoError(t, err)
+}
