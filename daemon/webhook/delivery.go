@@ -79,7 +79,7 @@ func newDelivery(tenant string, e *store.PendingEvent, now time.Time) *Delivery 
 
 // put writes a delivery that is pending.
 func (d *Delivery) put(t *store.Tx, wh string) {
-	t.Put(deliveryKey(wh, d.ID), encode(d))
+	t.Put(deliveryKey(wh, d.ID), d.stored())
 	t.Put(pendingKey(wh, d.ID), nil)
 }
 
@@ -96,7 +96,7 @@ func (s *Service) delivery(ctx context.Context, wh, id string) (*Delivery, int64
 		d, err := s.archived(wh, id)
 		return d, 0, err
 	}
-	d, err := decode[Delivery](store.KV{Key: deliveryKey(wh, id), Value: v})
+	d, err := parseDelivery(store.KV{Key: deliveryKey(wh, id), Value: v})
 	return d, rev, err
 }
 
@@ -238,7 +238,7 @@ func (s *Service) stageReplay(ctx context.Context, t *store.Tx, wh string, d *De
 	t.Put(dueKey(wh, now, d.Order), []byte(d.ID))
 	c.Due, d.NextAttemptAt, d.Tries = now, now, 0
 	t.PutIf(chainKey(wh, d.Order), encode(c), rev)
-	t.Put(deliveryKey(wh, d.ID), encode(d))
+	t.Put(deliveryKey(wh, d.ID), d.stored())
 	t.Put(nudgeKey(wh), []byte(d.ID))
 	return nil
 }

@@ -210,7 +210,7 @@ func (l *lane) position(ctx context.Context, order, id string) (*position, error
 	if p.chain, err = decode[chain](kvs[1]); err != nil {
 		return nil, err
 	}
-	if p.delivery, err = decode[Delivery](kvs[2]); err != nil {
+	if p.delivery, err = parseDelivery(kvs[2]); err != nil {
 		return nil, err
 	}
 	if p.endpoint.Deleted || len(p.chain.IDs) == 0 || p.chain.IDs[0] != id {
@@ -309,7 +309,7 @@ func (l *lane) note(ctx context.Context, p *position, r result, a Attempt) error
 			t.Delete(was)
 		}
 	}
-	t.PutIf(deliveryKey(l.wh, d.ID), encode(&d), p.deliveryRev)
+	t.PutIf(deliveryKey(l.wh, d.ID), d.stored(), p.deliveryRev)
 	if err := l.d.commit(ctx, t); err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func (s *Service) read(ctx context.Context, wh string, ids []string) ([]*Deliver
 		if kv.ModRevision == 0 {
 			out[i], err = s.archived(wh, ids[i])
 		} else {
-			out[i], err = decode[Delivery](kv)
+			out[i], err = parseDelivery(kv)
 		}
 		if err != nil {
 			return nil, err

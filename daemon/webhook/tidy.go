@@ -63,7 +63,7 @@ func (d *dispatcher) expire(ctx context.Context, wh string) error {
 		t := d.store.Tx()
 		for _, kv := range p.KVs {
 			o.After = kv.Key
-			v, err := decode[Delivery](kv)
+			v, err := parseDelivery(kv)
 			if err != nil {
 				return err
 			}
