@@ -195,7 +195,7 @@ func (r *room) known() state {
 func (r *room) run(ctx context.Context) error {
 	defer close(r.ended)
 	defer func() {
-		if r.tenure.held() {
+		if r.tenure != nil { // also one whose lease ctx's end keeps alive no more: the next author need not wait for that
 			r.store.resign(r.tenure)
 		}
 	}()
