@@ -23,6 +23,13 @@ func (h *house) hold() {
 	h.node.Delay(100_000)
 }
 
+// slow is how many blocks a transaction waits behind delay: more than mineUntil makes within its patience, so that
+// nothing is mined before the worker did what is waited for, however slow the machine is.
+const slow = 1000
+
+// delay keeps what is sent from now on out of the next slow blocks.
+func (h *house) delay() { h.node.Delay(slow) }
+
 // release lets what is sent from now on into blocks; on go-ethereum, what pays more than a tip.
 func (h *house) release(above *big.Int) {
 	h.t.Helper()
@@ -95,10 +102,11 @@ func TestBump(t *testing.T) {
 
 		// The first version is mined after the second one was signed: the node lost that one.
 		if kind == tx.KindQuantum {
-			h.node.Delay(5)
+			h.delay()
 			again := h.sentMint(token.ID)
-			h.node.Drop(1)
+			h.node.Drop(1 << 40) // and every later one
 			h.mineUntil("it is offered again", func() bool { return h.now(again.ID).Version > 1 })
+			h.mine(slow)
 			h.mineUntil("it is mined", func() bool { return h.now(again.ID).Status.Terminal() })
 			again = h.ends(again, operation.Completed)
 			require.Equal(t, h.versions(again)[0].Hash, *again.TransactionHash)
@@ -118,7 +126,7 @@ func TestFeeCapHolds(t *testing.T) {
 	limit := new(big.Int).Mul(usual.FeeCap.Big(), big.NewInt(5)) // a cap is four times what one transaction may cost
 	limit.Rsh(limit, 4)
 	h.applyPolicy(approvals(2), amountRule(policy.RuleMaxFee, limit.String()))
-	h.node.Delay(60)
+	h.delay()
 	o := h.sentMint(token.ID)
 	require.Equal(t, limit.String(), o.FeeCap.String())
 	h.mineUntil("it says that it waits", func() bool { return strings.HasPrefix(h.now(o.ID).Attention, "FEE_CAP") })
@@ -131,6 +139,7 @@ func TestFeeCapHolds(t *testing.T) {
 	h.mine(10)
 	h.restart()
 	require.Equal(t, operation.Broadcasting, h.now(o.ID).Status)
+	h.mine(slow)
 	h.mineUntil("it is mined", func() bool { return h.now(o.ID).Status.Terminal() })
 	o = h.ends(o, operation.Completed)
 	require.Empty(t, o.Attention)
