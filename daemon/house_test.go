@@ -14,8 +14,8 @@ import (
 // house is the table of rooms: what each package of ours may import of ours.
 // A package that is not listed has no room and fails the test.
 var house = map[string][]string{
-	"cmd/mintwardend":     {"daemon", "daemon/dev", "chain/devnet", "chain/devnet/geth"},
-	"cmd/mintwarden-seal": {"policy/sealed"},
+	"cmd/mintwardend":     {"daemon", "systemd/journal", "daemon/dev", "chain/devnet", "chain/devnet/geth"},
+	"cmd/mintwarden-seal": {"policy/sealed", "systemd/journal"},
 	"cmd/mintwarden": {"api/client", "policy", "policy/ledger", "policy/seal", "chain/tx", "chain/qrc20",
 		"daemon/audit", "daemon/pki", "hsm"},
 	"cmd/demo": {"api/client"},
@@ -67,6 +67,7 @@ var house = map[string][]string{
 	"chain/chaintest":                {}, // a node that misbehaves, for tests
 	"chain/devnet/geth":              {}, // kind evm's counterpart: go-ethereum's own node
 	"systemd":                        {},
+	"systemd/journal":                {}, // how grave a line of our log is, as the journal has it
 }
 
 // types that everybody may name: an address, a hash, an amount. They are pure

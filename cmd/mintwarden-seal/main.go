@@ -21,6 +21,7 @@ import (
 	"syscall"
 
 	"github.com/mintwarden/mintwarden/policy/sealed"
+	"github.com/mintwarden/mintwarden/systemd/journal"
 )
 
 // version is set by the linker.
@@ -55,5 +56,5 @@ func main() {
 }
 
 func logger(process string, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", process)
+	return slog.New(slog.NewJSONHandler(journal.Stderr(), &slog.HandlerOptions{Level: level})).With("process", process)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain/devnet/geth"
 	"github.com/mintwarden/mintwarden/daemon"
 	"github.com/mintwarden/mintwarden/daemon/dev"
+	"github.com/mintwarden/mintwarden/systemd/journal"
 )
 
 // version is set by the linker.
@@ -29,7 +30,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-		fmt.Fprintln(os.Stderr, "mintwardend:", err)
+		journal.End("mintwardend", err)
 		stop()
 		var coded *daemon.ExitError
 		if errors.As(err, &coded) {
@@ -61,7 +62,7 @@ func serveCommand() *cobra.Command {
 		Example: "  mintwardend serve --config /etc/mintwarden/mintwarden.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return daemon.Serve(c.Context(), path, version, c.ErrOrStderr())
+			return daemon.Serve(c.Context(), path, version, journal.Stderr())
 		},
 	}
 	c.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
