@@ -414,6 +414,9 @@ func (k *keeper) hear(up, down *os.File) {
 			k.life.beat()
 		case wordReady:
 			tellManager(k.log, daemon.SdNotifyReady)
+			if err := letGoOfProgram(); err != nil {
+				k.log.Debug("the program's pages stay in memory", "error", err)
+			}
 		default:
 			k.log.Error("worker says what no worker says", "word", string(q.Word))
 			return

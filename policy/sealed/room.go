@@ -292,6 +292,10 @@ func (e *rewrittenError) Error() string {
 	return fmt.Sprintf("the store no longer has batch %d as it was read, %s", e.sequence, e.head)
 }
 
+// muchRead is how many bytes of batches are worth a collection of their own: a start's,
+// not what an author writes while one follows him.
+const muchRead = 4 << 20
+
 // catchUp applies what is new, and is nil if what the store holds then is the
 // ledger: it extends the journal and the token's anchor, and this appliance may
 // go by it. It makes the journal say where we are before it returns.
@@ -306,7 +310,12 @@ func (r *room) catchUp(ctx context.Context) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	if err := r.readOn(ctx); err != nil {
+	before := r.keep.grown
+	err := r.readOn(ctx)
+	if r.keep.grown-before >= muchRead {
+		debug.FreeOSMemory() // reading it took several times what it left
+	}
+	if err != nil {
 		return err
 	}
 	for _, w := range r.witnesses() {

@@ -28,8 +28,11 @@ const (
 	// authorLease is how long an author that is silent keeps others out. Liveness
 	// only: what it writes is compared with the key's revision.
 	authorLease = 10 * time.Second
-	// logPage is how many batches are read at once (at most 1 MiB each).
-	logPage = 32
+	// logPage is the most batches that are read at once, and firstPage as many as are
+	// while nobody knows how large they are: up to 1 MiB each.
+	firstPage, logPage = 2, 32
+	// pageBytes is how large a page is to be. One is in memory twice while it is read.
+	pageBytes = 1 << 20
 )
 
 // logStore is the ledger's place in etcd. It believes nothing that it reads.
@@ -116,17 +119,20 @@ func (s *logStore) close() error { return s.c.Close() }
 // there is none or f fails. Reads are linearizable.
 func (s *logStore) after(ctx context.Context, sequence uint64, f func(value []byte) error) error {
 	from := ledger.Key(sequence + 1)
-	for {
-		page, err := s.get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(ledger.LogPrefix)), clientv3.WithLimit(logPage))
+	for limit := firstPage; ; {
+		page, err := s.get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(ledger.LogPrefix)), clientv3.WithLimit(int64(limit)))
 		if err != nil {
 			return err
 		}
+		size := 0
 		for _, kv := range page.Kvs {
 			if err := f(kv.Value); err != nil {
 				return fmt.Errorf("%s: %w", kv.Key, err)
 			}
 			from = string(kv.Key) + "\x00"
+			size += len(kv.Value)
 		}
+		limit = nextPage(len(page.Kvs), size)
 		if !page.More {
 			return nil
 		}
@@ -134,6 +140,12 @@ func (s *logStore) after(ctx context.Context, sequence uint64, f func(value []by
 			return fmt.Errorf("etcd says that the log goes on behind %s, and gives nothing of it", from)
 		}
 	}
+}
+
+// nextPage is how many batches to read behind a page of n, which had size bytes: those
+// that come next are likely to be as large.
+func nextPage(n, size int) int {
+	return min(max(pageBytes*n/max(size, 1), 1), logPage)
 }
 
 // batch reads one value of the log; nil when it is not there.

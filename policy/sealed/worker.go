@@ -203,7 +203,7 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 	}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go paceGC(inner)
+	paceGC(inner)
 	go r.keepCustodians(inner)
 	if r.token != nil {
 		tick := time.NewTicker(tokenWatch)
