@@ -26,6 +26,9 @@ func ReadsFast(value []byte) bool {
 // Remembered is how many decisions the fold's memo holds.
 func Remembered(f *Fold) int { return len(f.state.memo.young) + len(f.state.memo.aged) }
 
+// Unremember empties the fold's memo.
+func Unremember(f *Fold) { f.state.memo.young, f.state.memo.aged = nil, nil }
+
 // State is all of a fold in words, the same for the same state.
 func State(f *Fold) string {
 	var b strings.Builder
