@@ -27,10 +27,17 @@ var edwards = &algorithm{
 }
 
 // GenerateEd25519 makes a signing key in the token, not extractable, with id
-// as CKA_ID, and returns its 32-byte public key. If the id has a key already it
-// returns that one's.
+// as CKA_ID, and returns its 32-byte public key, which it keeps as KeepEd25519Public
+// does. If the id has a key already it returns that one's.
 func (t *Token) GenerateEd25519(ctx context.Context, label, id string) (ed25519.PublicKey, error) {
-	return t.generatePairOf(ctx, edwards, label, id)
+	public, err := t.generatePairOf(ctx, edwards, label, id)
+	if err == nil {
+		err = t.KeepEd25519Public(ctx, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return public, nil
 }
 
 // Ed25519Public returns the public key of id, or ErrNotFound.

@@ -265,11 +265,16 @@ func (t *Token) forget(id string) {
 	}
 }
 
-// had is true if the id was seen to be k's in this process.
-func (t *Token) had(id string, k *key) bool {
+// lastOf is what the id was when it was seen in this process, with or without a handle.
+func (t *Token) lastOf(id string) *key {
 	t.cacheMu.RLock()
 	defer t.cacheMu.RUnlock()
-	old := t.keys[id]
+	return t.keys[id]
+}
+
+// had is true if the id was seen to be k's in this process.
+func (t *Token) had(id string, k *key) bool {
+	old := t.lastOf(id)
 	return old != nil && old.of == k.of && bytes.Equal(old.public, k.public)
 }
 

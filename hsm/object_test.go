@@ -324,7 +324,7 @@ func TestInitToken(t *testing.T) {
 // any more.
 func TestATokenThatMakesNoCopies(t *testing.T) {
 	refusals := []string{"C_CreateObject 0xD1 session", "C_CreateObject 0x05 session"} // of the session's object
-	for _, code := range []string{"0x54", "0x1B", "0x10", "0xD1", "0xD0", // not supported, prohibited, read only, template
+	for _, code := range []string{"0x54", "0x1B", "0x10", "0xD1", "0xD0",              // not supported, prohibited, read only, template
 		"0x12", "0x13", "0x82", "0x07", "0x31", "0x80000001", // attribute, the session's object, arguments, memory, a vendor's own
 		"0x05", "0x06", "0x02"} { // failed
 		refusals = append(refusals, "C_CopyObject "+code+" keep")

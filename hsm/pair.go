@@ -3,7 +3,6 @@ package hsm
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -29,6 +28,8 @@ type algorithm struct {
 	// decode takes that attribute: the key as it leaves this package, and in the
 	// form that finish wants.
 	decode func(value []byte) (public []byte, parsed any, err error)
+	// encode is the way back, nil where a public key is the attribute's value.
+	encode func(public []byte) []byte
 	// finish verifies what C_Sign gave and makes it what it is to be; nil if it
 	// does not verify.
 	finish func(parsed any, message, sig []byte) []byte
@@ -73,7 +74,7 @@ func (t *Token) dropHalf(s *session, a *algorithm, id string) error {
 	} else if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	publics, err := t.findAll(s, maxOfAName, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
+	publics, err := t.findAll(s, maxListed, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
 	if err != nil || len(publics) == 0 {
 		return err
 	}
@@ -181,59 +182,15 @@ func (t *Token) findPair(s *session, a *algorithm, id string) (*key, error) {
 	if err := t.readBack(s, private); err != nil {
 		return nil, err
 	}
-	publics, err := t.findAll(s, maxOfAName, halfTemplate(a, pkcs11.CKO_PUBLIC_KEY, id)...)
-	if err == nil && len(publics) == 0 {
-		err = t.nothing(s)
+	k, err := t.publicHalf(s, a, id, private)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrMismatch) {
+		k, err = t.knownHalf(s, a, id, private, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("public key %q: %w", id, err)
-	}
-	k, err := t.publicHalf(s, a, id, private, publics)
 	if err != nil {
 		return nil, fmt.Errorf("public key %q: %w", id, err)
 	}
 	k.handle = private
 	return t.remember(id, k)
-}
-
-// canaryTag begins what a private half signs to show which public half is its own.
-const canaryTag = "mintwarden/canary/v1\n"
-
-// publicHalf is, of the public keys that stand under the id, the one that the id had
-// before in this process, or else the one by which a signature of the private half
-// verifies: whoever reaches the token without a PIN can put one there, and take the
-// right one away.
-func (t *Token) publicHalf(s *session, a *algorithm, id string, private pkcs11.ObjectHandle, publics []pkcs11.ObjectHandle) (*key, error) {
-	var candidates []*key
-	var unread error
-	for _, h := range publics {
-		k, err := t.readPublic(s, a, h)
-		if errors.Is(err, ErrMismatch) {
-			unread = err
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if t.had(id, k) {
-			return k, nil
-		}
-		candidates = append(candidates, k)
-	}
-	if len(candidates) == 0 {
-		return nil, unread
-	}
-	message, sig := sha256.Sum256([]byte(canaryTag+id)), make([]byte, a.size)
-	n, err := t.raw.sign(s.h, a.sign, a.context, private, message[:], sig)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range candidates {
-		if n == a.size && a.finish(k.parsed, message[:], sig) != nil {
-			return k, nil
-		}
-	}
-	return nil, clean(fmt.Errorf("%w: none of %d is the private half's", ErrMismatch, len(candidates)))
 }
 
 func (t *Token) readPublic(s *session, a *algorithm, h pkcs11.ObjectHandle) (*key, error) {

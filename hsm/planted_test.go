@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
 
@@ -43,6 +44,42 @@ func plantPublicly(t *testing.T) {
 				pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32)),
 				pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))})
 			require.NoError(t, err)
+		case "gone", "many":
+			find := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
+			require.NoError(t, p.FindObjectsInit(s, find))
+			got, _, err := p.FindObjects(s, 100)
+			require.NoError(t, err)
+			require.NoError(t, p.FindObjectsFinal(s))
+			if os.Getenv(plantEnv) == "gone" {
+				require.NotEmpty(t, got)
+				for _, h := range got {
+					require.NoError(t, p.DestroyObject(s, h))
+				}
+				continue
+			}
+			keyType, params := uint(0x40), []byte{6, 3, 0x2b, 0x65, 0x70} // CKK_EC_EDWARDS, Ed25519
+			if len(got) > 0 {
+				at, err := p.GetAttributeValue(s, got[0], []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, nil), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, nil)})
+				require.NoError(t, err)
+				params, keyType = at[0].Value, uint(at[1].Value[0])
+			}
+			for range 65 {
+				point := append([]byte{4, 32}, make([]byte, 32)...)
+				if keyType == pkcs11.CKK_EC {
+					key, err := secp256k1.GeneratePrivateKey()
+					require.NoError(t, err)
+					point = append([]byte{4, 65}, key.PubKey().SerializeUncompressed()...)
+				} else {
+					public, _, err := ed25519.GenerateKey(rand.Reader)
+					require.NoError(t, err)
+					copy(point[2:], public)
+				}
+				_, err = p.CreateObject(s, []*pkcs11.Attribute{
+					pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, keyType), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+					pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true), pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, params),
+					pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, point), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id)})
+				require.NoError(t, err)
+			}
 		case "swap", "second":
 			find := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
 			require.NoError(t, p.FindObjectsInit(s, find))
@@ -86,18 +123,119 @@ func reopened(t *testing.T, tok *hsm.Token) *hsm.Token {
 	return again
 }
 
-// Whoever reaches the token without a PIN swaps the public half of a pair.
-func TestAttack_ASwappedPublicHalfBecomesTheLedgersKey(t *testing.T) {
+// Whoever reaches the token without a PIN swaps the public half of a pair, takes it away, or makes more of them than
+// anybody looks at: the key keeps its public key, and signs.
+func TestAttack_PublicHalvesThatAreSwappedTakenAwayOrTooMany(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	ctx := t.Context()
+	tok, _ := open(t, nil)
+	own := map[string]ed25519.PublicKey{}
+	for _, id := range []string{"swap", "gone", "many"} {
+		var err error
+		own[id], err = tok.GenerateEd25519(ctx, id, id)
+		require.NoError(t, err)
+	}
+	wallets := map[string][]byte{}
+	for _, id := range []string{"w-gone", "w-many", "w-unknown"} {
+		var err error
+		wallets[id], err = tok.GenerateSecp256k1(ctx, id, id)
+		require.NoError(t, err)
+	}
+	tok = reopened(t, tok)
+	plant(t, "swap", "swap")
+	for _, id := range []string{"gone", "w-gone", "w-unknown", "many"} {
+		plant(t, "gone", id)
+	}
+	plant(t, "many", "many")   // in the right one's place
+	plant(t, "many", "w-many") // and beside it
+	for id, public := range own {
+		again, err := tok.GenerateEd25519(ctx, id, id)
+		require.NoError(t, err, id)
+		require.Equal(t, public, again, id)
+		require.NoError(t, tok.Canary(ctx, id), id)
+	}
+
+	// What a wallet's public key is, who uses the token knows; what he says is tried.
+	for id := range wallets {
+		_, err := tok.SignDigest(ctx, id, [32]byte{})
+		require.ErrorContains(t, err, id, "nobody knows it")
+	}
+	tok.Known(func(id string) []byte {
+		if id == "w-unknown" {
+			return wallets["w-gone"]
+		}
+		return wallets[id]
+	})
+	for _, id := range []string{"w-gone", "w-many"} {
+		public, protection, err := tok.CreateKey(ctx, id, hsm.Secp256k1, "none")
+		require.NoError(t, err, id)
+		require.Equal(t, wallets[id], public, id)
+		require.Equal(t, hsm.Native, protection)
+		_, err = tok.SignDigest(ctx, id, [32]byte{})
+		require.NoError(t, err, id)
+	}
+	_, err := tok.SignDigest(ctx, "w-unknown", [32]byte{})
+	require.ErrorIs(t, err, hsm.ErrNotFound, "it is another key's")
+	_, _, err = tok.CreateKey(ctx, "w-unknown", hsm.Secp256k1, "none")
+	require.ErrorContains(t, err, "has no public half", "no second key under its id")
+}
+
+// The public half goes while the key is in use: what it was in this process it is.
+func TestAttack_APublicHalfTakenAwayFromARunningSeal(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, throughShim)
+	_, err := tok.GenerateSecp256k1(t.Context(), "running", "running")
+	require.NoError(t, err)
+	plant(t, "gone", "running")
+	tell(t, "C_SignInit 0x60") // the handle is forgotten
+	_, err = tok.SignDigest(t.Context(), "running", [32]byte{})
+	require.NoError(t, err)
+	require.NoFileExists(t, control)
+}
+
+// Public halves that stand under an id before its key is made prevent no key.
+func TestAttack_PublicHalvesThatAreThereBeforeTheKey(t *testing.T) {
 	if withOwnToken(t) {
 		return
 	}
 	tok, _ := open(t, nil)
-	public, err := tok.GenerateEd25519(t.Context(), "swap-1", "swap-1")
+	plant(t, "many", "before")
+	public, err := tok.GenerateEd25519(t.Context(), "before", "before")
 	require.NoError(t, err)
 	tok = reopened(t, tok)
-	plant(t, "swap", "swap-1")
-	again, err := tok.GenerateEd25519(t.Context(), "swap-1", "swap-1")
-	require.ErrorIs(t, err, hsm.ErrMismatch, "%x was told, the key is %x", again, public)
+	again, err := tok.Ed25519Public(t.Context(), "before")
+	require.NoError(t, err)
+	require.Equal(t, public, again)
+}
+
+// A key that was made before public keys were kept is kept from its next use on, and
+// what is kept of another key that had the id before is not gone by.
+func TestAPublicKeyIsKept(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, nil)
+	public, err := tok.GenerateEd25519(t.Context(), "kept", "kept")
+	require.NoError(t, err)
+	require.NoError(t, tok.DestroyObject(t.Context(), "public:kept"))
+	tok = reopened(t, tok)
+	require.NoError(t, tok.KeepEd25519Public(t.Context(), "kept"))
+	require.NoError(t, tok.KeepEd25519Public(t.Context(), "none"))
+	kept, err := tok.Object(t.Context(), "public:kept")
+	require.NoError(t, err)
+	require.Equal(t, []byte(public), kept)
+	_, err = tok.Object(t.Context(), "public:none")
+	require.ErrorIs(t, err, hsm.ErrNotFound)
+
+	require.NoError(t, tok.ReplaceObject(t.Context(), "public:kept", make([]byte, 32)))
+	tok = reopened(t, tok)
+	plant(t, "gone", "kept")
+	_, err = tok.SignEd25519(t.Context(), "kept", []byte("m"))
+	require.ErrorIs(t, err, hsm.ErrNotFound)
 }
 
 // A public object that anybody can make stops no key.

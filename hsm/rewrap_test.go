@@ -94,7 +94,7 @@ func TestARewrappingThatFailsAnywhereFinishes(t *testing.T) {
 	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), last, last))
 	public, err := tok.CreateSeedKey(t.Context(), "seed-again", hsm.Dilithium3, last)
 	require.NoError(t, err)
-	for n, fault := range []string{"C_DecryptInit 0x21", "C_EncryptInit 0x21", "C_Encrypt 0x21", "C_CreateObject 0x21", "C_DestroyObject 0x21", "C_FindObjectsInit 0x21"} {
+	for n, fault := range []string{"C_DecryptInit 0x21", "C_EncryptInit 0x21", "C_Encrypt 0x21", "C_CreateObject 0xB1 keep", "C_DestroyObject 0x21", "C_FindObjectsInit 0x21"} {
 		next := "again-" + string(rune('1'+n))
 		require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), next, next))
 		tell(t, fault)

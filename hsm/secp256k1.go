@@ -26,6 +26,7 @@ var secp = &algorithm{
 		public := bytes.Clone(point[1:])
 		return public, public, nil
 	},
+	encode: func(public []byte) []byte { return append([]byte{4}, public...) },
 	finish: func(parsed any, digest, sig []byte) []byte { return recoverable(parsed.([]byte), digest, sig) },
 }
 

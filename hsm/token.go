@@ -107,6 +107,8 @@ type Token struct {
 
 	uncopied atomic.Int32 // copies of a session's objects that were refused in a row
 
+	known atomic.Pointer[func(id string) []byte] // public keys that others know; nil: nobody does
+
 	cacheMu     sync.RWMutex
 	keys        map[string]*key
 	envelopes   map[string]*envelope

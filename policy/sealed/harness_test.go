@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(asProgramEnv); dir != "" {
 		os.Exit(asProgram(dir))
 	}
+	if what := os.Getenv(takeEnv); what != "" {
+		os.Exit(takePublicHalves(what))
+	}
 	if what := os.Getenv(probeEnv); what != "" {
 		os.Exit(runProbe(what))
 	}

@@ -147,6 +147,7 @@ func newRoom(cfg roomConfig) (*room, error) {
 		checkpoints: checkpointing{lag: maxTreeLag}, withheld: withheld{of: map[string]late{}}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
 	if cfg.token != nil {
 		r.anchors.token = cfg.token
+		cfg.token.Known(r.publicKey)
 	}
 	r.keep = keeping{LedgerConfig: cfg.ledger.filled(), dir: cfg.state}
 	if now, err := cfg.clock(); err == nil {

@@ -167,6 +167,9 @@ func (w *worker) openToken(ctx context.Context, pin *memguard.LockedBuffer, reg 
 		w.closeToken(token)
 		return nil, err
 	}
+	if err := token.KeepEd25519Public(ctx, canaryKey); err != nil {
+		w.log.Warn("the canary's public key is not kept beside its public half", "error", err)
+	}
 	return token, nil
 }
 
