@@ -3,6 +3,7 @@ package sealed
 import (
 	"math/big"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -156,4 +157,22 @@ func TestOwnershipProofIsOfTheWalletAndNothingElse(t *testing.T) {
 	now, _ := r.known().fold.Head()
 	require.Equal(t, head, now)
 	require.NoError(t, stop())
+}
+
+// A suspended appliance proves nothing.
+func TestAttack_ASuspendedApplianceProvesAWallet(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	q := seal.WalletProveRequest{WalletID: i.wallet.WalletID}
+	_, err := r.WalletProve(t.Context(), q)
+	require.NoError(t, err)
+	f := policy.Freeze{Format: 1, Instance: i.charter.Instance, Subject: policy.Subject{ApplianceID: testAppliance}, Frozen: true,
+		CreatedAt: policy.Seconds(time.Now())}
+	payload, err := f.Encode()
+	_, err = r.Freeze(t.Context(), seal.FreezeRequest{Envelope: sign(t, policy.DocFreeze, payload, err, i.people.custodians[0])})
+	require.NoError(t, err)
+	before := signatures(t)
+	_, err = r.WalletProve(t.Context(), q)
+	requireKind(t, seal.KindDenied, err)
+	require.Equal(t, before, signatures(t))
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hpke"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -143,4 +144,51 @@ func TestAttack_AnUnsealingByOldSharesBehindACompletedRenewal(t *testing.T) {
 	require.NotNil(t, c)
 	c.destroy()
 	require.Nil(t, k.pin, "else the next worker logs in with a PIN that the token takes no more")
+}
+
+// A custodian is removed while a renewal comes together: what was given for the charter before counts for nothing, and
+// whoever is no custodian any more gets no share.
+func TestAttack_ARenewalGoesOnUnderAnotherCharter(t *testing.T) {
+	dir := t.TempDir()
+	who := newPeople(t)
+	_, shares := split(t, dir, who, processPIN)
+	file := unsealKeyFile{state: dir}
+	public, err := file.public()
+	require.NoError(t, err)
+	k := &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1)}
+	k.cfg = &Config{State: dir, Appliance: testAppliance}
+	k.quorum = &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
+	k.renewal = &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
+	one, two := policy.DigestOf([]byte("charter 1")), policy.DigestOf([]byte("charter 2"))
+	before, _, err := k.renew(&renewPart{Charter: one, Instance: "test", Custodians: who.seats(2)})
+	require.NoError(t, err)
+	text, err := seal.SealShare(public, seal.Binding{Purpose: seal.ForRenewal, Instance: "test", ApplianceID: testAppliance, Custodian: "custodian-1", Nonce: before.Nonce}, shares["custodian-1"])
+	require.NoError(t, err)
+	given, _, err := k.renew(&renewPart{Charter: one, Instance: "test", Custodians: who.seats(2), Custodian: "custodian-1", Nonce: before.Nonce, Document: two, Share: text})
+	require.NoError(t, err)
+	require.Equal(t, []string{"custodian-1"}, given.Given)
+	fewer := who.seats(2)
+	fewer.Members = fewer.Members[:2]
+	after, _, err := k.renew(&renewPart{Charter: two, Instance: "test", Custodians: fewer})
+	require.NoError(t, err)
+	require.NotEqual(t, before.Nonce, after.Nonce)
+	require.Empty(t, after.Given)
+	require.Equal(t, two, after.Charter)
+	require.Len(t, after.Waiting, 2)
+}
+
+// A store shows a charter whose custodians were others: they get no shares where this appliance has seen a later one.
+func TestAttack_ARenewalUnderAnOlderCharter(t *testing.T) {
+	state := t.TempDir()
+	i, r, _ := inProcess(t, roomOptions{state: state}, nil)
+	fold := r.known().fold
+	require.NoError(t, r.renewable(fold, i.charter))
+	later := *i.charter
+	later.Version = 2
+	require.NoError(t, writeCustodians(state, &later))
+	err := r.renewable(fold, i.charter)
+	requireKind(t, seal.KindStore, err)
+	require.ErrorContains(t, err, "has seen 2")
+	require.NoError(t, os.WriteFile(filepath.Join(state, custodiansFile), []byte("{}"), 0o600))
+	requireKind(t, seal.KindStore, r.renewable(fold, i.charter))
 }

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -146,4 +147,30 @@ func TestGenerationsOfWrappingKeys(t *testing.T) {
 	for _, id := range []string{"", "other", wrappingKey + "-", wrappingKey + "-1", wrappingKey + "-02", wrappingKey + "-x", wrappingKey + "-2-3", wrappingKey + "2"} {
 		require.Zero(t, generation(id), id)
 	}
+}
+
+// The token hides a wallet's key for a moment, from whoever lists: the old wrapping key
+// stays as long as the ledger's wallets are not all found under the new one.
+func TestAttack_AWalletsKeyIsHiddenFromARotation(t *testing.T) {
+	p := newProcess(t)
+	p.throughShim("")
+	door := p.start()
+	i := found(t, p, door)
+	i.furnish()
+	i.deploy()
+	e := i.rotation(wrappingKeyOf(2), 2, nil)
+	p.tell("C_FindObjects hide seed:" + i.wallet.WalletID)
+	_, err := door.Rotate(t.Context(), e)
+	requireKind(t, seal.KindHSM, err)
+	require.NoError(t, os.Remove(p.control()))
+	mints(t, i, door)
+	done, err := door.Rotate(t.Context(), e)
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Rewrapped)
+	mints(t, i, door)
+	p.stop()
+	p.launch()
+	p.back(door)
+	p.awaitLedger(door)
+	mints(t, i, door)
 }
