@@ -97,49 +97,143 @@ func (r *rawLog) log() (Log, error) {
 	return l, nil
 }
 
+// told is what one node says of the logs of a range.
+type told struct {
+	by      *node
+	logs    []Log   // in the chain's order, each once
+	last    tx.Hash // the hash of the range's last block
+	tooMany error   // the node's words; then there is nothing else
+}
+
 // Logs is what any of the queries picks of the blocks from and to and those between, in the chain's order, each
 // log once, and the hash of block to. All of it is one node's answer, and a node that does not have block to yet
 // is not asked. ErrTooManyLogs when the node wants a smaller range.
 func (c *Client) Logs(ctx context.Context, from, to uint64, queries ...LogQuery) ([]Log, tx.Hash, error) {
-	type answer struct {
-		logs    []Log
-		last    tx.Hash
-		tooMany error // the node's words; the next one need not be asked
+	a, err := c.tellLogs(ctx, from, to, queries)
+	return a.logs, a.last, err
+}
+
+// wideRange is how many blocks a range must have for one node's limit to count where another node told all of it:
+// a smaller one is asked for then, but not block by block for the sake of a node that says so whatever it is asked.
+const wideRange = 64
+
+// AllLogs is Logs and, beside it, what the other nodes that work tell of the same blocks and that one does not, in the
+// chain's order: a log that stands elsewhere for them is none of those. One node may hide what stands in the chain,
+// and one may make something up; who of them is right this does not say. ErrTooManyLogs when one of them wants a
+// smaller range.
+func (c *Client) AllLogs(ctx context.Context, from, to uint64, queries ...LogQuery) (logs, others []Log, last tx.Hash, err error) {
+	first, err := c.tellLogs(ctx, from, to, queries)
+	if err != nil {
+		return nil, nil, tx.Hash{}, err
 	}
-	a, err := ask(ctx, c, func(s session) (answer, error) {
-		last, err := s.blockHash(to)
-		if err != nil {
-			return answer{}, err
+	var mu sync.Mutex
+	var more []told
+	var all sync.WaitGroup
+	for _, n := range c.nodes {
+		if n == first.by || n.resting() {
+			continue
 		}
-		seen := map[uint64]map[uint64]bool{}
-		var logs []Log
-		for _, q := range queries {
-			some, err := s.logs(from, to, q)
-			if tooMany(err) {
-				return answer{tooMany: err}, nil
+		all.Go(func() {
+			s := session{n, ctx, c.metrics}
+			var a told
+			err := c.check(s)
+			if err == nil {
+				a, err = s.tellLogs(from, to, queries)
 			}
 			if err != nil {
-				return answer{}, err
+				if ctx.Err() == nil && !errors.Is(err, errNotThere) {
+					c.failed(n, err)
+				}
+				return
 			}
-			for _, l := range some {
-				if seen[l.BlockNumber] == nil {
-					seen[l.BlockNumber] = map[uint64]bool{}
-				}
-				if !seen[l.BlockNumber][l.Index] {
-					seen[l.BlockNumber][l.Index] = true
-					logs = append(logs, l)
-				}
+			mu.Lock()
+			defer mu.Unlock()
+			more = append(more, a)
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, tx.Hash{}, err
+	}
+	have := map[string]int{} // how often each is there, wherever it stands
+	for i := range first.logs {
+		have[first.logs[i].content()]++
+	}
+	for _, a := range more {
+		if a.tooMany != nil {
+			if to-from >= wideRange {
+				return nil, nil, tx.Hash{}, c.tooManyLogs(from, to, a.tooMany)
+			}
+			continue
+		}
+		seen := map[string]int{}
+		for _, l := range a.logs {
+			text := l.content()
+			if seen[text]++; seen[text] > have[text] {
+				have[text]++
+				others = append(others, l)
 			}
 		}
-		slices.SortFunc(logs, func(a, b Log) int {
-			return cmp.Or(cmp.Compare(a.BlockNumber, b.BlockNumber), cmp.Compare(a.Index, b.Index))
-		})
-		return answer{logs: logs, last: last}, nil
-	})
-	if err == nil && a.tooMany != nil {
-		err = fmt.Errorf("%w: blocks %d to %d of %s: %s", ErrTooManyLogs, from, to, c.net.Name, plain(a.tooMany))
 	}
-	return a.logs, a.last, err
+	sortLogs(others)
+	return first.logs, others, first.last, nil
+}
+
+// content is what tells a log from others, but for its place in the chain.
+func (l *Log) content() string {
+	b := slices.Concat(l.TxHash[:], l.Address[:], []byte{byte(len(l.Topics))})
+	for _, t := range l.Topics {
+		b = append(b, t[:]...)
+	}
+	return string(append(b, l.Data...))
+}
+
+func sortLogs(logs []Log) {
+	slices.SortFunc(logs, func(a, b Log) int {
+		return cmp.Or(cmp.Compare(a.BlockNumber, b.BlockNumber), cmp.Compare(a.Index, b.Index))
+	})
+}
+
+// tellLogs is the first working node's answer.
+func (c *Client) tellLogs(ctx context.Context, from, to uint64, queries []LogQuery) (told, error) {
+	a, err := ask(ctx, c, func(s session) (told, error) { return s.tellLogs(from, to, queries) })
+	if err == nil && a.tooMany != nil {
+		err = c.tooManyLogs(from, to, a.tooMany)
+	}
+	return a, err
+}
+
+func (c *Client) tooManyLogs(from, to uint64, words error) error {
+	return fmt.Errorf("%w: blocks %d to %d of %s: %s", ErrTooManyLogs, from, to, c.net.Name, plain(words))
+}
+
+func (s session) tellLogs(from, to uint64, queries []LogQuery) (told, error) {
+	last, err := s.blockHash(to)
+	if err != nil {
+		return told{}, err
+	}
+	seen := map[uint64]map[uint64]bool{}
+	a := told{by: s.node, last: last}
+	for _, q := range queries {
+		some, err := s.logs(from, to, q)
+		if tooMany(err) {
+			return told{by: s.node, tooMany: err}, nil // the next one need not be asked
+		}
+		if err != nil {
+			return told{}, err
+		}
+		for _, l := range some {
+			if seen[l.BlockNumber] == nil {
+				seen[l.BlockNumber] = map[uint64]bool{}
+			}
+			if !seen[l.BlockNumber][l.Index] {
+				seen[l.BlockNumber][l.Index] = true
+				a.logs = append(a.logs, l)
+			}
+		}
+	}
+	sortLogs(a.logs)
+	return a, nil
 }
 
 func (s session) logs(from, to uint64, q LogQuery) ([]Log, error) {
@@ -187,6 +281,9 @@ func tooMany(err error) bool {
 	return false
 }
 
+// errNotThere is of a block that a node does not have yet.
+var errNotThere = errors.New("not there yet")
+
 // BlockHash is the hash of the canonical block with a number. A block that no node has yet is an error.
 func (c *Client) BlockHash(ctx context.Context, number uint64) (tx.Hash, error) {
 	return ask(ctx, c, func(s session) (tx.Hash, error) { return s.blockHash(number) })
@@ -198,7 +295,7 @@ func (s session) blockHash(number uint64) (tx.Hash, error) {
 		return tx.Hash{}, err
 	}
 	if h == nil {
-		return tx.Hash{}, fmt.Errorf("block %d is not there yet", number)
+		return tx.Hash{}, fmt.Errorf("block %d is %w", number, errNotThere)
 	}
 	if h.Hash == nil || h.Number == nil || uint64(*h.Number) != number {
 		return tx.Hash{}, fmt.Errorf("%w: block %d", errAnswer, number)

@@ -118,8 +118,8 @@ func (f *front) deny(ctx context.Context, t *track, lies []*finding) error {
 	}
 	change, p := f.s.store.Tx(), t.at.clone()
 	for _, d := range lies {
-		change.Delete(pendingKey(t.token.ID, d.Block, d.Index))
-		change.Delete(findingKey(t.token.ID, d.Block, d.Index))
+		change.Delete(pendingKey(t.token.ID, d.Block, d.slot()))
+		change.Delete(findingKey(t.token.ID, d.Block, d.slot()))
 	}
 	p.Denied += uint64(len(lies))
 	change.Audit(f.s.draft(t, "token.reconciliation_denied", map[string]any{"events": len(lies), "transactionHash": lies[0].TxHash.String(),

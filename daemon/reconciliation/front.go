@@ -263,7 +263,7 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) (faults 
 	for i, t := range group {
 		contracts[i] = t.at.Contract
 	}
-	logs, hash, err := f.chain.Logs(ctx, from, to, queries(contracts)...)
+	logs, others, hash, err := f.chain.AllLogs(ctx, from, to, queries(contracts)...)
 	switch {
 	case errors.Is(err, chain.ErrTooManyLogs) && to > from:
 		f.blocks = max(1, (to-from+1)/2)
@@ -285,18 +285,22 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) (faults 
 		f.blocks = min(mostRange, f.blocks*2)
 	}
 	for _, t := range group {
-		var own []chain.Log
-		for _, l := range logs {
-			if l.Address == t.at.Contract {
-				own = append(own, l)
-			}
-		}
-		if err := f.take(ctx, t, own, to, hash); err != nil {
+		if err := f.take(ctx, t, of(t, logs), of(t, others), to, hash); err != nil {
 			f.skip[t.token.ID] = true
 			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
 		}
 	}
 	return faults
+}
+
+// of is the logs of a token's contract.
+func of(t *track, logs []chain.Log) (own []chain.Log) {
+	for _, l := range logs {
+		if l.Address == t.at.Contract {
+			own = append(own, l)
+		}
+	}
+	return own
 }
 
 // after has a token frozen if that waits, whatever else is the matter with it, and compares its supplies when it is

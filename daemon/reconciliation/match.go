@@ -1,6 +1,7 @@
 package reconciliation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"fmt"
@@ -44,6 +45,9 @@ type seen struct {
 	event     event
 	outcome   outcome
 	operation string // whose effect it is, or whose transaction at least
+	// elsewhere is set where the node that was asked first does not tell of it, and another one does.
+	elsewhere bool
+	shadow    uint64 // tells it from others at the same place of a block; 0 for the first
 }
 
 // expectation is an event that an operation has, at most once.
@@ -141,14 +145,15 @@ func expectDeployment(o *operation.Operation) ([]expectation, error) {
 // lookups is how many transactions of others are asked for at once.
 const lookups = 16
 
-// match finds out what the events of a token's contract are, given in the chain's order. All events of a transaction
-// are among them, or none.
-func (s *Service) match(ctx context.Context, token *registry.Token, logs []chain.Log) ([]seen, error) {
-	found := make([]seen, len(logs))
+// match finds out what the events of a token's contract are, given in the chain's order: those that the node tells
+// which was asked first, and what others tell beside them. All events of a transaction are among them, or none. The
+// answer is in the chain's order, at one place the others' first.
+func (s *Service) match(ctx context.Context, token *registry.Token, logs, others []chain.Log) ([]seen, error) {
+	found := gathered(logs, others)
 	var groups [][]seen
-	for i := range logs {
-		found[i] = seen{log: logs[i], event: readEvent(&logs[i]), outcome: unmatched}
-		if i == 0 || logs[i].TxHash != logs[i-1].TxHash {
+	for i := range found {
+		found[i].event, found[i].outcome = readEvent(&found[i].log), unmatched
+		if i == 0 || found[i].log.TxHash != found[i-1].log.TxHash {
 			groups = append(groups, found[i:i])
 		}
 		last := &groups[len(groups)-1]
@@ -163,7 +168,55 @@ func (s *Service) match(ctx context.Context, token *registry.Token, logs []chain
 	for _, group := range foreign {
 		g.Go(func() error { return s.explainForeign(ctx, token, group) })
 	}
-	return found, g.Wait()
+	err = g.Wait()
+	placed(found)
+	return found, err
+}
+
+// gathered puts what others tell of a transaction behind what the first node tells of it, so that an operation explains
+// that first.
+func gathered(logs, others []chain.Log) []seen {
+	found := make([]seen, 0, len(logs)+len(others))
+	of := map[tx.Hash][]chain.Log{}
+	var strange []tx.Hash
+	for _, l := range others {
+		if _, known := of[l.TxHash]; !known {
+			strange = append(strange, l.TxHash)
+		}
+		of[l.TxHash] = append(of[l.TxHash], l)
+	}
+	add := func(hash tx.Hash) {
+		for _, l := range of[hash] {
+			found = append(found, seen{log: l, elsewhere: true})
+		}
+		delete(of, hash)
+	}
+	for i, l := range logs {
+		found = append(found, seen{log: l})
+		if i+1 == len(logs) || logs[i+1].TxHash != l.TxHash {
+			add(l.TxHash)
+		}
+	}
+	for _, hash := range strange {
+		add(hash)
+	}
+	return found
+}
+
+// placed sorts by the place in the chain, and tells those apart that are said to stand at the same.
+func placed(found []seen) {
+	order := func(a, b seen) int {
+		return cmp.Or(cmp.Compare(a.log.BlockNumber, b.log.BlockNumber), cmp.Compare(a.log.Index, b.log.Index))
+	}
+	slices.SortStableFunc(found, func(a, b seen) int {
+		first := map[bool]int{true: 0, false: 1}
+		return cmp.Or(order(a, b), cmp.Compare(first[a.elsewhere], first[b.elsewhere]))
+	})
+	for i := len(found) - 2; i >= 0; i-- {
+		if order(found[i], found[i+1]) == 0 {
+			found[i].shadow = found[i+1].shadow + 1
+		}
+	}
 }
 
 // explainOwn says what the events of our own transactions are, and answers those of others.

@@ -120,8 +120,18 @@ type finding struct {
 	Topics    []tx.Hash  `json:"topics"`
 	Data      []byte     `json:"data,omitzero"`
 	Operation string     `json:"operationId,omitzero"` // whose transaction wrote it, with other effects than that one's
-	FoundAt   time.Time  `json:"foundAt"`
+	// Shadow tells it from what another node says stands at the same place; such findings are rare.
+	Shadow  uint64    `json:"shadow,omitzero"`
+	FoundAt time.Time `json:"foundAt"`
 }
+
+// shadowBits keep keys of one place of a block apart; no block has so many logs.
+const shadowBits = 40
+
+// slot is its place in its block, as keys have it.
+func (f *finding) slot() uint64 { return slot(f.Index, f.Shadow) }
+
+func slot(index, shadow uint64) uint64 { return index&(1<<shadowBits-1) | shadow<<shadowBits }
 
 // maxFindingData bounds what is kept of an event's data, in bytes: those of the templates have at most 32.
 const maxFindingData = 1 << 10

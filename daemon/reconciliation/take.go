@@ -25,9 +25,11 @@ const (
 )
 
 // take puts a range of blocks, whose last is to, into a token's sums. What was found is told in the same transaction;
-// where it does not fit one, the part before is committed first, with its place in the block.
-func (f *front) take(ctx context.Context, t *track, logs []chain.Log, to uint64, hash tx.Hash) error {
-	events, err := f.s.match(ctx, t.token, logs)
+// where it does not fit one, the part before is committed first, with its place in the block. What only others than
+// the node that was asked first tell of is in no sum, and is told where nobody authorized it: one node that is silent
+// hides nothing that another one tells.
+func (f *front) take(ctx context.Context, t *track, logs, others []chain.Log, to uint64, hash tx.Hash) error {
+	events, err := f.s.match(ctx, t.token, logs, others)
 	if err != nil {
 		return err
 	}
@@ -47,6 +49,9 @@ func (f *front) take(ctx context.Context, t *track, logs []chain.Log, to uint64,
 				return nil
 			}
 			change, b.told = f.s.store.Tx(), 0
+		}
+		if e.elsewhere && e.outcome != unmatched {
+			continue
 		}
 		count(p, e)
 		f.s.metrics.events.WithLabelValues(f.network, e.outcome.String()).Inc()
@@ -88,6 +93,10 @@ func (f *front) part(ctx context.Context, t *track, p *progress, change *store.T
 
 // count puts an event into the sums.
 func count(p *progress, e *seen) {
+	if e.elsewhere {
+		p.Unmatched++
+		return
+	}
 	p.Events++
 	switch e.outcome {
 	case unmatched:
@@ -117,7 +126,7 @@ type telling struct {
 // tell puts a finding into the change, and the event, the audit entry and the wait for two nodes with it; false if it
 // was told before a reorg, or is one of too many.
 func (f *front) tell(ctx context.Context, t *track, p *progress, e *seen, b *telling, change *store.Tx) (bool, error) {
-	key := findingKey(t.token.ID, e.log.BlockNumber, e.log.Index)
+	key := findingKey(t.token.ID, e.log.BlockNumber, slot(e.log.Index, e.shadow))
 	if value, _, ok, err := f.s.store.Get(ctx, key); err != nil {
 		return false, err
 	} else if ok {
@@ -130,7 +139,7 @@ func (f *front) tell(ctx context.Context, t *track, p *progress, e *seen, b *tel
 		}
 	}
 	d := &finding{event: e.event, TokenID: t.token.ID, Network: p.Network, Contract: p.Contract, TxHash: e.log.TxHash,
-		Block: e.log.BlockNumber, BlockHash: e.log.BlockHash, Index: e.log.Index, Topics: e.log.Topics, Operation: e.operation, FoundAt: f.s.second()}
+		Block: e.log.BlockNumber, BlockHash: e.log.BlockHash, Index: e.log.Index, Topics: e.log.Topics, Operation: e.operation, FoundAt: f.s.second(), Shadow: e.shadow}
 	if len(e.log.Data) <= maxFindingData {
 		d.Data = e.log.Data
 	}
@@ -155,7 +164,7 @@ func (f *front) tell(ctx context.Context, t *track, p *progress, e *seen, b *tel
 		return false, fmt.Errorf("reconciliation: finding: %w", err)
 	}
 	change.Put(key, value)
-	change.Put(pendingKey(t.token.ID, d.Block, d.Index), value)
+	change.Put(pendingKey(t.token.ID, d.Block, d.slot()), value)
 	told := d.words()
 	change.Audit(f.s.draft(t, eventFailed, map[string]any{"reason": told, "event": d.Name, "transactionHash": d.TxHash.String(),
 		"blockNumber": d.Block, "logIndex": d.Index}))
@@ -187,7 +196,7 @@ func (f *front) judge(ctx context.Context, t *track, p *progress, d *finding, b 
 	case stands(w):
 		b.standing = true
 		// It is asked for next, whatever waits before it.
-		key := pendingKey(t.token.ID, d.Block, d.Index)
+		key := pendingKey(t.token.ID, d.Block, d.slot())
 		t.cursor = key[:len(key)-1]
 		return true, nil
 	case denied(w):
