@@ -547,6 +547,36 @@ func (e TokenStatus) Valid() bool {
 	}
 }
 
+// Defines values for TokenTemplateImplementationStatus.
+const (
+	TokenTemplateImplementationStatusImplemented TokenTemplateImplementationStatus = "implemented"
+)
+
+// Valid indicates whether the value is a known member of the TokenTemplateImplementationStatus enum.
+func (e TokenTemplateImplementationStatus) Valid() bool {
+	switch e {
+	case TokenTemplateImplementationStatusImplemented:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TokenTemplateDetailImplementationStatus.
+const (
+	TokenTemplateDetailImplementationStatusImplemented TokenTemplateDetailImplementationStatus = "implemented"
+)
+
+// Valid indicates whether the value is a known member of the TokenTemplateDetailImplementationStatus enum.
+func (e TokenTemplateDetailImplementationStatus) Valid() bool {
+	switch e {
+	case TokenTemplateDetailImplementationStatusImplemented:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UserStatus.
 const (
 	UserStatusACTIVE    UserStatus = "ACTIVE"
@@ -771,10 +801,15 @@ type AccountFreezeRequest struct {
 // Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
 type Address = string
 
-// AllowlistRequest Whom to add to the allowlist.
+// AllowlistRequest Whom to add to the allowlist: `subject`, or, as Qustody's pages have it, the bare `address`; one of the two.
 //
 // Example: {"subject":{"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}}
 type AllowlistRequest struct {
+	// Address `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	Address *Address `json:"address,omitempty"`
+
 	// FeeStrategy Priority-fee percentile 10, 50 or 90 of recent blocks; the maximum fee is twice the base fee and the tip.
 	//
 	// Example: MEDIUM
@@ -784,6 +819,11 @@ type AllowlistRequest struct {
 	//
 	// Example: 6f1c7f0e-mint-2026-04-27
 	IdempotencyKey *IdempotencyKey `json:"idempotencyKey,omitempty"`
+
+	// IdentityRef UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: quarterly issuance
+	IdentityRef *Text `json:"identityRef,omitempty"`
 
 	// PerformedBy The vault account or wallet that performs an operation in place of the token's admin vault account.
 	//
@@ -798,7 +838,7 @@ type AllowlistRequest struct {
 	// Subject Whom or what an operation concerns: exactly the field that `type` names. A vault account means its oldest active wallet on the token's network.
 	//
 	// Example: {"address":"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed","type":"address"}
-	Subject Party `json:"subject"`
+	Subject *Party `json:"subject,omitempty"`
 }
 
 // Amount A decimal number of base units, 0 to 2^256 - 1.
@@ -1248,6 +1288,29 @@ type ConstructorArgs struct {
 	Symbol *Symbol `json:"symbol,omitempty"`
 }
 
+// ConstructorField One value that a template's contract is constructed with.
+type ConstructorField struct {
+	// Default What it is where a token does not say.
+	//
+	// Example: 0
+	Default *string `json:"default,omitempty"`
+
+	// Name Its name in `constructorArgs`.
+	//
+	// Example: initialSupply
+	Name string `json:"name"`
+
+	// Required Whether a token is created only with it.
+	//
+	// Example: false
+	Required bool `json:"required"`
+
+	// Type Its type in Solidity.
+	//
+	// Example: uint256
+	Type string `json:"type"`
+}
+
 // Credential An API key without its secret.
 type Credential struct {
 	// CertificateFingerprints Hex SHA-256 of the DER of the client certificates that may use the key; empty, any.
@@ -1573,10 +1636,10 @@ type Deployment struct {
 	// Example: op_01JS0Z4M9GQ3V1T7T2B5C8D0EF
 	OperationID *string `json:"operationId"`
 
-	// Status A token's status.
+	// Status The status of that operation; null while none was asked for, and of an imported token.
 	//
-	// Example: DRAFT
-	Status TokenStatus `json:"status"`
+	// Example: COMPLETED
+	Status *string `json:"status"`
 
 	// TokenID A token's id.
 	//
@@ -1587,6 +1650,86 @@ type Deployment struct {
 	//
 	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
 	TransactionHash *string `json:"transactionHash"`
+}
+
+// DeploymentChecks What was looked at for a deployment's estimate.
+type DeploymentChecks struct {
+	// DeployerHasFunds The deployer's wallet can pay `estimatedFeeWei`.
+	//
+	// Example: true
+	DeployerHasFunds bool `json:"deployerHasFunds"`
+
+	// DeployerNonceAvailable Nobody but this appliance has used a nonce of the deployer's wallet.
+	//
+	// Example: true
+	DeployerNonceAvailable bool `json:"deployerNonceAvailable"`
+
+	// TemplateBytecodeHashMatches The code that would be deployed is the template's, whose hash is listed.
+	//
+	// Example: true
+	TemplateBytecodeHashMatches bool `json:"templateBytecodeHashMatches"`
+}
+
+// DeploymentEstimate What a deployment would cost now, and how it would go. Amounts are in the network's own currency's base units.
+type DeploymentEstimate struct {
+	// BaseFeePerGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	BaseFeePerGas Amount `json:"baseFeePerGas"`
+
+	// BlockNumber The block that the estimate was made at.
+	//
+	// Example: 42
+	BlockNumber int64 `json:"blockNumber"`
+
+	// Checks What was looked at for a deployment's estimate.
+	Checks DeploymentChecks `json:"checks"`
+
+	// Currency A token's symbol.
+	//
+	// Example: EIT
+	Currency Symbol `json:"currency"`
+
+	// EstimatedFeeWei A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	EstimatedFeeWei Amount `json:"estimatedFeeWei"`
+
+	// EstimatedGas A decimal number of base units, 0 to 2^256 - 1.
+	//
+	// Example: 1000000000000000000000
+	EstimatedGas Amount `json:"estimatedGas"`
+
+	// GasLimit The gas that the transaction is given.
+	//
+	// Example: 120000
+	GasLimit int64 `json:"gasLimit"`
+
+	// Network A network's name, as in the charter.
+	//
+	// Example: quantum-chain-devnet
+	Network NetworkName `json:"network"`
+
+	// OperationType What an operation does.
+	//
+	// Example: MINT
+	OperationType OperationType `json:"operationType"`
+
+	// PredictedContractAddress `0x` and 40 hex digits. Input may be in any one case; mixed case must carry a right EIP-55 checksum. Output is EIP-55.
+	//
+	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+	PredictedContractAddress Address `json:"predictedContractAddress"`
+
+	// Strategies What each fee strategy comes to.
+	Strategies []StrategyFee `json:"strategies"`
+
+	// TokenID A token's id.
+	//
+	// Example: token_01JS0Z4M9GQ3V1T7T2B5C8D0EF
+	TokenID TokenID `json:"tokenId"`
+
+	// Warnings What would keep the deployment from going through now, in words.
+	Warnings []Text `json:"warnings"`
 }
 
 // DeploymentEstimateRequest Which deployment to estimate.
@@ -3350,6 +3493,39 @@ type Symbol = string
 // Example: institutional
 type Tag = string
 
+// TemplateFeatures What a template's contract can do, at a glance.
+type TemplateFeatures struct {
+	// Allowlist Only accounts on a list hold the token.
+	//
+	// Example: false
+	Allowlist bool `json:"allowlist"`
+
+	// Burnable Supply can be removed.
+	//
+	// Example: true
+	Burnable bool `json:"burnable"`
+
+	// Freezable One account can be stopped.
+	//
+	// Example: false
+	Freezable bool `json:"freezable"`
+
+	// Mintable Supply can be added.
+	//
+	// Example: true
+	Mintable bool `json:"mintable"`
+
+	// Pausable All movement can be stopped.
+	//
+	// Example: true
+	Pausable bool `json:"pausable"`
+
+	// RoleBased Who may do what follows from roles on the chain.
+	//
+	// Example: true
+	RoleBased bool `json:"roleBased"`
+}
+
 // TemplateID A template's id.
 //
 // Example: tpl_qrc20_v1
@@ -3771,15 +3947,26 @@ type TokenTemplate struct {
 	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
 	BytecodeHash Hash `json:"bytecodeHash"`
 
+	// ConstructorFields What `constructorArgs` of a deployment may name.
+	ConstructorFields []ConstructorField `json:"constructorFields"`
+
 	// Description UTF-8 without control characters and without characters that change the direction of text.
 	//
 	// Example: quarterly issuance
 	Description Text `json:"description"`
 
+	// Features What a template's contract can do, at a glance.
+	Features TemplateFeatures `json:"features"`
+
 	// ID A template's id.
 	//
 	// Example: tpl_qrc20_v1
 	ID TemplateID `json:"id"`
+
+	// ImplementationStatus How far the template is.
+	//
+	// Example: implemented
+	ImplementationStatus TokenTemplateImplementationStatus `json:"implementationStatus"`
 
 	// Name A name. UTF-8 without control characters and without characters that change the direction of text.
 	//
@@ -3796,7 +3983,27 @@ type TokenTemplate struct {
 	//
 	// Example: QRC-20
 	Standard Standard `json:"standard"`
+
+	// SupportedOperations The same as `operations`, by the names that Qustody's pages use.
+	//
+	// Example: ["deploy","mint"]
+	SupportedOperations []string `json:"supportedOperations"`
+
+	// TemplateID A template's id.
+	//
+	// Example: tpl_qrc20_v1
+	TemplateID TemplateID `json:"templateId"`
+
+	// Version The template's version. Its code never changes; another code is another template.
+	//
+	// Example: 1.0.0
+	Version string `json:"version"`
 }
+
+// TokenTemplateImplementationStatus How far the template is.
+//
+// Example: implemented
+type TokenTemplateImplementationStatus string
 
 // TokenTemplateDetail A contract that the appliance can deploy, with its ABI.
 type TokenTemplateDetail struct {
@@ -3810,15 +4017,26 @@ type TokenTemplateDetail struct {
 	// Example: 0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b
 	BytecodeHash Hash `json:"bytecodeHash"`
 
+	// ConstructorFields What `constructorArgs` of a deployment may name.
+	ConstructorFields []ConstructorField `json:"constructorFields"`
+
 	// Description UTF-8 without control characters and without characters that change the direction of text.
 	//
 	// Example: quarterly issuance
 	Description Text `json:"description"`
 
+	// Features What a template's contract can do, at a glance.
+	Features TemplateFeatures `json:"features"`
+
 	// ID A template's id.
 	//
 	// Example: tpl_qrc20_v1
 	ID TemplateID `json:"id"`
+
+	// ImplementationStatus How far the template is.
+	//
+	// Example: implemented
+	ImplementationStatus TokenTemplateDetailImplementationStatus `json:"implementationStatus"`
 
 	// Name A name. UTF-8 without control characters and without characters that change the direction of text.
 	//
@@ -3835,7 +4053,27 @@ type TokenTemplateDetail struct {
 	//
 	// Example: QRC-20
 	Standard Standard `json:"standard"`
+
+	// SupportedOperations The same as `operations`, by the names that Qustody's pages use.
+	//
+	// Example: ["deploy","mint"]
+	SupportedOperations []string `json:"supportedOperations"`
+
+	// TemplateID A template's id.
+	//
+	// Example: tpl_qrc20_v1
+	TemplateID TemplateID `json:"templateId"`
+
+	// Version The template's version. Its code never changes; another code is another template.
+	//
+	// Example: 1.0.0
+	Version string `json:"version"`
 }
+
+// TokenTemplateDetailImplementationStatus How far the template is.
+//
+// Example: implemented
+type TokenTemplateDetailImplementationStatus string
 
 // TokenTemplateList A page of token templates.
 type TokenTemplateList struct {
@@ -4662,6 +4900,11 @@ type Webhook struct {
 	// Example: ACTIVE
 	Status WebhookStatus `json:"status"`
 
+	// TenantID A name. UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: treasury
+	TenantID Name `json:"tenantId"`
+
 	// UpdatedAt RFC 3339, UTC, whole seconds.
 	//
 	// Example: 2026-04-27T10:14:00Z
@@ -4710,10 +4953,10 @@ type WebhookCreate struct {
 	// Example: quarterly issuance
 	Description *Text `json:"description,omitempty"`
 
-	// Events Event types; `*` is all, `token.*` all of tokens.
+	// Events Event types; `*` is all, `token.*` all of tokens. None, or an empty list, is all.
 	//
 	// Example: ["token.*"]
-	Events []string `json:"events"`
+	Events []string `json:"events,omitempty"`
 
 	// IdempotencyKey One key for one effect.
 	//
@@ -4762,6 +5005,11 @@ type WebhookCreated struct {
 	//
 	// Example: ACTIVE
 	Status WebhookCreatedStatus `json:"status"`
+
+	// TenantID A name. UTF-8 without control characters and without characters that change the direction of text.
+	//
+	// Example: treasury
+	TenantID Name `json:"tenantId"`
 
 	// UpdatedAt RFC 3339, UTC, whole seconds.
 	//
@@ -4982,6 +5230,11 @@ type SnapshotSequence = int64
 //
 // Example: QRC-20
 type StandardFilter = Standard
+
+// TemplateStandardFilter A token standard. Only `QRC-20` is deployed here; any other is 422/1700.
+//
+// Example: QRC-20
+type TemplateStandardFilter = Standard
 
 // TokenIDFilter A token's id.
 //
@@ -5256,6 +5509,9 @@ type ListTokenTemplatesParams struct {
 
 	// Offset How many items to pass over. Beyond 10,000 use `cursor`, where the list takes one.
 	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Standard Only templates of this standard.
+	Standard *TemplateStandardFilter `form:"standard,omitempty" json:"standard,omitempty"`
 }
 
 // ListTokensParams defines parameters for ListTokens.
@@ -7464,6 +7720,14 @@ func (siw *ServerInterfaceWrapper) ListTokenTemplates(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", c.Request.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter offset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "standard" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "standard", c.Request.URL.Query(), &params.Standard, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter standard: %w", err), http.StatusBadRequest)
 		return
 	}
 

@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
@@ -243,8 +244,19 @@ func (s *Server) AddTokenAllowlist(c *gin.Context, _ TokenID, _ AddTokenAllowlis
 		s.refuse(c, err)
 		return
 	}
+	subject := party(b.Subject)
+	switch {
+	case b.Subject == nil && b.Address == nil:
+		s.refuse(c, registry.Refuse(registry.MissingField, "subject is missing; a bare address is taken in its place"))
+		return
+	case b.Subject != nil && b.Address != nil:
+		s.refuse(c, registry.Refuse(registry.Validation, "subject and address are both given; one of them names the account"))
+		return
+	case b.Subject == nil:
+		subject = &operation.Party{Type: operation.PartyAddress, Address: address(b.Address)}
+	}
 	submit(s, c, operation.Request{
-		Subject: party(&b.Subject), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
+		Subject: subject, Reason: of(b.IdentityRef), FeeStrategy: fees(b.FeeStrategy), PerformedBy: performer(b.PerformedBy), Replaces: of(b.Replaces),
 	}, accountChange)
 }
 

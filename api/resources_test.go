@@ -81,6 +81,8 @@ func TestResources(t *testing.T) {
 	golden(t, "wallet-balance", s.as("viewer", "GET", "/v1/wallets/"+wallet+"/balance", ""), 200)
 
 	golden(t, "templates", s.as("viewer", "GET", "/v1/token-templates", ""), 200)
+	require.Equal(t, 2, is[api.TokenTemplateList](s.as("viewer", "GET", "/v1/token-templates?standard=QRC-20", ""), 200).Pagination.Total)
+	s.as("viewer", "GET", "/v1/token-templates?standard=QRC-721", "").fails(422, 1700)
 	require.NotEmpty(t, is[api.TokenTemplateDetail](s.as("viewer", "GET", "/v1/token-templates/tpl_qrc20_v1", ""), 200).Abi)
 
 	made = s.as("operator", "POST", "/v1/tokens", s.tokenBody(vault, nil))

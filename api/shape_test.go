@@ -60,7 +60,7 @@ func TestBodies(t *testing.T) {
 		{"unknown vault", create, s.tokenBody("vault_nope", nil), 404, 1400, "vault_nope"},
 		{"wrong kind of id", create, s.tokenBody("wallet_nope", nil), 400, 1100, "wallet_nope"},
 		{"unknown policy", create, s.tokenBody(vault, map[string]any{"admin": map[string]any{"vaultAccountId": vault, "approvalPolicyId": "pol_nope"}}), 404, 1300, "pol_nope"},
-		{"supply above its cap", create, s.tokenBody(vault, map[string]any{"initialSupply": "1000001"}), 400, 1713, "1000001"},
+		{"supply above its cap", create, s.tokenBody(vault, map[string]any{"initialSupply": "1000001"}), 422, 1705, "1000001"},
 
 		{"amount negative", create, amount(`"-1"`), 400, 1713, `"-1"`},
 		{"amount with fraction", create, amount(`"1.5"`), 400, 1713, `"1.5"`},

@@ -45,7 +45,12 @@ func TestTokenCalls(t *testing.T) {
 	from, to := `"from":`+own, `"to":`+toAddress(somebody)
 
 	call("POST", "/mint", amount(1, `"recipient":`+toAddress(somebody))).fails(422, 1714)
-	done(call("POST", "/allowlist", subject(somebody)))
+	require.Equal(t, "COMPLETED", *is[api.Deployment](s.as("viewer", "GET", path+"/deployment", ""), 200).Status)
+	listed := call("POST", "/allowlist", `{"address":"`+somebody+`","identityRef":"kyc_subject_001"}`)
+	require.Equal(t, somebody, is[api.AccountChangeAccepted](listed, 202).SubjectAddress)
+	opID := is[api.AccountChangeAccepted](listed, 202).OperationID
+	require.Equal(t, "kyc_subject_001", *is[api.Operation](s.as("viewer", "GET", "/v1/token-operations/"+opID, ""), 200).Reason)
+	done(listed)
 	call("POST", "/allowlist", subject(somebody)).fails(422, 1714)
 	done(call("POST", "/mint", amount(1000, `"recipient":`+own)))
 	done(call("POST", "/transfers", amount(300, from+","+to)))

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -29,7 +30,32 @@ func (s *Server) EstimateTokenDeployment(c *gin.Context, tokenID TokenID, _ Esti
 		s.refuse(c, err)
 		return
 	}
-	s.answer(c, estimateForm(e))
+	s.answer(c, deploymentEstimateForm(e))
+}
+
+// deploymentEstimateForm warns of what submitting the deployment would be
+// refused for, or what would keep it from being mined.
+func deploymentEstimateForm(e *operation.DeploymentEstimate) DeploymentEstimate {
+	f, fee := estimateForm(e.Estimate), e.MediumFee()
+	checks := DeploymentChecks{
+		TemplateBytecodeHashMatches: e.Template, DeployerHasFunds: e.Balance.Cmp(fee) >= 0, DeployerNonceAvailable: e.Used <= e.Nonce,
+	}
+	warnings := []string{}
+	if !checks.TemplateBytecodeHashMatches {
+		warnings = append(warnings, "the code that would be deployed is not the template's")
+	}
+	if !checks.DeployerHasFunds {
+		warnings = append(warnings, fmt.Sprintf("wallet %s (%s) has %s wei, less than the %s wei that the deployment may cost", e.Wallet.ID, e.Wallet.Address, e.Balance, fee))
+	}
+	if !checks.DeployerNonceAvailable {
+		warnings = append(warnings, fmt.Sprintf("the chain's next nonce of wallet %s is %d, the ledger's is %d: somebody else signs for it", e.Wallet.ID, e.Used, e.Nonce))
+	}
+	return DeploymentEstimate{
+		TokenID: e.TokenID, Network: f.Network, Currency: f.Currency, OperationType: f.OperationType, BlockNumber: f.BlockNumber,
+		BaseFeePerGas: f.BaseFeePerGas, GasLimit: f.GasLimit, Strategies: f.Strategies,
+		EstimatedGas: fmt.Sprint(e.Gas), EstimatedFeeWei: fee.String(), PredictedContractAddress: e.Contract.String(),
+		Checks: checks, Warnings: warnings,
+	}
 }
 
 // RetireToken answers POST /v1/tokens/{tokenId}/retire.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"math/big"
 	"testing"
 
@@ -23,23 +24,30 @@ func TestTokenLife(t *testing.T) {
 		{"POST", "/transfers", `{"amount":"1","from":` + party + `,"to":` + party + `}`},
 		{"POST", "/pause", ``}, {"POST", "/unpause", `{"feeStrategy":"LOW"}`},
 		{"POST", "/freeze", `{"subject":` + party + `,"reason":"court order 17"}`}, {"POST", "/unfreeze", `{"subject":` + party + `}`},
-		{"POST", "/allowlist", `{"subject":` + party + `}`}, {"DELETE", "/allowlist/" + holderAddress, ``},
+		{"POST", "/allowlist", `{"subject":` + party + `}`}, {"POST", "/allowlist", `{"address":"` + holderAddress + `"}`}, {"DELETE", "/allowlist/" + holderAddress, ``},
 	}
-	for _, c := range privileged {
+	for n, c := range privileged {
 		s.as("operator", c.method, path+c.path, c.body).fails(400, 1101) // no Idempotency-Key
-		s.as("operator", c.method, path+c.path, c.body, key("draft"+c.path)).fails(409, 1703)
-		s.as("operator", c.method, "/v1/tokens/token_01J00000000000000000000000"+c.path, c.body, key("unknown"+c.path)).fails(404, 1112)
-		s.as("viewer", c.method, path+c.path, c.body, key("viewer"+c.path)).fails(403, 1001)
+		s.as("operator", c.method, path+c.path, c.body, key(fmt.Sprint("draft", n))).fails(409, 1703)
+		s.as("operator", c.method, "/v1/tokens/token_01J00000000000000000000000"+c.path, c.body, key(fmt.Sprint("unknown", n))).fails(404, 1112)
+		s.as("viewer", c.method, path+c.path, c.body, key(fmt.Sprint("viewer", n))).fails(403, 1001)
 	}
 	s.as("operator", "POST", path+"/freeze", `{}`, key("k1")).fails(400, 1101)
 	s.as("operator", "POST", path+"/freeze", `{"subject":`+party+`,"amount":"1"}`, key("k2")).fails(400, 1100)
+	s.as("operator", "POST", path+"/allowlist", `{}`, key("a1")).fails(400, 1101)
+	s.as("operator", "POST", path+"/allowlist", `{"subject":`+party+`,"address":"`+holderAddress+`"}`, key("a2")).fails(400, 1100)
 	s.as("operator", "POST", path+"/transfers", `{"amount":1,"from":`+party+`,"to":`+party+`}`, key("k3")).fails(409, 1703)
 	s.as("operator", "POST", path+"/pause", `{"replaces":"op_nope"}`, key("k4")).fails(409, 1703)
 
 	for _, body := range []string{``, `{}`, `{"deployerWalletId":"` + wallet + `"}`} {
-		e := is[api.FeeEstimate](s.as("viewer", "POST", path+"/deployment/estimate", body), 200)
+		e := is[api.DeploymentEstimate](s.as("viewer", "POST", path+"/deployment/estimate", body), 200)
 		require.Equal(t, api.OperationTypeDEPLOYTOKEN, e.OperationType)
 		require.Equal(t, network, e.Network)
+		require.Equal(t, token, e.TokenID)
+		require.Equal(t, fmt.Sprint(e.GasLimit), e.EstimatedGas)
+		require.Equal(t, e.Strategies[1].MaxFee, e.EstimatedFeeWei)
+		require.Empty(t, e.Warnings)
+		require.Equal(t, api.DeploymentChecks{TemplateBytecodeHashMatches: true, DeployerHasFunds: true, DeployerNonceAvailable: true}, e.Checks)
 		for n, strategy := range []api.FeeStrategy{api.FeeStrategyLOW, api.FeeStrategyMEDIUM, api.FeeStrategyHIGH} {
 			require.Equal(t, strategy, e.Strategies[n].FeeStrategy)
 			perGas, ok := new(big.Int).SetString(e.Strategies[n].MaxFeePerGas, 10)
@@ -55,6 +63,7 @@ func TestTokenLife(t *testing.T) {
 	s.as("operator", "POST", path+"/retire", "", key("r1")).fails(409, 1301)
 	s.as("viewer", "POST", path+"/retire", "", key("r2")).fails(403, 1001)
 	s.as("operator", "POST", path+"/retire", "").fails(400, 1101)
+	require.Equal(t, "PENDING_AUTHORIZATION", *is[api.Deployment](s.as("viewer", "GET", path+"/deployment", ""), 200).Status)
 	is[api.Operation](s.as("operator", "POST", "/v1/token-operations/"+opID+"/cancel", ""), 200)
 	retired := s.as("operator", "POST", path+"/retire", `{"reason":"redeemed in full"}`, key("r3"))
 	require.Equal(t, api.TokenStatusRETIRED, is[api.Token](retired, 200).Status)
@@ -64,8 +73,8 @@ func TestTokenLife(t *testing.T) {
 	s.as("operator", "POST", path+"/retire", "", key("r4")).fails(422, 1704)
 	s.as("operator", "POST", path+"/deploy", "", key("r5")).fails(422, 1704)
 	s.as("viewer", "POST", path+"/deployment/estimate", "").fails(422, 1704)
-	for _, c := range privileged {
-		s.as("operator", c.method, path+c.path, c.body, key("retired"+c.path)).fails(422, 1704)
+	for n, c := range privileged {
+		s.as("operator", c.method, path+c.path, c.body, key(fmt.Sprint("retired", n))).fails(422, 1704)
 	}
 	require.Equal(t, api.TokenStatusRETIRED, is[api.TokenDetail](s.as("viewer", "GET", path, ""), 200).Status)
 	is[api.Token](s.as("operator", "PATCH", path, `{"description":"of 2025"}`), 200)
@@ -82,7 +91,7 @@ func TestAttackReadersFillTheStoreWithEstimates(t *testing.T) {
 	require.NoError(t, err)
 	for _, k := range []string{"e1", "e2", "e3", "e3"} {
 		a := s.as("viewer", "POST", path, "", key(k))
-		is[api.FeeEstimate](a, 200)
+		is[api.DeploymentEstimate](a, 200)
 		require.Empty(t, a.header.Get("Idempotency-Replayed"))
 	}
 	after, err := h.store.Count(t.Context(), "/mw/idem/")

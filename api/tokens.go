@@ -187,8 +187,17 @@ func (s *Server) GetTokenDeployment(c *gin.Context, tokenID TokenID) {
 		return
 	}
 	d := Deployment{
-		TokenID: t.ID, OperationID: maybe(t.DeployOperationID), Status: TokenStatus(t.Status),
+		TokenID: t.ID, OperationID: maybe(t.DeployOperationID),
 		TransactionHash: text(t.TransactionHash), ContractAddress: text(t.ContractAddress),
+	}
+	if t.DeployOperationID != "" {
+		o, err := s.operations.Get(c.Request.Context(), t.DeployOperationID)
+		if err != nil {
+			s.refuse(c, err)
+			return
+		}
+		status := string(o.Status)
+		d.Status = &status
 	}
 	if t.BlockNumber > 0 {
 		n := int64(t.BlockNumber)

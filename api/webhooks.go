@@ -14,9 +14,9 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/webhook"
 )
 
-func webhookForm(e *webhook.Endpoint) Webhook {
+func (s *Server) webhookForm(e *webhook.Endpoint) Webhook {
 	f := Webhook{
-		ID: e.ID, URL: e.URL, Events: e.Events, Description: e.Description, Status: WebhookStatusACTIVE,
+		ID: e.ID, TenantID: s.tenant, URL: e.URL, Events: e.Events, Description: e.Description, Status: WebhookStatusACTIVE,
 		CreatedAt: second(e.CreatedAt), UpdatedAt: second(e.UpdatedAt),
 	}
 	if e.Disabled {
@@ -29,10 +29,10 @@ func webhookForm(e *webhook.Endpoint) Webhook {
 	return f
 }
 
-func webhookCreatedForm(e *webhook.Endpoint) WebhookCreated {
-	f := webhookForm(e)
+func (s *Server) webhookCreatedForm(e *webhook.Endpoint) WebhookCreated {
+	f := s.webhookForm(e)
 	return WebhookCreated{
-		ID: f.ID, URL: f.URL, Events: f.Events, Description: f.Description, Status: WebhookCreatedStatus(f.Status),
+		ID: f.ID, TenantID: f.TenantID, URL: f.URL, Events: f.Events, Description: f.Description, Status: WebhookCreatedStatus(f.Status),
 		CreatedAt: f.CreatedAt, UpdatedAt: f.UpdatedAt, PreviousSecretExpiresAt: f.PreviousSecretExpiresAt,
 	}
 }
@@ -91,12 +91,12 @@ func (r *request) who() webhook.Who {
 // and a replay answers, is the webhook without it.
 func (s *Server) secretly(c *gin.Context, status int, do func(context.Context, *store.Idempotent) (string, *webhook.Endpoint, error)) {
 	r := requestOf(c)
-	change(s, c, status, sure(webhookCreatedForm), func(ctx context.Context, idem *store.Idempotent) (*webhook.Endpoint, error) {
+	change(s, c, status, sure(s.webhookCreatedForm), func(ctx context.Context, idem *store.Idempotent) (*webhook.Endpoint, error) {
 		secret, e, err := do(ctx, idem)
 		if err != nil {
 			return nil, ofWebhook(err)
 		}
-		f := webhookCreatedForm(e)
+		f := s.webhookCreatedForm(e)
 		f.Secret = &secret
 		if r.answer, err = encode(f); err != nil {
 			return nil, fmt.Errorf("api: webhook %s: %w", e.ID, err)
@@ -114,7 +114,11 @@ func (s *Server) CreateWebhook(c *gin.Context, _ CreateWebhookParams) {
 		s.refuse(c, err)
 		return
 	}
-	spec := webhook.Spec{URL: b.URL, Events: b.Events, Description: of(b.Description)}
+	events := b.Events
+	if len(events) == 0 {
+		events = []string{"*"}
+	}
+	spec := webhook.Spec{URL: b.URL, Events: events, Description: of(b.Description)}
 	s.secretly(c, http.StatusCreated, func(ctx context.Context, idem *store.Idempotent) (string, *webhook.Endpoint, error) {
 		return s.webhooks.Create(ctx, r.who(), spec, idem)
 	})
@@ -130,13 +134,13 @@ func (s *Server) ListWebhooks(c *gin.Context, params ListWebhooksParams) {
 	}
 	shown := all[min(offset, len(all)):]
 	shown = shown[:min(limit, len(shown))]
-	s.answer(c, WebhookList{Data: forms(shown, webhookForm), Pagination: Pagination{Total: len(all), Limit: limit, Offset: offset}})
+	s.answer(c, WebhookList{Data: forms(shown, s.webhookForm), Pagination: Pagination{Total: len(all), Limit: limit, Offset: offset}})
 }
 
 // DeleteWebhook answers DELETE /v1/webhooks/{webhookId}.
 func (s *Server) DeleteWebhook(c *gin.Context, webhookID WebhookID, _ DeleteWebhookParams) {
 	r := requestOf(c)
-	change(s, c, http.StatusOK, sure(webhookForm), func(ctx context.Context, idem *store.Idempotent) (*webhook.Endpoint, error) {
+	change(s, c, http.StatusOK, sure(s.webhookForm), func(ctx context.Context, idem *store.Idempotent) (*webhook.Endpoint, error) {
 		e, err := s.webhooks.Delete(ctx, r.who(), webhookID, idem)
 		return e, ofWebhook(err)
 	})

@@ -70,6 +70,12 @@ func TestWebhooks(t *testing.T) {
 	require.Equal(t, made.ID, again.ID)
 	require.Nil(t, again.Secret, "a secret is shown once")
 
+	for _, events := range []string{``, `,"events":[]`} {
+		all := is[api.WebhookCreated](s.as("admin", "POST", "/v1/webhooks", `{"url":"`+h.URL+`/all"`+events+`}`), 201)
+		require.Equal(t, []string{"*"}, all.Events)
+		require.NotEmpty(t, all.TenantID)
+		require.Equal(t, 200, s.as("admin", "DELETE", "/v1/webhooks/"+all.ID, "").status)
+	}
 	list := is[api.WebhookList](s.as("viewer", "GET", "/v1/webhooks", ""), 200)
 	require.Equal(t, 1, list.Pagination.Total)
 	require.Equal(t, api.WebhookStatusACTIVE, list.Data[0].Status)
@@ -130,7 +136,7 @@ func TestWebhookRefusals(t *testing.T) {
 		status, code       int
 	}{
 		"no url":            {"POST", "/v1/webhooks", `{"events":["*"]}`, 400, 1101},
-		"no events":         {"POST", "/v1/webhooks", `{"url":"https://1.1.1.1/"}`, 400, 1101},
+		"events as a text":  {"POST", "/v1/webhooks", `{"url":"https://1.1.1.1/","events":"*"}`, 400, 1100},
 		"an ftp url":        {"POST", "/v1/webhooks", `{"url":"ftp://1.1.1.1/","events":["*"]}`, 400, 1107},
 		"no url at all":     {"POST", "/v1/webhooks", `{"url":"hook","events":["*"]}`, 400, 1107},
 		"into the house":    {"POST", "/v1/webhooks", `{"url":"https://169.254.169.254/","events":["*"]}`, 400, 1107},

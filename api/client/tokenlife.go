@@ -8,8 +8,8 @@ import (
 )
 
 // EstimateTokenDeployment answers what a token's deployment would cost now.
-func (c *Client) EstimateTokenDeployment(ctx context.Context, tokenID string, body DeploymentEstimateRequest, opts ...Option) (*FeeEstimate, error) {
-	return call[FeeEstimate](ctx, c, keyed, opts, func() (*http.Request, error) {
+func (c *Client) EstimateTokenDeployment(ctx context.Context, tokenID string, body DeploymentEstimateRequest, opts ...Option) (*DeploymentEstimate, error) {
+	return call[DeploymentEstimate](ctx, c, keyed, opts, func() (*http.Request, error) {
 		return NewEstimateTokenDeploymentRequest(c.server, tokenID, nil, body)
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
@@ -193,8 +194,9 @@ func charterOf(root policy.Digest, envelopes []jsontext.Value) (*policy.Charter,
 	return charter, digest, nil
 }
 
-// maxReceiptFile is more than any receipt holds.
-const maxReceiptFile = audit.MaxProof + 1
+// maxReceiptFile is more than any receipt holds, also as the API answers it:
+// with the entry beside it, and each byte of both escaped at the most.
+const maxReceiptFile = 4*audit.MaxProof + 1
 
 func (c *cli) verifyReceiptFile(path string) error {
 	root, err := c.root()
@@ -210,7 +212,7 @@ func (c *cli) verifyReceiptFile(path string) error {
 	if err != nil {
 		return usagef("--receipt: %w", err)
 	}
-	v, err := verifyReceipt(root, text)
+	v, err := verifyEitherForm(root, text)
 	if err != nil {
 		return err
 	}
@@ -224,6 +226,29 @@ func (c *cli) verifyReceiptFile(path string) error {
 	}
 	c.sayReceipt(v)
 	return nil
+}
+
+// verifyEitherForm takes a receipt as 'audit receipt' writes it, and as the API
+// answers it: what stands beside the proof there must be what it proves.
+func verifyEitherForm(root policy.Digest, text []byte) (*verifiedReceipt, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		return verifyReceipt(root, text)
+	}
+	var r client.Receipt
+	if err := json.Unmarshal(text, &r, json.RejectUnknownMembers(true)); err != nil {
+		return nil, unverified("it is no receipt: %w", err)
+	}
+	v, err := verifyReceipt(root, []byte(r.Proof))
+	if err != nil {
+		return nil, err
+	}
+	if v.Entry.ID != r.ID && v.Entry.ResourceID != r.ID {
+		return nil, unverified("it says that it is of %s, its proof is of %s %s on %s", r.ID, v.Entry.Action, v.Entry.ID, v.Entry.ResourceID)
+	}
+	if proved, err := v.Entry.Encode(); err != nil || !bytes.Equal(proved, r.Entry) {
+		return nil, unverified("the entry beside its proof is not the one that is proved")
+	}
+	return v, nil
 }
 
 func (c *cli) sayReceipt(v *verifiedReceipt) {

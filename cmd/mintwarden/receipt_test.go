@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
@@ -173,6 +174,43 @@ func TestAReceiptIsFollowedFromCharterOne(t *testing.T) {
 	}
 	require.Equal(t, exitUnverified, verifyFile(t, policy.DigestOf([]byte("another instance")), l.receipt("appliance-1")).code)
 	require.Equal(t, exitUsage, mintwarden(t, "audit", "verify", "--receipt", "/nowhere", "--charter1", string(w.root)).code)
+}
+
+// TestAReceiptAsTheAPIAnswersIt: who keeps what GET …/receipt answered verifies that file, and nothing beside the
+// proof can tell another story.
+func TestAReceiptAsTheAPIAnswersIt(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	w := newWorld(t)
+	l := newLog(w, 7)
+	receipt := l.receipt("appliance-1")
+	v, err := verifyReceipt(w.root, []byte(receipt))
+	require.NoError(t, err)
+	entry, err := v.Entry.Encode()
+	require.NoError(t, err)
+	answer := func(r client.Receipt) string {
+		b, err := json.Marshal(r)
+		require.NoError(t, err)
+		return string(b)
+	}
+	for _, id := range []string{v.Entry.ID, v.Entry.ResourceID} {
+		got := verifyFile(t, w.root, answer(client.Receipt{ID: id, Entry: entry, Proof: receipt}))
+		require.Equal(t, exitDone, got.code, got.err)
+		require.Contains(t, got.out, "operation.denied")
+	}
+	other := *v.Entry
+	other.ActorID = "mallory"
+	forged, err := other.Encode()
+	require.NoError(t, err)
+	for name, r := range map[string]string{
+		"another id":      answer(client.Receipt{ID: "op_01J00000000000000000000000", Entry: entry, Proof: receipt}),
+		"another entry":   answer(client.Receipt{ID: v.Entry.ID, Entry: forged, Proof: receipt}),
+		"no entry":        answer(client.Receipt{ID: v.Entry.ID, Proof: receipt}),
+		"no proof":        answer(client.Receipt{ID: v.Entry.ID, Entry: entry}),
+		"a strange field": `{"id":"x","entry":"","proof":"","more":1}`,
+		"half of it":      answer(client.Receipt{ID: v.Entry.ID, Entry: entry, Proof: receipt})[:300],
+	} {
+		require.Equal(t, exitUnverified, verifyFile(t, w.root, r).code, name)
+	}
 }
 
 // An appliance that a later charter expelled signs no receipt under that charter.

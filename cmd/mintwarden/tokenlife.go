@@ -58,7 +58,16 @@ func (c *cli) tokenEstimate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.show(e, func() *rows { return estimateRows(e) })
+		fees := &client.FeeEstimate{Currency: e.Currency, GasLimit: e.GasLimit, Strategies: e.Strategies}
+		if err := c.show(e, func() *rows { return estimateRows(fees) }); err != nil || c.json {
+			return err
+		}
+		w := c.people()
+		w.printf("Deployed next, the contract stands at %s.\n", e.PredictedContractAddress)
+		for _, warning := range e.Warnings {
+			w.printf("%s\n", hanging("WARNING: ", printable(warning), w.width()))
+		}
+		return w.err
 	})
 }
 

@@ -83,7 +83,7 @@ func (c *cli) tokenAllow() *cobra.Command {
 			if err != nil {
 				return nil, "", err
 			}
-			a, err := api.AddTokenAllowlist(ctx, args[0], client.AllowlistRequest{Subject: who,
+			a, err := api.AddTokenAllowlist(ctx, args[0], client.AllowlistRequest{Subject: &who,
 				FeeStrategy: pointer(client.FeeStrategy(l.fee)), Replaces: pointer(l.replaces), PerformedBy: by}, opts...)
 			if err != nil {
 				return nil, "", err

@@ -75,7 +75,7 @@ func (e *edge) testAmounts(t *testing.T) {
 	}
 	t.Run("initial supply above the maximum", func(t *testing.T) {
 		body := strings.Replace(e.tokenBody(`"mintable":true,"burnable":true,"maxSupply":"10"`), `{`, `{"initialSupply":"11",`, 1)
-		e.refused(t, call{method: "POST", path: "/v1/tokens", body: body}, want{400, 1713, "11"})
+		e.refused(t, call{method: "POST", path: "/v1/tokens", body: body}, want{422, 1705, "11"})
 	})
 	t.Run("the key is not burnt", func(t *testing.T) {
 		c := routes[0].call(`"1"`)

@@ -77,7 +77,7 @@ func TestCreateTokenNamesWhatIsWrong(t *testing.T) {
 		"negative decimals":   {func(s *registry.TokenSpec) { s.Decimals = -1 }, registry.Validation, "-1"},
 		"too many decimals":   {func(s *registry.TokenSpec) { s.Decimals = 78 }, registry.Validation, "78"},
 		"decimals that wrap":  {func(s *registry.TokenSpec) { s.Decimals = 256 + 18 }, registry.Validation, "274"},
-		"above its own cap":   {func(s *registry.TokenSpec) { s.InitialSupply = policy.AmountOf(1_000_001) }, registry.InvalidTokenAmount, "1000001"},
+		"above its own cap":   {func(s *registry.TokenSpec) { s.InitialSupply = policy.AmountOf(1_000_001) }, registry.SupplyExceeded, "1000001"},
 		"no network":          {func(s *registry.TokenSpec) { s.Network = "" }, registry.MissingField, "network"},
 		"unknown network":     {func(s *registry.TokenSpec) { s.Network = "mainnet" }, registry.Validation, "mainnet"},
 		"no vault":            {func(s *registry.TokenSpec) { s.AdminVaultAccountID = "" }, registry.MissingField, "vaultAccountId"},
@@ -140,7 +140,7 @@ func TestTokenLifeInTheRegistry(t *testing.T) {
 	_, err = d.s.UpdateToken(t.Context(), operator, made.ID, registry.TokenPatch{}, nil)
 	refused(t, err, registry.MissingField)
 	_, err = d.s.UpdateToken(t.Context(), operator, made.ID, registry.TokenPatch{InitialSupply: ptr(policy.AmountOf(6))}, nil)
-	refused(t, err, registry.InvalidTokenAmount)
+	refused(t, err, registry.SupplyExceeded)
 	_, err = d.s.UpdateToken(t.Context(), operator, made.ID, registry.TokenPatch{Decimals: ptr(300)}, nil)
 	refused(t, err, registry.Validation)
 	unknown := store.NewID("token_")

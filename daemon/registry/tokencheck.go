@@ -124,7 +124,7 @@ func checkSupply(t *Token) error {
 		return Refuse(Validation, "decimals is %d; 0 to %d are allowed", t.Decimals, maxDecimals)
 	}
 	if limit := t.SupplyPolicy.MaxSupply; !limit.Is0() && t.InitialSupply.Cmp(limit) > 0 {
-		return Refuse(InvalidTokenAmount, "initialSupply %s is above maxSupply %s", t.InitialSupply, limit)
+		return Refuse(SupplyExceeded, "initialSupply %s is above maxSupply %s", t.InitialSupply, limit)
 	}
 	return nil
 }
