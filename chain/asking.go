@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ethereum/go-ethereum/rpc"
 )
@@ -22,8 +23,9 @@ const (
 // and go together as one JSON-RPC batch, equal ones once: everybody's answer is still given after everybody
 // asked. A node that takes no batches is asked one question at a time from then on.
 type asking struct {
-	client *rpc.Client
-	single atomic.Bool // it takes no batches
+	client  *rpc.Client
+	timeout time.Duration // of one request that answers several
+	single  atomic.Bool // it takes no batches
 
 	mu      sync.Mutex
 	running int
@@ -111,7 +113,7 @@ func (a *asking) run(ctx context.Context, batch []*question) {
 
 // put asks the questions of a batch and answers who waits for them.
 func (a *asking) put(ctx context.Context, batch []*question) {
-	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var failed []*question
 	if len(batch) > 1 && !a.single.Load() {

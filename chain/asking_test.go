@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -77,6 +78,13 @@ func askAll(t *testing.T, c *Client, rich, poor tx.Address, want *big.Int) {
 	all.Wait()
 }
 
+// patient is a network of one node that is given time for hundreds of questions at once.
+func patient(url string) Network {
+	n := network(url)
+	n.Timeout = 2 * time.Minute
+	return n
+}
+
 func TestManyQuestionsAreFewRequests(t *testing.T) {
 	n := manual(t)
 	w := newWallet(t)
@@ -84,7 +92,7 @@ func TestManyQuestionsAreFewRequests(t *testing.T) {
 	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
 	require.NoError(t, err)
 	url, requests, questions := counting(t, n.URL(), nil)
-	askAll(t, dial(t, network(url)), w.address, tx.Address{7}, full)
+	askAll(t, dial(t, patient(url)), w.address, tx.Address{7}, full)
 	require.Less(t, requests(), 150, "210 questions")
 	require.Less(t, questions(), 200, "equal questions that wait are asked once")
 }
@@ -105,7 +113,7 @@ func TestANodeThatTakesNoBatches(t *testing.T) {
 		}
 		return body[0] == '['
 	})
-	c := dial(t, network(url))
+	c := dial(t, patient(url))
 	askAll(t, c, w.address, tx.Address{7}, full)
 	once := refused
 	askAll(t, c, w.address, tx.Address{7}, full)

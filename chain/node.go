@@ -70,7 +70,7 @@ func newNode(ctx context.Context, raw string, timeout time.Duration) (*node, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: RPC node %s: %s", ErrNetwork, u.Host, plain(err))
 	}
-	return &node{host: u.Host, client: client, asking: &asking{client: client}, http: h, timeout: timeout}, nil
+	return &node{host: u.Host, client: client, asking: &asking{client: client, timeout: timeout}, http: h, timeout: timeout}, nil
 }
 
 func (n *node) close() {
