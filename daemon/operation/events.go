@@ -149,20 +149,28 @@ func (o *Operation) emit(t *store.Tx, before *Operation) {
 	for _, a := range o.Approvals[approvals:] {
 		d := o.event()
 		d.Approver, d.Decision = a.Approver, a.Verb
-		o.tell(t, eventApprovalDecision, d)
+		o.tell(t, eventApprovalDecision, d.encode())
 	}
+	var data []byte // every transition of one change tells the same: what the operation is after all of them
 	for _, s := range o.History[steps:] {
 		for _, name := range eventsInto(o.Type, from, s.Status) {
-			o.tell(t, name, o.event())
+			if data == nil {
+				data = o.event().encode()
+			}
+			o.tell(t, name, data)
 		}
 		from = s.Status
 	}
 }
 
-func (o *Operation) tell(t *store.Tx, name string, d eventData) {
+func (d eventData) encode() []byte {
 	b, err := json.Marshal(d)
 	if err != nil {
-		panic(fmt.Sprintf("operation: event %s of %s does not encode: %v", name, o.ID, err)) // no value of these types can do that
+		panic(fmt.Sprintf("operation: an event of %s does not encode: %v", d.OperationID, err)) // no value of these types can do that
 	}
+	return b
+}
+
+func (o *Operation) tell(t *store.Tx, name string, b []byte) {
 	t.Emit(store.Emission{Type: name, Data: b, Order: o.ID, At: o.UpdatedAt})
 }

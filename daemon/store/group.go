@@ -137,8 +137,11 @@ func (t *Tx) beside(written map[string]bool, compared map[string]int64) bool {
 // write commits a group: together, and if etcd refuses that, each by itself.
 func (g *group) write(members []*waiter) {
 	if len(members) > 1 {
-		var cmps []clientv3.Cmp
-		var ops []clientv3.Op
+		n, m := 0, 0
+		for _, w := range members {
+			n, m = n+len(w.tx.cmps), m+len(w.tx.ops)
+		}
+		cmps, ops := make([]clientv3.Cmp, 0, n), make([]clientv3.Op, 0, m)
 		for _, w := range members {
 			cmps, ops = append(cmps, w.tx.cmps...), append(ops, w.tx.ops...)
 		}

@@ -16,6 +16,9 @@ const (
 	MaxTxOps = 100
 	// MaxTxBytes bounds the sum of its keys and values; etcd itself refuses more than 1.5 MiB.
 	MaxTxBytes = 1 << 20
+	// usualOps is how many of each an ordinary change has at most: an operation has some 300 bytes, so that a
+	// list that grows as they come is copied more than it holds.
+	usualOps = 12
 )
 
 // Tx gathers a change: writes, what must hold for them, the audit entries that tell of them, and the
@@ -41,7 +44,11 @@ type Tx struct {
 
 // Tx starts a transaction.
 func (s *Store) Tx() *Tx {
-	return &Tx{s: s, id: ulid.Make(), written: map[string]bool{}, idemAt: -1}
+	return &Tx{
+		s: s, id: ulid.Make(), idemAt: -1, written: make(map[string]bool, usualOps),
+		cmps: make([]clientv3.Cmp, 0, usualOps), cmpKeys: make([]string, 0, usualOps), cmpRevs: make([]int64, 0, usualOps),
+		ops: make([]clientv3.Op, 0, usualOps),
+	}
 }
 
 // Put writes key whatever it holds.
