@@ -123,8 +123,11 @@ func (f *archiveFile) read(last bool) error {
 	}
 }
 
-// newest is the number of the newest entry, 0 if there is none.
+// newest is the number of the newest entry, 0 if there is none, or no archive.
 func (a *archive) newest() uint64 {
+	if a == nil {
+		return 0
+	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return uint64(a.last.Seq)

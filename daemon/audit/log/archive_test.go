@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
+	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
 func links(t testing.TB, n int) []*audit.Entry {
@@ -148,18 +149,21 @@ func FuzzParseBlock(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b.key(), text)
+	f.Add(b.key(), storeLines(storedBlocks, [][]byte{text}))
 	f.Add(orderKey(1), []byte(`{"format":1,"first":0,"entries":1,"audit":1,"batches":[],"ledger":0}`))
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
-		b, err := parseBlock(key, value)
+		blocks, err := parseBlocks(store.KV{Key: key, Value: value})
 		if err != nil {
 			return
 		}
-		if b.key() != key {
-			t.Errorf("%q read at %q", b.key(), key)
+		if last := blocks[len(blocks)-1]; last.key() != key {
+			t.Errorf("%q read at %q", last.key(), key)
 		}
-		for i := range b.Batches {
-			if _, err := audit.ParseLeaf(b.batch(i)); err != nil {
-				t.Error(err)
+		for _, b := range blocks {
+			for i := range b.Batches {
+				if _, err := audit.ParseLeaf(b.batch(i)); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	})

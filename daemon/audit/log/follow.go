@@ -147,9 +147,9 @@ func (f *following) stop(what string, err error) {
 func (f *following) take(ctx context.Context, kv store.KV) error {
 	switch {
 	case strings.HasPrefix(kv.Key, store.AuditLog):
-		f.entry(kv)
+		f.entries(kv)
 	case strings.HasPrefix(kv.Key, store.AuditOrder):
-		f.block(kv)
+		f.blocks(kv)
 	case strings.HasPrefix(kv.Key, store.AuditCosigned):
 		f.cosigned(ctx, kv)
 	case kv.Key == store.AuditSigned:
@@ -158,19 +158,27 @@ func (f *following) take(ctx context.Context, kv store.KV) error {
 	return ctx.Err()
 }
 
-func (f *following) entry(kv store.KV) {
+// entries takes in what stands at a key of the log; some of it may be known, from before values were put together.
+func (f *following) entries(kv store.KV) {
 	seq, err := parseLogKey(kv.Key)
 	if err != nil {
 		f.log.Error("audit log: unknown key", "key", kv.Key)
 		return
 	}
-	e, err := audit.Parse(kv.Value)
+	entries, err := parseEntries(kv)
 	if err != nil {
-		f.log.Error("audit log: not an entry", "key", kv.Key, "error", err)
-		e = &audit.Entry{CreatedAt: time.Unix(0, 0)}
+		f.log.Error("audit log: not what the log holds", "key", kv.Key, "error", err)
+		entries = []*audit.Entry{{Seq: audit.Sequence(seq), CreatedAt: time.Unix(0, 0)}}
 	}
+	for _, e := range entries {
+		f.entry(e)
+	}
+	f.metrics.sequence.Set(float64(f.index.newestNumber()))
+}
+
+func (f *following) entry(e *audit.Entry) {
+	seq := uint64(e.Seq)
 	f.index.add(seq, e)
-	f.metrics.sequence.Set(float64(seq))
 	if f.tree == nil {
 		return
 	}
@@ -184,22 +192,31 @@ func (f *following) entry(kv store.KV) {
 	}
 }
 
-// block grows the tree.
-func (f *following) block(kv store.KV) {
+// blocks grows the tree by what stands at a key of its order.
+func (f *following) blocks(kv store.KV) {
 	if f.tree == nil {
 		return
 	}
-	b, err := parseBlock(kv.Key, kv.Value)
+	all, err := parseBlocks(kv)
 	if err != nil {
 		f.stop("hole", err)
 		return
 	}
+	for _, b := range all {
+		if f.tree != nil { // or the block before stopped it
+			f.block(b)
+		}
+	}
+}
+
+// block grows the tree.
+func (f *following) block(b *block) {
 	now := f.tree.now()
-	f.end = b.end()
+	f.end = max(f.end, b.end())
 	if now.Size == 0 && b.First > 0 && f.inherit(b.First) {
 		now = f.tree.now()
 	}
-	if !b.Quiet {
+	if !b.Quiet && b.end() > f.loud.Load() { // it may be known, from before values were put together
 		f.loud.Store(b.end())
 	}
 	switch {

@@ -107,6 +107,13 @@ func (x *index) add(seq uint64, e *audit.Entry) {
 	x.push(r)
 }
 
+// newestNumber is that of the newest entry, 0 if there is none.
+func (x *index) newestNumber() uint64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return uint64(len(x.rows))
+}
+
 func (x *index) push(r row) {
 	if len(x.rows)%stretch == 0 {
 		x.spans = append(x.spans, span{r.at, r.at})

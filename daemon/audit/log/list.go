@@ -48,30 +48,53 @@ func (l *Log) List(ctx context.Context, f Filter, limit, offset int, cursor stri
 
 // entries reads entries by their numbers, from the store or, if they are not there any more, the archive.
 func (l *Log) entries(ctx context.Context, numbers []uint64) ([]*audit.Entry, error) {
-	out := make([]*audit.Entry, 0, len(numbers))
-	for part := range slices.Chunk(numbers, store.MaxTxOps) {
-		keys := make([]string, len(part))
-		for i, seq := range part {
-			keys[i] = logKey(seq)
-		}
-		kvs, _, err := l.store.GetMany(ctx, keys...)
+	found := map[uint64]*audit.Entry{}
+	for part := range slices.Chunk(ranges(numbers), store.MaxTxOps) {
+		kvs, err := l.store.GetRanges(ctx, part...)
 		if err != nil {
 			return nil, err
 		}
-		for i, kv := range kvs {
-			var e *audit.Entry
-			if kv.ModRevision == 0 && l.archive != nil && part[i] <= l.archive.newest() {
-				e, err = l.archive.entry(part[i])
-			} else {
-				e, err = audit.Parse(kv.Value)
-			}
+		for _, kv := range kvs {
+			entries, err := parseEntries(kv)
 			if err != nil {
-				return nil, fmt.Errorf("auditlog: %s: %w", kv.Key, err)
+				return nil, err
 			}
-			out = append(out, e)
+			for _, e := range entries {
+				found[uint64(e.Seq)] = e
+			}
 		}
 	}
+	out := make([]*audit.Entry, len(numbers))
+	for i, seq := range numbers {
+		if out[i] = found[seq]; out[i] != nil {
+			continue
+		}
+		if l.archive == nil || seq > l.archive.newest() {
+			return nil, fmt.Errorf("auditlog: %s: entry %d is not there", logKey(seq), seq)
+		}
+		e, err := l.archive.entry(seq)
+		if err != nil {
+			return nil, fmt.Errorf("auditlog: %s: %w", logKey(seq), err)
+		}
+		out[i] = e
+	}
 	return out, nil
+}
+
+// ranges are stretches of the log in which entries with these numbers stand: an entry is in the first value at its own
+// number or above, so that as many values as a stretch is long hold all of it, however they were put together.
+func ranges(numbers []uint64) (out []store.Range) {
+	sorted := slices.Sorted(slices.Values(numbers))
+	for len(sorted) > 0 {
+		first, n := sorted[0], 1
+		for n < len(sorted) && sorted[n]-first < valueFull {
+			n++
+		}
+		last := sorted[n-1]
+		out = append(out, store.Range{From: logKey(first), Until: logKey(last + valueMost), Limit: int(last - first + 1)})
+		sorted = sorted[n:]
+	}
+	return out
 }
 
 func parseCursor(c string) (uint64, error) {

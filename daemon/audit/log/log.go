@@ -7,7 +7,8 @@
 // An entry is pending from the moment that the change which it tells of is committed. One sequencer at a
 // time (fenced) gives it the next number, the hash of the entry before it and its place in the tree, and
 // removes it from the pending prefix, in one transaction; so every entry gets exactly one number and one
-// place, in the order in which the changes were committed, whatever dies when. Numbers are written, never
+// place, in the order in which the changes were committed, whatever dies when. Later it puts values together, which
+// changes neither. Numbers are written, never
 // inferred from etcd's revisions. Batches of the ledger take their places in the order in which they stand
 // in it.
 //
@@ -264,54 +265,102 @@ func (l *Log) readHead(ctx context.Context) (head, int64, error) {
 // Verify reads the whole log, archive and store, and checks every link (audit.Verify), and that it ends
 // where the head says: entries cut off the end are a break, too. It costs a read of every entry.
 func (l *Log) Verify(ctx context.Context) (audit.Result, error) {
+	kept := l.archive.newest()
 	h, _, err := l.readHead(ctx)
 	if err != nil {
 		return audit.Result{}, err
 	}
 	v := audit.NewVerifier()
-	var o store.ListOptions
-	if l.archive != nil {
-		for e, err := range l.archive.all() {
-			if errors.Is(err, errArchive) {
-				v.Break()
-			} else if err != nil {
-				return audit.Result{}, err
-			} else {
-				o.After = logKey(uint64(e.Seq))
-				v.Add(e)
-			}
-			if !v.Result().Valid {
-				return v.Result(), nil
-			}
-			if ctx.Err() != nil {
-				return audit.Result{}, ctx.Err()
-			}
-		}
+	if err := l.verifyArchive(ctx, v, max(kept, uint64(h.Seq))); err != nil {
+		return audit.Result{}, err
 	}
-	for {
+	o := store.ListOptions{After: logKey(v.Result().EntriesChecked)}
+	for v.Result().Valid {
 		p, err := l.store.List(ctx, store.AuditLog, o)
 		if err != nil {
 			return audit.Result{}, err
 		}
 		for _, kv := range p.KVs {
-			seq, err := parseLogKey(kv.Key)
-			e, perr := audit.Parse(kv.Value)
-			if errors.Join(err, perr) != nil || uint64(e.Seq) != seq {
-				v.Break()
-			} else if seq > uint64(h.Seq) {
-				return atHead(v, h), nil // numbered after we began
-			} else {
-				v.Add(e)
-			}
-			if !v.Result().Valid {
-				return v.Result(), nil
+			if over, err := l.verifyValue(v, kv, uint64(h.Seq)); err != nil || over {
+				return atHead(v, h), err
 			}
 		}
 		if !p.More || len(p.KVs) == 0 {
-			return atHead(v, h), nil
+			err := l.catchUp(v, uint64(h.Seq))
+			return atHead(v, h), err
 		}
 		o.After = p.KVs[len(p.KVs)-1].Key
 	}
+	return v.Result(), nil
+}
+
+// verifyArchive adds what is archived, up to an entry: what comes behind it was numbered later.
+func (l *Log) verifyArchive(ctx context.Context, v *audit.Verifier, last uint64) error {
+	if l.archive == nil {
+		return nil
+	}
+	for e, err := range l.archive.all() {
+		switch {
+		case errors.Is(err, errArchive):
+			v.Break()
+		case err != nil:
+			return err
+		case uint64(e.Seq) > last:
+			return nil
+		default:
+			v.Add(e)
+		}
+		if !v.Result().Valid {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// verifyValue adds the entries of a value of the store; over says that the log went on from there since the head was
+// read, or that the chain is broken.
+func (l *Log) verifyValue(v *audit.Verifier, kv store.KV, last uint64) (over bool, err error) {
+	entries, err := parseEntries(kv)
+	if err != nil {
+		v.Break()
+		return true, nil
+	}
+	for _, e := range entries {
+		if err := l.catchUp(v, min(uint64(e.Seq)-1, last)); err != nil {
+			return true, err
+		}
+		switch {
+		case uint64(e.Seq) > last:
+			return true, nil // numbered after we began
+		case uint64(e.Seq) <= v.Result().EntriesChecked:
+			// Seen already: in the archive, or before its value was put together with the next ones.
+		default:
+			v.Add(e)
+		}
+		if !v.Result().Valid {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// catchUp adds what left the store for the archive since that was read, up to an entry.
+func (l *Log) catchUp(v *audit.Verifier, last uint64) error {
+	for r := v.Result(); r.Valid && r.EntriesChecked < min(last, l.archive.newest()); r = v.Result() {
+		e, err := l.archive.entry(r.EntriesChecked + 1)
+		switch {
+		case errors.Is(err, errArchive):
+			v.Break()
+		case err != nil:
+			return err
+		default:
+			v.Add(e)
+		}
+	}
+	return nil
 }
 
 func atHead(v *audit.Verifier, h head) audit.Result {

@@ -4,7 +4,6 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/mintwarden/mintwarden/daemon/audit"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -42,20 +41,20 @@ func orderKey(end uint64) string { return fmt.Sprintf("%s%020d", store.AuditOrde
 
 func (b *block) encode() ([]byte, error) { return json.Marshal(b) }
 
-// parseBlock reads what stands at a key, strictly. Errors wrap errOrder.
-func parseBlock(key string, value []byte) (*block, error) {
+// readBlock reads a block, strictly.
+func readBlock(text []byte) (*block, error) {
 	var b block
-	if err := json.Unmarshal(value, &b, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errOrder, key, err)
+	if err := json.Unmarshal(text, &b, json.RejectUnknownMembers(true)); err != nil {
+		return nil, err
 	}
 	const most = 1 << 52
 	if b.Format != blockFormat || b.First > most || b.Entries > most || b.Audit > most || b.Ledger > most || b.Entries > b.Audit ||
-		uint64(len(b.Batches)) > b.Ledger || b.Entries+uint64(len(b.Batches)) == 0 || b.key() != key {
-		return nil, fmt.Errorf("%w: %s: %s", errOrder, key, strconv.Quote(string(value[:min(len(value), 200)])))
+		uint64(len(b.Batches)) > b.Ledger || b.Entries+uint64(len(b.Batches)) == 0 {
+		return nil, fmt.Errorf("%.200q is no block", text)
 	}
 	for i, d := range b.Batches {
 		if _, err := audit.ParseLeaf(b.batch(i)); err != nil {
-			return nil, fmt.Errorf("%w: %s: %.80q is no digest", errOrder, key, d)
+			return nil, fmt.Errorf("%.80q is no digest", d)
 		}
 	}
 	return &b, nil

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// archivePage is how many entries go to the disk at once: one fsync.
-	archivePage = 500
+	// archivePage is how many values of the log are read at once, whose entries go to the disk with one fsync.
+	archivePage = 32
 	// deletePage is how many keys leave the store in one transaction.
 	deletePage = 90
 	// keepLeast and keepMost bound how often the archive looks for what got old.
@@ -79,16 +79,9 @@ func (l *Log) archiveOld(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var old []*audit.Entry
-		for _, kv := range p.KVs {
-			e, err := audit.Parse(kv.Value)
-			if err != nil {
-				return fmt.Errorf("auditlog: %s: %w", kv.Key, err)
-			}
-			if !e.CreatedAt.Before(cutoff) || uint64(e.Seq) > inTree {
-				break
-			}
-			old = append(old, e)
+		old, err := before(p.KVs, l.archive.newest(), inTree, cutoff)
+		if err != nil {
+			return err
 		}
 		if len(old) == 0 {
 			return nil
@@ -101,6 +94,26 @@ func (l *Log) archiveOld(ctx context.Context) error {
 		}
 		l.metrics.archived.Set(float64(l.archive.newest()))
 	}
+}
+
+// before is the entries behind the newest that is archived that are older than cutoff, and in the tree.
+func before(kvs []store.KV, newest, inTree uint64, cutoff time.Time) (old []*audit.Entry, err error) {
+	for _, kv := range kvs {
+		entries, err := parseEntries(kv)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if uint64(e.Seq) <= newest {
+				continue // it was archived before its value was put together with later ones
+			}
+			if !e.CreatedAt.Before(cutoff) || uint64(e.Seq) > inTree {
+				return old, nil
+			}
+			old = append(old, e)
+		}
+	}
+	return old, nil
 }
 
 // shorten takes out of the store what every appliance has on its disk. It is the sequencer's, and returns
@@ -151,7 +164,7 @@ func (l *Log) everybodyHas(ctx context.Context) (archived, error) {
 	return least, nil
 }
 
-// delete takes entries and blocks out of the store, but the newest block: it says where the tree is.
+// delete takes entries and blocks out of the store, but the value with the newest block: it says where the tree is.
 func (l *Log) delete(ctx context.Context, fence *store.Fence, have archived) error {
 	err := l.deleteUpTo(ctx, fence, store.AuditLog, func(kv store.KV, _ bool) bool {
 		seq, err := parseLogKey(kv.Key)
@@ -161,8 +174,12 @@ func (l *Log) delete(ctx context.Context, fence *store.Fence, have archived) err
 		return err
 	}
 	return l.deleteUpTo(ctx, fence, store.AuditOrder, func(kv store.KV, last bool) bool {
-		b, err := parseBlock(kv.Key, kv.Value)
-		return err == nil && !last && b.end() <= have.Tree && b.Audit <= have.Entries
+		blocks, err := parseBlocks(kv)
+		if err != nil || last {
+			return false
+		}
+		b := blocks[len(blocks)-1]
+		return b.end() <= have.Tree && b.Audit <= have.Entries
 	}, false)
 }
 

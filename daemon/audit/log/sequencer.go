@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// batchEntries is how many entries one transaction numbers: two writes each, the tree's block and the
-	// head.
-	batchEntries = 45
+	// batchEntries is how many entries one transaction numbers: the deletion of each, their value, the tree's block
+	// and the head.
+	batchEntries = valueFull
+	// condenseEvery is after how many leaves of the tree values are put together.
+	condenseEvery = valueFull / 4
 	// batchBytes bounds their size; a batch's keys and the rest of the transaction fit beside it.
 	batchBytes = 700 << 10
 	// ledgerPage is how many batches of the ledger are read at once, at most 1 MiB each.
@@ -52,6 +54,9 @@ type sequencing struct {
 	rev     int64 // of end's key
 	queue   []store.KV
 	batches []batch
+	// single is how many leaves came since values were last put together, and together asks for that.
+	single   uint64
+	together chan struct{}
 }
 
 // sequence numbers entries while this process holds the fence; it returns why it stopped.
@@ -59,8 +64,9 @@ func (l *Log) sequence(ctx context.Context) error {
 	return l.store.While(ctx, "audit-sequencer", func(ctx context.Context, fence *store.Fence) error {
 		defer l.metrics.waiting.Set(0)
 		g, ctx := errgroup.WithContext(ctx)
-		s := &sequencing{Log: l, fence: fence}
+		s := &sequencing{Log: l, fence: fence, together: make(chan struct{}, 1)}
 		g.Go(func() error { return s.run(ctx) })
+		g.Go(func() error { return l.condense(ctx, fence, s.together) })
 		if l.opts.Seal != nil && l.opts.Dir != "" {
 			g.Go(func() error { return l.checkpoint(ctx, fence) })
 		}
@@ -233,6 +239,7 @@ func (s *sequencing) number(ctx context.Context) error {
 	tx := s.store.Tx()
 	s.fence.Require(tx)
 	end, n, size := s.end, 0, 0
+	var lines [][]byte
 	for n < len(s.queue) && n < batchEntries {
 		kv := s.queue[n]
 		e, err := entry(kv, uint64(end.Seq)+1, end.EntryHash)
@@ -247,9 +254,12 @@ func (s *sequencing) number(ctx context.Context) error {
 			break
 		}
 		tx.DeleteIf(kv.Key, kv.ModRevision)
-		tx.Put(logKey(uint64(e.Seq)), b)
+		lines = append(lines, b)
 		end.Seq, end.EntryHash = e.Seq, e.EntryHash
 		n++
+	}
+	if n > 0 {
+		tx.Put(logKey(uint64(end.Seq)), storeLines(storedEntries, lines))
 	}
 	taken := s.grow(&end)
 	b := block{Format: blockFormat, First: s.end.Tree, Entries: uint64(n), Audit: uint64(end.Seq), Ledger: end.Ledger, Quiet: n == 0, Batches: []string{}}
@@ -265,7 +275,7 @@ func (s *sequencing) number(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tx.PutIfAbsent(b.key(), text)
+	tx.PutIfAbsent(b.key(), storeLines(storedBlocks, [][]byte{text}))
 	if text, err = json.Marshal(end); err != nil {
 		return err
 	}
@@ -278,6 +288,13 @@ func (s *sequencing) number(ctx context.Context) error {
 	}
 	s.end, s.rev, s.queue, s.batches = end, rev, s.queue[n:], s.batches[taken:]
 	s.metrics.entries.Add(float64(n))
+	if s.single += b.end() - b.First; s.single >= condenseEvery {
+		s.single = 0
+		select {
+		case s.together <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mintwarden/mintwarden/daemon/audit"
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
@@ -125,7 +124,7 @@ func TestAttack_ARolledBackStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		tx := s.Tx()
-		for _, kv := range p.KVs[:5] {
+		for _, kv := range p.KVs[:2] {
 			tx.Delete(kv.Key)
 		}
 		if _, err := tx.Commit(t.Context()); err != nil {
@@ -149,20 +148,25 @@ func TestAttack_AForkedStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := audit.Parse(value)
+	entries, err := auditlog.ParseEntries(store.KV{Key: last, Value: value})
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := entries[len(entries)-1]
 	e.ActorID = "somebody else"
 	if e.EntryHash, err = e.Hash(); err != nil {
 		t.Fatal(err)
 	}
-	forged, err := e.Encode()
-	if err != nil {
-		t.Fatal(err)
+	var lines [][]byte
+	for _, e := range entries {
+		line, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
 	}
 	tx := s.Tx()
-	tx.Put(last, forged)
+	tx.Put(last, auditlog.StoreLines(auditlog.Entries, lines))
 	if _, err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
