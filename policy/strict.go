@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
@@ -35,10 +36,16 @@ func decodeStrict(b []byte, max int, v any) error {
 	if len(b) > max {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrDocument, len(b), max)
 	}
-	if err := checkIJSON(b); err != nil {
-		return err
+	plain := isPlainJSON(b)
+	if !plain {
+		if err := checkIJSON(b); err != nil {
+			return err
+		}
 	}
 	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
+		if plain {
+			return cmp.Or(checkIJSON(b), misread(err)) // the same words, however it was found
+		}
 		return misread(err)
 	}
 	again, err := encode(v)
@@ -107,6 +114,37 @@ func checkIJSON(b []byte) error {
 			}
 		}
 	}
+}
+
+// isPlainJSON is true of most of what is read: there checkIJSON would find nothing but what is no
+// JSON at all, which the decoder finds too. It is printable ASCII without escapes, so that no text
+// misleads; not nested too deep; and its numbers are integers of at most 15 digits, below 2^53.
+func isPlainJSON(b []byte) bool {
+	depth, text, digits := 0, false, 0
+	for i, c := range b {
+		switch {
+		case c < 0x20 || c > 0x7e || c == '\\':
+			return false
+		case c == '"':
+			text = !text
+		case text:
+		case c >= '0' && c <= '9':
+			if digits++; digits > 15 || digits == 2 && b[i-1] == '0' {
+				return false
+			}
+			continue
+		case digits > 0 && (c == '.' || c == 'e' || c == 'E') || c == '-':
+			return false
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return false
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+		digits = 0
+	}
+	return true
 }
 
 // difference finds the first place, in the order of names, where two decoded JSON values differ.
