@@ -4,8 +4,10 @@ import "time"
 
 const (
 	// linger is how long a batch is held open for those who were just answered and
-	// are likely to ask again; a commit takes a few times as long, whatever is in it.
-	linger = time.Millisecond
+	// are likely to ask again; a commit takes about as long, whatever is in it. It ends
+	// before where nobody came for a lull: then they do something else.
+	linger = 2 * time.Millisecond
+	lull   = linger / 4
 	// collect is the same where callers come one by one, and so often that some come
 	// during every commit: a commit for each would cost more than what they ask for.
 	collect = 10 * time.Millisecond
@@ -21,7 +23,9 @@ type crowd struct {
 	all    []*proposal
 	enough int // when so many are there nobody else is waited for
 	hold   time.Duration
+	gap    time.Duration    // how long nobody may come
 	over   <-chan time.Time // when the waiting ends; nil before it begins
+	quiet  *time.Timer      // when nobody came for the gap
 	closed bool             // nobody else comes in
 }
 
@@ -39,11 +43,15 @@ func (c *crowd) at(n int) *proposal {
 			break
 		}
 		if c.over == nil {
-			c.over = time.After(c.hold)
+			c.over, c.quiet = time.After(c.hold), time.NewTimer(c.gap)
+		} else {
+			c.quiet.Reset(c.gap)
 		}
 		select {
 		case p := <-c.from:
 			c.all = append(c.all, p)
+		case <-c.quiet.C:
+			c.closed = true
 		case <-c.over:
 			c.closed = true
 		}
@@ -93,11 +101,11 @@ type arrivals struct {
 
 // crowd begins with p.
 func (a *arrivals) crowd(p *proposal, from <-chan *proposal) *crowd {
-	c := &crowd{from: from, all: []*proposal{p}, enough: a.lately, hold: linger}
+	c := &crowd{from: from, all: []*proposal{p}, enough: a.lately, hold: linger, gap: lull}
 	// Callers who wait for one another's batch come all at once after it, and none
 	// comes during one: to hold it open longer would only make all of them wait.
 	if a.during >= 0.5 && a.lately < crowded {
-		c.enough, c.hold = max(a.lately, company), collect
+		c.enough, c.hold, c.gap = max(a.lately, company), collect, collect
 	}
 	return c
 }

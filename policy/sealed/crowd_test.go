@@ -2,6 +2,8 @@ package sealed
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -51,6 +53,42 @@ func TestCrowdOfThoseWhoComeOneByOne(t *testing.T) {
 		a.answered(3, 0) // now they wait for one another
 	}
 	require.Equal(t, linger, crowdOf(a, 0).hold)
+}
+
+// Those who were answered together come back one after the other, as the processors
+// have time for them: who is on his way is waited for, who does not come is not.
+func TestCrowdIsHeldOpenWhileTheyCome(t *testing.T) {
+	of := func(others int, every time.Duration) (there int, took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			from := make(chan *proposal)
+			go func() {
+				for range others {
+					time.Sleep(every)
+					select {
+					case from <- &proposal{}:
+					case <-t.Context().Done():
+						return
+					}
+				}
+			}()
+			a := &arrivals{lately: 64}
+			c, began := a.crowd(&proposal{}, from), time.Now()
+			for c.at(there) != nil {
+				there++
+			}
+			took = time.Since(began)
+		})
+		return there, took
+	}
+	there, took := of(63, lull/20)
+	require.Equal(t, 64, there, "who comes within the linger is there")
+	require.Equal(t, 63*(lull/20), took, "and nobody else is waited for")
+	there, took = of(10, lull/20)
+	require.Equal(t, 11, there)
+	require.Equal(t, 10*(lull/20)+lull, took, "who does something else is waited for for a lull")
+	there, took = of(1000, lull/2+time.Microsecond)
+	require.Equal(t, int(linger/(lull/2)), there)
+	require.Equal(t, linger, took, "however they come, nobody waits for longer")
 }
 
 func TestCrowdLeavesThoseWhoDidNotFit(t *testing.T) {
