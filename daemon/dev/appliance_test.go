@@ -155,6 +155,9 @@ func (a *appliance) dump() {
 	a.t.Logf("the appliance's log ends:\n%s", text)
 }
 
+// exitOfAPanic is the Go runtime's, and no program's of ours.
+const exitOfAPanic = 2
+
 // stop ends the appliance as systemd would, and kills what does not end.
 func (a *appliance) stop() {
 	if a.owner.Failed() {
@@ -168,6 +171,10 @@ func (a *appliance) stop() {
 	_ = a.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-a.ended:
+		if a.cmd.ProcessState.ExitCode() == exitOfAPanic {
+			a.dump()
+			a.t.Error("mintwardend dev stopped by a panic")
+		}
 	case <-time.After(patience):
 		a.t.Error("mintwardend dev did not stop on SIGTERM")
 		a.kill()

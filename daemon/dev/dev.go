@@ -24,7 +24,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,7 +70,9 @@ type Options struct {
 	Stdout  io.Writer // gets the one line «ready url=… dir=…»
 	Stderr  io.Writer // gets what a person reads
 
-	held []net.Listener // of API and monitor, from the moment their ports were chosen
+	// held are those of API and monitor, by address, from the moment their ports were chosen until somebody
+	// listens there: a map, for copies of the options share it.
+	held map[string]net.Listener
 }
 
 // Run makes or reopens the directory and serves until ctx is done. It returns
@@ -113,7 +114,10 @@ func (o *Options) complete() error {
 			_ = l.Close()
 			continue
 		}
-		o.held = append(o.held, l)
+		if o.held == nil {
+			o.held = map[string]net.Listener{}
+		}
+		o.held[l.Addr().String()] = l
 	}
 	if err := o.HSM.check(); err != nil {
 		return err
@@ -133,11 +137,9 @@ func (o *Options) complete() error {
 
 // listen is net.Listen with the listeners that are held.
 func (o *Options) listen(network, address string) (net.Listener, error) {
-	for n, l := range o.held {
-		if l.Addr().String() == address {
-			o.held = slices.Delete(o.held, n, n+1)
-			return l, nil
-		}
+	if l, ok := o.held[address]; ok {
+		delete(o.held, address)
+		return l, nil
 	}
 	return net.Listen(network, address)
 }
