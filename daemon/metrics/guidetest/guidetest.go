@@ -1,5 +1,5 @@
-// Package guidetest gives tests the commands of the operations guide's pages, so that what a page tells people to
-// type and what a test has tried cannot part.
+// Package guidetest gives tests the commands of the operations guide's pages, and of the README, so that what a page
+// tells people to type and what a test has tried cannot part.
 package guidetest
 
 import (
@@ -47,21 +47,26 @@ func Fill(t *testing.T, command string, pairs ...string) string {
 
 func text(t *testing.T) string {
 	t.Helper()
+	b, err := os.ReadFile(filepath.Join(top(t), "daemon", "metrics", "guide.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// top is where go.mod is.
+func top(t *testing.T) string {
+	t.Helper()
 	at, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for ; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			break
+			return at
 		}
 		if at == filepath.Dir(at) {
 			t.Fatal("no go.mod above the test")
 		}
 	}
-	b, err := os.ReadFile(filepath.Join(at, "daemon", "metrics", "guide.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
