@@ -51,13 +51,30 @@ func ParseAddress(s string) (Address, error) {
 }
 
 // String is the EIP-55 text.
-func (a Address) String() string { return common.Address(a).Hex() }
+func (a Address) String() string { return string(a.text()) }
+
+// text is the EIP-55 text: a letter is a capital where the Keccak-256 of all the digits has 8 or
+// more in its place. Every document that is signed is read and written with a few of them, so the
+// hash's state is not made anew for each, as go-ethereum's does.
+func (a Address) text() []byte {
+	t := make([]byte, 2+2*len(a))
+	t[0], t[1] = '0', 'x'
+	digits := t[2:]
+	hex.Encode(digits, a[:])
+	sum := crypto.Keccak256Hash(digits)
+	for i, c := range digits {
+		if c > '9' && sum[i/2]>>(4*(1-i%2))&0xf >= 8 {
+			digits[i] -= 'a' - 'A'
+		}
+	}
+	return t
+}
 
 // IsZero is true of the zero address, which is nobody's and never a recipient.
 func (a Address) IsZero() bool { return a == Address{} }
 
 // MarshalText gives the EIP-55 text.
-func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+func (a Address) MarshalText() ([]byte, error) { return a.text(), nil }
 
 // UnmarshalText takes the EIP-55 text exactly and nothing else, for signed documents have one
 // spelling of one address. Errors are *AddressError.
@@ -65,7 +82,7 @@ func (a *Address) UnmarshalText(text []byte) error {
 	// What is spelled right is hashed once; whatever is wrong is looked at below.
 	if digits, ok := bytes.CutPrefix(text, []byte("0x")); ok && len(digits) == 2*len(Address{}) {
 		var p Address
-		if _, err := hex.Decode(p[:], digits); err == nil && p.String() == string(text) {
+		if _, err := hex.Decode(p[:], digits); err == nil && bytes.Equal(p.text(), text) {
 			*a = p
 			return nil
 		}
