@@ -8,6 +8,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
 const (
@@ -29,8 +30,9 @@ type endings struct {
 // watched is an ending; seen, once its block was found to be the chain's after the newest block was looked at:
 // a reorg from then on shows by that one.
 type watched struct {
-	at   ending
-	seen bool
+	at     ending
+	seen   bool
+	stolen bool // it ended without a block of its own: a stranger is said to hold its nonce
 }
 
 // ending is the block that an operation ended by.
@@ -58,7 +60,7 @@ func (e *endings) put(o *Operation) {
 	if w, ok := e.ended[o.Network][o.ID]; ok && w.at == at {
 		return
 	}
-	e.ended[o.Network][o.ID] = &watched{at: at}
+	e.ended[o.Network][o.ID] = &watched{at: at, stolen: o.BlockNumber == 0}
 	close(e.more)
 	e.more = make(chan struct{})
 }
@@ -76,6 +78,19 @@ func (e *endings) of(network string, head uint64, all bool) map[ending][]string 
 		}
 		if all || !w.seen {
 			out[w.at] = append(out[w.at], id)
+		}
+	}
+	return out
+}
+
+// thefts are the operations that ended because a stranger is said to hold their nonces, and by which block.
+func (e *endings) thefts(network string) map[string]ending {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]ending{}
+	for id, w := range e.ended[network] {
+		if w.stolen {
+			out[id] = w.at
 		}
 	}
 	return out
@@ -169,7 +184,59 @@ func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head)
 			}
 		}
 	}
+	if head.Hash == last.Hash {
+		return head, nil
+	}
+	for id, at := range s.endings.thefts(network) {
+		if err := s.disprove(ctx, c, id, at); err != nil && ctx.Err() == nil {
+			s.log.Warn("an operation whose nonce was called stolen is looked at again", "operation", id, "error", err)
+		}
+	}
 	return head, nil
+}
+
+// disprove takes one operation out of its end that ended because a stranger was said to hold its nonce, if every node
+// says by now that its own transaction is final: a node that makes its index of transactions anew knows none of the
+// older ones meanwhile, and shows the nonce that they used.
+func (s *Service) disprove(ctx context.Context, c *chain.Client, id string, at ending) error {
+	e, err := s.loadState(ctx, id)
+	if err != nil {
+		return err
+	}
+	o := *e.op
+	if !o.Status.Terminal() || o.EndHash == nil || *o.EndHash != at.hash || o.BlockNumber != 0 {
+		s.endings.put(&o)
+		return nil // somebody else did it
+	}
+	hashes, err := s.hashes(ctx, &o)
+	if err != nil {
+		return err
+	}
+	opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
+	if err != nil || !opinion.Final {
+		return err
+	}
+	s.log.Error("an operation's nonce was called stolen, and its own transaction is on the chain", "operation", o.ID, "nonce", o.Nonce, "block", opinion.Mined.BlockNumber)
+	t := s.store.Tx()
+	if err := s.takeBack(t, &o, map[string]any{"reason": "every node says that its own transaction is final, at the nonce that was called stolen",
+		"transactionHash": hashes[opinion.Which].String(), "blockNumber": opinion.Mined.BlockNumber}); err != nil {
+		return err
+	}
+	if err := s.commit(ctx, t, &o, e.rev, e.op); err != nil && !lostRace(err) {
+		return err
+	}
+	return nil
+}
+
+// takeBack takes an operation out of its end, to where its bytes are sent again.
+func (s *Service) takeBack(t *store.Tx, o *Operation, meta map[string]any) error {
+	meta["was"] = string(o.Status)
+	if err := o.move(Broadcasting, s.now()); err != nil {
+		return err
+	}
+	o.BlockNumber, o.Confirmations, o.EndBlock, o.EndHash, o.FailureReason = 0, 0, 0, nil, ""
+	t.Audit(o.draft(registry.SystemActor(), Broadcasting.action(), meta))
+	return nil
 }
 
 // reopen takes one operation out of its end, if no node that answers has it in the block by which it ended. The
@@ -216,12 +283,9 @@ func (s *Service) reopen(ctx context.Context, c *chain.Client, id string, at end
 		} else {
 			s.log.Error("a reorg deeper than the confirmations took an operation's block away", "operation", o.ID, "block", at.number, "was", o.Status)
 			s.metrics.alarms.WithLabelValues("DEEP_REORG").Inc()
-			meta["was"] = string(o.Status)
-			if err := o.move(Broadcasting, s.now()); err != nil {
+			if err := s.takeBack(t, &o, meta); err != nil {
 				return err
 			}
-			o.BlockNumber, o.Confirmations, o.EndBlock, o.EndHash, o.FailureReason = 0, 0, 0, nil, ""
-			t.Audit(o.draft(registry.SystemActor(), Broadcasting.action(), meta))
 		}
 		// gofail: var reopenBeforeCommit struct{}
 		err = s.commit(ctx, t, &o, e.rev, e.op)
