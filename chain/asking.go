@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,7 +146,7 @@ func (a *asking) together(ctx context.Context, batch []*question) (failed []*que
 	}
 	err := a.client.BatchCallContext(ctx, elems)
 	for i, q := range batch {
-		if err != nil || errors.Is(elems[i].Error, rpc.ErrMissingBatchResponse) {
+		if err != nil || errors.Is(elems[i].Error, rpc.ErrMissingBatchResponse) || ofBatch(elems[i].Error) {
 			failed = append(failed, q)
 			continue
 		}
@@ -153,4 +154,10 @@ func (a *asking) together(ctx context.Context, batch []*question) (failed []*que
 		close(q.done)
 	}
 	return failed
+}
+
+// ofBatch is true of a refusal that is of the batch, given to each of its questions, and of no question.
+func ofBatch(err error) bool {
+	var refused rpc.Error
+	return errors.As(err, &refused) && strings.Contains(strings.ToLower(refused.Error()), "batch")
 }

@@ -120,3 +120,40 @@ func TestANodeThatTakesNoBatches(t *testing.T) {
 	require.LessOrEqual(t, once, maxAsking)
 	require.Equal(t, once, refused, "it is not tried again")
 }
+
+// TestANodeThatRefusesEachOfABatch: some say so to each question of a batch in place of once; then they are asked one
+// by one, too.
+func TestANodeThatRefusesEachOfABatch(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
+	require.NoError(t, err)
+	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		out.Header().Set("Content-Type", "application/json")
+		var batch []struct {
+			ID json.RawMessage `json:"id"`
+		}
+		if json.Unmarshal(body, &batch) == nil {
+			answers := make([]map[string]any, len(batch))
+			for i, q := range batch {
+				answers[i] = map[string]any{"jsonrpc": "2.0", "id": q.ID, "error": map[string]any{"code": -32600, "message": "Batch size exceeds 1"}}
+			}
+			_ = json.NewEncoder(out).Encode(answers)
+			return
+		}
+		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		_, _ = io.Copy(out, answer.Body)
+	}))
+	t.Cleanup(s.Close)
+	askAll(t, dial(t, patient(s.URL)), w.address, tx.Address{7}, full)
+}
