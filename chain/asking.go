@@ -26,7 +26,7 @@ const (
 type asking struct {
 	client  *rpc.Client
 	timeout time.Duration // of one request that answers several
-	single  atomic.Bool // it takes no batches
+	single  atomic.Bool   // it takes no batches
 
 	mu      sync.Mutex
 	running int
