@@ -107,6 +107,44 @@ func TestRemoveObjects(t *testing.T) {
 	require.Equal(t, "b", string(value))
 }
 
+// What AddObject saw is destroyed without another search, and only that: what is not there
+// any more, or was not seen, has all looked for.
+func TestRemovingWhatWasSeen(t *testing.T) {
+	tok, _ := open(t, nil)
+	ctx := t.Context()
+	name := fresh("seen")
+	add := func(values ...string) {
+		t.Helper()
+		for _, v := range values {
+			_, err := tok.AddObject(ctx, name, []byte(v))
+			require.NoError(t, err)
+		}
+	}
+	stands := func(values ...string) {
+		t.Helper()
+		all, err := tok.Objects(ctx, name)
+		require.NoError(t, err)
+		var have []string
+		for _, v := range all {
+			have = append(have, string(v))
+		}
+		require.ElementsMatch(t, values, have)
+	}
+	add("a", "a", "b", "c")
+	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("a"), []byte("b")))
+	stands("c")
+	value, err := tok.Object(ctx, name)
+	require.NoError(t, err)
+	require.Equal(t, "c", string(value))
+
+	add("d", "e")
+	require.NoError(t, tok.ExchangeObject(ctx, name, []byte("f"), []byte("d")))
+	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("c"), []byte("d")))
+	stands("e", "f")
+	require.NoError(t, tok.RemoveObjects(ctx, name, []byte("e")))
+	stands("f")
+}
+
 // A crash between C_InitToken and C_InitPIN leaves a token without a user PIN: the
 // next attempt ends it, with the same security officer's PIN only.
 func TestInitTokenAfterACrash(t *testing.T) {

@@ -90,8 +90,8 @@ func (t *Token) ExchangeObject(ctx context.Context, name string, value []byte, o
 	})
 }
 
-// AddObject makes an object of the name beside those that stand, reads it back, and
-// returns the values of all that stand behind it.
+// AddObject makes an object of the name beside those that stand, and returns the values
+// of all that stand behind it, its own read back among them.
 func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [][]byte, err error) {
 	if err := checkID(name); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [
 	made := false
 	err = t.change(ctx, "add_object", func(s *session) error {
 		if !made { // asked again, in another session, it looks again
-			if err := t.createObject(s, name, value); err != nil {
+			if _, err := t.store(s, name, value); err != nil {
 				return err
 			}
 			made = true
@@ -116,6 +116,12 @@ func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [
 		for i, o := range standing {
 			all[i] = o.value
 		}
+		own := slices.IndexFunc(all, func(v []byte) bool { return bytes.Equal(v, value) })
+		if own < 0 {
+			return fmt.Errorf("%w: object %q reads back otherwise", ErrMismatch, name)
+		}
+		t.keepObject(name, standing[own].handle)
+		t.saw(name, standing)
 		return nil
 	})
 	if err != nil {
@@ -125,7 +131,8 @@ func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [
 }
 
 // RemoveObjects destroys the objects of the name that hold one of the values, and
-// nothing else; that there is none is nothing to do.
+// nothing else; that there is none is nothing to do. Where AddObject just saw them all,
+// nothing is searched.
 func (t *Token) RemoveObjects(ctx context.Context, name string, values ...[]byte) error {
 	if err := checkID(name); err != nil {
 		return err
@@ -134,7 +141,45 @@ func (t *Token) RemoveObjects(ctx context.Context, name string, values ...[]byte
 	for _, v := range values {
 		gone[string(v)] = true
 	}
-	return t.change(ctx, "remove_objects", func(s *session) error { return t.destroyHolding(s, name, gone) })
+	return t.change(ctx, "remove_objects", func(s *session) error {
+		if doomed := t.seenHolding(s, name, gone); doomed != nil {
+			return t.destroyAll(s, doomed)
+		}
+		return t.destroyHolding(s, name, gone)
+	})
+}
+
+// saw keeps what AddObject saw for the RemoveObjects that follows it.
+func (t *Token) saw(name string, standing []object) {
+	t.cacheMu.Lock()
+	defer t.cacheMu.Unlock()
+	t.seen[name] = standing
+}
+
+// seenHolding is the objects of those values that AddObject saw, once: a search costs with
+// every object of the token, and nobody but who was seen there is to be destroyed. What
+// the handles name is read again, for a number may name another object after a reconnect.
+// It is nil where it is not all of them, or not them any more.
+func (t *Token) seenHolding(s *session, name string, values map[string]bool) (doomed []pkcs11.ObjectHandle) {
+	t.cacheMu.Lock()
+	seen := t.seen[name]
+	delete(t.seen, name)
+	t.cacheMu.Unlock()
+	found := map[string]bool{}
+	for _, o := range seen {
+		if !values[string(o.value)] {
+			continue
+		}
+		if value, err := t.readHandle(s, o.handle, name); err != nil || !bytes.Equal(value, o.value) {
+			return nil // the search says why
+		}
+		found[string(o.value)] = true
+		doomed = append(doomed, o.handle)
+	}
+	if len(found) < len(values) {
+		return nil
+	}
+	return doomed
 }
 
 // destroyHolding destroys the objects of the name whose values are in gone.

@@ -113,6 +113,7 @@ type Token struct {
 	keys        map[string]*key
 	envelopes   map[string]*envelope
 	dataObjects map[string]pkcs11.ObjectHandle
+	seen        map[string][]object // by AddObject, until RemoveObjects
 }
 
 // Open loads the module, finds the token by label and serial, and logs in with
@@ -142,7 +143,7 @@ func Open(ctx context.Context, cfg Config, pin []byte, log *slog.Logger, reg pro
 		permits: make(chan struct{}, cfg.Sessions),
 		closed:  make(chan struct{}), broken: make(chan struct{}),
 		objects: make(chan struct{}, 1),
-		keys:    map[string]*key{}, envelopes: map[string]*envelope{}, dataObjects: map[string]pkcs11.ObjectHandle{},
+		keys:    map[string]*key{}, envelopes: map[string]*envelope{}, dataObjects: map[string]pkcs11.ObjectHandle{}, seen: map[string][]object{},
 	}
 	t.doubt() // 0 is the epoch of a handle that was never read
 	own := memguard.NewBuffer(len(pin))
