@@ -230,12 +230,15 @@ func TestADeadEndpointDelaysNobody(t *testing.T) {
 	defer close(hold)
 	w.endpoint(slow)
 	w.endpoint(quick)
+	began := time.Now()
 	w.run()
 	for n := range many {
 		w.emit("token.minted", fmt.Sprintf("op_%d", n), n)
 	}
 	quick.await(many)
-	require.LessOrEqual(t, len(slow.all()), 16, "an endpoint gets so many at once and no more")
+	came := len(slow.all())
+	// Each attempt lasts its ten seconds: where the machine is slow, others follow.
+	require.LessOrEqual(t, came, 16*(1+int(time.Since(began)/(10*time.Second))), "an endpoint gets so many at once and no more")
 }
 
 // TestRestart: what was under way when the process ended is delivered by the next one.

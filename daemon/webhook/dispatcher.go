@@ -68,6 +68,9 @@ type known struct {
 	rev      int64
 	lane     *lane // nil for a deleted one
 	waiting  atomic.Int64
+	// counting is held for writing while what waits is counted in the store, and for reading from before a commit that
+	// changes it until waiting says so: or a count would hold what is added once more behind it.
+	counting sync.RWMutex
 }
 
 // dispatch takes the fence and works until it is lost, something fails or ctx ends.

@@ -72,9 +72,7 @@ func (l *lane) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer l.client.CloseIdleConnections()
 	defer tasks.Wait()
-	if n, err := l.d.store.Count(ctx, pendings(l.wh)); err == nil {
-		l.known.waiting.Store(n)
-	}
+	_, _ = l.d.count(ctx, l.known, l.wh) // where it fails, tidy counts
 	for ctx.Err() == nil {
 		err := l.begin(ctx, &tasks)
 		wait := max(0, l.next.Sub(l.d.now()))
@@ -310,6 +308,8 @@ func (l *lane) note(ctx context.Context, p *position, r result, a Attempt) error
 		}
 	}
 	t.PutIf(deliveryKey(l.wh, d.ID), d.stored(), p.deliveryRev)
+	l.known.counting.RLock()
+	defer l.known.counting.RUnlock()
 	if err := l.d.commit(ctx, t); err != nil {
 		return err
 	}

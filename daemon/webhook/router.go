@@ -178,6 +178,8 @@ func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 	}
 	for id, to := range told {
 		t.Require(endpointKey(id), to.rev)
+		to.counting.RLock()
+		defer to.counting.RUnlock()
 	}
 	t.Require(guardKey, whole) // or an endpoint that was made a moment ago would miss an event
 	// gofail: var routeBeforeCommit struct{}

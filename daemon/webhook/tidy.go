@@ -34,11 +34,10 @@ func (d *dispatcher) tidy(ctx context.Context) error {
 					return err
 				}
 			}
-			n, err := d.store.Count(ctx, pendings(id))
+			n, err := d.count(ctx, k, id)
 			if err != nil {
 				return err
 			}
-			k.waiting.Store(n)
 			waiting += n
 		}
 		d.metrics.backlog.Set(float64(waiting))
@@ -48,6 +47,17 @@ func (d *dispatcher) tidy(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// count finds out how many deliveries wait for an endpoint.
+func (d *dispatcher) count(ctx context.Context, k *known, id string) (int64, error) {
+	k.counting.Lock()
+	defer k.counting.Unlock()
+	n, err := d.store.Count(ctx, pendings(id))
+	if err == nil {
+		k.waiting.Store(n)
+	}
+	return n, err
 }
 
 // expire takes deliveries away that were finished longer ago than the retention. Those that were made later
