@@ -114,14 +114,12 @@ func (a *asking) run(ctx context.Context, batch []*question) {
 
 // put asks the questions of a batch and answers who waits for them.
 func (a *asking) put(ctx context.Context, batch []*question) {
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	var failed []*question
+	failed := batch
 	if len(batch) > 1 && !a.single.Load() {
 		failed = a.together(ctx, batch)
-	} else {
-		failed = batch
 	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout) // its own: what answers no batch at all may answer questions
+	defer cancel()
 	var alone sync.WaitGroup
 	var good atomic.Bool
 	for _, q := range failed {
@@ -140,6 +138,8 @@ func (a *asking) put(ctx context.Context, batch []*question) {
 
 // together asks a batch as one request and returns the questions that got no answer by it.
 func (a *asking) together(ctx context.Context, batch []*question) (failed []*question) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
 	elems := make([]rpc.BatchElem, len(batch))
 	for i, q := range batch {
 		elems[i] = rpc.BatchElem{Method: q.method, Args: q.args, Result: &q.answer}

@@ -157,3 +157,41 @@ func TestANodeThatRefusesEachOfABatch(t *testing.T) {
 	t.Cleanup(s.Close)
 	askAll(t, dial(t, patient(s.URL)), w.address, tx.Address{7}, full)
 }
+
+// TestANodeThatAnswersNoBatch: something before it drops them, and nobody hears of it. Who waited for one waits in
+// vain; from then on it is asked one by one.
+func TestANodeThatAnswersNoBatch(t *testing.T) {
+	n := manual(t)
+	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if bytes.HasPrefix(body, []byte("[")) {
+			<-r.Context().Done()
+			return
+		}
+		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		out.Header().Set("Content-Type", "application/json")
+		_, _ = io.Copy(out, answer.Body)
+	}))
+	t.Cleanup(s.Close)
+	one := network(s.URL)
+	one.Timeout = time.Second
+	c := dial(t, one)
+	require.Eventually(t, func() bool {
+		var all sync.WaitGroup
+		for i := range 40 {
+			all.Go(func() { _, _ = c.Balance(t.Context(), tx.Address{byte(i)}) })
+		}
+		all.Wait()
+		return c.nodes[0].asking.single.Load()
+	}, 2*time.Minute, time.Millisecond)
+	_, err := c.Head(t.Context())
+	require.NoError(t, err)
+}
