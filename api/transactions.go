@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -39,6 +40,10 @@ func transactionForm(o *operation.Operation, versions []operation.Version) Trans
 		Confirmations: l.Confirmations, FeeCap: l.FeeCap, FeeStrategy: l.FeeStrategy, Amount: l.Amount, RequestedBy: l.RequestedBy,
 		Attention: l.Attention, FailureReason: l.FailureReason, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt,
 		Replacements: forms(versions, versionForm),
+	}
+	if i := slices.IndexFunc(o.History, func(at operation.Step) bool { return at.Status == operation.Signed }); i >= 0 && len(f.Replacements) > 0 {
+		at := second(o.History[i].At) // of the first version; when fees were raised stands in the audit log only
+		f.Replacements[0].SignedAt = &at
 	}
 	for i := range versions {
 		// The one that was mined, or else the newest.

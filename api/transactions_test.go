@@ -46,6 +46,8 @@ func TestTransactions(t *testing.T) {
 		require.Len(t, x.Replacements, 1)
 		require.Equal(t, *x.TransactionHash, x.Replacements[0].TransactionHash)
 		require.Equal(t, x.Replacements[0].MaxFeePerGas, *x.MaxFeePerGas)
+		require.NotNil(t, x.Replacements[0].SignedAt)
+		require.False(t, x.Replacements[0].SignedAt.Before(x.CreatedAt))
 		require.NotNil(t, x.BlockNumber)
 		require.GreaterOrEqual(t, x.Confirmations, int64(2))
 		x = is[api.Transaction](s.as("viewer", "GET", "/v1/transactions/"+txreq(refused), ""), 200)
