@@ -266,6 +266,12 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 	} {
 		require.ErrorIs(t, CheckPolicy(p, c), ErrDocument, name)
 	}
+	require.ErrorContains(t, tree(wide).Check(), "ways to hold")
+	require.ErrorContains(t, tree(&Quorum{Any: []*Quorum{{Group: "traders"}}}).Check(), "min 0")
+	for _, start := range []Clock{"0/:00", "00:0/", "1a:00", "0:9:0"} {
+		hours := policyOf(Rule{Type: RuleTimeWindow, Days: []Weekday{"MON"}, Start: start, End: "17:00"})
+		require.ErrorContains(t, hours.Check(), "HH:MM")
+	}
 }
 
 // A part in a renewal with one thing wrong in it is none.

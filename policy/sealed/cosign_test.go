@@ -68,4 +68,15 @@ func TestAnotherApplianceCosigns(t *testing.T) {
 	c, err = out.Keys.OpenCosigned([]byte(out.Note))
 	require.NoError(t, err)
 	require.Equal(t, second.Tree, c.Tree)
+
+	// One that is suspended says nothing of any tree.
+	_, err = one.Freeze(t.Context(), seal.FreezeRequest{Envelope: i.suspension(secondAppliance, true, 1, 0)})
+	require.NoError(t, err)
+	tree.entry("third")
+	third := tree.read(log).request(int64(second.Tree.Size))
+	_, err = one.Checkpoint(t.Context(), third)
+	require.NoError(t, err)
+	third.Cosign = true
+	_, err = two.Checkpoint(t.Context(), third)
+	requireKind(t, seal.KindDenied, err)
 }
