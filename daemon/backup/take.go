@@ -27,8 +27,9 @@ const (
 	maxCustody = 1 << 20
 )
 
-// takeTries is how often a backup is begun anew because something moved from the store to the disk meanwhile.
-const takeTries = 5
+// takeTries bounds how often what moved from the store to the disk meanwhile is read anew. That takes milliseconds,
+// whatever there is on the disk; what moves takes longer.
+const takeTries = 50
 
 // ErrExists says that there is something of that name already.
 var ErrExists = errors.New("it is there already, and is not overwritten")
@@ -59,12 +60,7 @@ func Take(ctx context.Context, a *Appliance, name string) (*Manifest, error) {
 		_ = f.Close()            // it was synced where it counts
 		_ = os.Remove(temporary) // unless it has its name by now
 	}()
-	for try := 1; ; try++ {
-		if err = a.write(ctx, f); !errors.Is(err, errMoved) || try == takeTries {
-			break
-		}
-	}
-	if err != nil {
+	if err := a.write(ctx, f); err != nil {
 		return nil, err
 	}
 	written, err := Open(temporary)
@@ -93,63 +89,93 @@ func rename(from, to string) error {
 	return err
 }
 
-// write writes the file from its beginning. The disk is read before the store, so that the tree is not ahead
-// of it; if nothing left the store between, what the store lacks is in what was read of the disk.
+// write writes the file. The disk is read before the store, so that the tree is not ahead of it; if nothing left the
+// store between, what the store lacks is in what was read of the disk. Where something left, it is on the disk by then,
+// in files that were not there before, or in the one that grows: those are read, and the store is looked at again, until
+// nothing left it meanwhile. What is on the disk is read once.
 func (a *Appliance) write(ctx context.Context, f *os.File) error {
-	if _, err := f.Seek(0, 0); err != nil {
-		return err
-	}
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
 	w := newWriter(f, time.Now().UTC().Truncate(time.Second))
-	before, err := a.left(ctx)
+	d, err := openAudit(a.Audit)
 	if err != nil {
 		return err
 	}
-	if a.Audit != "" {
-		if err := w.auditFiles(a.Audit); err != nil {
-			return err
-		}
+	defer d.close()
+	if err := w.auditFiles(d); err != nil {
+		return err
 	}
 	m := &Manifest{Format: policy.Format, Appliance: a.Name, Charter1: a.Charter1, CreatedAt: w.now}
-	first := uint64(0) // batch in the store
-	var left leaving
+	for try := 1; ; try++ {
+		first, err := a.rows(ctx, w, d, m)
+		switch {
+		case errors.Is(err, errMoved) && try < takeTries:
+			continue
+		case err != nil:
+			return err
+		}
+		if err := a.archived(w, first); err != nil {
+			return err
+		}
+		if err := a.custody(w); err != nil {
+			return err
+		}
+		return w.end(m)
+	}
+}
+
+// rows writes what came to the disk since it was read, and every row of the store; first is the ledger's first batch
+// there. errMoved: something left the store between, and no row was written.
+func (a *Appliance) rows(ctx context.Context, w *writer, d *auditDir, m *Manifest) (first uint64, err error) {
+	before, err := a.left(ctx, 0)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.more(d); err != nil {
+		return 0, err
+	}
+	begun := false
 	for kv, err := range a.Store.Whole(ctx, func(revision int64) { m.Revision = revision }) {
 		if err != nil {
-			return err
+			return 0, err
 		}
-		left.add(kv)
-		if sequence, ok := ledger.ParseKey(kv.Key); ok {
-			if first == 0 {
-				first = sequence
+		if !begun {
+			after, err := a.left(ctx, m.Revision)
+			if err != nil {
+				return 0, err
 			}
-			m.Ledger = Point{sequence, policy.DigestOf(kv.Value)}
-			if sequence == first {
-				b, err := ledger.ParseBatch(kv.Value)
-				if err != nil {
-					return unverified("the store's ledger: batch %d: %w", sequence, err)
-				}
-				m.Instance = b.Instance
+			if !after.equal(before) {
+				return 0, errMoved
 			}
+			if err := w.growing(d); err != nil {
+				return 0, err
+			}
+			begun = true
 		}
-		if err := w.row("store", kv.Key, kv.Value); err != nil {
-			return err
+		if first, err = a.row(w, m, kv, first); err != nil {
+			return 0, err
 		}
 	}
 	if first == 0 {
-		return errors.New("the store holds no ledger: there is nothing to back up")
+		return 0, errors.New("the store holds no ledger: there is nothing to back up")
 	}
-	if !left.equal(before) {
-		return errMoved
+	return first, nil
+}
+
+// row writes a row of the store, and says which batch of the ledger came first.
+func (a *Appliance) row(w *writer, m *Manifest, kv store.KV, first uint64) (uint64, error) {
+	if sequence, ok := ledger.ParseKey(kv.Key); ok {
+		if first == 0 {
+			first = sequence
+		}
+		m.Ledger = Point{sequence, policy.DigestOf(kv.Value)}
+		if sequence == first {
+			b, err := ledger.ParseBatch(kv.Value)
+			if err != nil {
+				return 0, unverified("the store's ledger: batch %d: %w", sequence, err)
+			}
+			m.Instance = b.Instance
+		}
 	}
-	if err := a.archived(w, first); err != nil {
-		return err
-	}
-	if err := a.custody(w); err != nil {
-		return err
-	}
-	return w.end(m)
+	return first, w.row("store", kv.Key, kv.Value)
 }
 
 // archived adds the batches that come before the store's first one.
@@ -220,9 +246,10 @@ func (l *leaving) equal(before leaving) bool {
 	return (before.entry == "" || l.entry == before.entry) && (before.block == "" || l.block == before.block) && l.archives == before.archives
 }
 
-func (a *Appliance) left(ctx context.Context) (l leaving, err error) {
+// left is that as of a revision; 0: now.
+func (a *Appliance) left(ctx context.Context, revision int64) (l leaving, err error) {
 	for _, prefix := range []string{store.AuditLog, store.AuditOrder} {
-		p, err := a.Store.List(ctx, prefix, store.ListOptions{Limit: 1})
+		p, err := a.Store.List(ctx, prefix, store.ListOptions{Limit: 1, Revision: revision})
 		if err != nil {
 			return l, err
 		}
@@ -230,7 +257,7 @@ func (a *Appliance) left(ctx context.Context) (l leaving, err error) {
 			l.add(kv)
 		}
 	}
-	for kv, err := range a.Store.All(ctx, archives, nil) {
+	for kv, err := range a.Store.AllFrom(ctx, archives, "", revision, nil) {
 		if err != nil {
 			return l, err
 		}

@@ -45,7 +45,11 @@ func TestAttack_LinksInAuditDir(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = out.Close() }()
 	w := newWriter(out, time.Now())
-	_ = w.auditFiles(audit) // a link to a directory may well be an error
+	d, err := openAudit(audit)
+	require.NoError(t, err)
+	defer d.close()
+	_ = w.auditFiles(d) // a link to a directory may well be an error
+	_ = w.growing(d)
 	require.NoError(t, w.end(&Manifest{Format: policy.Format}))
 	_, err = out.Seek(0, io.SeekStart)
 	require.NoError(t, err)

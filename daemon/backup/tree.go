@@ -17,23 +17,44 @@ const treeDir = "tlog"
 // milliseconds, a save comes every few seconds.
 const treeTries = 50
 
-// auditFiles adds audit.dir to a backup while the appliance goes on. Most of what is there only grows, or is
-// written once. The tree's edge (state, checkpoint and anchor, tiles that are not full) is replaced at each save; it is
-// taken as one save left it, and first: full tiles stay, so that those taken later are all that it needs.
-func (w *writer) auditFiles(dir string) error {
-	// The directory is the service's user's, who may put links there for root to follow.
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(w.within(root), root.Close())
+// entriesDir is where entries stand that left the store, in files of which the newest grows; all other files of
+// audit.dir but the tree's edge are written once.
+const entriesDir = "entries"
+
+// auditDir is audit.dir while a backup of it is taken. One goroutine uses it.
+type auditDir struct {
+	root   *os.Root        // nil where there is none
+	copied map[string]bool // files that are in the backup
+	newest string          // the entries' file that may grow; empty: there is none
+	size   int64           // how much it held when it was last looked at: what is appended behind that changes nothing before
 }
 
-func (w *writer) within(root *os.Root) error {
-	edge, err := treeEdge(root)
+// openAudit opens the directory, if it is there. It is the service's user's, who may put links there for root to follow.
+func openAudit(dir string) (*auditDir, error) {
+	d := &auditDir{copied: map[string]bool{}}
+	if dir == "" {
+		return d, nil
+	}
+	var err error
+	if d.root, err = os.OpenRoot(dir); errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	return d, err
+}
+
+func (d *auditDir) close() {
+	if d.root != nil {
+		_ = d.root.Close() // it was read alone
+	}
+}
+
+// auditFiles adds audit.dir to a backup while the appliance goes on, but the file of entries that grows. The tree's edge
+// (state, checkpoint and anchor, tiles that are not full) is replaced at each save; it is taken as one save left it, and first: full tiles stay, so that those taken later are all that it needs.
+func (w *writer) auditFiles(d *auditDir) error {
+	if d.root == nil {
+		return nil
+	}
+	edge, err := treeEdge(d.root)
 	if err != nil {
 		return err
 	}
@@ -42,11 +63,27 @@ func (w *writer) within(root *os.Root) error {
 			return err
 		}
 	}
-	return each(root, ".", func(name string) error {
-		if rest, ok := strings.CutPrefix(name, treeDir+"/"); ok && ofEdge(rest) {
+	return w.more(d)
+}
+
+// more adds files that came since, and looks how long the one that grows is.
+func (w *writer) more(d *auditDir) error {
+	if d.root == nil {
+		return nil
+	}
+	last := ""
+	err := each(d.root, entriesDir, func(name string) error {
+		last = max(last, name)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = each(d.root, ".", func(name string) error {
+		if rest, ok := strings.CutPrefix(name, treeDir+"/"); ok && ofEdge(rest) || name == last || d.copied[name] {
 			return nil
 		}
-		f, err := root.Open(name)
+		f, err := d.root.Open(name)
 		if err != nil {
 			return err
 		}
@@ -55,8 +92,31 @@ func (w *writer) within(root *os.Root) error {
 		if err != nil {
 			return err
 		}
-		return w.file("audit", name, info.Size(), f) // what is appended meanwhile is left to the next backup
+		d.copied[name] = true
+		return w.file("audit", name, info.Size(), f)
 	})
+	if err != nil || last == "" {
+		return err
+	}
+	info, err := d.root.Stat(last)
+	if err != nil {
+		return err
+	}
+	d.newest, d.size = last, info.Size()
+	return nil
+}
+
+// growing adds the file that grows, as far as it was last looked at: a line that was being written then is torn, as by a
+// crash, and is cut off by whoever opens it.
+func (w *writer) growing(d *auditDir) error {
+	if d.newest == "" {
+		return nil
+	}
+	f, err := d.root.Open(d.newest)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.file("audit", d.newest, d.size, f), f.Close())
 }
 
 // each calls f for the regular files of a directory below root (by their names below root) that are not a lock, nor
