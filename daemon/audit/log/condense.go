@@ -140,9 +140,7 @@ func (c *condensing) join(ctx context.Context, keys []string) error {
 		tx.DeleteIf(kv.Key, kv.ModRevision)
 	}
 	tx.PutIf(last.Key, value, last.ModRevision)
-	// gofail: var condenseBeforeCommit struct{}
 	_, err = tx.Commit(ctx)
-	// gofail: var condenseAfterCommit struct{}
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) && conflict.Key != c.fence.Key() {
 		return nil // as above
