@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math/big"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -126,29 +124,23 @@ func (s *Service) checkChain(p *plan, f *facts) error {
 // facts asks everything at once: the questions do not depend on each other. What g may share is shared.
 func (s *Service) facts(ctx context.Context, p *plan, to *tx.Address, data []byte, g *glances) (*facts, error) {
 	f := &facts{holds: true, held: true}
-	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() (err error) { f.balance, err = glanceBalance(ctx, g, p.chain, p.wallet.Address); return err })
-	all.Go(func() (err error) { f.fees, err = glanceFees(ctx, g, p.chain, p.request.FeeStrategy); return err })
-	all.Go(func() error {
-		gas, err := glanceGas(ctx, g, p.chain, p.wallet.Address, to, data)
-		if errors.As(err, &f.revert) {
-			return nil
-		}
-		f.gas = gas
-		return err
-	})
+	q := newSurvey(ctx, g, p.chain)
+	all, ctx := q.all, q.ctx
+	answer(q, &f.balance, "balance "+string(p.wallet.Address[:]), func(ctx context.Context) (*big.Int, error) { return p.chain.Balance(ctx, p.wallet.Address) })
+	answer(q, &f.fees, "fees "+string(p.request.FeeStrategy), func(ctx context.Context) (chain.Fees, error) { return p.chain.Fees(ctx, p.request.FeeStrategy) })
+	answer(q, &f.gas, gasKey(p.wallet.Address, to, data), func(ctx context.Context) (uint64, error) {
+		return p.chain.EstimateGas(ctx, p.wallet.Address, to, data)
+	}, func(err error) bool { return errors.As(err, &f.revert) })
 	if role := neededRole(p.request.Type); role != "" {
-		all.Go(func() (err error) {
-			f.holds, err = glance(ctx, g, p.chain, "role "+p.token.ID+string(role)+string(p.wallet.Address[:]), func(ctx context.Context) (bool, error) {
-				return s.registry.HasRole(ctx, p.token, role, p.wallet.Address)
-			})
-			return err
+		answer(q, &f.holds, "role "+p.token.ID+string(role)+string(p.wallet.Address[:]), func(ctx context.Context) (bool, error) {
+			return s.registry.HasRole(ctx, p.token, role, p.wallet.Address)
 		})
 	}
 	switch p.request.Type {
 	case policy.OpMint:
 		if !p.token.SupplyPolicy.MaxSupply.Is0() {
-			all.Go(func() (err error) { f.supply, err = s.supply(ctx, p, g); return err })
+			// Whatever of pending mints is not counted any more is on the chain under the newest head: the index sees to it.
+			answer(q, &f.supply, "supply "+p.token.ID, func(ctx context.Context) (policy.Amount, error) { return s.registry.TotalSupply(ctx, p.token) })
 		}
 	case policy.OpBurn, policy.OpTransfer:
 		all.Go(func() (err error) { f.owned, err = s.registry.BalanceOf(ctx, p.token, p.from.address); return err })
@@ -165,36 +157,19 @@ func (s *Service) facts(ctx context.Context, p *plan, to *tx.Address, data []byt
 		})
 	}
 	if minds(p.request.Type) {
-		all.Go(func() (err error) {
-			f.paused, err = glance(ctx, g, p.chain, "paused "+p.token.ID, func(ctx context.Context) (bool, error) { return s.registry.Paused(ctx, p.token) })
-			return err
-		})
+		answer(q, &f.paused, "paused "+p.token.ID, func(ctx context.Context) (bool, error) { return s.registry.Paused(ctx, p.token) })
 	}
 	f.standings = p.standings()
 	for i := range f.standings {
 		x := &f.standings[i]
-		all.Go(func() (err error) {
-			x.Standing, err = glance(ctx, g, p.chain, "standing "+p.token.ID+string(x.address[:]), func(ctx context.Context) (registry.Standing, error) {
-				return s.registry.StandingOf(ctx, p.token, x.address)
-			})
-			return err
+		answer(q, &x.Standing, "standing "+p.token.ID+string(x.address[:]), func(ctx context.Context) (registry.Standing, error) {
+			return s.registry.StandingOf(ctx, p.token, x.address)
 		})
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-// supply is what exists of the token. A submission adds to it what others wait for, so it is asked exactly.
-// At signing it is shared: what this process saw mined makes it forget what it was told before.
-func (s *Service) supply(ctx context.Context, p *plan, g *glances) (policy.Amount, error) {
-	if !p.signing {
-		return s.registry.TotalSupply(ctx, p.token)
-	}
-	return glance(ctx, g, p.chain, "supply "+p.token.ID, func(ctx context.Context) (policy.Amount, error) {
-		return s.registry.TotalSupply(ctx, p.token)
-	})
 }
 
 // call is what the plan's transaction calls: built as the seal will build it, from an intent.

@@ -2,10 +2,12 @@ package operation
 
 import (
 	"context"
-	"encoding/hex"
 	"math/big"
+	"slices"
 	"strconv"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -83,6 +85,59 @@ func glanceUnder[T any](ctx context.Context, g *glances, c *chain.Client, head t
 	return share(ctx, g, network, key, a, first, ask)
 }
 
+// known is the answer to key under a head that is taken for the newest, if it is there.
+func (g *glances) known(network, key string) (any, bool) {
+	head, is := g.heads.recent(network)
+	if !is {
+		return nil, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := g.seen[network]
+	if v == nil || v.head != head.Hash || v.said[key] == nil {
+		return nil, false
+	}
+	a := v.said[key]
+	select {
+	case <-a.done:
+		return a.value, a.err == nil
+	default:
+		return nil, false
+	}
+}
+
+// survey asks a chain many questions at once. What is known is taken as it is, without the cost of asking beside the
+// others; the rest is asked by wait's goroutines.
+type survey struct {
+	ctx context.Context
+	g   *glances // nil: everything is asked
+	c   *chain.Client
+	all *errgroup.Group
+}
+
+func newSurvey(ctx context.Context, g *glances, c *chain.Client) survey {
+	all, ctx := errgroup.WithContext(ctx)
+	return survey{ctx, g, c, all}
+}
+
+// answer puts the answer to key where into points; it is there after all.Wait. What one of excused takes is no error.
+func answer[T any](s survey, into *T, key string, ask func(context.Context) (T, error), excused ...func(error) bool) {
+	if s.g != nil {
+		if v, ok := s.g.known(s.c.Network().Name, key); ok {
+			*into = v.(T)
+			return
+		}
+	}
+	s.all.Go(func() error {
+		v, err := glance(s.ctx, s.g, s.c, key, ask)
+		*into = v
+		if err != nil && slices.ContainsFunc(excused, func(is func(error) bool) bool { return is(err) }) {
+			return nil
+		}
+		return err
+	})
+}
+
 // share finds the answer for all who wait for it, or is one of those.
 func share[T any](ctx context.Context, g *glances, network, key string, a *said, first bool, ask func(context.Context) (T, error)) (T, error) {
 	if first {
@@ -107,20 +162,13 @@ func share[T any](ctx context.Context, g *glances, network, key string, a *said,
 	return a.value.(T), nil
 }
 
-func glanceBalance(ctx context.Context, g *glances, c *chain.Client, who tx.Address) (*big.Int, error) {
-	return glance(ctx, g, c, "balance "+string(who[:]), func(ctx context.Context) (*big.Int, error) { return c.Balance(ctx, who) })
-}
-
-func glanceFees(ctx context.Context, g *glances, c *chain.Client, f FeeStrategy) (chain.Fees, error) {
-	return glance(ctx, g, c, "fees "+string(f), func(ctx context.Context) (chain.Fees, error) { return c.Fees(ctx, f) })
-}
-
-func glanceGas(ctx context.Context, g *glances, c *chain.Client, from tx.Address, to *tx.Address, data []byte) (uint64, error) {
-	key := "gas " + string(from[:]) + hex.EncodeToString(data)
+// gasKey is under what key an estimate is shared.
+func gasKey(from tx.Address, to *tx.Address, data []byte) string {
+	key := "gas " + string(from[:]) + string(data)
 	if to != nil {
 		key += string(to[:])
 	}
-	return glance(ctx, g, c, key, func(ctx context.Context) (uint64, error) { return c.EstimateGas(ctx, from, to, data) })
+	return key
 }
 
 // hashUnder is the hash of a head's chain at a number.

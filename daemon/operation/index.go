@@ -23,6 +23,8 @@ import (
 type index struct {
 	store *store.Store
 	log   *slog.Logger
+	// mined is told of an operation that a block holds, before it counts as such here; nil: nobody is.
+	mined func(*Operation)
 
 	mu      sync.RWMutex
 	rows    *rows
@@ -50,6 +52,9 @@ func newIndex(s *store.Store, log *slog.Logger) *index {
 
 // put takes in a state that was committed at rev. Older news than what is known is passed over.
 func (x *index) put(o *Operation, rev int64) {
+	if x.mined != nil && o.BlockNumber != 0 {
+		x.mined(o)
+	}
 	x.mu.Lock()
 	if !x.rows.put(o.summary(), rev) {
 		x.mu.Unlock()
@@ -246,11 +251,14 @@ func (x *index) follow(ctx context.Context) error {
 		}
 	}
 	x.once.Do(func() { close(x.loaded) })
-	for c := range x.store.Watch(ctx, store.OperationPrefix, from) {
+	// What this process wrote it took in when it wrote it.
+	news := func(key string, rev int64) bool {
+		id, state := strings.CutSuffix(strings.TrimPrefix(key, store.OperationPrefix), "/state")
+		return state && !x.knows(id, rev)
+	}
+	for c := range x.store.WatchOnly(ctx, store.OperationPrefix, from, news) {
 		for _, e := range c.Events {
-			id, state := strings.CutSuffix(strings.TrimPrefix(e.Key, store.OperationPrefix), "/state")
-			// What this process wrote it took in when it wrote it.
-			if !e.Deleted && state && !x.knows(id, e.ModRevision) {
+			if !e.Deleted {
 				if err := x.take(e.KV); err != nil {
 					return err
 				}

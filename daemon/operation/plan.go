@@ -23,6 +23,7 @@ type plan struct {
 
 	token    *registry.Token
 	tokenRev int64
+	seen     bool // the token is as this process last saw it
 	template *qrc20.Template
 	chain    *chain.Client
 	network  *policy.Network // the charter's
@@ -63,34 +64,52 @@ type fees struct {
 
 // plan looks up what the request names; what does not exist is refused.
 func (s *Service) plan(ctx context.Context, a registry.Actor, r *Request) (*plan, error) {
+	return s.lookUp(ctx, a, r, false)
+}
+
+// lookUp is plan; with seen the token may be as this process last saw it. The plan is nil only where the token is read
+// from the store and is not there.
+func (s *Service) lookUp(ctx context.Context, a registry.Actor, r *Request, seen bool) (*plan, error) {
 	p := &plan{id: store.NewID(IDPrefix), request: r, requester: a.Name, now: s.now()}
-	var err error
-	if p.token, p.tokenRev, err = s.registry.TokenAt(ctx, r.TokenID); err != nil {
-		return nil, err
+	if seen {
+		p.token, p.tokenRev = s.registry.SeenTokenAt(r.TokenID)
+		p.seen = p.token != nil
 	}
+	if !p.seen {
+		var err error
+		if p.token, p.tokenRev, err = s.registry.TokenAt(ctx, r.TokenID); err != nil {
+			return nil, err
+		}
+	}
+	return p, s.lookUpRest(ctx, p)
+}
+
+// lookUpRest looks up what the request names beside the token.
+func (s *Service) lookUpRest(ctx context.Context, p *plan) (err error) {
+	r := p.request
 	var ok bool
 	if p.chain, ok = s.chains[p.token.Network]; !ok {
-		return nil, registry.Refuse(registry.Validation, "network %s of token %s is not in this appliance's configuration", p.token.Network, p.token.ID)
+		return registry.Refuse(registry.Validation, "network %s of token %s is not in this appliance's configuration", p.token.Network, p.token.ID)
 	}
 	charter, _ := s.registry.Fold().Charter()
 	if p.network, ok = charter.Network(p.token.Network); !ok {
-		return nil, registry.Refuse(registry.Validation, "network %s of token %s is not in the charter", p.token.Network, p.token.ID)
+		return registry.Refuse(registry.Validation, "network %s of token %s is not in the charter", p.token.Network, p.token.ID)
 	}
 	if p.template, ok = qrc20.TemplateByID(p.token.TemplateID); !ok {
-		return nil, registry.Refuse(registry.TemplateNotFound, "template %s of token %s is not known", p.token.TemplateID, p.token.ID)
+		return registry.Refuse(registry.TemplateNotFound, "template %s of token %s is not known", p.token.TemplateID, p.token.ID)
 	}
 	if p.wallet, err = s.performer(ctx, p); err != nil {
-		return nil, err
+		return err
 	}
 	for _, x := range []struct {
 		in  *Party
 		out *party
 	}{{r.Recipient, &p.recipient}, {r.From, &p.from}, {r.Subject, &p.subject}} {
 		if *x.out, err = s.party(ctx, p, x.in); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // performer is the wallet that sends the transaction.

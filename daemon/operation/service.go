@@ -87,6 +87,8 @@ func New(d Deps) (*Service, error) {
 		papers: newPapers(), endings: newEndings(),
 	}
 	s.glances = newGlances(s.heads)
+	// What another appliance saw mined makes this one forget what it was told before, as what it saw itself does.
+	s.index.mined = func(o *Operation) { s.heads.passed(o.Network, o.BlockNumber+1) }
 	if s.traces = newTraces(d.Tracer, d.Store, s.index); s.traces != nil {
 		s.seal = tracedSealer{d.Seal}
 	}

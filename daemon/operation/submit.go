@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +22,9 @@ const submitTries = 8
 func (s *Service) Submit(ctx context.Context, a registry.Actor, r Request, idem *store.Idempotent) (*Operation, error) {
 	ctx, span := s.traces.submit(ctx)
 	for try := 1; ; try++ {
-		o, err := s.submit(ctx, a, r, idem)
+		// The first try rests on the token as this process last saw it: what it writes compares the revision, and what
+		// it refuses holds only if the token still stands there. Whatever was old is read from the store then.
+		o, err := s.submit(ctx, a, r, idem, try == 1)
 		if !lostRace(err) {
 			if o != nil {
 				describe(span, o)
@@ -36,33 +39,58 @@ func (s *Service) Submit(ctx context.Context, a registry.Actor, r Request, idem 
 	}
 }
 
-func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem *store.Idempotent) (*Operation, error) {
+func (s *Service) submit(ctx context.Context, a registry.Actor, r Request, idem *store.Idempotent, seen bool) (*Operation, error) {
 	if err := checkShape(&r); err != nil {
 		return nil, err
 	}
 	if err := s.index.ready(ctx); err != nil {
 		return nil, err
 	}
-	p, err := s.plan(ctx, a, &r)
-	if err != nil {
-		return nil, err
+	p, err := s.lookUp(ctx, a, &r, seen)
+	if err == nil {
+		err = s.checkPlan(ctx, a, p)
 	}
+	var o *Operation
+	if err == nil {
+		o, err = s.judgeAndCreate(ctx, a, p, idem)
+	}
+	var refusal *registry.Refusal
+	if errors.As(err, &refusal) && p != nil && refusal.Type != registry.PolicyDenied { // that one's entry was written with a look at it
+		if changed := s.stands(ctx, p); changed != nil {
+			return nil, changed
+		}
+	}
+	return o, err
+}
+
+// checkPlan is the checks before the chain is asked.
+func (s *Service) checkPlan(ctx context.Context, a registry.Actor, p *plan) error {
 	if err := p.checkState(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.checkTemplate(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.checkValues(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.checkReplaces(ctx, p); err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.checkPending(a); err != nil {
-		return nil, err
+	return s.checkPending(a)
+}
+
+// stands is nil if the plan's token is what it was when the plan was made. Nobody is refused, and no denial is written,
+// for what a token was a moment ago.
+func (s *Service) stands(ctx context.Context, p *plan) error {
+	if !p.seen {
+		return nil
 	}
-	return s.judgeAndCreate(ctx, a, p, idem)
+	same, err := s.registry.TokenStands(ctx, p.token.ID, p.tokenRev)
+	if err != nil || same {
+		return err
+	}
+	return &store.ConflictError{Key: store.Token(p.token.ID)}
 }
 
 // judgeAndCreate asks the chain, then the policies, and stores the operation.
@@ -218,6 +246,9 @@ func (s *Service) denied(ctx context.Context, a registry.Actor, p *plan, v polic
 		d.ResourceType, d.ResourceID = "wallet", o.WalletID
 	}
 	t := s.store.Tx()
+	if p.seen {
+		t.Require(store.Token(p.token.ID), p.tokenRev)
+	}
 	details["auditId"] = t.Audit(d)
 	if _, err := t.Commit(ctx); err != nil {
 		return err

@@ -215,3 +215,38 @@ func TestOneIdempotencyKeyOneOperation(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, fmt.Sprintf("%q", ops[0].ID), string(record.Body))
 }
+
+// A submission rests on the token as its process last saw it. What another appliance did to it a moment ago counts all
+// the same: nothing is taken for what the token was, and nothing is refused or denied for it.
+func TestAttack_ATokenChangedAMomentAgo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{})
+	token := h.deployed("1000")
+	mint := operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("1"), Recipient: address("0x00000000000000000000000000000000000000aa")}
+	change := func(f func(*registry.Token)) {
+		now, rev, err := h.registry.TokenAt(t.Context(), token.ID)
+		require.NoError(t, err)
+		f(now)
+		tx := h.store.Tx()
+		h.registry.StageToken(tx, now, rev)
+		_, err = tx.Commit(t.Context())
+		require.NoError(t, err)
+	}
+	refused := func(kind string) {
+		_, err := h.operations.Submit(t.Context(), operator, mint, nil)
+		var r *registry.Refusal
+		require.ErrorAs(t, err, &r)
+		require.Equal(t, kind, r.Type, r.Message)
+	}
+	for range 8 {
+		change(func(t *registry.Token) { t.Status = registry.TokenRetired })
+		refused(registry.OperationNotAllowed)
+		change(func(t *registry.Token) { t.Status = registry.TokenDeployed })
+		h.submit(mint)
+		own := token.ApprovalPolicyID
+		change(func(t *registry.Token) { t.ApprovalPolicyID = "pol_01J00000000000000000000000" })
+		refused(registry.PolicyDenied)
+		change(func(t *registry.Token) { t.ApprovalPolicyID = own })
+		h.submit(mint)
+	}
+}

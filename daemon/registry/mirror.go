@@ -198,6 +198,17 @@ func (m *mirror[T]) known(key string) *T {
 	return m.items[key].value
 }
 
+// knownAt is known, with the revision of the resource's key.
+func (m *mirror[T]) knownAt(key string) (*T, int64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !m.live {
+		return nil, 0
+	}
+	i := m.items[key]
+	return i.value, i.rev
+}
+
 // newest is one page of the resources that keep admits, newest first, and how
 // many it admits in all.
 func (m *mirror[T]) newest(ctx context.Context, s *store.Store, keep func(*T) bool, limit, offset int) ([]*T, int, error) {

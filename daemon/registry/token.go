@@ -249,6 +249,17 @@ func (s *Service) TokenAt(ctx context.Context, id string) (*Token, int64, error)
 	return t, rev, err
 }
 
+// SeenTokenAt is a token as the watch last told of it, which may be a moment old, and the revision of its key then; nil
+// if the watch has told of none. It is not to be changed, and what is said or done on its word alone MUST be checked by
+// [Service.TokenStands] or by a transaction that compares the revision.
+func (s *Service) SeenTokenAt(id string) (*Token, int64) { return s.tokens.knownAt(store.Token(id)) }
+
+// TokenStands reports whether a token's key is still at a revision.
+func (s *Service) TokenStands(ctx context.Context, id string, rev int64) (bool, error) {
+	_, now, _, err := s.store.Get(ctx, store.Token(id))
+	return now == rev, err
+}
+
 // SeenToken is a token as the watch last told of it, which may be a moment old.
 // It is not to be changed.
 func (s *Service) SeenToken(ctx context.Context, id string) (*Token, error) {

@@ -25,6 +25,12 @@ type Changes struct {
 // connections without missing or repeating an event. The channel is closed when ctx ends, or after
 // Changes with Err: ErrCompacted if the revisions are gone (list again), else ErrUnavailable.
 func (s *Store) Watch(ctx context.Context, prefix string, from int64) <-chan Changes {
+	return s.WatchOnly(ctx, prefix, from, func(string, int64) bool { return true })
+}
+
+// WatchOnly is Watch of those keys and revisions that wanted takes; Changes without any of them are not told. wanted is
+// called by one goroutine and must not block. What nobody wants to know is not copied.
+func (s *Store) WatchOnly(ctx context.Context, prefix string, from int64, wanted func(key string, modRev int64) bool) <-chan Changes {
 	out := make(chan Changes)
 	w := s.client.Watch(clientv3.WithRequireLeader(ctx), prefix, clientv3.WithPrefix(), clientv3.WithRev(from), clientv3.WithFragment())
 	go func() {
@@ -44,16 +50,21 @@ func (s *Store) Watch(ctx context.Context, prefix string, from int64) <-chan Cha
 			case len(r.Events) == 0:
 				continue
 			default:
-				c.Revision = r.Header.Revision
-				c.Events = make([]Event, 0, len(r.Events))
 				for _, e := range r.Events {
+					key := string(e.Kv.Key)
+					if !wanted(key, e.Kv.ModRevision) {
+						continue
+					}
 					// etcd's own memory, shared by all who watch, where it runs in this process.
 					c.Events = append(c.Events, Event{
-						KV:      KV{Key: string(e.Kv.Key), Value: bytes.Clone(e.Kv.Value), ModRevision: e.Kv.ModRevision},
+						KV:      KV{Key: key, Value: bytes.Clone(e.Kv.Value), ModRevision: e.Kv.ModRevision},
 						Deleted: e.Type == clientv3.EventTypeDelete,
 					})
 				}
-				c.Revision = c.Events[len(c.Events)-1].ModRevision
+				if len(c.Events) == 0 {
+					continue
+				}
+				c.Revision = r.Events[len(r.Events)-1].Kv.ModRevision
 			}
 			select {
 			case out <- c:
