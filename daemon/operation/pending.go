@@ -86,8 +86,10 @@ func (s *Service) room(a registry.Actor) error {
 	return s.tooMany(a, n)
 }
 
+// tooMany refuses where n wait: more than the limit where that was lowered since, or an appliance with another one
+// took them.
 func (s *Service) tooMany(a registry.Actor, n int) error {
-	return registry.Refuse(registry.RateLimited, "%d operations of credential %s wait for approval, the most that may; have some decided or cancelled first", n, a.CredentialID)
+	return registry.Refuse(registry.RateLimited, "%d operations of credential %s wait for approval; %d is the most, have some decided or cancelled first", n, a.CredentialID, s.maxPending)
 }
 
 // place is what o holds while it awaits approval; its number is 0 if it has none.
