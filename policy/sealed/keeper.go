@@ -414,9 +414,7 @@ func (k *keeper) hear(up, down *os.File) {
 			k.life.beat()
 		case wordReady:
 			tellManager(k.log, daemon.SdNotifyReady)
-			if err := letGoOfProgram(); err != nil {
-				k.log.Debug("the program's pages stay in memory", "error", err)
-			}
+			letGo(k.log)
 		default:
 			k.log.Error("worker says what no worker says", "word", string(q.Word))
 			return

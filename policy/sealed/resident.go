@@ -3,6 +3,7 @@ package sealed
 import (
 	"bufio"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -10,12 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// letGo is letGoOfProgram where it is no matter whether it can be done.
+func letGo(log *slog.Logger) {
+	if err := letGoOfProgram(); err != nil {
+		log.Debug("the program's pages stay in memory", "error", err)
+	}
+}
+
 // letGoOfProgram has the kernel take back what is in memory of this process's program and
 // libraries and was never written to: the files have it. What the start of a process reads of
-// them is most of them, and what a keeper needs afterwards is little; that comes back as
-// it is touched. Locking the memory (mlockall) keeps what is secret off a disk, which these
-// pages were read from; they stay locked where they come back. A kernel before Linux 5.18 knows
-// no such call, and keeps them.
+// them is most of them, and what is needed afterwards, by a keeper above all, is less; that
+// comes back as it is touched. Locking the memory (mlockall) keeps what is secret off a
+// disk, which these pages were read from; they stay locked where they come back. A kernel
+// before Linux 5.18 knows no such call, and keeps them.
 func letGoOfProgram() error {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {

@@ -241,6 +241,7 @@ func (w *worker) serve(ctx context.Context, r *room) error {
 		defer retry.Stop()
 	}
 	w.log.Info("seal answers", "socket", w.cfg.Socket, "sealed", r.sealed(), "token", r.token != nil)
+	letGo(w.log)
 	w.ready(inner)
 	err = seal.Serve(inner, l, r, seal.Options{Callers: w.cfg.Callers, InFlight: maxWaiting, Log: w.log})
 	stopRoom()
