@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"bytes"
+	"encoding/json/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,6 +46,22 @@ func TestParseEnvelopeIsStrict(t *testing.T) {
 		"huge":      bytes.Repeat([]byte(" "), maxObjectSize+1),
 	} {
 		_, err := parseEnvelope(bad)
+		require.Error(t, err, name)
+	}
+	for name, change := range map[string]func(*envelope){
+		"no id":                   func(e *envelope) { e.ID = "" },
+		"no wrapping key":         func(e *envelope) { e.WrappingKey = "" },
+		"a short public key":      func(e *envelope) { e.PublicKey = e.PublicKey[1:] },
+		"another scheme's key":    func(e *envelope) { e.Scheme = MLDSA44 },
+		"a short IV":              func(e *envelope) { e.IV = e.IV[1:] },
+		"a long ciphertext":       func(e *envelope) { e.Ciphertext = append(e.Ciphertext, 0) },
+		"a ciphertext of no seed": func(e *envelope) { e.Ciphertext = e.Ciphertext[:gcmTagSize] },
+	} {
+		e := sample()
+		change(e)
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		_, err = parseEnvelope(text)
 		require.Error(t, err, name)
 	}
 }

@@ -1,6 +1,7 @@
 package hsm_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"os"
 	"os/exec"
@@ -213,4 +214,66 @@ func TestAttack_APublicKeyIsPlantedAsTheNextWrappingKey(t *testing.T) {
 	keys, err := tok.AESKeys(t.Context(), "plant-")
 	require.NoError(t, err)
 	require.Equal(t, []string{"plant-1"}, keys, "it takes the place of the wrapping key in use")
+}
+
+// Who can write objects moves a key's envelope to another id, or puts another key's beside it: what is rewrapped is what
+// its id says, or nothing.
+func TestAttack_EnvelopesThatAreMovedAreNotRewrapped(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, nil)
+	ctx := t.Context()
+	for _, id := range []string{"moved-1", "moved-2"} {
+		require.NoError(t, tok.GenerateAESWrappingKey(ctx, id, id))
+	}
+	public, err := tok.CreateSeedKey(ctx, "a", hsm.Dilithium3, "moved-1")
+	require.NoError(t, err)
+	_, err = tok.CreateSeedKey(ctx, "b", hsm.Dilithium3, "moved-1")
+	require.NoError(t, err)
+	b, err := tok.Object(ctx, "seed:b")
+	require.NoError(t, err)
+
+	require.NoError(t, tok.PutObject(ctx, "seed:c", b))
+	_, err = tok.WrappedUnder(ctx, "c")
+	require.ErrorIs(t, err, hsm.ErrMismatch)
+	_, err = tok.Rewrap(ctx, "moved-2")
+	require.ErrorIs(t, err, hsm.ErrMismatch)
+	require.ErrorContains(t, err, `envelope of "b" stands under "c"`)
+	require.NoError(t, tok.DestroyObject(ctx, "seed:c"))
+	signsAs(t, tok, "a", public)
+
+	_, err = tok.AddObject(ctx, "seed:a", bytes.Replace(b, []byte(`"id":"b"`), []byte(`"id":"a"`), 1))
+	require.NoError(t, err)
+	_, err = tok.Rewrap(ctx, "moved-1")
+	require.ErrorIs(t, err, hsm.ErrMismatch)
+	require.ErrorContains(t, err, "two keys")
+	all, err := tok.Objects(ctx, "seed:a")
+	require.NoError(t, err)
+	require.Len(t, all, 2, "neither is destroyed")
+}
+
+// The wrapping key is destroyed and another one made under its id, while this process has seen the first: it takes no
+// other in its place.
+func TestAttack_AnotherKeyUnderTheWrappingKeysID(t *testing.T) {
+	if withOwnToken(t) {
+		return
+	}
+	tok, _ := open(t, nil)
+	if os.Getenv("REMAKE") != "" {
+		require.NoError(t, tok.DestroyAESKey(t.Context(), "remade"))
+		require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), "remade", "remade"))
+		return
+	}
+	require.NoError(t, tok.GenerateAESWrappingKey(t.Context(), "remade", "remade"))
+	_, err := tok.CheckValue(t.Context(), "remade")
+	require.NoError(t, err)
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), "REMAKE=1", tokenOfParent+"="+token.ConfPath)
+	out, err := child.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	_, err = tok.CheckValue(t.Context(), "remade")
+	require.ErrorIs(t, err, hsm.ErrMismatch)
+	_, err = tok.CreateSeedKey(t.Context(), "of-remade", hsm.Dilithium3, "remade")
+	require.ErrorIs(t, err, hsm.ErrMismatch, "nothing is wrapped under it")
 }

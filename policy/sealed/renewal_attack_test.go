@@ -192,3 +192,36 @@ func TestAttack_ARenewalUnderAnOlderCharter(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(state, custodiansFile), []byte("{}"), 0o600))
 	requireKind(t, seal.KindStore, r.renewable(fold, i.charter))
 }
+
+// The keeper asks for itself what its worker asked: who is no custodian gets no share, and the custody of another
+// appliance or instance is not renewed.
+func TestAttack_AWorkerThatAsksForAnybody(t *testing.T) {
+	dir := t.TempDir()
+	who := newPeople(t)
+	split(t, dir, who, processPIN)
+	file := unsealKeyFile{state: dir}
+	_, err := file.public()
+	require.NoError(t, err)
+	key, err := hpke.MLKEM768X25519().GenerateKey()
+	require.NoError(t, err)
+	n := &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
+	part := renewPart{Charter: policy.DigestOf(nil), Instance: "test", Custodians: who.seats(2)}
+	r, _, err := n.take(&part)
+	require.NoError(t, err)
+	receive := part
+	receive.Nonce, receive.Document, receive.ReceiveKey = r.Nonce, policy.DigestOf([]byte("1")), key.PublicKey().Bytes()
+	receive.Custodian = "stranger"
+	_, _, err = n.take(&receive)
+	requireKind(t, seal.KindInvalid, err)
+	require.ErrorContains(t, err, "stranger is no custodian")
+	receive.Custodian = "custodian-1"
+	_, _, err = n.take(&receive)
+	require.NoError(t, err)
+	other := part
+	other.Instance = "other"
+	_, _, err = n.take(&other)
+	requireKind(t, seal.KindInvalid, err)
+	elsewhere := &renewing{state: dir, appliance: secondAppliance, unsealKey: file.private, now: time.Now}
+	_, _, err = elsewhere.take(&part)
+	requireKind(t, seal.KindInvalid, err)
+}
