@@ -2,6 +2,7 @@ package operation_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -520,9 +521,25 @@ func (h *house) mint(token *registry.Token, amount string) *operation.Operation 
 
 func (h *house) supply(token *registry.Token) string {
 	h.t.Helper()
-	n, err := h.registry.TotalSupply(h.t.Context(), token)
-	require.NoError(h.t, err)
+	var n policy.Amount
+	h.answered(func() (err error) {
+		n, err = h.registry.TotalSupply(h.t.Context(), token)
+		return err
+	})
 	return n.String()
+}
+
+// answered asks again while no node answers in time, as a caller does: on a busy machine one may take its own.
+func (h *house) answered(ask func() error) {
+	h.t.Helper()
+	h.until("a node answers", func() bool {
+		err := ask()
+		if errors.Is(err, chain.ErrUnavailable) {
+			return false
+		}
+		require.NoError(h.t, err)
+		return true
+	})
 }
 
 // statuses is an operation's history in short.

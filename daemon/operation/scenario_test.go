@@ -3,7 +3,6 @@ package operation_test
 import (
 	"context"
 	"encoding/json/v2"
-	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -116,7 +115,7 @@ type play struct {
 
 func newPlay(t *testing.T, s *scenario) *play {
 	p := &play{thefts: map[string]uint64{}}
-	p.house = newHouse(t, options{kind: s.kind, period: manual, timeout: time.Second, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
+	p.house = newHouse(t, options{kind: s.kind, period: manual, timeout: chain.DefaultTimeout, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
 		var urls []string
 		for range s.nodes {
 			n := chaintest.New(own)
@@ -126,7 +125,7 @@ func newPlay(t *testing.T, s *scenario) *play {
 		return urls
 	}})
 	own := p.chain.Network()
-	own.RPCURLs = []string{p.nodeURL()}
+	own.RPCURLs, own.Timeout = []string{p.nodeURL()}, time.Minute
 	var err error
 	p.direct, err = chain.Dial(t.Context(), own, nil, nil)
 	require.NoError(t, err)
@@ -183,16 +182,12 @@ func (p *play) heal() {
 	}
 }
 
-// submit asks again while no node answers, as a caller does: on a busy machine one may take its time.
+// submit asks until a node answers.
 func (p *play) submit(r operation.Request) (o *operation.Operation) {
 	p.t.Helper()
-	p.until("a node answers", func() bool {
-		var err error
-		if o, err = p.operations.Submit(p.t.Context(), operator, r, nil); errors.Is(err, chain.ErrUnavailable) {
-			return false
-		}
-		require.NoError(p.t, err)
-		return true
+	p.answered(func() (err error) {
+		o, err = p.operations.Submit(p.t.Context(), operator, r, nil)
+		return err
 	})
 	return o
 }
@@ -254,9 +249,13 @@ func init() { // refers to itself through perform
 		"cancel": {1, func(p *play, a []string) {
 			id := p.wallet(p.vault)
 			nonce := strconv.FormatUint(p.registry.Fold().NextNonce(id), 10)
-			o, err := p.operations.CancelNonce(p.t.Context(), operator, operation.NonceRequest{WalletID: id, Nonce: nonce}, nil)
-			require.NoError(p.t, err)
-			p.add(a[0], o)
+			p.answered(func() error {
+				o, err := p.operations.CancelNonce(p.t.Context(), operator, operation.NonceRequest{WalletID: id, Nonce: nonce}, nil)
+				if err == nil {
+					p.add(a[0], o)
+				}
+				return err
+			})
 		}},
 		// sent NAME: the chain's node has its bytes, in no block.
 		"sent": {1, func(p *play, a []string) {
