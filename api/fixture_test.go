@@ -75,6 +75,8 @@ type options struct {
 	period     time.Duration // between blocks
 	quota      int64         // of etcd, in bytes; 0: the default
 	maxPending int           // operations of one key that await approval; 0: the default
+
+	storeTimeout time.Duration // of one request to etcd; 0: waitLimit
 }
 
 var people = map[string]registry.UserRole{
@@ -88,9 +90,7 @@ func newHouse(t testing.TB) *house { return houseWith(t, options{period: poll}) 
 func houseWith(t testing.TB, o options) *house {
 	t.Helper()
 	h := &house{options: o, t: t, etcd: storetest.Start(t, func(c *store.EmbeddedConfig) { c.QuotaBytes = o.quota }), signers: map[string]*policy.Signer{}, users: map[string]string{}, keys: map[string]string{}, pki: newAuthority(t)}
-	if h.store = h.etcd.Open(store.UserServe); o.inProcess {
-		h.store = h.etcd.OpenConfig(h.etcd.InProcess(store.UserServe))
-	}
+	h.store = h.open()
 	h.startChain()
 	h.startLedger()
 	h.startServices()
@@ -98,6 +98,18 @@ func houseWith(t testing.TB, o options) *house {
 	require.NoError(t, err)
 	h.doc = doc
 	return h
+}
+
+// open is the store as an appliance uses it, which is given time: on a busy machine etcd takes its own.
+func (h *house) open() *store.Store {
+	c := h.etcd.ClientConfig(store.UserServe)
+	if h.inProcess {
+		c = h.etcd.InProcess(store.UserServe)
+	}
+	if c.RequestTimeout = h.storeTimeout; c.RequestTimeout == 0 {
+		c.RequestTimeout = waitLimit
+	}
+	return h.etcd.OpenConfig(c)
 }
 
 func (h *house) startChain() {
@@ -346,6 +358,17 @@ func (s *server) as(user, method, path, body string, changes ...with) answer {
 		f(req)
 	}
 	return s.do(req)
+}
+
+// patiently is as, and again while the store does not answer in time, as a caller does: a busy machine takes its own.
+func (s *server) patiently(user, method, path, body string, changes ...with) answer {
+	s.t.Helper()
+	for over := time.Now().Add(patience); ; {
+		a := s.as(user, method, path, body, changes...)
+		if a.status != http.StatusServiceUnavailable || !bytes.Contains(a.body, []byte(`"STORE_UNAVAILABLE"`)) || time.Now().After(over) {
+			return a
+		}
+	}
 }
 
 func (s *server) do(req *http.Request) answer {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -223,7 +224,7 @@ func TestSealStates(t *testing.T) {
 // TestStoreDown: without etcd everything that needs it is 1606, and the process
 // goes on when it is back.
 func TestStoreDown(t *testing.T) {
-	h := newHouse(t)
+	h := houseWith(t, options{period: poll, storeTimeout: 5 * time.Second})
 	s := h.serve()
 	vault, _ := s.vault("treasury")
 	h.etcd.Close()

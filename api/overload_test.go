@@ -135,7 +135,7 @@ func (s *server) from(address string) (net.Conn, error) {
 	return d.DialContext(s.t.Context(), "tcp", strings.TrimPrefix(s.url, "https://"))
 }
 
-const waitLimit = 30 * time.Second
+const waitLimit = patience
 
 // tls11 is a TLS connection with the client's certificate that speaks HTTP/1.1.
 func (s *server) tls11(address string) (*tls.Conn, error) {
@@ -485,7 +485,7 @@ func burst(vault string, asked int, servers ...*server) (taken int) {
 	var all sync.WaitGroup
 	for i, token := range tokens {
 		all.Go(func() {
-			answers[i] = servers[i%len(servers)].as("operator", "POST", "/v1/tokens/"+token+"/deploy", "", key("of-"+token))
+			answers[i] = servers[i%len(servers)].patiently("operator", "POST", "/v1/tokens/"+token+"/deploy", "", key("of-"+token))
 		})
 	}
 	all.Wait()
@@ -519,16 +519,16 @@ func TestABurstAcrossAppliancesDoesNotPassMaxPending(t *testing.T) {
 	here, there := h.serve(), h.second()
 	vault, _ := here.vault("treasury")
 	waiting := func() int {
-		return is[api.OperationList](there.as("viewer", "GET", "/v1/token-operations?status=PENDING_AUTHORIZATION", ""), 200).Pagination.Total
+		return is[api.OperationList](there.patiently("viewer", "GET", "/v1/token-operations?status=PENDING_AUTHORIZATION", ""), 200).Pagination.Total
 	}
 	require.Eventually(t, func() bool { return there.as("viewer", "GET", "/v1/vault/accounts/"+vault, "").status == 200 }, waitLimit, time.Millisecond)
 	require.Equal(t, operation.MaxPending, burst(vault, operation.MaxPending+16, here, there))
 	require.Eventually(t, func() bool { return waiting() == operation.MaxPending }, waitLimit, time.Millisecond)
 
 	const freed = 5
-	for i, o := range is[api.OperationList](here.as("viewer", "GET", "/v1/token-operations?limit=5", ""), 200).Data {
+	for i, o := range is[api.OperationList](here.patiently("viewer", "GET", "/v1/token-operations?limit=5", ""), 200).Data {
 		one := []*server{here, there}[i%2]
-		require.Equal(t, api.OperationStatusCANCELLED, is[api.Operation](one.as("operator", "POST", "/v1/token-operations/"+o.OperationID+"/cancel", "{}", key("end-"+o.OperationID)), 200).Status)
+		require.Equal(t, api.OperationStatusCANCELLED, is[api.Operation](one.patiently("operator", "POST", "/v1/token-operations/"+o.OperationID+"/cancel", "{}", key("end-"+o.OperationID)), 200).Status)
 	}
 	require.Eventually(t, func() bool { return waiting() == operation.MaxPending-freed }, waitLimit, time.Millisecond)
 	require.Equal(t, freed, burst(vault, freed+8, there, here))

@@ -142,10 +142,7 @@ func TestARotatedKey(t *testing.T) {
 // second is another appliance on the same etcd.
 func (h *house) second(change ...func(*api.Deps)) *server {
 	h.t.Helper()
-	own, log := h.etcd.Open(store.UserServe), storetest.Logger(h.t)
-	if h.inProcess {
-		own = h.etcd.OpenConfig(h.etcd.InProcess(store.UserServe))
-	}
+	own, log := h.open(), storetest.Logger(h.t)
 	other, err := registry.New(registry.Deps{
 		Store: own, Seal: h.room, Chains: h.chains, Charter1: h.charter1, Tenant: "test", Log: log, Registerer: registerer(),
 	})

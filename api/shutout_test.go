@@ -150,13 +150,13 @@ func TestAttack_ReceiptsThatWaitDoNotStopReads(t *testing.T) {
 		attacker := s.elsewhere(user)
 		for range 16 { // of entries that could have been written just now
 			asked.Go(func() {
-				a := attacker.as(user, "GET", "/v1/audit/"+store.NewID("aud_")+"/receipt", "")
+				a := attacker.patiently(user, "GET", "/v1/audit/"+store.NewID("aud_")+"/receipt", "")
 				require.Contains(t, []int{403, 404, 429}, a.status, "%s", a.body)
 			})
 		}
 	}
 	for range 50 {
-		is[api.TokenList](s.as("admin", "GET", "/v1/tokens", ""), 200)
+		is[api.TokenList](s.patiently("admin", "GET", "/v1/tokens", ""), 200)
 	}
 	asked.Wait()
 	require.Positive(t, s.turnedAway("share")+s.turnedAway("receipts"))
