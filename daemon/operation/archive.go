@@ -129,15 +129,23 @@ func (s *Service) Read(ctx context.Context, id string) (*archive.Item, error) {
 	}
 	item := &archive.Item{ID: id, Guard: store.OpState(id), Keys: p.KVs, Derived: []string{store.OpIndexKey(id)}}
 	var o *Operation
-	for _, kv := range p.KVs {
-		switch rest := kv.Key[len(opPrefix(id)):]; {
+	for n, kv := range p.KVs {
+		rest := kv.Key[len(opPrefix(id)):]
+		if kv.Value, err = unpacked(rest, kv.Value); err != nil {
+			return nil, fmt.Errorf("%s: %w", kv.Key, err)
+		}
+		p.KVs[n] = kv
+		switch {
 		case rest == "state":
 			if o, err = decode(kv.Value); err != nil {
 				return nil, err
 			}
 			item.Revision = kv.ModRevision
 		case strings.HasPrefix(rest, "tx/"):
-			t, err := parseStoredTx(kv.Value)
+			if o == nil {
+				return nil, archive.ErrGone // its state, which comes before, left just now
+			}
+			t, err := parseStoredTx(kv.Value, s.keyOf(ctx, o))
 			if err != nil {
 				return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)
 			}
@@ -248,13 +256,13 @@ func (s *Service) revive(ctx context.Context, id string) error {
 	if !ok {
 		return unknown(id)
 	}
+	var o *Operation // its state comes before its transactions
 	t := s.store.Tx()
 	for _, kv := range kvs {
 		t.PutIfAbsent(kv.Key, kv.Value)
 		switch rest := kv.Key[len(opPrefix(id)):]; {
 		case rest == "state":
-			o, err := decode(kv.Value)
-			if err != nil {
+			if o, err = decode(kv.Value); err != nil {
 				return err
 			}
 			text, err := json.Marshal(o.summary())
@@ -263,7 +271,10 @@ func (s *Service) revive(ctx context.Context, id string) error {
 			}
 			t.Put(store.OpIndexKey(id), text)
 		case strings.HasPrefix(rest, "tx/"):
-			signed, err := parseStoredTx(kv.Value)
+			if o == nil {
+				return fmt.Errorf("operation: %s is archived without a state", id)
+			}
+			signed, err := parseStoredTx(kv.Value, s.keyOf(ctx, o))
 			if err != nil {
 				return fmt.Errorf("operation: %s: %w", kv.Key, err)
 			}

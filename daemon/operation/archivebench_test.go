@@ -2,6 +2,7 @@ package operation_test
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +32,7 @@ func (h *house) copies(o *operation.Operation, n int) (ids []string, size int) {
 	}
 	for range n {
 		id := store.NewID(operation.IDPrefix)
-		signed, hash := ownTx(kvs)
+		signed, hash := h.ownTx(o, kvs)
 		own := strings.NewReplacer(store.OpIndexKey(o.ID), store.OpIndexKey(id), o.ID, id, o.TransactionHash.String(), hash.String())
 		t := h.store.Tx()
 		for _, kv := range kvs {
@@ -50,7 +51,8 @@ func (h *house) copies(o *operation.Operation, n int) (ids []string, size int) {
 
 // ownTx is the signed transaction among an operation's keys with a signature that is nobody's, and its hash: the bytes of
 // a signature are like random ones, and no archive makes them fewer.
-func ownTx(kvs []store.KV) (value []byte, hash tx.Hash) {
+func (h *house) ownTx(o *operation.Operation, kvs []store.KV) (value []byte, hash tx.Hash) {
+	h.t.Helper()
 	const signature = 3293 // of Dilithium3, in bytes; it comes last
 	for _, kv := range kvs {
 		if strings.HasSuffix(kv.Key, "/tx/1") {
@@ -58,7 +60,10 @@ func ownTx(kvs []store.KV) (value []byte, hash tx.Hash) {
 		}
 	}
 	_, _ = rand.Read(value[len(value)-signature:]) // it never fails
-	hash = tx.HashOf(value[1+len(hash)+8:])
+	w, err := h.registry.Wallet(h.t.Context(), o.WalletID)
+	require.NoError(h.t, err)
+	at, rest := binary.BigEndian.Uint32(value[1+len(hash)+8:]), value[1+len(hash)+8+4:] // the public key is left out
+	hash = tx.HashOf(slices.Concat(rest[:at], w.PublicKey, rest[at:]))
 	copy(value[1:], hash[:])
 	return value, hash
 }

@@ -176,7 +176,7 @@ func (l *lane) keepVersion(ctx context.Context, fence *store.Fence, c *chain.Cli
 		return fmt.Errorf("operation: the seal's version %d of %s is %s with nonce %d; it is %s, and version %d with nonce %d was asked for",
 			r.Version, o.ID, r.TxHash, signed.Nonce, signed.Hash, o.version()+1, o.Nonce)
 	}
-	b := storedTx{r.RawTx, r.TxHash, signed.Nonce}.encode()
+	b := l.s.storedTx(ctx, o, storedTx{r.RawTx, r.TxHash, signed.Nonce})
 	// gofail: var bumpBeforeCommit struct{}
 	_, err = l.change(ctx, fence, o.ID, func(o *Operation, t *store.Tx) (bool, error) {
 		if o.Status != Broadcasting || o.version() != int(r.Version)-1 {

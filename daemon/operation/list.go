@@ -63,7 +63,9 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 			}
 			rev = kv.ModRevision
 		case rest == "intent":
-			intent = kv.Value
+			if intent, err = intentText(kv.Value); err != nil {
+				return nil, 0, err
+			}
 		case rest == "reason":
 			reason = string(kv.Value)
 		case strings.HasPrefix(rest, "decision/"):
@@ -201,10 +203,20 @@ func (x *index) narrow(c *choice, awaits func(*Operation) bool) {
 	c.list, c.whole, c.counts = waiting, true, nil
 }
 
-func encodeDecisions(ds []Decision) ([]byte, error) { return json.Marshal(ds) }
+func encodeDecisions(ds []Decision) ([]byte, error) {
+	b, err := json.Marshal(ds)
+	if err != nil {
+		return nil, err
+	}
+	return storedDecisions.Pack(b), nil
+}
 
 // decodeDecisions reads one person's decisions: one, or an approval and the rejection after it.
 func decodeDecisions(b []byte) ([]Decision, error) {
+	b, err := unpack(storedDecisions, b)
+	if err != nil {
+		return nil, err
+	}
 	var ds []Decision
 	if err := json.Unmarshal(b, &ds, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("operation: stored decision: %w", err)

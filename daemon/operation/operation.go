@@ -165,6 +165,10 @@ func (o *Operation) encode() []byte {
 }
 
 func decode(b []byte) (*Operation, error) {
+	b, err := unpack(storedState, b)
+	if err != nil {
+		return nil, err
+	}
 	var o Operation
 	if err := json.Unmarshal(b, &o, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("operation: stored state: %w", err)
@@ -196,7 +200,7 @@ func (o *Operation) summary() summary {
 
 // stage writes o, which was read at rev (0: it is new), into t, and its index key if that has changed.
 func (o *Operation) stage(t *store.Tx, rev int64, wasClosed bool) {
-	t.PutIf(store.OpState(o.ID), o.encode(), rev)
+	t.PutIf(store.OpState(o.ID), o.stored(), rev)
 	if rev == 0 || wasClosed || o.closed() {
 		b, err := json.Marshal(o.summary())
 		if err != nil {

@@ -29,7 +29,7 @@ func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error
 	}
 	out := make([]storedTx, len(kvs))
 	for i, kv := range kvs {
-		if out[i], err = readSigned(o, kv); err != nil {
+		if out[i], err = s.readSigned(ctx, o, kv); err != nil {
 			return nil, err
 		}
 	}
@@ -37,11 +37,11 @@ func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error
 }
 
 // readSigned reads one of an operation's signed transactions.
-func readSigned(o *Operation, kv store.KV) (storedTx, error) {
+func (s *Service) readSigned(ctx context.Context, o *Operation, kv store.KV) (storedTx, error) {
 	if kv.Value == nil {
 		return storedTx{}, missing(false, "a signed transaction of "+o.ID)
 	}
-	t, err := parseStoredTx(kv.Value)
+	t, err := parseStoredTx(kv.Value, s.keyOf(ctx, o))
 	if err != nil {
 		return storedTx{}, fmt.Errorf("operation: %s: %w", kv.Key, err)
 	}

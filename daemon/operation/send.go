@@ -257,7 +257,7 @@ func (s *Service) signedBytes(ctx context.Context, ops []*Operation) ([][]byte, 
 			return nil, err
 		}
 		for n, o := range chunk {
-			t, err := readSigned(o, kvs[n])
+			t, err := s.readSigned(ctx, o, kvs[n])
 			if err != nil {
 				return nil, err
 			}

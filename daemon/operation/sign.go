@@ -116,7 +116,7 @@ func (l *lane) keep(ctx context.Context, fence *store.Fence, o *Operation, i *po
 	if err != nil {
 		return fmt.Errorf("operation: the transaction of %s: %w", o.ID, err)
 	}
-	b := storedTx{r.RawTx, r.TxHash, signed.Nonce}.encode()
+	b := l.s.storedTx(ctx, o, storedTx{r.RawTx, r.TxHash, signed.Nonce})
 	legs := []leg{{Signed, map[string]any{"transactionHash": r.TxHash.String(), "nonce": signed.Nonce, "ledgerSequence": r.Sequence}}}
 	if l.turn(signed.Nonce) {
 		// Nothing stands between these bytes and the chain but to read them back: sending does that next.

@@ -56,7 +56,7 @@ func (s *Service) Versions(ctx context.Context, o *Operation) ([]Version, error)
 		if err != nil {
 			return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)
 		}
-		t, err := parseStoredTx(kv.Value)
+		t, err := parseStoredTx(kv.Value, s.keyOf(ctx, o))
 		if err != nil {
 			return nil, fmt.Errorf("operation: %s: %w", kv.Key, err)
 		}
