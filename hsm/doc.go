@@ -28,6 +28,11 @@
 // leaves, and its caller gets what the right key makes. A data object is read together
 // with its name, always.
 //
+// A pair's public half is an object that whoever reaches the token without a PIN can
+// destroy, and plant others beside. Which one is the private half's a signature shows;
+// where none is, the one is taken that a private object or who uses the token
+// ([Token.Known]) names, if that signature verifies by it.
+//
 // Keys that the token itself uses (secp256k1, Ed25519, and ML-DSA-65 where a canary
 // shows that the token really has it) are made there, not extractable, and read back
 // before they get a name. Who makes keys by scheme uses [Token.CreateKey], which says

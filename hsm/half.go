@@ -106,6 +106,7 @@ func (t *Token) knownHalf(s *session, a *algorithm, id string, private pkcs11.Ob
 		return nil, lost
 	}
 	if err == nil {
+		t.metrics.errors.WithLabelValues("public_half", errorLabel(ErrMismatch)).Inc()
 		t.log.Error("the token has lost a key's public half, or it was taken away; it is taken from where it is known", "id", id, "error", lost)
 	}
 	return k, err

@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/miekg/pkcs11"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/hsm"
@@ -143,7 +145,8 @@ func TestAttack_PublicHalvesThatAreSwappedTakenAwayOrTooMany(t *testing.T) {
 		wallets[id], err = tok.GenerateSecp256k1(ctx, id, id)
 		require.NoError(t, err)
 	}
-	tok = reopened(t, tok)
+	require.NoError(t, tok.Close())
+	tok, reg := open(t, nil)
 	plant(t, "swap", "swap")
 	for _, id := range []string{"gone", "w-gone", "w-unknown", "many"} {
 		plant(t, "gone", id)
@@ -156,6 +159,11 @@ func TestAttack_PublicHalvesThatAreSwappedTakenAwayOrTooMany(t *testing.T) {
 		require.Equal(t, public, again, id)
 		require.NoError(t, tok.Canary(ctx, id), id)
 	}
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+		# HELP mintwarden_hsm_errors_total Failed uses of the token by call and class of error.
+		# TYPE mintwarden_hsm_errors_total counter
+		mintwarden_hsm_errors_total{call="public_half",class="mismatch"} 3
+	`), "mintwarden_hsm_errors_total"), "it is noticed")
 
 	// What a wallet's public key is, who uses the token knows; what he says is tried.
 	for id := range wallets {
