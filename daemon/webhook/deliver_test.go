@@ -148,7 +148,7 @@ func TestScheduleAndDeadLetters(t *testing.T) {
 	require.Equal(t, webhook.Dead, d.Status)
 	require.Zero(t, d.NextAttemptAt)
 	require.Equal(t, "status 500", d.Attempts[5].Error)
-	require.Equal(t, 1., w.metric("mintwarden_webhook_dead_letters_total"))
+	w.until("it is counted", func() bool { return w.metric("mintwarden_webhook_dead_letters_total") == 1 })
 	got := s.await(7) // the second event had its turn once the first was dead
 	for _, r := range got[:6] {
 		require.Equal(t, got[0].body, r.body, "every attempt sends the same bytes")
