@@ -141,7 +141,8 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("POST /v1/tokens/{id}/", a.ask(client.MintAccepted{OperationID: id("op", 1)})) // all answers of this kind hold it
 	mux.HandleFunc("DELETE /v1/tokens/{id}/allowlist/{address}", a.ask(client.AccountChangeAccepted{OperationID: id("op", 1)}))
 	mux.HandleFunc("POST /v1/tokens/{id}/retire", a.ask(client.Token{ID: id("token", 1), Status: client.TokenStatusRETIRED, Decimals: 18}))
-	mux.HandleFunc("POST /v1/tokens/{id}/deployment/estimate", a.ask(client.FeeEstimate{Network: network, Currency: "QC", GasLimit: 2_000_000,
+	mux.HandleFunc("POST /v1/tokens/{id}/deployment/estimate", a.ask(client.DeploymentEstimate{Network: network, Currency: "QC", GasLimit: 2_000_000,
+		PredictedContractAddress: account("alice").String(), Warnings: []string{"wallet_01 has 0 wei"},
 		Strategies: []client.StrategyFee{{FeeStrategy: client.FeeStrategyLOW, MaxFee: "4200000000000000", MaxFeePerGas: "2100000000"}}}))
 	mux.HandleFunc("POST /v1/credentials", a.ask(client.CredentialCreated{ID: id("cred", 1), Key: ptr("qcs_test_secret")}))
 	s := httptest.NewUnstartedServer(mux)

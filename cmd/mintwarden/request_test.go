@@ -108,6 +108,8 @@ func TestTokenLife(t *testing.T) {
 	got = mintwarden(t, "token", "estimate", token)
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, "0.0042 QC")
+	require.Contains(t, got.out, "the contract stands at "+account("alice").String())
+	require.Contains(t, got.out, "WARNING: wallet_01 has 0 wei")
 	require.JSONEq(t, `{}`, a.requests[len(a.requests)-1].body)
 	got = mintwarden(t, "token", "estimate", token, "--json", "--performed-by", id("wallet", 2))
 	require.Equal(t, exitDone, got.code, got.err)
