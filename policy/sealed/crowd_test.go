@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,23 +61,26 @@ func TestCrowdOfThoseWhoComeOneByOne(t *testing.T) {
 func TestCrowdIsHeldOpenWhileTheyCome(t *testing.T) {
 	of := func(others int, every time.Duration) (there int, took time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
-			from := make(chan *proposal)
-			go func() {
+			from, enough := make(chan *proposal), make(chan struct{})
+			var coming sync.WaitGroup
+			coming.Go(func() {
 				for range others {
 					time.Sleep(every)
 					select {
 					case from <- &proposal{}:
-					case <-t.Context().Done():
+					case <-enough:
 						return
 					}
 				}
-			}()
+			})
 			a := &arrivals{lately: 64}
 			c, began := a.crowd(&proposal{}, from), time.Now()
 			for c.at(there) != nil {
 				there++
 			}
 			took = time.Since(began)
+			close(enough)
+			coming.Wait()
 		})
 		return there, took
 	}
