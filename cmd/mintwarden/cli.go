@@ -246,7 +246,10 @@ func checkID(prefix, id string) error {
 		return usagef("%s: replace … by the rest of the id; '%s' shows it", id, lister[prefix])
 	}
 	if err := policy.CheckID(prefix, id); err != nil {
-		return usage(fmt.Errorf("%w", err))
+		if list := lister[prefix]; list != "" {
+			return usagef("%w; '%s' shows them", err, list)
+		}
+		return usage(err)
 	}
 	return nil
 }
