@@ -300,3 +300,17 @@ func TestPartsOfARenewalThatAreRefused(t *testing.T) {
 		require.ErrorIs(t, r.Check(), ErrDocument, name)
 	}
 }
+
+// A policy with a rule that says nothing is tightened by no number: it is the threshold's, whatever else changed.
+func TestAttack_AMalformedRuleIsNoTightening(t *testing.T) {
+	limit := func(rules ...Rule) *Policy {
+		return policyOf(append([]Rule{twoOf("traders")}, rules...)...)
+	}
+	most := func(n uint64) Rule { return Rule{Type: RuleMaxAmount, Amount: ptr(AmountOf(n))} }
+	require.Equal(t, Tighter, Compare(limit(most(10)), limit(most(9))))
+	for name, bad := range map[string]Rule{"no amount": {Type: RuleMaxAmount}, "no type": {}, "an unknown type": {Type: "MAX_LUCK"},
+		"no list": {Type: RuleBlacklistAddress}, "nobody": {Type: RuleRequireApproval, ApproverGroup: "traders"}} {
+		require.Equal(t, Looser, Compare(limit(most(10)), limit(most(9), bad)), name)
+		require.Equal(t, Looser, Compare(limit(most(10), bad), limit(most(9), bad)), name)
+	}
+}

@@ -317,10 +317,19 @@ func TestCustodyIsReadStrictly(t *testing.T) {
 	_, err = seal.ParseCustody(bytes.Repeat([]byte(" "), 1<<20))
 	require.ErrorContains(t, err, "at most")
 	for name, change := range map[string]func(*seal.Custody){
-		"no members":  func(c *seal.Custody) { c.Members = nil },
-		"no keys":     func(c *seal.Custody) { c.Members[0].Keys = nil },
-		"a zero key":  func(c *seal.Custody) { c.Members[0].Keys = []policy.PublicKey{{}} },
-		"shared keys": func(c *seal.Custody) { c.Members[0].Keys = c.Members[1].Keys },
+		"no members":                  func(c *seal.Custody) { c.Members = nil },
+		"no keys":                     func(c *seal.Custody) { c.Members[0].Keys = nil },
+		"a zero key":                  func(c *seal.Custody) { c.Members[0].Keys = []policy.PublicKey{{}} },
+		"shared keys":                 func(c *seal.Custody) { c.Members[0].Keys = c.Members[1].Keys },
+		"PINs of before that are cut": func(c *seal.Custody) { c.Before = c.Sealed[1:] },
+		"PINs that are cut":           func(c *seal.Custody) { c.Sealed = c.Sealed[1:] },
+		"more members than may sign": func(c *seal.Custody) {
+			for n := range policy.MaxSignatures {
+				m := c.Members[0]
+				m.Name = fmt.Sprint("more-", n)
+				c.Members = append(c.Members, m)
+			}
+		},
 	} {
 		c, _ := newCustody(t, 2, 3)
 		change(c)

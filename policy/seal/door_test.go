@@ -478,6 +478,10 @@ func TestTooLargeToBeADocument(t *testing.T) {
 			_, err := c.Authorize(ctx, seal.AuthorizeRequest{Intent: make([]byte, policy.MaxDocument+1)})
 			return err
 		}, "intent of 65537 bytes"},
+		"unsigned transaction": {func() error {
+			_, err := c.Authorize(ctx, seal.AuthorizeRequest{Unsigned: make([]byte, tx.MaxSize+1)})
+			return err
+		}, "unsigned transaction of"},
 		"intent that fits": {func() error {
 			_, err := c.Authorize(ctx, seal.AuthorizeRequest{Intent: make([]byte, policy.MaxDocument)})
 			return err
