@@ -60,7 +60,7 @@ func (k *pagesKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption
 func TestALogIsReadInPagesOfOneSize(t *testing.T) {
 	emptyLog(t)
 	s := openLog(t, house.store)
-	const small, large = 100, 40
+	const small, large = 100, 8
 	for n := range small + large {
 		size := 100
 		if n >= small {
