@@ -21,7 +21,7 @@ const bootPatience = 40 * time.Minute
 // test in testdata/boot use.
 const (
 	release      = "bookworm"
-	debianWithIt = "ca-certificates,curl,dbus,init-system-helpers,jq,openssl,procps,softhsm2,systemd,systemd-sysv"
+	debianWithIt = "ca-certificates,chrony,curl,dbus,init-system-helpers,jq,openssl,procps,softhsm2,systemd,systemd-sysv"
 )
 
 // TestBooted boots a Debian of its own with systemd-nspawn and has testdata/boot install the package there, hold the

@@ -7,7 +7,7 @@ export HOME=/root
 cd /test || exit
 . ./lib.sh
 if [ ! -e stage ]; then
-	for part in 1-begin 2-confined 3-killed 4-versions; do . ./$part.sh; done
+	for part in 1-begin 2-confined 3-killed 3-guided 4-versions; do . ./$part.sh; done
 	begin reboot || give_up
 	touch stage
 	systemctl reboot
