@@ -35,7 +35,7 @@ func (w *world) finish(operations int) {
 // What the fold holds is the operations of the horizon, each little once it is over, and
 // nothing of those before, however long the log is.
 func TestAHistoryDoesNotFillTheMemory(t *testing.T) {
-	const day, mostOfOne = 150, 5 << 10
+	const day, mostOfOne = 64, 5 << 10
 	w := begun(t, func(c *policy.Charter) { c.Limits.MaxOutstanding, c.Networks[0].DailyFee = 4096, policy.MaxAmount() })
 	finish := func() int64 {
 		w.finish(day)
