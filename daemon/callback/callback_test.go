@@ -21,6 +21,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/operation/operationtest"
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
+	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 )
 
@@ -70,6 +71,14 @@ func signsForQustody(t *testing.T, kind tx.Kind) {
 		require.Equal(t, 1, q.Posted(ref))
 		h.until("its delivery is written", func() bool { return len(h.audited("callback.delivered", o.ID)) == 1 })
 		require.Equal(t, ref, h.audited("operation.submitted", o.ID)[0]["foreignTransaction"])
+
+		// Its state left the store for the archive a moment ago: nothing is written beside it that would stay for good.
+		left := &operation.Operation{ID: store.NewID(operation.IDPrefix), Foreign: ref}
+		_, err = h.signer.Deliver(t.Context(), left, &tx.Signed{Signature: []byte{1}, PublicKey: []byte{2}})
+		require.NoError(t, err)
+		_, _, there, err := h.store.Get(t.Context(), store.OpDelivered(left.ID))
+		require.NoError(t, err)
+		require.False(t, there)
 	})
 
 	t.Run("what an approver rejects is not signed", func(t *testing.T) {

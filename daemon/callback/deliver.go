@@ -92,20 +92,39 @@ func (s *Service) Deliver(ctx context.Context, o *operation.Operation, signed *t
 	if err := s.posted(ctx, o, err); err != nil {
 		return false, err
 	}
-	b, err := json.Marshal(delivered{s.now().UTC().Truncate(time.Millisecond)})
-	if err != nil {
-		return false, err
-	}
-	t := s.store.Tx()
-	t.PutIfAbsent(store.OpDelivered(o.ID), b)
-	t.Audit(s.draft("callback.delivered", "operation", o.ID, map[string]any{"foreignTransaction": o.Foreign, "transactionHash": signed.Hash.String()}))
-	if _, err := t.Commit(ctx); err != nil && !errors.Is(err, store.ErrConflict) {
+	if err := s.noteDelivered(ctx, o, signed); err != nil {
 		return false, err
 	}
 	// gofail: var callbackAfterDelivery struct{}
 	s.metrics.signatures.WithLabelValues(outcomeTaken).Inc()
 	s.log.Info("callback: a signature was delivered", "transaction", o.Foreign, "operation", o.ID)
 	return s.broadcast, nil
+}
+
+// noteDelivered writes that Qustody has the signature, once, and beside the operation's state alone: where that left the
+// store for the archive a moment ago, a key of its own would stay behind for good, and nobody would look at it.
+func (s *Service) noteDelivered(ctx context.Context, o *operation.Operation, signed *tx.Signed) error {
+	b, err := json.Marshal(delivered{s.now().UTC().Truncate(time.Millisecond)})
+	if err != nil {
+		return err
+	}
+	for {
+		kvs, _, err := s.store.GetMany(ctx, store.OpState(o.ID), store.OpDelivered(o.ID))
+		if err != nil {
+			return err
+		}
+		state, noted := kvs[0], kvs[1]
+		if state.ModRevision == 0 || noted.ModRevision != 0 {
+			return nil
+		}
+		t := s.store.Tx()
+		t.Require(state.Key, state.ModRevision)
+		t.PutIfAbsent(noted.Key, b)
+		t.Audit(s.draft("callback.delivered", "operation", o.ID, map[string]any{"foreignTransaction": o.Foreign, "transactionHash": signed.Hash.String()}))
+		if _, err := t.Commit(ctx); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
 }
 
 // posted says what became of a post: nil if Qustody has the signature.

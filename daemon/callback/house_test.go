@@ -60,6 +60,7 @@ type house struct {
 	chain      *chain.Client
 	registry   *registry.Service
 	operations *operation.Service
+	signer     *callback.Service
 	metrics    *prometheus.Registry
 	stop       func() // the daemon, as abruptly as a process that is killed, save that its connections are closed
 }
@@ -131,6 +132,7 @@ func (h *house) start() {
 			Wallets: []callback.Wallet{{ID: h.wallet.ID, VaultID: "vault-at-qustody", AssetID: "asset-at-qustody", Label: "treasury"}}})
 		require.NoError(t, err)
 	}
+	h.signer = signer
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = h.registry.Follow(ctx) })
