@@ -268,6 +268,7 @@ func (p *plant) mints(b *testing.B, n int) {
 	defer func() { _ = etcd.Close() }()
 	raw, _ := p.raw(etcd, n)
 	kept, revision := p.kept(etcd)
+	lived := p.live(etcd)
 	pids := p.processes()
 	spent := p.spending(b)
 	var most sync.Map
@@ -309,6 +310,7 @@ func (p *plant) mints(b *testing.B, n int) {
 	b.ReportMetric(seal, "MiB-seal(aim≤100)")
 	bytes, last := p.kept(etcd)
 	b.ReportMetric((bytes-kept)/float64(f.all), "etcd-B/operation")
+	b.ReportMetric((p.live(etcd)-lived)/float64(f.all), "live-B/operation(aim≤16384)")
 	b.ReportMetric(float64(last-revision)/float64(f.all), "etcd-txn/operation")
 }
 
