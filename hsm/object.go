@@ -112,12 +112,13 @@ func (t *Token) Object(ctx context.Context, name string) ([]byte, error) {
 }
 
 // look runs f, which reads data objects, beside whatever else runs; and once more
-// behind the lock, for which it waits as for a session, if what it saw may be an object that is being replaced: SoftHSM2
-// answers then that there is none, or any code for a call that failed.
+// behind the lock, for which it waits as for a session, if what it saw may be an object
+// that is being replaced: SoftHSM2 answers then that there is none, that what was just
+// found is gone, or any code for a call that failed.
 func (t *Token) look(ctx context.Context, call string, f func(*session) error) error {
 	err := t.do(ctx, call, func(s *session) error {
 		err := f(s)
-		if err == nil || classIn(err) != ClassInput && classIn(err) != 0 && !isPassing(err) {
+		if c := classIn(err); err == nil || c != ClassInput && c != ClassHandle && c != 0 && !isPassing(err) {
 			return err
 		}
 		if isClean(err) {
