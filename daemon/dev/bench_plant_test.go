@@ -115,7 +115,11 @@ func (p *plant) logTail() string {
 	return string(text[max(0, len(text)-6000):])
 }
 
+// stop ends the appliance, if it runs, and lets the clients go.
 func (p *plant) stop() {
+	if p.cmd == nil || p.cmd.Process == nil {
+		return // it was never started
+	}
 	select {
 	case <-p.ended:
 		return
@@ -129,8 +133,10 @@ func (p *plant) stop() {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		<-p.ended
 	}
-	for _, c := range append(p.operators, p.admin, p.approvers[0], p.approvers[1]) {
-		c.Close()
+	for _, c := range append(slices.Clone(p.operators), p.admin, p.approvers[0], p.approvers[1]) {
+		if c != nil {
+			c.Close()
+		}
 	}
 }
 

@@ -106,12 +106,14 @@ func profiling(signals <-chan os.Signal, f, ended *os.File) {
 	}
 }
 
-// profile runs load on the appliance while serve is profiled (the seal's
-// processes, shut in, open no file for that), and prints what took most. The profiles stay in the directory that
-// MINTWARDEN_BENCH_KEEP names, if it does.
-func (p *plant) profile(b *testing.B, load func()) {
+// profile runs load on an appliance of its own, whose keys have nothing open yet, while its serve is profiled (the
+// seal's processes, shut in, open no file for that), and prints what took most. The profiles stay in the directory
+// that MINTWARDEN_BENCH_KEEP names, if it does.
+func (p *plant) profile(b *testing.B, load func(*plant)) {
 	b.Helper()
 	bin, err := binaries()
+	p.must(err)
+	q, err := p.second(b, filepath.Join(bin, "mintwardend"))
 	p.must(err)
 	dir := b.TempDir()
 	if keep := os.Getenv("MINTWARDEN_BENCH_KEEP"); keep != "" {
@@ -119,29 +121,37 @@ func (p *plant) profile(b *testing.B, load func()) {
 		p.must(errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)))
 	}
 	self := filepath.Join(dir, profiledProgram)
-	copyTestBinary(p, self)
+	copyTestBinary(q, self)
 	p.must(os.Symlink(filepath.Join(bin, "mintwardend"), filepath.Join(dir, devnetProgram)))
-	p.start(self, "dev", p.dir)
-	pids := p.processes()
-	tell := func(s syscall.Signal) {
-		for _, role := range []string{"serve"} {
-			p.must(syscall.Kill(pids[role], s))
+	q.start(self, "dev", q.dir)
+	serve := q.processes()["serve"]
+	p.must(syscall.Kill(serve, profileFrom))
+	load(q)
+	p.must(syscall.Kill(serve, profileTo))
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
+		if i, err := os.Stat(filepath.Join(dir, "serve.ended")); err == nil && i.Size() > 0 {
+			break
 		}
 	}
-	tell(profileFrom)
-	load()
-	tell(profileTo)
-	for _, role := range []string{"serve"} {
-		file := filepath.Join(dir, role+".pprof")
-		for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
-			if i, err := os.Stat(filepath.Join(dir, role+".ended")); err == nil && i.Size() > 0 {
-				break
-			}
-		}
-		fmt.Printf("\nProcessor time of %s in %s by room\n%s", role, b.Name(), shares(b, self, file))
-		fmt.Printf("\nProcessor time of %s in %s by function\n%s\n", role, b.Name(), top(b, self, file))
+	file := filepath.Join(dir, "serve.pprof")
+	fmt.Printf("\nProcessor time of serve in %s by room\n%s", b.Name(), shares(b, self, file))
+	fmt.Printf("\nProcessor time of serve in %s by function\n%s\n", b.Name(), top(b, self, file))
+}
+
+// second is a furnished appliance beside p's, stopped and gone when b has ended, however it does.
+func (p *plant) second(b *testing.B, program string) (*plant, error) {
+	b.Helper()
+	dir, err := os.MkdirTemp("", "bench") // short: a socket's path is limited
+	if err != nil {
+		return nil, err
 	}
-	p.stop()
+	b.Cleanup(func() { _ = os.RemoveAll(dir) })
+	q := &plant{b: b, dir: filepath.Join(dir, "appliance")}
+	b.Cleanup(q.stop)
+	q.start(program, "dev", "--dir", q.dir, "--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--period", blockPeriod.String())
+	q.furnish()
+	q.stop()
+	return q, nil
 }
 
 // copyTestBinary copies this test binary to path.
