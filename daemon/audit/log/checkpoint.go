@@ -151,8 +151,12 @@ func (l *Log) wanted(t *tree) (*seal.CheckpointRequest, error) {
 		}
 		l.broke("forked", fmt.Errorf("our own tree of %d leaves is %s, the ledger records %s", last.Size, rootText(root), last.Root))
 		return nil, nil
-	case l.loud.Load() <= last.Size:
+	}
+	switch loud := l.loud.Load(); {
+	case loud <= last.Size:
 		return nil, nil
+	case loud > now.Size:
+		return nil, errBehind // a tree without the block would be signed for nothing, and its batch ask for nothing more
 	}
 	return request(t, now, last.Size, true)
 }

@@ -87,6 +87,7 @@ func (l *Log) follow(ctx context.Context) error {
 // openDisk reads the archive and the tree. A tree that is not what was saved is put aside and grown anew.
 func (f *following) openDisk(ctx context.Context) error {
 	f.Log.tree.Store(nil)
+	f.loud.Store(0)
 	f.fault.Store(nil)
 	f.metrics.faults.Reset()
 	if f.archive == nil {
