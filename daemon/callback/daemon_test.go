@@ -67,6 +67,8 @@ func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
 	intent, _, ok, err := h.store.Get(t.Context(), store.OpIntent(became.OperationID))
 	require.NoError(t, err)
 	require.True(t, ok)
+	intent, err = operation.IntentText(intent)
+	require.NoError(t, err)
 	door := h.sealed.Door(t)
 	for _, who := range []string{"approver-2", "approver-3"} {
 		d := policy.Decision{Format: policy.Format, Decision: policy.Approve, Intent: intent, Approver: who, DecidedAt: policy.Seconds(time.Now())}
@@ -77,7 +79,7 @@ func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
 	}
 	var o struct{ Status operation.Status }
 	h.until("it is completed", func() bool {
-		return h.stored(store.OpState(became.OperationID), &o) && o.Status == operation.Completed
+		return h.stored(store.OpIndexKey(became.OperationID), &o) && o.Status == operation.Completed
 	})
 	require.Equal(t, 1, h.qustody.Count("register"))
 	require.Equal(t, 1, h.qustody.Posted(ref))

@@ -63,7 +63,7 @@ func (s *Service) load(ctx context.Context, id string) (*Operation, int64, error
 			}
 			rev = kv.ModRevision
 		case rest == "intent":
-			if intent, err = intentText(kv.Value); err != nil {
+			if intent, err = IntentText(kv.Value); err != nil {
 				return nil, 0, err
 			}
 		case rest == "reason":

@@ -111,7 +111,7 @@ func (s *Service) intentOf(ctx context.Context, o *Operation) ([]byte, *policy.I
 	if err != nil || len(kvs) != 1 {
 		return nil, nil, errors.Join(err, missing(false, "the intent of "+o.ID))
 	}
-	body, err := intentText(kvs[0].Value)
+	body, err := IntentText(kvs[0].Value)
 	if err != nil {
 		return nil, nil, err
 	}

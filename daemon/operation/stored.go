@@ -46,8 +46,8 @@ func (o *Operation) stored() []byte {
 	return o.encode()
 }
 
-// intentText is the exact bytes of an intent that is stored so.
-func intentText(value []byte) ([]byte, error) { return unpack(storedIntent, value) }
+// IntentText is the exact bytes of an intent, of the value of its key (store.OpIntent).
+func IntentText(value []byte) ([]byte, error) { return unpack(storedIntent, value) }
 
 func unpack(k *packed.Kind, value []byte) ([]byte, error) {
 	text, err := k.Unpack(value, storedText)
@@ -63,7 +63,7 @@ func unpacked(rest string, value []byte) ([]byte, error) {
 	case rest == "state":
 		return unpack(storedState, value)
 	case rest == "intent":
-		return intentText(value)
+		return IntentText(value)
 	case len(rest) > len(decisionRest) && rest[:len(decisionRest)] == decisionRest:
 		return unpack(storedDecisions, value)
 	}

@@ -190,7 +190,7 @@ func (s *Service) write(ctx context.Context, a registry.Actor, p *plan, o *Opera
 		o.Place = at.number
 		t.PutIfAbsent(at.key(), []byte(o.ID))
 	}
-	t.PutIfAbsent(store.OpIntent(o.ID), body)
+	t.PutIfAbsent(store.OpIntent(o.ID), storedIntent.Pack(body))
 	s.traces.keep(ctx, t, o.ID)
 	if o.Type == policy.OpDeployToken {
 		token := *p.token

@@ -140,13 +140,20 @@ func TestRestartAtEveryState(t *testing.T) {
 			}
 			h.approve(o)
 			if at != operation.PendingAuthorization {
+				seen := false
 				for c := range changes {
 					require.NoError(t, c.Err)
-					var s struct {
-						Status operation.Status `json:"status"`
+					for _, e := range c.Events {
+						if seen {
+							break // what is over is packed, and comes behind its end
+						}
+						var s struct {
+							Status operation.Status `json:"status"`
+						}
+						require.NoError(t, json.Unmarshal(e.Value, &s))
+						seen = s.Status == at || s.Status.Terminal()
 					}
-					require.NoError(t, json.Unmarshal(c.Events[len(c.Events)-1].Value, &s))
-					if s.Status == at || s.Status.Terminal() {
+					if seen {
 						break
 					}
 				}
