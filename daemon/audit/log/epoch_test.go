@@ -37,10 +37,15 @@ func TestAfterARecoverTheNewTreeFindsItsOwnPlace(t *testing.T) {
 
 	server := storetest.Start(t)
 	restored, ledger := server.Open(store.UserServe), server.Open(store.UserSeal)
-	shortened := 0
+	shortened, orders := 0, 0
+	for _, kv := range backup {
+		if strings.HasPrefix(kv.Key, store.AuditOrder) {
+			orders++ // one value or more, as they were put together so far
+		}
+	}
 	for _, kv := range backup {
 		into := restored
-		if strings.HasPrefix(kv.Key, store.AuditOrder) && shortened < 10 {
+		if strings.HasPrefix(kv.Key, store.AuditOrder) && shortened < orders/2 {
 			shortened++ // it left the store by its retention, before the backup
 			continue
 		}
@@ -52,7 +57,7 @@ func TestAfterARecoverTheNewTreeFindsItsOwnPlace(t *testing.T) {
 		_, err := tx.Commit(ctx)
 		require.NoError(t, err)
 	}
-	require.Equal(t, 10, shortened)
+	require.Positive(t, shortened)
 	n.ledger, n.last, n.sequence, n.head = ledger, &last, sequence, head
 	var epoch atomic.Uint64
 	epoch.Store(1)
