@@ -9,6 +9,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/policytest"
 )
 
 // honest is a log whose author authorizes exactly what the policies allow, of operations in random
@@ -59,7 +60,7 @@ func tryCommit(w *world, s *ledger.Stage, r ledger.Record) {
 func TestAnHonestLogIsExplainedAndRehearsedAsItIs(t *testing.T) {
 	ended := map[ledger.Recorded]int{}
 	stopped := 0
-	rapid.Check(t, func(rt *rapid.T) {
+	policytest.Check(t, func(rt *rapid.T) {
 		w, intents := honest(rt, t)
 		authorized := map[string]bool{}
 		for _, i := range intents {
@@ -95,7 +96,5 @@ func TestAnHonestLogIsExplainedAndRehearsedAsItIs(t *testing.T) {
 			require.Equal(rt, policy.Deny, o.Would)
 			stopped++
 		}
-	})
-	require.Len(t, ended, 4, "or not every end was seen")
-	require.NotZero(t, stopped)
+	}, func() bool { return len(ended) == 4 && stopped > 0 })
 }

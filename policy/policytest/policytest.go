@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // Main is a TestMain that has rapid draw less in a brief run: the race detector finds
@@ -22,6 +24,21 @@ func Main(m *testing.M) {
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// mostDraws is how often Check draws again at most.
+const mostDraws = 100
+
+// Check is rapid.Check, done again until seen says that the draws met what the test is about: a brief run may
+// draw nothing of it. A property that never does fails.
+func Check(t *testing.T, property func(*rapid.T), seen func() bool) {
+	t.Helper()
+	for range mostDraws {
+		if rapid.Check(t, property); t.Failed() || seen() {
+			return
+		}
+	}
+	t.Fatalf("in %d runs nothing was drawn that the property is about", mostDraws)
 }
 
 // Brief is true of a run that is to be short.
