@@ -27,8 +27,12 @@ func (h *house) copies(o *operation.Operation, n int) (ids []string, size int) {
 	row, _, _, err := h.store.Get(h.t.Context(), store.OpIndexKey(o.ID))
 	require.NoError(h.t, err)
 	kvs := append(p.KVs, store.KV{Key: store.OpIndexKey(o.ID), Value: row}, store.KV{Key: store.TxOperation(*o.TransactionHash), Value: []byte(o.ID)})
-	for _, kv := range kvs {
+	for i, kv := range kvs {
 		size += len(kv.Key) + len(kv.Value)
+		if rest, is := strings.CutPrefix(kv.Key, strings.TrimSuffix(store.OpState(o.ID), "state")); is {
+			kvs[i].Value, err = operation.Unpacked(rest, kv.Value) // the id stands in it; what is written so is read as well
+			require.NoError(h.t, err)
+		}
 	}
 	for range n {
 		id := store.NewID(operation.IDPrefix)
