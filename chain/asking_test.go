@@ -121,6 +121,31 @@ func TestANodeThatTakesNoBatches(t *testing.T) {
 	require.Equal(t, once, refused, "it is not tried again")
 }
 
+// batchesTo is the URL of what stands before a node and answers batches by itself.
+func batchesTo(t *testing.T, url string, batch func(http.ResponseWriter, *http.Request, []byte)) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		out.Header().Set("Content-Type", "application/json")
+		if bytes.HasPrefix(body, []byte("[")) {
+			batch(out, r, body)
+			return
+		}
+		answer, err := http.Post(url, "application/json", bytes.NewReader(body))
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		_, _ = io.Copy(out, answer.Body)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
 // TestANodeThatRefusesEachOfABatch: some say so to each question of a batch in place of once; then they are asked one
 // by one, too.
 func TestANodeThatRefusesEachOfABatch(t *testing.T) {
@@ -129,59 +154,29 @@ func TestANodeThatRefusesEachOfABatch(t *testing.T) {
 	fund(t, n, w)
 	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
 	require.NoError(t, err)
-	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		out.Header().Set("Content-Type", "application/json")
+	s := batchesTo(t, n.URL(), func(out http.ResponseWriter, _ *http.Request, body []byte) {
 		var batch []struct {
 			ID json.RawMessage `json:"id"`
 		}
-		if json.Unmarshal(body, &batch) == nil {
-			answers := make([]map[string]any, len(batch))
-			for i, q := range batch {
-				answers[i] = map[string]any{"jsonrpc": "2.0", "id": q.ID, "error": map[string]any{"code": -32600, "message": "Batch size exceeds 1"}}
-			}
-			_ = json.NewEncoder(out).Encode(answers)
+		if json.Unmarshal(body, &batch) != nil {
+			http.Error(out, "no batch", http.StatusBadRequest)
 			return
 		}
-		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
-		if err != nil {
-			http.Error(out, err.Error(), http.StatusBadGateway)
-			return
+		answers := make([]map[string]any, len(batch))
+		for i, q := range batch {
+			answers[i] = map[string]any{"jsonrpc": "2.0", "id": q.ID, "error": map[string]any{"code": -32600, "message": "Batch size exceeds 1"}}
 		}
-		defer answer.Body.Close()
-		_, _ = io.Copy(out, answer.Body)
-	}))
-	t.Cleanup(s.Close)
-	askAll(t, dial(t, patient(s.URL)), w.address, tx.Address{7}, full)
+		_ = json.NewEncoder(out).Encode(answers)
+	})
+	askAll(t, dial(t, patient(s)), w.address, tx.Address{7}, full)
 }
 
 // TestANodeThatAnswersNoBatch: something before it drops them, and nobody hears of it. Who waited for one waits in
 // vain; from then on it is asked one by one.
 func TestANodeThatAnswersNoBatch(t *testing.T) {
 	n := manual(t)
-	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		if bytes.HasPrefix(body, []byte("[")) {
-			<-r.Context().Done()
-			return
-		}
-		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
-		if err != nil {
-			http.Error(out, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer answer.Body.Close()
-		out.Header().Set("Content-Type", "application/json")
-		_, _ = io.Copy(out, answer.Body)
-	}))
-	t.Cleanup(s.Close)
-	one := network(s.URL)
+	s := batchesTo(t, n.URL(), func(_ http.ResponseWriter, r *http.Request, _ []byte) { <-r.Context().Done() })
+	one := network(s)
 	one.Timeout = time.Second
 	c := dial(t, one)
 	require.Eventually(t, func() bool {

@@ -2,7 +2,7 @@
 // with a dictionary that both sides know, behind one byte that marks the form.
 //
 // It promises that the exact bytes come back, that a value without the mark, as earlier versions wrote it, is read as
-// it is, and that a packed value is never larger than what was packed. A dictionary is part of the form: what it was
+// it is, and that no value of the kind is stored larger than it is. A dictionary is part of the form: what it was
 // when a value was written must be what it is when the value is read, so one that changes gets another mark.
 //
 // It does not keep anything secret, and does not say whether a value was tampered with: what is unpacked is parsed as
