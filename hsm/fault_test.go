@@ -278,27 +278,17 @@ func TestHalfAPair(t *testing.T) {
 func halfPair(t *testing.T, keep uint, id string) {
 	t.Helper()
 	p := pkcs11.New(token.ModulePath)
-	slots, err := p.GetSlotList(true)
-	require.NoError(t, err)
-	for _, slot := range slots {
-		info, err := p.GetTokenInfo(slot)
-		require.NoError(t, err)
-		if info.Label != token.Label {
-			continue
-		}
-		s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-		require.NoError(t, err)
-		half := func(class uint, more ...*pkcs11.Attribute) []*pkcs11.Attribute {
-			return append([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, 0x40),
-				pkcs11.NewAttribute(pkcs11.CKA_TOKEN, class == keep), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}, more...)
-		}
-		_, _, err = p.GenerateKeyPair(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(0x1055, nil)},
-			half(pkcs11.CKO_PUBLIC_KEY, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, []byte{0x06, 0x03, 0x2b, 0x65, 0x70})),
-			half(pkcs11.CKO_PRIVATE_KEY, pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true), pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
-				pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true), pkcs11.NewAttribute(pkcs11.CKA_SIGN, true)))
-		require.NoError(t, err)
-		require.NoError(t, p.CloseSession(s))
+	s := sessionBeside(t, p)
+	half := func(class uint, more ...*pkcs11.Attribute) []*pkcs11.Attribute {
+		return append([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, 0x40),
+			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, class == keep), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}, more...)
 	}
+	_, _, err := p.GenerateKeyPair(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(0x1055, nil)},
+		half(pkcs11.CKO_PUBLIC_KEY, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, []byte{0x06, 0x03, 0x2b, 0x65, 0x70})),
+		half(pkcs11.CKO_PRIVATE_KEY, pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true), pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
+			pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true), pkcs11.NewAttribute(pkcs11.CKA_SIGN, true)))
+	require.NoError(t, err)
+	require.NoError(t, p.CloseSession(s))
 }
 
 func TestWaitingIsBounded(t *testing.T) {

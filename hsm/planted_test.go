@@ -23,85 +23,75 @@ const plantEnv = "PLANT_WHAT"
 func plantPublicly(t *testing.T) {
 	p := pkcs11.New(token.ModulePath)
 	require.NoError(t, p.Initialize())
-	slots, err := p.GetSlotList(true)
-	require.NoError(t, err)
-	for _, slot := range slots {
-		info, err := p.GetTokenInfo(slot)
+	s := sessionBeside(t, p)
+	id := os.Getenv("PLANT_ID")
+	switch os.Getenv(plantEnv) {
+	case "data":
+		_, err := p.CreateObject(s, []*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
+			pkcs11.NewAttribute(pkcs11.CKA_APPLICATION, "mintwarden"), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id), pkcs11.NewAttribute(pkcs11.CKA_VALUE, []byte("anything"))})
 		require.NoError(t, err)
-		if info.Label != token.Label {
-			continue
+	case "aes":
+		_, err := p.CreateObject(s, []*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
+			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32)),
+			pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))})
+		require.NoError(t, err)
+	case "gone", "many":
+		find := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
+		require.NoError(t, p.FindObjectsInit(s, find))
+		got, _, err := p.FindObjects(s, 100)
+		require.NoError(t, err)
+		require.NoError(t, p.FindObjectsFinal(s))
+		if os.Getenv(plantEnv) == "gone" {
+			require.NotEmpty(t, got)
+			for _, h := range got {
+				require.NoError(t, p.DestroyObject(s, h))
+			}
+			return
 		}
-		s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-		require.NoError(t, err)
-		id := os.Getenv("PLANT_ID")
-		switch os.Getenv(plantEnv) {
-		case "data":
-			_, err = p.CreateObject(s, []*pkcs11.Attribute{
-				pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
-				pkcs11.NewAttribute(pkcs11.CKA_APPLICATION, "mintwarden"), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id), pkcs11.NewAttribute(pkcs11.CKA_VALUE, []byte("anything"))})
+		keyType, params := uint(0x40), []byte{6, 3, 0x2b, 0x65, 0x70} // CKK_EC_EDWARDS, Ed25519
+		if len(got) > 0 {
+			at, err := p.GetAttributeValue(s, got[0], []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, nil), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, nil)})
 			require.NoError(t, err)
-		case "aes":
-			_, err = p.CreateObject(s, []*pkcs11.Attribute{
-				pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
-				pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32)),
-				pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))})
-			require.NoError(t, err)
-		case "gone", "many":
-			find := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
-			require.NoError(t, p.FindObjectsInit(s, find))
-			got, _, err := p.FindObjects(s, 100)
-			require.NoError(t, err)
-			require.NoError(t, p.FindObjectsFinal(s))
-			if os.Getenv(plantEnv) == "gone" {
-				require.NotEmpty(t, got)
-				for _, h := range got {
-					require.NoError(t, p.DestroyObject(s, h))
-				}
-				continue
-			}
-			keyType, params := uint(0x40), []byte{6, 3, 0x2b, 0x65, 0x70} // CKK_EC_EDWARDS, Ed25519
-			if len(got) > 0 {
-				at, err := p.GetAttributeValue(s, got[0], []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, nil), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, nil)})
+			params, keyType = at[0].Value, uint(at[1].Value[0])
+		}
+		for range 65 {
+			point := append([]byte{4, 32}, make([]byte, 32)...)
+			if keyType == pkcs11.CKK_EC {
+				key, err := secp256k1.GeneratePrivateKey()
 				require.NoError(t, err)
-				params, keyType = at[0].Value, uint(at[1].Value[0])
-			}
-			for range 65 {
-				point := append([]byte{4, 32}, make([]byte, 32)...)
-				if keyType == pkcs11.CKK_EC {
-					key, err := secp256k1.GeneratePrivateKey()
-					require.NoError(t, err)
-					point = append([]byte{4, 65}, key.PubKey().SerializeUncompressed()...)
-				} else {
-					public, _, err := ed25519.GenerateKey(rand.Reader)
-					require.NoError(t, err)
-					copy(point[2:], public)
-				}
-				_, err = p.CreateObject(s, []*pkcs11.Attribute{
-					pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, keyType), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
-					pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true), pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, params),
-					pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, point), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id)})
-				require.NoError(t, err)
-			}
-		case "swap", "second":
-			find := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
-			require.NoError(t, p.FindObjectsInit(s, find))
-			got, _, err := p.FindObjects(s, 2)
-			require.NoError(t, err)
-			require.NoError(t, p.FindObjectsFinal(s))
-			require.Len(t, got, 1)
-			at, err := p.GetAttributeValue(s, got[0], []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, nil), pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, nil), pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, nil)})
-			require.NoError(t, err)
-			if os.Getenv(plantEnv) == "swap" {
-				require.NoError(t, p.DestroyObject(s, got[0]))
+				point = append([]byte{4, 65}, key.PubKey().SerializeUncompressed()...)
+			} else {
 				public, _, err := ed25519.GenerateKey(rand.Reader)
 				require.NoError(t, err)
-				at[2].Value = append([]byte{4, 32}, public...)
+				copy(point[2:], public)
 			}
 			_, err = p.CreateObject(s, []*pkcs11.Attribute{
-				pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), at[0], pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
-				pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true), at[1], at[2], pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id)})
+				pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, keyType), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+				pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true), pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, params),
+				pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, point), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id)})
 			require.NoError(t, err)
 		}
+	case "swap", "second":
+		find := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id))}
+		require.NoError(t, p.FindObjectsInit(s, find))
+		got, _, err := p.FindObjects(s, 2)
+		require.NoError(t, err)
+		require.NoError(t, p.FindObjectsFinal(s))
+		require.Len(t, got, 1)
+		at, err := p.GetAttributeValue(s, got[0], []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, nil), pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, nil), pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, nil)})
+		require.NoError(t, err)
+		if os.Getenv(plantEnv) == "swap" {
+			require.NoError(t, p.DestroyObject(s, got[0]))
+			public, _, err := ed25519.GenerateKey(rand.Reader)
+			require.NoError(t, err)
+			at[2].Value = append([]byte{4, 32}, public...)
+		}
+		_, err = p.CreateObject(s, []*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), at[0], pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
+			pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true), at[1], at[2], pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)), pkcs11.NewAttribute(pkcs11.CKA_LABEL, id)})
+		require.NoError(t, err)
 	}
 }
 

@@ -178,23 +178,13 @@ func TestAttack_APublicKeyIsPlantedAsTheNextWrappingKey(t *testing.T) {
 	if os.Getenv("PLANT") != "" {
 		p := pkcs11.New(token.ModulePath)
 		require.NoError(t, p.Initialize())
-		slots, err := p.GetSlotList(true)
+		s := sessionBeside(t, p)
+		_, err := p.CreateObject(s, []*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
+			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false),
+			pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true), pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true),
+			pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte("plant-2")), pkcs11.NewAttribute(pkcs11.CKA_LABEL, "plant-2")})
 		require.NoError(t, err)
-		for _, slot := range slots {
-			info, err := p.GetTokenInfo(slot)
-			require.NoError(t, err)
-			if info.Label != token.Label {
-				continue
-			}
-			s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-			require.NoError(t, err)
-			_, err = p.CreateObject(s, []*pkcs11.Attribute{
-				pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
-				pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false), pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false),
-				pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true), pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true),
-				pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32)), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte("plant-2")), pkcs11.NewAttribute(pkcs11.CKA_LABEL, "plant-2")})
-			require.NoError(t, err)
-		}
 		return
 	}
 	if withOwnToken(t) {

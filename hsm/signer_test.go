@@ -34,19 +34,9 @@ func withSession(t *testing.T, f func(*pkcs11.Ctx, pkcs11.SessionHandle)) {
 	p := pkcs11.New(token.ModulePath)
 	require.NoError(t, p.Initialize())
 	defer func() { require.NoError(t, p.Finalize()) }()
-	slots, err := p.GetSlotList(true)
-	require.NoError(t, err)
-	for _, slot := range slots {
-		info, err := p.GetTokenInfo(slot)
-		require.NoError(t, err)
-		if info.Label != token.Label {
-			continue
-		}
-		s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-		require.NoError(t, err)
-		require.NoError(t, p.Login(s, pkcs11.CKU_USER, userPIN))
-		f(p, s)
-	}
+	s := sessionBeside(t, p)
+	require.NoError(t, p.Login(s, pkcs11.CKU_USER, userPIN))
+	f(p, s)
 }
 
 var (

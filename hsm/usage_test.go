@@ -14,21 +14,27 @@ func beside(t *testing.T) (*pkcs11.Ctx, pkcs11.SessionHandle) {
 	t.Helper()
 	p := pkcs11.New(token.ModulePath)
 	require.ErrorIs(t, p.Initialize(), pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED))
+	s := sessionBeside(t, p)
+	t.Cleanup(func() { _ = p.CloseSession(s) })
+	return p, s
+}
+
+// sessionBeside is a session of somebody else's at the tests' token; it is his to close.
+func sessionBeside(t *testing.T, p *pkcs11.Ctx) pkcs11.SessionHandle {
+	t.Helper()
 	slots, err := p.GetSlotList(true)
 	require.NoError(t, err)
 	for _, slot := range slots {
 		info, err := p.GetTokenInfo(slot)
 		require.NoError(t, err)
-		if info.Label != token.Label {
-			continue
+		if info.Label == token.Label {
+			s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+			require.NoError(t, err)
+			return s
 		}
-		s, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = p.CloseSession(s) })
-		return p, s
 	}
 	t.Fatalf("no token %s", token.Label)
-	return nil, 0
+	return 0
 }
 
 func one(t *testing.T, p *pkcs11.Ctx, s pkcs11.SessionHandle, class uint, id string) pkcs11.ObjectHandle {
