@@ -15,20 +15,28 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-// A custodian's document seals the appliance while a renewal that was just completed waits for its worker to end. The
-// renewal may finish; it gives nobody a login.
-func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
+// renewingKeeper is a keeper whose PIN is split among the people, its public key for shares, and the shares.
+func renewingKeeper(t *testing.T) (k *keeper, who *people, public []byte, shares map[string]seal.Share) {
+	t.Helper()
 	dir := t.TempDir()
-	who := newPeople(t)
-	_, shares := split(t, dir, who, processPIN)
+	who = newPeople(t)
+	_, shares = split(t, dir, who, processPIN)
 	file := unsealKeyFile{state: dir}
 	public, err := file.public()
 	require.NoError(t, err)
-	k := &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1), pin: memguard.NewBufferFromBytes([]byte(processPIN))}
+	k = &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1)}
 	k.cfg = &Config{State: dir, Appliance: testAppliance}
 	k.quorum = &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
 	k.renewal = &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
 	k.documents.path = k.marker("seals")
+	return k, who, public, shares
+}
+
+// A custodian's document seals the appliance while a renewal that was just completed waits for its worker to end. The
+// renewal may finish; it gives nobody a login.
+func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
+	k, who, public, shares := renewingKeeper(t)
+	k.pin = memguard.NewBufferFromBytes([]byte(processPIN))
 	charter := policy.DigestOf([]byte("charter"))
 	part := func() *renewPart { return &renewPart{Charter: charter, Instance: "test", Custodians: who.seats(2)} }
 	r, _, err := k.renew(part())
@@ -80,18 +88,7 @@ func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
 // A renewal of a sealed appliance is completed, and in the same breath a quorum unseals it by the shares that are about
 // to be worthless: the PIN that the next worker gets must be none that the token does not take any more.
 func TestAttack_AnUnsealingByOldSharesBehindACompletedRenewal(t *testing.T) {
-	dir := t.TempDir()
-	who := newPeople(t)
-	custody, shares := split(t, dir, who, processPIN)
-	_ = custody
-	file := unsealKeyFile{state: dir}
-	public, err := file.public()
-	require.NoError(t, err)
-	k := &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1)}
-	k.cfg = &Config{State: dir, Appliance: testAppliance}
-	k.quorum = &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
-	k.renewal = &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
-	k.documents.path = k.marker("seals")
+	k, who, public, shares := renewingKeeper(t)
 	charter := policy.DigestOf([]byte("charter"))
 	part := func() *renewPart { return &renewPart{Charter: charter, Instance: "test", Custodians: who.seats(2)} }
 	r, _, err := k.renew(part())
@@ -149,16 +146,7 @@ func TestAttack_AnUnsealingByOldSharesBehindACompletedRenewal(t *testing.T) {
 // A custodian is removed while a renewal comes together: what was given for the charter before counts for nothing, and
 // whoever is no custodian any more gets no share.
 func TestAttack_ARenewalGoesOnUnderAnotherCharter(t *testing.T) {
-	dir := t.TempDir()
-	who := newPeople(t)
-	_, shares := split(t, dir, who, processPIN)
-	file := unsealKeyFile{state: dir}
-	public, err := file.public()
-	require.NoError(t, err)
-	k := &keeper{log: slog.New(slog.DiscardHandler), asked: make(chan struct{}, 1)}
-	k.cfg = &Config{State: dir, Appliance: testAppliance}
-	k.quorum = &collection{state: dir, appliance: testAppliance, life: time.Hour, unsealKey: file.private, refused: func(string) bool { return false }}
-	k.renewal = &renewing{state: dir, appliance: testAppliance, unsealKey: file.private, now: time.Now}
+	k, who, public, shares := renewingKeeper(t)
 	one, two := policy.DigestOf([]byte("charter 1")), policy.DigestOf([]byte("charter 2"))
 	before, _, err := k.renew(&renewPart{Charter: one, Instance: "test", Custodians: who.seats(2)})
 	require.NoError(t, err)
