@@ -157,13 +157,14 @@ vuln: ## known vulnerabilities (needs the vulnerability database)
 # short git makes a name depends on how much of the history a checkout has).
 DEB_VERSION := $(shell git describe --tags --abbrev=12 --match 'v[0-9]*' 2>/dev/null | sed -E 's/^v//; s/-([0-9]+)-g/+\1.g/' | grep . || \
   TZ=UTC git log -1 --abbrev=12 --format=0.0.0~git%cd.%h --date=format-local:%Y%m%d 2>/dev/null || echo 0.0.0)
-# -trimpath leaves the build's directory out of the programs.
-DEB_GOFLAGS := -trimpath -buildvcs=false
+# -trimpath leaves the build's directory out of the programs, trimincludes.sh what it does not reach.
+DEB_GOFLAGS := -trimpath -buildvcs=false -toolexec=$(CURDIR)/systemd/package/trimincludes.sh
 DEB_STAGE := bin/deb
 
 .PHONY: deb
 deb: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 deb: export TZ = UTC
+deb: export GOMODCACHE = $(shell go env GOMODCACHE)
 deb: export VERSION := $(DEB_VERSION)
 deb: export STAGE := $(DEB_STAGE)
 deb: ## bin/mintwarden_VERSION_amd64.deb, the same bytes from the same commit, and its SBOM
