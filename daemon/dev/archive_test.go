@@ -47,21 +47,24 @@ func (a *appliance) settled(id string) {
 // archived waits until nothing of any operation is in the store.
 func (a *appliance) archived() {
 	a.t.Helper()
+	a.nothingIn(a.config().Store, store.OperationPrefix, store.OperationIndex)
+}
+
+// config is what the daemon runs on.
+func (a *appliance) config() *config.Config {
+	a.t.Helper()
 	c, err := config.Load(filepath.Join(a.dir, "config", "mintwarden.toml"))
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	a.nothingIn(c.Store, store.OperationPrefix, store.OperationIndex)
+	return c
 }
 
 // nothingIn waits until no key of a store begins with any of the prefixes.
 func (a *appliance) nothingIn(c config.Store, prefixes ...string) {
 	a.t.Helper()
 	ctx := a.context()
-	s, err := store.Open(ctx, store.Config{Endpoints: c.Endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, ServerName: c.ServerName}, slog.New(slog.DiscardHandler), nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	s := a.storeOf(c)
 	defer func() { _ = s.Close() }()
 	for _, prefix := range prefixes {
 		for {
@@ -75,6 +78,16 @@ func (a *appliance) nothingIn(c config.Store, prefixes ...string) {
 			time.Sleep(20 * time.Millisecond) // the next look; ctx ends it
 		}
 	}
+}
+
+// storeOf is a store as the daemon sees it. Whoever asks closes it.
+func (a *appliance) storeOf(c config.Store) *store.Store {
+	a.t.Helper()
+	s, err := store.Open(a.context(), store.Config{Endpoints: c.Endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, ServerName: c.ServerName}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return s
 }
 
 // exporter makes the user of that name, who may export.

@@ -3,7 +3,6 @@ package dev_test
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/api/client"
-	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
@@ -29,15 +27,7 @@ const hotBytes = 17 << 10
 // held is every key of an appliance's store with the size of both.
 func (a *appliance) held() map[string]int {
 	a.t.Helper()
-	conf, err := config.Load(filepath.Join(a.dir, "config", "mintwarden.toml"))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c := conf.Store
-	s, err := store.Open(a.context(), store.Config{Endpoints: c.Endpoints, CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, ServerName: c.ServerName}, slog.New(slog.DiscardHandler), nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	s := a.storeOf(a.config().Store)
 	defer func() { _ = s.Close() }()
 	held := map[string]int{}
 	for kv, err := range s.Whole(a.context(), func(int64) {}) {

@@ -11,7 +11,7 @@ const revivePoint = "reviveBeforeCommit"
 
 // Every process dies at each of those points, of an appliance whose operations leave etcd as soon as they are over.
 // Whatever the moment: the same requests and decisions again give the same answers, lists are whole, both logs verify,
-// and everything leaves in the end.
+// and everything leaves in the end. The same for old deliveries, whose archive is another one.
 func TestKillPointsOfTheArchive(t *testing.T) {
 	h := newHouseToKill(t, "--retention", "1ms")
 	mint := killJobs[1]
@@ -28,9 +28,12 @@ func TestKillPointsOfTheArchive(t *testing.T) {
 			return // what follows would start from what is broken
 		}
 	}
-	t.Run(revivePoint, func(t *testing.T) {
+	if !t.Run(revivePoint, func(t *testing.T) {
 		h.killReopen(t, revivePoint)
 		h.a.archived()
 		h.check()
-	})
+	}) {
+		return
+	}
+	t.Run("deliveries", h.killDeliveries)
 }

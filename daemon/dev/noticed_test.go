@@ -14,7 +14,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -118,10 +117,7 @@ func noticed(metrics string) bool {
 // etcd is the store as its owner reaches it: root.
 func (a *appliance) etcd() *clientv3.Client {
 	a.t.Helper()
-	c, err := config.Load(filepath.Join(a.dir, "config", "mintwarden.toml"))
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	c := a.config()
 	pair, err := tls.LoadX509KeyPair(filepath.Join(a.dir, "pki", "etcd-root.crt"), filepath.Join(a.dir, "pki", "etcd-root.key"))
 	if err != nil {
 		a.t.Fatal(err)
@@ -143,10 +139,7 @@ func (a *appliance) etcd() *clientv3.Client {
 // page waits until the monitor's pages say what is expected.
 func (a *appliance) page(is func(code int, ready, metrics string) bool) {
 	a.t.Helper()
-	c, err := config.Load(filepath.Join(a.dir, "config", "mintwarden.toml"))
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	c := a.config()
 	get := func(path string) (int, string) {
 		r, err := http.Get("http://" + c.Monitor.Listen + path)
 		if err != nil {
