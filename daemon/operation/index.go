@@ -31,6 +31,7 @@ type index struct {
 	open    map[string]entry            // not closed, by id
 	wallets map[string]map[string]entry // the same, by wallet and id
 	on      map[string]map[string]bool  // ids of those whose signed bytes are not final, by wallet
+	judged  map[string]standing         // of those asked for here that wait for approvals: by what they were judged then
 	tally   *tally
 	recent  *recent
 	loaded  chan struct{}
@@ -47,7 +48,7 @@ type entry struct {
 
 func newIndex(s *store.Store, log *slog.Logger) *index {
 	return &index{store: s, log: log, rows: newRows(), open: map[string]entry{}, wallets: map[string]map[string]entry{},
-		on: map[string]map[string]bool{}, tally: newTally(), recent: newRecent(), loaded: make(chan struct{}), changed: make(chan struct{})}
+		on: map[string]map[string]bool{}, judged: map[string]standing{}, tally: newTally(), recent: newRecent(), loaded: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // put takes in a state that was committed at rev. Older news than what is known is passed over.
@@ -61,6 +62,9 @@ func (x *index) put(o *Operation, rev int64) {
 		return
 	}
 	x.forget(o.ID)
+	if o.Status != PendingAuthorization {
+		delete(x.judged, o.ID)
+	}
 	x.recent.put(o, rev)
 	if !o.closed() {
 		x.keep(o, rev)
@@ -106,6 +110,29 @@ func (x *index) forget(id string) {
 	if delete(x.on[e.op.WalletID], id); len(x.on[e.op.WalletID]) == 0 {
 		delete(x.on, e.op.WalletID)
 	}
+}
+
+// judge notes by what an operation that is about to be written was judged, and that it waits for approvals then, so that
+// its lane need not judge it once more. Noted before the write, for the news of it may come before the write's answer;
+// unjudge takes it back where nothing was written.
+func (x *index) judge(id string, by standing) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.judged[id] = by
+}
+
+func (x *index) unjudge(id string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.judged, id)
+}
+
+// wasJudged reports whether an operation was judged by that when it was asked for here.
+func (x *index) wasJudged(id string, by standing) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	noted, ok := x.judged[id]
+	return ok && noted == by
 }
 
 // knows reports whether what was committed at rev is known of an operation, or newer.
@@ -228,6 +255,7 @@ func (x *index) follow(ctx context.Context) error {
 		x.mu.Lock()
 		if x.rows.put(s, kv.ModRevision) {
 			x.forget(s.ID)
+			delete(x.judged, s.ID)
 		}
 		x.mu.Unlock()
 	}

@@ -301,6 +301,9 @@ func (l *lane) next(e entry) step {
 // unjudged reports whether the approvals of an operation may be other than when they were last judged.
 func (l *lane) unjudged(o *Operation) bool {
 	by := l.s.standing(o)
+	if l.s.index.wasJudged(o.ID, by) {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.checked[o.ID] != by

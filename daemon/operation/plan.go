@@ -19,7 +19,8 @@ type plan struct {
 	request   *Request
 	requester string
 	now       time.Time
-	signing   bool // nobody is asked any more: the seal is next
+	signing   bool   // nobody is asked any more: the seal is next
+	rules     uint64 // Service.rules, from before it was judged
 
 	token    *registry.Token
 	tokenRev int64

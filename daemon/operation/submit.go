@@ -113,6 +113,7 @@ func (s *Service) judgeAndCreate(ctx context.Context, a registry.Actor, p *plan,
 	if err != nil {
 		return nil, fmt.Errorf("operation: the intent of %s: %w", p.id, err)
 	}
+	p.rules = s.rules.Load()
 	verdict := s.judge(intent, policy.DigestOf(body))
 	if v, denied := p.feeDenial(); denied && !outranksFee(verdict) {
 		verdict = v
@@ -164,6 +165,9 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 		}
 	}
 	o.Intent, o.Reason = body, p.request.Reason
+	if next == PendingAuthorization {
+		s.index.judge(o.ID, standing{rules: p.rules, since: o.since()})
+	}
 	for tried := map[place]bool{}; ; {
 		err := s.write(ctx, a, p, o, body, tried, idem)
 		switch {
@@ -171,6 +175,7 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 			s.papers.keepIntent(o.IntentDigest, body, intent)
 			return o, nil
 		case !lostPlace(err, o.place()):
+			s.index.unjudge(o.ID)
 			return nil, err
 		}
 		tried[o.place()] = true

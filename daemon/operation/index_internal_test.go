@@ -1,0 +1,63 @@
+package operation
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What an operation was judged by when it was asked for holds while it waits as it did then: a lane judges it again once
+// the rules, its approvals or its status are others.
+func TestJudgedWhenAskedFor(t *testing.T) {
+	s := &Service{index: newIndex(nil, slog.New(slog.DiscardHandler))}
+	l := newLane(&worker{s: s}, "wallet_1")
+	waiting := func(id string) *Operation {
+		at := moment(time.Now())
+		o := &Operation{ID: id, WalletID: "wallet_1", Status: PendingAuthorization, History: []Step{{Submitted, at}, {PendingAuthorization, at}}}
+		s.index.judge(id, s.standing(o))
+		return o
+	}
+	t.Run("it waits as it did then", func(t *testing.T) {
+		o := waiting("op_1")
+		require.False(t, l.unjudged(o), "before it is written")
+		s.index.put(o, 1)
+		require.False(t, l.unjudged(o))
+	})
+	t.Run("other rules", func(t *testing.T) {
+		o := waiting("op_2")
+		s.index.put(o, 1)
+		s.rules.Add(1)
+		require.True(t, l.unjudged(o))
+	})
+	t.Run("an approval", func(t *testing.T) {
+		o := waiting("op_3")
+		s.index.put(o, 1)
+		approved := *o
+		approved.Approvals = []Approval{{Approver: "approver-1"}}
+		s.index.put(&approved, 2)
+		require.True(t, l.unjudged(&approved))
+	})
+	t.Run("it waits anew", func(t *testing.T) {
+		o := waiting("op_4")
+		s.index.put(o, 1)
+		asked := *o
+		asked.Status = PendingSignature
+		s.index.put(&asked, 2)
+		require.True(t, l.unjudged(o), "whatever it was judged by then")
+		require.NotContains(t, s.index.judged, o.ID)
+	})
+	t.Run("it was not written", func(t *testing.T) {
+		o := waiting("op_5")
+		s.index.unjudge(o.ID)
+		require.True(t, l.unjudged(o))
+		require.NotContains(t, s.index.judged, o.ID)
+	})
+	t.Run("another process wrote it", func(t *testing.T) {
+		o := waiting("op_6")
+		s.index.unjudge(o.ID)
+		s.index.put(o, 1)
+		require.True(t, l.unjudged(o))
+	})
+}
