@@ -224,18 +224,18 @@ func lanesOf(accepted, lost *ledger.Fold, said []string) ([]ledger.RecoverLane, 
 	return out, nil
 }
 
-// usageWindow is as far back as a daily limit can look.
-const usageWindow = 48 * time.Hour
-
-// usageOf is everything that the lost ledger charged lately. It is stated only
-// where all of that ledger is known here.
+// usageOf is everything that the lost ledger charged, as far back as it knows. It is
+// stated only where all of that ledger is known here.
+//
+// Nothing of it is left out as too old for any limit: what the accepted ledger charged
+// lately is taken off it, and with a shorter view than that one's a charge of two days
+// ago would stand in for one of today that was lost.
 func usageOf(lost *ledger.Fold) []ledger.RecoverUsage {
 	out := []ledger.RecoverUsage{}
-	since := time.Now().UTC().Add(-usageWindow)
 	for _, b := range lost.Bindings() {
 		for _, op := range []policy.OperationType{policy.OpMint, policy.OpBurn, policy.OpTransfer} {
 			out = append(out, ledger.RecoverUsage{ChainID: b.ChainID, ContractAddress: b.ContractAddress, Operation: op,
-				Amount: lost.Charged(b.ChainID, b.ContractAddress, op, since)})
+				Amount: lost.Charged(b.ChainID, b.ContractAddress, op, time.Time{})})
 		}
 	}
 	return out

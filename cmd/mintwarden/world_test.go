@@ -133,12 +133,17 @@ type world struct {
 // newWorld has wallets 1 and 2 (of vaults 1 and 2), a policy for all, and token
 // 1, which wallet 1 performs.
 func newWorld(t testing.TB, change ...func(*policy.Charter)) *world {
+	return newWorldAt(t, policy.Seconds(time.Now().Add(-time.Minute)), change...)
+}
+
+// newWorldAt is newWorld, begun at another time.
+func newWorldAt(t testing.TB, now time.Time, change ...func(*policy.Charter)) *world {
 	c := charter()
 	for _, f := range change {
 		f(c)
 	}
 	e := signed(t, policy.DocCharter, c, "custodian-1", "custodian-2", "custodian-3")
-	w := &world{t: t, root: e.PayloadDigest(), now: policy.Seconds(time.Now().Add(-time.Minute)), fold: ledger.NewFold(e.PayloadDigest())}
+	w := &world{t: t, root: e.PayloadDigest(), now: now, fold: ledger.NewFold(e.PayloadDigest())}
 	w.commit(ledger.Record{Charter: e})
 	w.commit(ledger.Record{Wallet: wallet(1)}, ledger.Record{Wallet: wallet(2)},
 		ledger.Record{Policy: signed(t, policy.DocPolicy, w.policy(1, nil), "custodian-1", "custodian-3")})

@@ -29,7 +29,8 @@ type Point struct {
 	Head     policy.Digest `json:"head"`
 }
 
-// RecoverUsage is what was charged to a counter by the lost log, as far as people know.
+// RecoverUsage is what was charged to a counter by the lost log, as far as people know: all of the
+// last 49 hours, as long as a fold keeps it, for what the accepted log charged in them is taken off.
 type RecoverUsage struct {
 	ChainID         uint64               `json:"chainId"`
 	ContractAddress tx.Address           `json:"contractAddress"`
