@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
+	"time"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -23,7 +25,11 @@ const (
 	attentionNodes    = "NODES_INCOMPLETE" // its end is known to some of the configured nodes only
 	attentionDiffer   = "NODES_DIFFER"     // nodes contradict each other
 	attentionGap      = "NONCE_GAP"        // a nonce before its own is nobody's
+	attentionHSM      = "HSM"              // the token does not sign
 )
+
+// passing is how long the pauses between tries may grow before a fault is a person's to look at.
+const passing = time.Second
 
 // wait is how long the newest version of an operation has been waiting to be mined: counted in heads that were
 // seen while some node had it, so that neither an outage nor a restart makes everything seem stuck at once.
@@ -161,7 +167,7 @@ func (l *lane) bump(ctx context.Context, fence *store.Fence, c *chain.Client, o 
 		return l.attend(ctx, fence, o, attentionRefused+": "+message(err))
 	}
 	if err != nil {
-		return err
+		return l.unsigned(ctx, fence, o, err)
 	}
 	return l.keepVersion(ctx, fence, c, o, wanted, result)
 }
@@ -207,6 +213,24 @@ func (l *lane) tooDear(ctx context.Context, fence *store.Fence, o *Operation, er
 		return err
 	}
 	return errNothingNew
+}
+
+// unsigned says of an operation that the token does not sign why, once that lasts; the error passes, and it is tried again.
+func (l *lane) unsigned(ctx context.Context, fence *store.Fence, o *Operation, cause error) error {
+	if kind, _ := seal.KindOf(cause); kind != seal.KindHSM || strings.HasPrefix(o.Attention, attentionHSM) || !l.lasts(o.ID) {
+		return cause
+	}
+	if err := l.attend(ctx, fence, o, attentionHSM+": "+message(cause)); err != nil {
+		return err
+	}
+	return cause
+}
+
+// lasts reports whether an operation's step failed for longer than passing faults take.
+func (l *lane) lasts(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.retry[id].pause >= passing
 }
 
 // attend writes what a person should look at, once.

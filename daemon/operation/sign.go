@@ -163,7 +163,7 @@ func (l *lane) notAuthorized(ctx context.Context, fence *store.Fence, o *Operati
 		_, err := l.walk(ctx, fence, o.ID, unsignedStates, []leg{{PendingAuthorization, map[string]any{"reason": message(cause)}}}, nil)
 		return err
 	}
-	return cause // sealed, clock, store, hsm, busy, or excluded by what is being carried in
+	return l.unsigned(ctx, fence, o, cause) // sealed, clock, store, hsm, busy, or excluded by what is being carried in
 }
 
 // ruleOf is the rule that a denial's message begins with.

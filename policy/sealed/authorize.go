@@ -3,11 +3,13 @@ package sealed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/big"
 	"slices"
 	"strconv"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/hsm"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -330,6 +332,9 @@ func (r *room) signDigest(ctx context.Context, digest tx.Hash, w ledger.Wallet) 
 	// gofail: var signBeforeHSM struct{}
 	signature, err := r.token.SignDigest(ctx, w.WalletID, digest)
 	// gofail: var signAfterHSM struct{}
+	if errors.Is(err, hsm.ErrNotFound) {
+		return nil, seal.Errorf(seal.KindHSM, "the token %q has no key of wallet %s; restore a backup of the token that has it", r.tokenLabel, w.WalletID)
+	}
 	if err != nil {
 		return nil, hsmError(err)
 	}
