@@ -130,7 +130,7 @@ func (l *lane) run(ctx context.Context) {
 			err = l.work(ctx, fence)
 			rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			if rerr := fence.Release(rctx); rerr != nil {
-				l.s.log.Debug("lane: its fence ends with its lease only", "wallet", l.wallet, "error", rerr)
+				l.s.log.Debug("lane: its fence is given back when the store answers", "wallet", l.wallet, "error", rerr)
 			}
 			cancel()
 			if err == nil && l.w.ended(l) {

@@ -14,7 +14,7 @@ import (
 // keeps a paused holder from writing is Fence.Require.
 const fenceTTL = 10
 
-// releaseWait is how long a release may take: without it the lease ends by itself.
+// releaseWait is how long a holder waits for a release: without an answer it goes on behind its back.
 const releaseWait = time.Second
 
 // Fence is the exclusive right to do something, held by one process at a time across all appliances.
@@ -26,9 +26,10 @@ type Fence struct {
 	rev  int64 // modification revision of our key: another holder has another
 	sess *session
 
-	once sync.Once
-	lost chan struct{}
-	stop context.CancelFunc
+	once     sync.Once
+	lost     chan struct{}
+	stop     context.CancelFunc
+	released sync.Once
 }
 
 // session is the lease that all fences of a process share.
@@ -44,9 +45,21 @@ type session struct {
 func (s *Store) Fence(ctx context.Context, name string) (*Fence, error) {
 	key := fencePrefix + name
 	for {
+		if taken := s.claims.take(name); taken != nil {
+			select {
+			case <-taken:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
 		f, rev, err := s.tryFence(ctx, name)
-		if err != nil || f != nil {
-			return f, err
+		if f != nil {
+			return f, nil
+		}
+		s.claims.drop(name)
+		if err != nil {
+			return nil, err
 		}
 		if err := s.awaitDelete(ctx, key, rev+1); err != nil {
 			return nil, err
@@ -56,12 +69,17 @@ func (s *Store) Fence(ctx context.Context, name string) (*Fence, error) {
 
 // TryFence is Fence without waiting: held says whether this process has the fence now.
 func (s *Store) TryFence(ctx context.Context, name string) (f *Fence, held bool, err error) {
-	f, _, err = s.tryFence(ctx, name)
+	if s.claims.take(name) != nil {
+		return nil, false, nil
+	}
+	if f, _, err = s.tryFence(ctx, name); f == nil {
+		s.claims.drop(name)
+	}
 	return f, f != nil, err
 }
 
-// tryFence takes the fence if it is free or was left behind by an earlier process of this owner. When
-// another holds it, the fence is nil and rev is the revision at which that was seen.
+// tryFence takes a fence that this process has claimed if it is free, or was left behind by an earlier process of this
+// owner or by this one. When another holds it, the fence is nil and rev is the revision at which that was seen.
 func (s *Store) tryFence(ctx context.Context, name string) (_ *Fence, rev int64, _ error) {
 	sess, err := s.liveSession(ctx)
 	if err != nil {
@@ -80,7 +98,7 @@ func (s *Store) tryFence(ctx context.Context, name string) (_ *Fence, rev int64,
 		kv := r.Responses[0].GetResponseRange().Kvs[0]
 		var holder string
 		var lease clientv3.LeaseID
-		if _, err := fmt.Sscanf(string(kv.Value), "%s %x", &holder, &lease); err != nil || holder != s.cfg.Owner || lease == sess.id {
+		if _, err := fmt.Sscanf(string(kv.Value), "%s %x", &holder, &lease); err != nil || holder != s.cfg.Owner {
 			return nil, r.Header.Revision, nil
 		}
 		r, err = s.client.Txn(rctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(put).Commit()
@@ -122,13 +140,17 @@ func (f *Fence) Require(t *Tx) { t.Require(f.key, f.rev) }
 // Key is the fence's key, to recognize it in a ConflictError.
 func (f *Fence) Key() string { return f.key }
 
-// Release gives the fence up for others to take at once.
-func (f *Fence) Release(ctx context.Context) error {
-	f.lose()
-	rctx, cancel := context.WithTimeout(ctx, f.s.cfg.RequestTimeout)
-	defer cancel()
-	_, err := f.s.client.Txn(rctx).If(clientv3.Compare(clientv3.ModRevision(f.key), "=", f.rev)).Then(clientv3.OpDelete(f.key)).Commit()
-	return wrap(ctx, "release fence "+f.name, err)
+// Release gives the fence up for others to take at once. After an error this process can have it again at once, and
+// others as soon as etcd answers, or the process has ended. It is to be called when a fence was lost, too.
+func (f *Fence) Release(ctx context.Context) (err error) {
+	f.released.Do(func() {
+		f.lose()
+		if err = f.delete(ctx); err != nil {
+			go f.giveUp()
+		}
+		f.s.claims.drop(f.name)
+	})
+	return err
 }
 
 // While runs work as soon as this process holds the fence, in a context that ends when it is lost, and releases it
@@ -143,7 +165,7 @@ func (s *Store) While(ctx context.Context, name string, work func(context.Contex
 		rctx, done := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
 		defer done()
 		if err := f.Release(rctx); err != nil {
-			s.log.Warn("a fence ends with its lease only", "fence", name, "error", err)
+			s.log.Warn("a fence is given back when the store answers", "fence", name, "error", err)
 		}
 	}()
 	held, stop := context.WithCancelCause(ctx)

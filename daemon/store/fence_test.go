@@ -3,7 +3,11 @@ package store_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
@@ -100,6 +104,96 @@ func TestFencesEndWithTheProcess(t *testing.T) {
 	}
 	if _, held, err := srv.Open(store.UserServe).TryFence(ctx, "lane"); err != nil || !held {
 		t.Errorf("a closed store's fence is still held (%v)", err)
+	}
+}
+
+// TestAFenceWhoseReleaseWasNotAnswered is free all the same, though the process lives and keeps its lease.
+func TestAFenceWhoseReleaseWasNotAnswered(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s, other := srv.Open(store.UserServe), srv.Open(store.UserServe)
+	for name, next := range map[string]*store.Store{"here": s, "elsewhere": other} {
+		f, err := s.Fence(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		never, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := f.Release(never); err == nil {
+			t.Fatal("released without an answer")
+		}
+		again, err := next.Fence(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Release(t.Context()); err != nil {
+			t.Errorf("released twice: %v", err)
+		}
+		old, tx := s.Tx(), next.Tx()
+		f.Require(old)
+		again.Require(tx)
+		if _, err := old.Commit(t.Context()); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("%s: the former holder wrote: %v", name, err)
+		}
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Errorf("%s: the new holder may not write: %v", name, err)
+		}
+	}
+}
+
+// TestAFenceThatWasTakenUnheard: etcd gave it, and the answer was lost.
+func TestAFenceThatWasTakenUnheard(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	f, err := s.Fence(t.Context(), "lane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := srv.Root().Get(t.Context(), f.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left := held.Kvs[0]
+	if _, err := srv.Root().Put(t.Context(), f.Key(), string(left.Value), clientv3.WithLease(clientv3.LeaseID(left.Lease))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Fence(t.Context(), "lane"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOneOfAProcessAtATime: who waits for a fence of its own process has it when that is over.
+func TestOneOfAProcessAtATime(t *testing.T) {
+	t.Parallel()
+	s := storetest.Start(t).Open(store.UserServe)
+	var holders, most atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 4 {
+				err := s.While(t.Context(), "lane", func(context.Context, *store.Fence) error {
+					if n := holders.Add(1); n > most.Load() {
+						most.Store(n)
+					}
+					defer holders.Add(-1)
+					tx := s.Tx()
+					tx.Put("/mw/token/a", nil)
+					_, err := tx.Commit(t.Context())
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d held it at once", most.Load())
 	}
 }
 

@@ -73,6 +73,7 @@ type Store struct {
 
 	sessionMu sync.Mutex
 	session   *session
+	claims    claims
 }
 
 // Open connects and makes sure that etcd answers. The error is ErrUnavailable when it does not within the
