@@ -105,7 +105,7 @@ func checkReplaces(version uint64, replaces *Digest) error {
 }
 
 func checkTemplate(id string) error {
-	if len(id) > 64 || !templateShape.MatchString(id) {
+	if !isTemplate(id) {
 		return fmt.Errorf("%w template id %.64q", ErrShape, id)
 	}
 	return nil

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -143,15 +144,13 @@ func (i *Intent) checkPolicies() error {
 	if len(i.Policies) == 0 || len(i.Policies) > maxPolicies {
 		return fmt.Errorf("%d policies, want 1 to %d", len(i.Policies), maxPolicies)
 	}
-	seen := make(map[string]bool, len(i.Policies))
-	for _, p := range i.Policies {
+	for n, p := range i.Policies {
 		if err := first(CheckID("pol", p.ID), checkDigest("policy", p.Digest), checkVersion(p.Version)); err != nil {
 			return err
 		}
-		if seen[p.ID] {
+		if slices.ContainsFunc(i.Policies[:n], func(before PolicyRef) bool { return before.ID == p.ID }) {
 			return fmt.Errorf("policy %s twice", p.ID)
 		}
-		seen[p.ID] = true
 	}
 	return nil
 }

@@ -4,13 +4,20 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 )
 
 // Judge says whether the intent may be signed now. It is a function of its input alone. An
 // operation is judged by the versions that it was submitted under and by those in force, and the
 // stricter verdict holds; every rule of both is in the answer.
 func Judge(in Input) Verdict {
-	j := judgement{Input: in, outcomes: make([]ranked, 0, usualOutcomes)}
+	room := rooms.Get().(*[]ranked)
+	j := judgement{Input: in, outcomes: *room}
+	defer func() {
+		clear(j.outcomes) // a verdict has copies
+		*room = j.outcomes[:0]
+		rooms.Put(room)
+	}()
 	if in.Intent == nil || in.Charter == nil {
 		j.add(rankIntent, RuleOutcome{Rule: ReasonIntent, Outcome: Deny, Message: "there is no intent or no charter to judge by"})
 		return j.verdict()
@@ -50,8 +57,8 @@ const (
 	rankDelay
 )
 
-// usualOutcomes is room for the outcomes of a policy or two, so that a verdict seldom needs more.
-const usualOutcomes = 12
+// rooms are for the outcomes of one run each, which are larger than all else that a verdict needs.
+var rooms = sync.Pool{New: func() any { return new([]ranked) }}
 
 type ranked struct {
 	rank int
@@ -76,13 +83,19 @@ func of(p *Policy, r *Rule) RuleOutcome {
 func (j *judgement) submitted() []*InForce {
 	var out []*InForce
 	for _, ref := range j.Intent.Policies {
-		n := slices.IndexFunc(slices.Concat(j.Policies, j.Submitted), func(p *InForce) bool { return p != nil && p.Policy != nil && p.Ref() == ref })
+		is := func(p *InForce) bool { return p != nil && p.Policy != nil && p.Ref() == ref }
+		among := j.Policies
+		n := slices.IndexFunc(among, is)
+		if n < 0 {
+			among = j.Submitted
+			n = slices.IndexFunc(among, is)
+		}
 		if n < 0 {
 			j.add(rankPolicy, RuleOutcome{PolicyID: ref.ID, PolicyVersion: ref.Version, Rule: ReasonPolicy, Outcome: Deny,
 				Message: fmt.Sprintf("the intent names version %d of policy %s, %s, which was never in force", ref.Version, ref.ID, ref.Digest)})
 			continue
 		}
-		out = append(out, slices.Concat(j.Policies, j.Submitted)[n])
+		out = append(out, among[n])
 	}
 	return out
 }

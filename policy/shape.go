@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,8 +10,6 @@ import (
 
 // ErrShape says that an id, a name or a text does not have the form that it must have.
 var ErrShape = errors.New("malformed")
-
-var templateShape = regexp.MustCompile(`^tpl_[a-z0-9]+(_[a-z0-9]+)*$`)
 
 // ulidSize is a ULID's length in characters of Crockford's base 32.
 const ulidSize = 26
@@ -41,6 +38,23 @@ func isID(prefix, id string) bool {
 		}
 	}
 	return true
+}
+
+// isTemplate is true of "tpl" and words of a-z 0-9, each behind an underscore.
+func isTemplate(id string) bool {
+	words, ok := strings.CutPrefix(id, "tpl_")
+	if !ok || len(id) > 64 {
+		return false
+	}
+	before := byte('_')
+	for i := range len(words) {
+		c := words[i]
+		if c == '_' && before == '_' || c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+		before = c
+	}
+	return before != '_'
 }
 
 // CheckName is nil if s may name a person, a group, an appliance, a network, an instance or a

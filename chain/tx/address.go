@@ -51,7 +51,7 @@ func ParseAddress(s string) (Address, error) {
 }
 
 // String is the EIP-55 text.
-func (a Address) String() string { return string(a.text()) }
+func (a Address) String() string { return string(a.spell().text[:]) }
 
 // text is the EIP-55 text: a letter is a capital where the Keccak-256 of all the digits has 8 or
 // more in its place. Every document that is signed is read and written with a few of them, so the
@@ -74,15 +74,18 @@ func (a Address) text() []byte {
 func (a Address) IsZero() bool { return a == Address{} }
 
 // MarshalText gives the EIP-55 text.
-func (a Address) MarshalText() ([]byte, error) { return a.text(), nil }
+func (a Address) MarshalText() ([]byte, error) { return a.AppendText(nil) }
+
+// AppendText appends the EIP-55 text.
+func (a Address) AppendText(b []byte) ([]byte, error) { return append(b, a.spell().text[:]...), nil }
 
 // UnmarshalText takes the EIP-55 text exactly and nothing else, for signed documents have one
 // spelling of one address. Errors are *AddressError.
 func (a *Address) UnmarshalText(text []byte) error {
-	// What is spelled right is hashed once; whatever is wrong is looked at below.
+	// What is spelled right is hashed once at most; whatever is wrong is looked at below.
 	if digits, ok := bytes.CutPrefix(text, []byte("0x")); ok && len(digits) == 2*len(Address{}) {
 		var p Address
-		if _, err := hex.Decode(p[:], digits); err == nil && bytes.Equal(p.text(), text) {
+		if _, err := hex.Decode(p[:], digits); err == nil && bytes.Equal(p.spell().text[:], text) {
 			*a = p
 			return nil
 		}

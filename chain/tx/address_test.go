@@ -3,6 +3,7 @@ package tx_test
 import (
 	"encoding/json/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -72,6 +73,31 @@ func TestDocumentsHaveOneSpelling(t *testing.T) {
 		require.Error(t, a.UnmarshalText([]byte(s)), s)
 		require.Equal(t, kept, a, "a refused text changes nothing")
 	}
+}
+
+// Texts are kept by a part of the address; whoever shares the place has his own all the same.
+func TestAddressesThatShareAPlaceHaveTheirOwnTexts(t *testing.T) {
+	const addresses, callers, rounds = 16, 4, 200
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for n := range addresses * rounds {
+				a := tx.Address{byte(n % addresses), 0xab, 19: 0xcd}
+				want := common.Address(a).Hex()
+				text, err := a.AppendText([]byte("to "))
+				if err != nil || string(text) != "to "+want || a.String() != want {
+					t.Errorf("%s and %s, want %s (%v)", text, a, want, err)
+					return
+				}
+				var again tx.Address
+				if err := again.UnmarshalText([]byte(want)); err != nil || again != a {
+					t.Errorf("%s is read as %s (%v)", want, again, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestHashText(t *testing.T) {

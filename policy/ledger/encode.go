@@ -110,7 +110,7 @@ func (a *Authorize) append(v []byte) []byte {
 func (c *Charge) append(v []byte) []byte {
 	v = appendAmount(append(v, `{"amount":`...), c.Amount)
 	v = strconv.AppendUint(append(v, `,"chainId":`...), c.ChainID, 10)
-	v = append(append(v, `,"contractAddress":"`...), c.Contract.String()...)
+	v, _ = c.Contract.AppendText(append(v, `,"contractAddress":"`...)) // an address always has a text
 	v = append(append(v, `","operation":"`...), c.Operation...)
 	return append(v, `"}`...)
 }

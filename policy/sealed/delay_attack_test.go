@@ -70,3 +70,33 @@ func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApprovalForAnotherAuthor(t *tes
 	_, err = c.two.Authorize(t.Context(), c.request(in))
 	require.NoError(t, err)
 }
+
+// A hostile etcd keeps the batch with the approvals from everybody for as long as the DELAY takes, lets it in, and then
+// the seal's worker dies, as whoever answers it can bring about: the next one reads the batch behind its journal, and
+// must not take the ledger's own date of it for when it could be seen.
+func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApprovalAndTheSealStartsAgain(t *testing.T) {
+	clock, s, dir := newTestClock(t), openLog(t, house.store), t.TempDir()
+	kv := &lateKV{KV: s.c.KV}
+	s.c.KV = kv
+	i, _, stop := inProcess(t, roomOptions{state: dir, store: s, clock: clock.read}, nil)
+	i.furnish()
+	i.deploy()
+	_, err := i.door.PolicyApply(t.Context(), i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	in := i.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	i.approve(in, 0)
+	kv.before = func() { clock.step(2*time.Hour, 2*time.Hour) }
+	i.approve(in, 1)
+
+	for range 2 { // a life and another one
+		require.NoError(t, stop())
+		again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: clock.read})
+		stop, i.door = start(t, again), again
+		_, err = again.Authorize(t.Context(), i.request(in))
+		requireKind(t, seal.KindWait, err)
+	}
+	clock.step(time.Hour+time.Second, time.Hour+time.Second)
+	_, err = i.door.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+}

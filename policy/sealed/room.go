@@ -143,8 +143,12 @@ func newRoom(cfg roomConfig) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
+	held, err := readWithheld(cfg.state)
+	if err != nil {
+		return nil, err
+	}
 	r := &room{roomConfig: cfg, metrics: m, proposals: make(chan *proposal, maxWaiting), ended: make(chan struct{}), creating: make(chan struct{}, 1),
-		checkpoints: checkpointing{lag: maxTreeLag}, withheld: withheld{of: map[string]late{}}, clocks: cfg.journal.last.baseline(), trail: newTrail()}
+		checkpoints: checkpointing{lag: maxTreeLag}, withheld: held, clocks: cfg.journal.last.baseline(), trail: newTrail()}
 	if cfg.token != nil {
 		r.anchors.token = cfg.token
 		cfg.token.Known(r.publicKey)
@@ -460,6 +464,9 @@ func (r *room) tend() error {
 
 // remember writes the head, and clocks that were found good, to the journal.
 func (r *room) remember(seq uint64, head policy.Digest, clocks baseline) error {
+	if err := r.withheld.save(r.keep.dir, r.fold); err != nil {
+		return &fatalError{fmt.Errorf("what the store held back: %w", err)}
+	}
 	m := newMark(seq, head, clocks)
 	if seq > 0 {
 		m.Epoch = r.fold.Epoch()

@@ -12,12 +12,14 @@ import (
 // withheld is, of operations whose decisions were dated long before anybody could see
 // them, by how much: a hostile store holds a commit back, and a DELAY, which is there so
 // that others see an operation coming, would pass meanwhile. By operation id; of run's
-// goroutine alone, and in memory: what was read when the journal had seen no more than
-// what is before it, whoever wrote it, counts as held back until then. An appliance that
-// was away and authors now lets a DELAY begin when it came back.
+// goroutine alone: what was read when the journal had seen no more than what is before
+// it, whoever wrote it, counts as held back until then. An appliance that was away and
+// authors now lets a DELAY begin when it came back. It is in the state directory before
+// the journal has seen the batches of it (withheld_file.go).
 type withheld struct {
-	of    map[string]late
-	swept time.Time
+	of      map[string]late
+	swept   time.Time
+	changed bool // since it was saved
 }
 
 type late struct {
@@ -48,6 +50,7 @@ func (w *withheld) note(records []ledger.Record, by time.Duration, now time.Time
 		}
 		if i, err := policy.ParseIntent(d.Intent); err == nil {
 			w.of[i.OperationID] = late{max(by, w.of[i.OperationID].by), now}
+			w.changed = true
 		}
 	}
 }
