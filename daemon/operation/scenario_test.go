@@ -151,6 +151,7 @@ func (h *house) nodeURL() string {
 func (p *play) perform(t *testing.T, s *scenario) {
 	p.house.t, p.ops = t, map[string]*operation.Operation{}
 	defer p.heal()
+	defer p.tell()
 	for n, line := range s.lines {
 		words := strings.Fields(line)
 		f, ok := verbs[words[0]]
@@ -164,6 +165,22 @@ func (p *play) perform(t *testing.T, s *scenario) {
 	}
 	p.heal()
 	p.invariants()
+}
+
+// tell says of a scenario that failed how far its operations have come.
+func (p *play) tell() {
+	if !p.t.Failed() {
+		return
+	}
+	for name, o := range p.ops {
+		o, err := p.operations.Get(context.WithoutCancel(p.t.Context()), o.ID)
+		if err != nil {
+			p.t.Logf("%s: %s", name, err)
+			continue
+		}
+		p.t.Logf("%s, %s of nonce %d, version %d: %s, %q, %q, at block %d of %d", name, o.Type, o.Nonce, o.Version, statuses(o), o.Attention,
+			o.FailureReason, o.BlockNumber, p.head())
+	}
 }
 
 // heal ends every fault.
@@ -214,6 +231,19 @@ func (p *play) op(name string) *operation.Operation {
 func (p *play) add(name string, o *operation.Operation) {
 	p.approve(o)
 	p.ops[name], p.all = o, append(p.all, o.ID)
+}
+
+// inBlock reports whether the chain has one of the operation's versions in a block.
+func (p *play) inBlock(o *operation.Operation) bool {
+	p.t.Helper()
+	if p.now(o.ID).TransactionHash == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.versions(o), func(v operation.Version) bool {
+		st, err := p.direct.Status(p.t.Context(), v.Hash)
+		require.NoError(p.t, err)
+		return st.Mined
+	})
 }
 
 // verb is a word of the scripts; least is how many arguments it needs.
@@ -268,9 +298,16 @@ func init() { // refers to itself through perform
 				return err == nil && st.Found && !st.Mined
 			})
 		}},
+		// mined NAME: with blocks, until one of them holds it, and none after that: CONFIRMING lasts until the next.
+		"mined": {1, func(p *play, a []string) {
+			o := p.op(a[0])
+			if !p.inBlock(o) {
+				p.mineUntil(a[0]+" is in a block", func() bool { return p.inBlock(o) })
+			}
+		}},
 		// wait NAME STATUS: without a block.
 		"wait": {2, func(p *play, a []string) { p.is(p.op(a[0]).ID, operation.Status(a[1])) }},
-		// reach NAME STATUS: with blocks.
+		// reach NAME STATUS: with blocks; for a state in which it stays whatever blocks come.
 		"reach": {2, func(p *play, a []string) {
 			p.mineUntil(a[0]+" is "+a[1], func() bool { return p.now(p.op(a[0]).ID).Status == operation.Status(a[1]) })
 		}},
