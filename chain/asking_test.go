@@ -1,12 +1,7 @@
 package chain
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"math/big"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -15,44 +10,6 @@ import (
 
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
-
-// counting stands before a node and counts requests and the questions in them. The first requests wait until
-// so many questions were asked that all others gather.
-func counting(t *testing.T, url string, refuse func(body []byte) bool) (at string, requests, questions func() int) {
-	var mu sync.Mutex
-	var nRequests, nQuestions int
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		var batch []json.RawMessage
-		if json.Unmarshal(body, &batch) != nil {
-			batch = batch[:0]
-			batch = append(batch, body)
-		}
-		mu.Lock()
-		nRequests, nQuestions = nRequests+1, nQuestions+len(batch)
-		mu.Unlock()
-		if refuse != nil && refuse(body) {
-			http.Error(w, "no batches", http.StatusBadRequest)
-			return
-		}
-		answer, err := http.Post(url, "application/json", bytes.NewReader(body))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer answer.Body.Close()
-		w.Header().Set("Content-Type", "application/json")
-		io.Copy(w, answer.Body)
-	}))
-	t.Cleanup(s.Close)
-	read := func(n *int) func() int {
-		return func() int { mu.Lock(); defer mu.Unlock(); return *n }
-	}
-	return s.URL, read(&nRequests), read(&nQuestions)
-}
 
 // askAll asks many questions at once, most of them the same, and checks each answer.
 func askAll(t *testing.T, c *Client, rich, poor tx.Address, want *big.Int) {
@@ -91,10 +48,10 @@ func TestManyQuestionsAreFewRequests(t *testing.T) {
 	fund(t, n, w)
 	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
 	require.NoError(t, err)
-	url, requests, questions := counting(t, n.URL(), nil)
-	askAll(t, dial(t, patient(url)), w.address, tx.Address{7}, full)
-	require.Less(t, requests(), 150, "210 questions")
-	require.Less(t, questions(), 200, "equal questions that wait are asked once")
+	p := proxy(t, n)
+	askAll(t, dial(t, patient(p.URL())), w.address, tx.Address{7}, full)
+	require.Less(t, p.Requests(), 150, "210 questions")
+	require.Less(t, p.Asked(), 200, "equal questions that wait are asked once")
 }
 
 func TestANodeThatTakesNoBatches(t *testing.T) {
@@ -103,47 +60,14 @@ func TestANodeThatTakesNoBatches(t *testing.T) {
 	fund(t, n, w)
 	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
 	require.NoError(t, err)
-	refused := 0
-	var mu sync.Mutex
-	url, _, _ := counting(t, n.URL(), func(body []byte) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if body[0] == '[' {
-			refused++
-		}
-		return body[0] == '['
-	})
-	c := dial(t, patient(url))
+	p := proxy(t, n)
+	p.Set("no-batches", "")
+	c := dial(t, patient(p.URL()))
 	askAll(t, c, w.address, tx.Address{7}, full)
-	once := refused
+	once := p.Batches()
 	askAll(t, c, w.address, tx.Address{7}, full)
 	require.LessOrEqual(t, once, maxAsking)
-	require.Equal(t, once, refused, "it is not tried again")
-}
-
-// batchesTo is the URL of what stands before a node and answers batches by itself.
-func batchesTo(t *testing.T, url string, batch func(http.ResponseWriter, *http.Request, []byte)) string {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		out.Header().Set("Content-Type", "application/json")
-		if bytes.HasPrefix(body, []byte("[")) {
-			batch(out, r, body)
-			return
-		}
-		answer, err := http.Post(url, "application/json", bytes.NewReader(body))
-		if err != nil {
-			http.Error(out, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer answer.Body.Close()
-		_, _ = io.Copy(out, answer.Body)
-	}))
-	t.Cleanup(s.Close)
-	return s.URL
+	require.Equal(t, once, p.Batches(), "it is not tried again")
 }
 
 // TestANodeThatRefusesEachOfABatch: some say so to each question of a batch in place of once; then they are asked one
@@ -154,29 +78,19 @@ func TestANodeThatRefusesEachOfABatch(t *testing.T) {
 	fund(t, n, w)
 	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
 	require.NoError(t, err)
-	s := batchesTo(t, n.URL(), func(out http.ResponseWriter, _ *http.Request, body []byte) {
-		var batch []struct {
-			ID json.RawMessage `json:"id"`
-		}
-		if json.Unmarshal(body, &batch) != nil {
-			http.Error(out, "no batch", http.StatusBadRequest)
-			return
-		}
-		answers := make([]map[string]any, len(batch))
-		for i, q := range batch {
-			answers[i] = map[string]any{"jsonrpc": "2.0", "id": q.ID, "error": map[string]any{"code": -32600, "message": "Batch size exceeds 1"}}
-		}
-		_ = json.NewEncoder(out).Encode(answers)
-	})
-	askAll(t, dial(t, patient(s)), w.address, tx.Address{7}, full)
+	p := proxy(t, n)
+	p.Set("no-batch", "")
+	askAll(t, dial(t, patient(p.URL())), w.address, tx.Address{7}, full)
+	require.NotZero(t, p.Batches())
 }
 
 // TestANodeThatAnswersNoBatch: something before it drops them, and nobody hears of it. Who waited for one waits in
 // vain; from then on it is asked one by one.
 func TestANodeThatAnswersNoBatch(t *testing.T) {
 	n := manual(t)
-	s := batchesTo(t, n.URL(), func(_ http.ResponseWriter, r *http.Request, _ []byte) { <-r.Context().Done() })
-	one := network(s)
+	p := proxy(t, n)
+	p.Set("stall-batches", "")
+	one := network(p.URL())
 	one.Timeout = time.Second
 	c := dial(t, one)
 	require.Eventually(t, func() bool {

@@ -2,12 +2,6 @@ package chain
 
 import (
 	"context"
-	"encoding/json"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -63,32 +57,6 @@ func TestStatusUnderAHead(t *testing.T) {
 	require.False(t, under(heads[2], func(uint64) tx.Hash { return tx.Hash{1} }).Final, "the head's chain has another block there")
 }
 
-// sentFrom is a node that says of every transaction that another account sent it.
-func sentFrom(t *testing.T, target, from string) string {
-	at, err := url.Parse(target)
-	require.NoError(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(at)
-	proxy.ModifyResponse = func(r *http.Response) error {
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			return err
-		}
-		var a map[string]any
-		if json.Unmarshal(b, &a) == nil {
-			if sent, ok := a["result"].(map[string]any); ok && sent["from"] != nil {
-				sent["from"] = from
-				b, err = json.Marshal(a)
-			}
-		}
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(string(b))), int64(len(b))
-		r.Header.Del("Content-Length")
-		return err
-	}
-	s := httptest.NewServer(proxy)
-	t.Cleanup(s.Close)
-	return s.URL
-}
-
 // TestWhoSentItIsAgreed: of several nodes one's word is not enough, nor is any where they contradict each other.
 func TestWhoSentItIsAgreed(t *testing.T) {
 	n := manual(t)
@@ -110,7 +78,9 @@ func TestWhoSentItIsAgreed(t *testing.T) {
 	other.Set("hide", "")
 	require.Nil(t, said(both), "one of two does not know it")
 	other.Behave()
-	require.Nil(t, said(dial(t, network(n.URL(), other.URL(), sentFrom(t, n.URL(), "0x"+strings.Repeat("11", 20))))), "one of three contradicts")
+	liar := proxy(t, n)
+	liar.Set("from", "0x"+strings.Repeat("11", 20))
+	require.Nil(t, said(dial(t, network(n.URL(), other.URL(), liar.URL()))), "one of three contradicts")
 	other.Set("500", "")
 	_, err := both.AgreedTransaction(t.Context(), tx.HashOf(raw))
 	require.ErrorIs(t, err, ErrUnavailable, "what the other one would have said may matter")

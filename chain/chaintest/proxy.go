@@ -31,11 +31,15 @@ type Proxy struct {
 	woken  chan struct{}     // closed and replaced when the faults change
 	counts map[string]int    // questions by method
 	posts  int               // requests, each with one question or many
+	many   int               // those that had the form of many
 	frozen map[string]json.RawMessage
 }
 
 // Faults are the names that Set takes, and what they do. Arguments that are numbers are decimal.
 var Faults = map[string]string{
+	"no-batches":    "HTTP 400 to questions that are asked together",
+	"no-batch":      "refuses each of questions that are asked together",
+	"stall-batches": "answers nothing that is asked together until it is told to behave",
 	"stall":         "answers nothing until it is told to behave",
 	"reset":         "ends every connection in the middle",
 	"429":           "HTTP 429",
@@ -48,6 +52,7 @@ var Faults = map[string]string{
 	"genesis":       "says that its chain began with another block",
 	"nonce":         "adds the argument to every nonce",
 	"hide":          "knows nothing of any transaction",
+	"from":          "says of every transaction that the argument sent it",
 	"receipts-hide": "knows no receipt",
 	"failed":        "says of every mined transaction that it failed",
 	"otherblock":    "says of every receipt that it is of another block",
@@ -116,6 +121,13 @@ func (p *Proxy) Requests() int {
 	return p.posts
 }
 
+// Batches is how many of them asked questions together.
+func (p *Proxy) Batches() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.many
+}
+
 // Asked is Count of all methods together.
 func (p *Proxy) Asked() (n int) {
 	p.mu.Lock()
@@ -133,11 +145,11 @@ func (p *Proxy) fault(name string) (argument string, on bool) {
 	return argument, on
 }
 
-// stalled returns when the proxy answers, or false when the caller is gone.
-func (p *Proxy) stalled(r *http.Request) bool {
+// stalled returns when the fault is over, or false when the caller is gone.
+func (p *Proxy) stalled(r *http.Request, fault string) bool {
 	for {
 		p.mu.Lock()
-		_, on := p.faults["stall"]
+		_, on := p.faults[fault]
 		woken := p.woken
 		p.mu.Unlock()
 		if !on {
@@ -173,18 +185,30 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	p.posts++
+	if batch {
+		p.many++
+	}
 	for _, q := range questions {
 		p.counts[q.Method]++
 	}
 	p.mu.Unlock()
-	if !p.stalled(r) {
+	if !p.stalled(r, "stall") || batch && !p.stalled(r, "stall-batches") {
 		panic(http.ErrAbortHandler)
+	}
+	if _, on := p.fault("no-batches"); on && batch {
+		http.Error(w, "no batches", http.StatusBadRequest)
+		return
 	}
 	if p.broken(w) {
 		return
 	}
 	var answers []message
+	_, each := p.fault("no-batch")
 	for _, q := range questions {
+		if each && batch {
+			answers = append(answers, message{Version: "2.0", ID: q.ID, Error: json.RawMessage(`{"code":-32600,"message":"Batch size exceeds 1"}`)})
+			continue
+		}
 		a, err := p.answer(r, q)
 		if err != nil {
 			panic(http.ErrAbortHandler) // the real node is gone
@@ -305,6 +329,9 @@ func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
 	case "eth_getTransactionByHash":
 		if hide {
 			return null
+		}
+		if who, on := p.fault("from"); on {
+			return with(result, "from", json.RawMessage(strconv.Quote(who)))
 		}
 	case "eth_getTransactionReceipt":
 		if _, on := p.fault("receipts-hide"); on || hide {
