@@ -95,7 +95,7 @@ func (s *Server) GetLedgerSnapshot(c *gin.Context, params GetLedgerSnapshotParam
 
 // GetSeal answers GET /v1/seal, also while the seal is sealed or silent.
 func (s *Server) GetSeal(c *gin.Context) {
-	st, err := s.seal.Status(c.Request.Context())
+	st, err := s.statuses.now(c.Request.Context())
 	if err != nil {
 		s.log.Warn("api: the seal does not say how it is", "request_id", requestOf(c).id, "error", err)
 		s.answer(c, Seal{Reachable: false, Sealed: true})

@@ -61,7 +61,7 @@ type Server struct {
 	audit      *auditlog.Log
 	webhooks   *webhook.Service
 	store      *store.Store
-	seal       Sealer
+	statuses   statuses
 	tenant     string
 	log        *slog.Logger
 	limits     Limits
@@ -106,7 +106,7 @@ func New(d Deps) (*Server, error) {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
 	s := &Server{
-		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, seal: d.Seal,
+		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, statuses: statuses{seal: d.Seal, limit: d.Limits.Timeout},
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, tracer: d.Tracer, nodeDown: d.NodeDown, document: doc, metrics: m,
 		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, answers: taken, connections: conns, tls: d.TLS,
 	}
@@ -395,15 +395,15 @@ func (s *Server) ready(r *route) error {
 // is started again in about a tenth of that.
 const sealAway = time.Second
 
-// unsealed refuses a write while the seal is sealed. It asks every time: sealing
+// unsealed refuses a write while the seal is sealed. Every time it is told what was asked for after it came: sealing
 // takes effect at once.
 //
 // A seal that just sealed itself, or lost its worker, is away for a moment
 // until its keeper has a new one up; that moment is waited for, so that the
 // caller learns which of the two it was.
 func (s *Server) unsealed(ctx context.Context) error {
-	st, err := s.seal.Status(ctx)
-	for gone := time.Now(); errors.Is(err, seal.ErrUnreachable) && time.Since(gone) < sealAway; st, err = s.seal.Status(ctx) {
+	st, err := s.statuses.now(ctx)
+	for gone := time.Now(); errors.Is(err, seal.ErrUnreachable) && time.Since(gone) < sealAway; st, err = s.statuses.now(ctx) {
 		select {
 		case <-time.After(sealAway / 50):
 		case <-ctx.Done():
