@@ -35,7 +35,7 @@ type IdempotencyRecord struct {
 
 // Idempotency reads the record of a key's hash.
 func (s *Store) Idempotency(ctx context.Context, hash string) (*IdempotencyRecord, bool, error) {
-	v, _, ok, err := s.Get(ctx, idemPrefix+hash)
+	v, _, ok, err := s.looks.get(ctx, idemPrefix+hash)
 	if err != nil || !ok {
 		return nil, false, err
 	}
@@ -100,7 +100,7 @@ func (t *Tx) firstRecord(hash string, r *IdempotencyRecord) {
 
 // leaseRecords is how many records share a lease. With RBAC on, etcd checks every key of a lease at each put
 // under it, in its one apply loop: records of ten busy minutes under one lease cost a quarter of a core.
-const leaseRecords = 64
+const leaseRecords = 24
 
 // idempotencyLease is the lease of the record that is written next; each call counts as one.
 func (s *Store) idempotencyLease(ctx context.Context) (clientv3.LeaseID, error) {

@@ -64,6 +64,7 @@ type Store struct {
 	log     *slog.Logger
 	metrics *metrics
 	group   group
+	looks   looks
 	space   atomic.Pointer[Space] // as last seen; nil before the first look
 
 	leaseMu   sync.Mutex
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 		return nil, err
 	}
 	s := &Store{cfg: cfg, client: c, log: log, metrics: m}
-	s.group.s = s
+	s.group.s, s.looks.s = s, s
 	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	if _, err := c.Get(dctx, LedgerCarried); err != nil {
