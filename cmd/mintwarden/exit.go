@@ -85,7 +85,7 @@ func (c *cli) complainJSON(err error) {
 	if err != nil {
 		text = []byte(`{"error":{}}`)
 	}
-	c.err.printf("%s\n", text)
+	c.err.printf("%s\n", shownJSON(text))
 }
 
 // exactly is cobra.ExactArgs in words that help.

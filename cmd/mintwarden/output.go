@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -107,7 +110,7 @@ func (c *cli) showJSON(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "%s\n", text)
+	_, err = fmt.Fprintf(c.out, "%s\n", shownJSON(text))
 	return err
 }
 
@@ -117,8 +120,32 @@ func (c *cli) lineJSON(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "%s\n", text)
+	_, err = fmt.Fprintf(c.out, "%s\n", shownJSON(text))
 	return err
+}
+
+// shownJSON is the same JSON for a terminal: JSON itself escapes what is below U+0020
+// alone, and a terminal obeys U+009B, which begins a control sequence, as well. All that
+// does not show as itself is escaped; it can stand in strings only, but for the newlines
+// between.
+func shownJSON(text []byte) []byte {
+	plain := func(r rune) bool { return r == '\n' || r != utf8.RuneError && unicode.IsPrint(r) }
+	if bytes.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for _, r := range string(text) { // a byte that is no UTF-8 comes as U+FFFD
+		switch {
+		case plain(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 // listed is a list as --json prints it.
