@@ -157,6 +157,9 @@ func (n *Node) open() error {
 	// Forks that no public chain has taken yet are left out; the next one makes state several times as dear.
 	ec.Genesis.Config.AmsterdamTime, ec.Genesis.Config.BogotaTime = nil, nil
 	ec.SyncMode = ethconfig.FullSync
+	// Nothing but the pool keeps what was sent here: ten seconds after the start, and each minute, a local transaction
+	// that the pool has forgotten would be put into it again, and Reorg could not forget any.
+	ec.TxPool.NoLocals = true
 	ec.Miner.GasCeil = gasLimit
 	// Every block's state is written when the block is: it is there after a SIGKILL, and calls may ask about any.
 	ec.NoPruning, ec.StateScheme = true, rawdb.HashScheme
