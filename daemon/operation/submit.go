@@ -195,7 +195,8 @@ func (s *Service) write(ctx context.Context, a registry.Actor, p *plan, o *Opera
 		o.Place = at.number
 		t.PutIfAbsent(at.key(), []byte(o.ID))
 	}
-	t.PutIfAbsent(store.OpIntent(o.ID), storedIntent.Pack(body))
+	// That the operation is new is compared once, with its state.
+	t.Put(store.OpIntent(o.ID), storedIntent.Pack(body))
 	s.traces.keep(ctx, t, o.ID)
 	if o.Type == policy.OpDeployToken {
 		token := *p.token
@@ -208,7 +209,7 @@ func (s *Service) write(ctx context.Context, a registry.Actor, p *plan, o *Opera
 		"intentDigest": string(o.IntentDigest), "performer": o.Performer.String(), "expiresAt": o.ExpiresAt.Format(time.RFC3339),
 	}
 	if o.Reason != "" {
-		t.PutIfAbsent(store.OpReason(o.ID), []byte(o.Reason))
+		t.Put(store.OpReason(o.ID), []byte(o.Reason))
 		asked["reason"] = o.Reason
 	}
 	p.stageForeign(t, o, asked)
