@@ -59,9 +59,10 @@ func (s *Service) carry(ctx context.Context, b *ledger.Batch) error {
 }
 
 // changesRules reports whether approvals that were too few may be enough after a record, or the other way
-// round.
+// round. Each that does has every operation that waits judged again, so that a checkpoint every five seconds must not.
 func changesRules(r *ledger.Record) bool {
-	return r.Decision == nil && r.Request == nil && r.Authorize == nil && r.Cancel == nil && r.Settle == nil && r.Wallet == nil
+	return r.Decision == nil && r.Request == nil && r.Authorize == nil && r.Bump == nil && r.Cancel == nil && r.Settle == nil && r.Wallet == nil &&
+		r.Checkpoint == nil
 }
 
 // operationOf is the operation that a record tells of; empty for records of other things.

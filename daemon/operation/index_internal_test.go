@@ -6,7 +6,35 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/policy/ledger"
 )
+
+// A record of what nobody's approvals are judged by, a checkpoint every few seconds above all, has nothing judged again;
+// any other kind has, one that nobody thought of here too.
+func TestRecordsThatChangeRules(t *testing.T) {
+	for name, c := range map[string]struct {
+		record ledger.Record
+		want   bool
+	}{
+		"checkpoint":     {ledger.Record{Checkpoint: &ledger.Checkpoint{}}, false},
+		"bump":           {ledger.Record{Bump: &ledger.Bump{}}, false},
+		"authorize":      {ledger.Record{Authorize: &ledger.Authorize{}}, false},
+		"cancel":         {ledger.Record{Cancel: &ledger.Cancel{}}, false},
+		"settle":         {ledger.Record{Settle: &ledger.Settle{}}, false},
+		"wallet":         {ledger.Record{Wallet: &ledger.Wallet{}}, false},
+		"decision":       {ledger.Record{Decision: &ledger.Enveloped{}}, false},
+		"request":        {ledger.Record{Request: &ledger.Enveloped{}}, false},
+		"charter":        {ledger.Record{Charter: &ledger.Enveloped{}}, true},
+		"policy":         {ledger.Record{Policy: &ledger.Enveloped{}}, true},
+		"binding":        {ledger.Record{Binding: &ledger.Enveloped{}}, true},
+		"freeze":         {ledger.Record{Freeze: &ledger.Enveloped{}}, true},
+		"event's freeze": {ledger.Record{EventFreeze: &ledger.EventFreeze{}}, true},
+		"recover":        {ledger.Record{Recover: &ledger.Enveloped{}}, true},
+	} {
+		require.Equal(t, c.want, changesRules(&c.record), name)
+	}
+}
 
 // What an operation was judged by when it was asked for holds while it waits as it did then: a lane judges it again once
 // the rules, its approvals or its status are others.
