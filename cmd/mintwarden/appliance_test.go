@@ -43,6 +43,7 @@ type appliance struct {
 	seal       *client.Seal
 	audit      []*audit.Entry // oldest first
 	sealed     bool
+	shifts     int                // by how many decimals it lies of a token
 	denial     *client.ErrorBody  // answers a burn
 	received   []*policy.Envelope // what people signed
 	requests   []request          // what people asked for
@@ -125,7 +126,7 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("GET /v1/tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
 		decimals := map[string]int{id("token", 6): 6}[r.PathValue("id")]
 		if decimals == 0 {
-			decimals = 18
+			decimals = 18 + a.shifts
 		}
 		a.answer(w, client.TokenDetail{ID: r.PathValue("id"), Network: network, Symbol: "EIT", Decimals: decimals})
 	})

@@ -165,6 +165,48 @@ func TestSignedRequest(t *testing.T) {
 	require.Len(t, a.sent(), 1) // once is enough
 }
 
+// TestAttack_DecimalsThatTheApplianceMakesUp: a requester who types one token signs no mint of a thousand, though the
+// appliance says that one token has so many base units; and under a production charter nothing unseen that only the
+// appliance knows: whom a name means, and what a token is deployed with.
+func TestAttack_DecimalsThatTheApplianceMakesUp(t *testing.T) {
+	for _, environment := range []policy.Environment{policy.Dev, policy.Production} {
+		w := newWorld(t, func(c *policy.Charter) {
+			c.Flags.SignedRequests, c.Environment = true, environment
+			c.Persons = append(c.Persons, policy.Person{Name: "oscar", Keys: keys("oscar"), Users: []string{id("user", 9)}})
+		})
+		a := serve(t, w)
+		i := w.mint(1)
+		i.OperationID, i.Params.Recipient = id("op", 1), ptr(wallet(1).Address)
+		b, err := i.Encode()
+		require.NoError(t, err)
+		a.offerBytes(i.OperationID, b)
+		mint := func(amount, to string, more ...string) result {
+			return mintwarden(t, append([]string{"token", "mint", id("token", 1), "--amount", amount, "--to", to, "--yes", "--key", keyFileOf(t, "oscar")}, more...)...)
+		}
+		a.shifts = 3
+		got := mint("1", id("wallet", 1))
+		require.Equal(t, exitUnverified, got.code, got.err)
+		require.Contains(t, got.err, "said that the token has 21 decimals, by the ledger it has 18")
+		a.shifts = 0
+		got = mint("1000", id("wallet", 1), "--performed-by", id("wallet", 2))
+		require.Equal(t, exitUnverified, got.code, got.err)
+		require.Contains(t, got.err, "sends it, which is not whom you named")
+		got = mint("1000", id("wallet", 1), "--replaces", id("op", 7))
+		require.Equal(t, exitUnverified, got.code, got.err)
+		require.Contains(t, got.err, "it replaces")
+		require.Empty(t, a.sent())
+		if got = mint("1000", "treasury"); environment == policy.Production {
+			require.Equal(t, exitUsage, got.code, got.err)
+			require.Contains(t, got.err, "--yes needs --expect-digest")
+			require.Empty(t, a.sent())
+			got = mint("1000", id("wallet", 1))
+		}
+		require.Equal(t, exitDone, got.code, got.err)
+		require.Len(t, a.sent(), 1)
+	}
+	require.False(t, (&expectation{operation: policy.OpDeployToken}).whole())
+}
+
 // simulated is what the appliance says in TestSimulate.
 var simulated = client.Simulation{At: time.Unix(1_800_000_000, 0).UTC(), Outcome: "DENY",
 	Rules: []client.RuleOutcome{{Rule: "MAX_AMOUNT", Outcome: "DENY", Message: "too much"}}}

@@ -143,7 +143,7 @@ func (c *cli) request(ctx context.Context, p *privileged, operation policy.Opera
 	if err := p.check(); err != nil {
 		return err
 	}
-	p.asked.operation, p.asked.token = operation, tokenID
+	p.asked.operation, p.asked.token, p.asked.replaces = operation, tokenID, p.replaces
 	api, err := c.connect()
 	if err != nil {
 		return err
@@ -151,6 +151,10 @@ func (c *cli) request(ctx context.Context, p *privileged, operation policy.Opera
 	by, err := c.performer(ctx, api, p.performedBy)
 	if err != nil {
 		return err
+	}
+	if by != nil {
+		p.asked.performer = client.Party{Type: client.PartyType(by.Type), WalletID: by.WalletID, VaultAccountID: by.VaultAccountID}
+		p.asked.names(p.performedBy)
 	}
 	var replayed bool
 	answer, id, err := call(api, by, append(keyed(p.key), client.WithReplayed(&replayed)))
@@ -207,6 +211,7 @@ func (s *supplyChange) values(ctx context.Context, c *cli, api *client.Client, t
 			return "", client.Party{}, err
 		}
 		decimals = t.Decimals
+		s.asked.decimals = &decimals
 	}
 	amount, err := baseUnits("amount", s.amount, decimals, s.baseUnits)
 	if err != nil {
@@ -214,6 +219,7 @@ func (s *supplyChange) values(ctx context.Context, c *cli, api *client.Client, t
 	}
 	party, err := c.party(ctx, api, s.party)
 	s.asked.amount, s.asked.party = amount.String(), party
+	s.asked.names(s.party)
 	return amount.String(), party, err
 }
 
@@ -292,6 +298,7 @@ func (c *cli) tokenRole(verb, partyFlag string) *cobra.Command {
 				return nil, "", err
 			}
 			p.asked.role, p.asked.party = role, who
+			p.asked.names(party + subject)
 			body := client.RoleChangeRequest{Role: client.Role(role), Subject: who, FeeStrategy: pointer(client.FeeStrategy(p.fee)),
 				Replaces: pointer(p.replaces), PerformedBy: by}
 			change := api.GrantTokenRole

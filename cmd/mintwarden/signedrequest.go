@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,7 @@ func (c *cli) signRequest(ctx context.Context, o *consent, op *client.Operation,
 			return nil, unverified("the appliance made another operation than you asked for, so nothing was signed: %w", err)
 		}
 	}
-	if asked == nil || !o.yes {
+	if asked == nil || !asked.whole() || !o.yes {
 		c.showReview(r, fold, policy.Approve)
 		if err := o.askable(c, charter); err != nil {
 			return nil, err
@@ -128,9 +129,27 @@ type expectation struct {
 	operation policy.OperationType
 	token     string
 	amount    string // base units
+	decimals  *int   // by which whole tokens came to the amount, as the appliance says; nil: it was typed in base units
 	role      string
+	nonce     string // of a CANCEL
+	replaces  string
 	party     client.Party // recipient, source or subject
 	source    client.Party // of a transfer, whose recipient is the party
+	performer client.Party
+	// called says that one of them was called by a vault's name, which is what the
+	// appliance says it is.
+	called bool
+}
+
+// whole is true where an intent that meets it is just what was typed. A name of a vault,
+// and all that a token is deployed with, is in no ledger yet.
+func (x *expectation) whole() bool {
+	return x.operation != policy.OpDeployToken && !x.called
+}
+
+// names notes how a party was written.
+func (x *expectation) names(party string) {
+	x.called = x.called || !strings.HasPrefix(party, "0x") && !strings.HasPrefix(party, "wallet_") && !strings.HasPrefix(party, "vault_")
 }
 
 // met is nil if the intent says what was asked.
@@ -142,6 +161,14 @@ func (x *expectation) met(fold *ledger.Fold, i *policy.Intent) error {
 		return fmt.Errorf("it is about token %s, not %s", i.Token.ID, x.token)
 	case x.amount != "" && (i.Params.Amount == nil || i.Params.Amount.String() != x.amount):
 		return fmt.Errorf("its amount is not %s base units", x.amount)
+	case x.decimals != nil && *x.decimals != int(i.Token.Decimals):
+		return fmt.Errorf("the appliance said that the token has %d decimals, by the ledger it has %d", *x.decimals, i.Token.Decimals)
+	case x.nonce != "" && (i.Params.Nonce == nil || *i.Params.Nonce != x.nonce):
+		return fmt.Errorf("it does not use nonce %s up", x.nonce)
+	case i.Replaces != x.replaces:
+		return fmt.Errorf("it replaces %q, not %q", i.Replaces, x.replaces)
+	case x.performer.Type != "" && !concerns(x.performer, fold, i.Network, &i.Performer.Address):
+		return fmt.Errorf("%s sends it, which is not whom you named", i.Performer.Address)
 	case string(i.Params.Role) != x.role:
 		return fmt.Errorf("its role is %q, not %q", i.Params.Role, x.role)
 	case x.source.Type != "" && !concerns(x.source, fold, i.Network, i.Params.Source):

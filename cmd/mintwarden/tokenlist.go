@@ -28,6 +28,7 @@ func (l *listChange) flags(cmd *cobra.Command) {
 func (l *listChange) who(ctx context.Context, c *cli, api *client.Client) (client.Party, error) {
 	p, err := c.party(ctx, api, l.account+l.subject)
 	l.asked.party = p
+	l.asked.names(l.account + l.subject)
 	return p, err
 }
 

@@ -40,6 +40,7 @@ the allowance that their holder gave it.`,
 				return nil, "", err
 			}
 			s.asked.source = source
+			s.asked.names(from)
 			a, err := api.TransferToken(ctx, args[0], client.TransferRequest{Amount: amount, From: source, To: to,
 				FeeStrategy: pointer(client.FeeStrategy(s.fee)), Replaces: pointer(s.replaces), PerformedBy: by}, opts...)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 func (c *cli) walletCancelNonce() *cobra.Command {
@@ -49,6 +50,7 @@ recovery left open. People approve it as any other operation.`,
 		if err != nil {
 			return err
 		}
+		p.asked = expectation{operation: policy.OpCancel, nonce: nonce, replaces: p.replaces, performer: client.Party{Type: client.PartyTypeWalletID, WalletID: &args[0]}}
 		return c.accepted(ctx, &p, answer, answer.OperationID, replayed)
 	})
 }
