@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -192,6 +193,15 @@ func TestTrim(t *testing.T) {
 func TestAttack_AForgedSnapshotInATrimmedStore(t *testing.T) {
 	i, options, _ := trimmed(t)
 	s := openLog(t, house.store)
+	later := newTestRoom(t, i.digest, options)
+	halt := start(t, later)
+	i.door = later
+	i.many(1)
+	require.NoError(t, halt())
+	file, _, err := later.writeSnapshot(t.Context()) // signed by an appliance of the charter, and named by no trim
+	require.NoError(t, err)
+	unnamed, err := os.ReadFile(filepath.Join(options.state, snapshotFile))
+	require.NoError(t, errors.Join(err, file.Close()))
 	last, err := s.c.Get(t.Context(), ledger.LogPrefix, clientv3.WithLastKey()...)
 	require.NoError(t, err)
 	seq, ok := ledger.ParseKey(string(last.Kvs[0].Key))
@@ -202,9 +212,10 @@ func TestAttack_AForgedSnapshotInATrimmedStore(t *testing.T) {
 	require.Len(t, parts.Kvs, 1)
 	key, value := string(parts.Kvs[0].Key), string(parts.Kvs[0].Value)
 	for name, forged := range map[string]string{
-		"a bit flipped": func() string { b := []byte(value); b[len(b)/3] ^= 1; return string(b) }(),
-		"a part cut":    value[:100],
-		"gone":          "",
+		"a bit flipped":    func() string { b := []byte(value); b[len(b)/3] ^= 1; return string(b) }(),
+		"a part cut":       value[:100],
+		"gone":             "",
+		"of a later batch": string(unnamed),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := s.c.Put(t.Context(), key, forged)
