@@ -52,7 +52,7 @@ func (b *Batch) Encode() ([]byte, error) {
 	if len(b.Signature) != signatureSize {
 		return nil, fmt.Errorf("signature of %d bytes, want %d", len(b.Signature), signatureSize)
 	}
-	return b.encode()
+	return b.encode("")
 }
 
 // SigningInput is what the author signs: Tag, a newline, and the encoding without the member
@@ -60,11 +60,15 @@ func (b *Batch) Encode() ([]byte, error) {
 func (b *Batch) SigningInput() ([]byte, error) {
 	unsigned := *b
 	unsigned.Signature = nil
-	body, err := unsigned.encode()
-	if err != nil {
-		return nil, err
-	}
-	return signingInput(body, nil), nil
+	return unsigned.encode(Tag + "\n")
+}
+
+// isSigned is true if value is what Encode gives, where input is what SigningInput does.
+func (b *Batch) isSigned(value, input []byte) bool {
+	unsigned, member, tail := input[len(Tag)+1:], signatureMember(b.Signature), b.appendTail(nil)
+	at := len(unsigned) - len(tail)
+	return len(b.Signature) == signatureSize && len(value) <= MaxBatch && len(value) == len(unsigned)+len(member) &&
+		bytes.Equal(value[:at], unsigned[:at]) && bytes.Equal(value[at:at+len(member)], member) && bytes.Equal(value[at+len(member):], tail)
 }
 
 // signingInput is of a canonical encoding, from which it leaves out the member "signature" if there
@@ -79,7 +83,8 @@ func signingInput(value, signature []byte) []byte {
 	return append(input, value[at+len(member):]...)
 }
 
-func (b *Batch) encode() ([]byte, error) {
+// encode is the encoding behind a prefix.
+func (b *Batch) encode(prefix string) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
@@ -94,21 +99,21 @@ func (b *Batch) encode() ([]byte, error) {
 			records[i] = value
 		}
 	}
-	value := b.join(records)
-	if len(value) > MaxBatch {
-		return nil, fmt.Errorf("batch of %d bytes, at most %d", len(value), MaxBatch)
+	value := b.join(prefix, records)
+	if n := len(value) - len(prefix); n > MaxBatch {
+		return nil, fmt.Errorf("batch of %d bytes, at most %d", n, MaxBatch)
 	}
 	return value, nil
 }
 
 // join writes the members in the order of RFC 8785. Nothing needs escaping, for check took only
 // names, digests, integers and a time; the records are encoded already, and are most of the bytes.
-func (b *Batch) join(records []jsontext.Value) []byte {
-	size := headroom
+func (b *Batch) join(prefix string, records []jsontext.Value) []byte {
+	size := len(prefix) + headroom
 	for _, r := range records {
 		size += len(r) + 1
 	}
-	v := make([]byte, 0, size)
+	v := append(make([]byte, 0, size), prefix...)
 	v = append(append(v, `{"author":"`...), b.Author...)
 	v = strconv.AppendUint(append(v, `","epoch":`...), b.Epoch, 10)
 	v = strconv.AppendInt(append(v, `,"format":`...), int64(b.Format), 10)
@@ -123,6 +128,11 @@ func (b *Batch) join(records []jsontext.Value) []byte {
 	}
 	v = strconv.AppendUint(append(v, `],"sequence":`...), b.Sequence, 10)
 	v = append(v, signatureMember(b.Signature)...)
+	return b.appendTail(v)
+}
+
+// appendTail writes what stands behind the signature.
+func (b *Batch) appendTail(v []byte) []byte {
 	v = strconv.AppendUint(append(v, `,"term":`...), b.Term, 10)
 	v = b.Time.AppendFormat(append(v, `,"time":"`...), time.RFC3339)
 	return append(v, `"}`...)

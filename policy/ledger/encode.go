@@ -16,8 +16,11 @@ func (r *Record) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	return r.append(nil)
+	return r.append(make([]byte, 0, usualRecord))
 }
+
+// usualRecord is room for an authorization with one charge, in bytes; what is longer grows.
+const usualRecord = 704
 
 // append writes a record that check took, its members in the order of RFC 8785. What check holds to
 // a shape without quotes, backslashes and control characters goes in as it is.

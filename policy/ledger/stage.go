@@ -25,6 +25,7 @@ type Stage struct {
 	records []Record
 	encoded []jsontext.Value // of the records, in their order
 	unfit   *Refusal         // why nothing can follow the head as asked
+	try     state            // the layer of what is being added, used again
 }
 
 // Stage begins the batch that the author (an appliance id) would write at now, cut to seconds. A
@@ -69,8 +70,7 @@ func (s *Stage) Add(records ...Record) error {
 	if now := s.fold.state.head.sequence; now != s.base {
 		return refuse(ReasonStale, "the log is at batch %d, the stage began at %d", now, s.base).at(s.at.sequence, -1, "")
 	}
-	layer, size := s.state.on(), s.size
-	encoded := make([]jsontext.Value, 0, len(records))
+	layer, size, encoded := s.state.onto(&s.try), s.size, s.encoded
 	for i := range records {
 		r := &records[i]
 		place := len(s.records) + i
@@ -93,7 +93,7 @@ func (s *Stage) Add(records ...Record) error {
 	layer.sink()
 	s.size = size
 	s.records = append(s.records, records...)
-	s.encoded = append(s.encoded, encoded...)
+	s.encoded = encoded
 	return nil
 }
 

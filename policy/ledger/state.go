@@ -130,13 +130,19 @@ func newState(charter1 policy.Digest) *state {
 }
 
 // on makes an empty layer on s.
-func (s *state) on() *state {
-	return &state{beneath: s, root: s.root, memo: s.memo, memory: s.memory, head: s.head, law: s.law, chain: s.chain, instance: s.instance, recovery: s.recovery,
-		documents: s.documents.on(), charters: s.charters.on(), expelled: s.expelled.on(), policies: s.policies.on(),
-		bindings: s.bindings.on(), contracts: s.contracts.on(), wallets: s.wallets.on(), addresses: s.addresses.on(),
-		lanes: s.lanes.on(), operations: s.operations.on(), counters: s.counters.on(), fees: s.fees.on(),
-		frozen: s.frozen.on(), joins: s.joins.on(),
+func (s *state) on() *state { return s.onto(&state{}) }
+
+// onto makes layer an empty one on s, whatever it was: what it held and did not sink is forgotten, and its tables'
+// maps are used again.
+func (s *state) onto(layer *state) *state {
+	*layer = state{beneath: s, root: s.root, memo: s.memo, memory: s.memory, head: s.head, law: s.law, chain: s.chain, instance: s.instance, recovery: s.recovery,
+		documents: s.documents.on(layer.documents), charters: s.charters.on(layer.charters), expelled: s.expelled.on(layer.expelled),
+		policies: s.policies.on(layer.policies), bindings: s.bindings.on(layer.bindings), contracts: s.contracts.on(layer.contracts),
+		wallets: s.wallets.on(layer.wallets), addresses: s.addresses.on(layer.addresses), lanes: s.lanes.on(layer.lanes),
+		operations: s.operations.on(layer.operations), counters: s.counters.on(layer.counters), fees: s.fees.on(layer.fees),
+		frozen: s.frozen.on(layer.frozen), joins: s.joins.on(layer.joins),
 		births: s.births, born: s.born, forgotten: s.forgotten, checkpoint: s.checkpoint, trim: s.trim, previous: s.previous, last: s.last, deploys: s.deploys}
+	return layer
 }
 
 // sink moves what the layer holds into the state beneath.

@@ -9,8 +9,11 @@ type table[K comparable, V any] struct {
 	own     map[K]V
 }
 
-// on makes an empty table that stands on t.
-func (t *table[K, V]) on() table[K, V] { return table[K, V]{beneath: t} }
+// on makes an empty table that stands on t, with the map of one that is over, if there is one.
+func (t *table[K, V]) on(over table[K, V]) table[K, V] {
+	clear(over.own)
+	return table[K, V]{beneath: t, own: over.own}
+}
 
 func (t *table[K, V]) get(key K) (V, bool) {
 	for ; t != nil; t = t.beneath {
@@ -59,7 +62,7 @@ func (t *table[K, V]) sink() {
 	for k, v := range t.own {
 		t.beneath.put(k, v)
 	}
-	t.own = nil
+	clear(t.own)
 }
 
 // all walks every key once.

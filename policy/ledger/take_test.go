@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"testing"
 	"time"
 
@@ -75,6 +76,15 @@ func TestTakeRefusesAnythingButItsOwn(t *testing.T) {
 	refused(ledger.ReasonEncoding, "not the stage's batch", stage, good, bytes.Replace(value, []byte("expired"), []byte("Expired"), 1))
 	refused(ledger.ReasonEncoding, "not the stage's batch", stage, good, w.encode(w.batch(record("forged"))))
 	refused(ledger.ReasonEncoding, "not the stage's batch", stage, good, nil)
+	refused(ledger.ReasonEncoding, "not the stage's batch", stage, good, append(value[:len(value):len(value)], ' '))
+	// The signature where it does not belong.
+	signature := []byte(`,"signature":"` + base64.StdEncoding.EncodeToString(good.Signature) + `"`)
+	elsewhere := bytes.Replace(bytes.Replace(value, signature, nil, 1), []byte(`,"epoch"`), append(signature, `,"epoch"`...), 1)
+	require.Len(t, elsewhere, len(value))
+	refused(ledger.ReasonEncoding, "not the stage's batch", stage, good, elsewhere)
+	short := *good
+	short.Signature = good.Signature[:63]
+	refused(ledger.ReasonEncoding, "signature of 63 bytes", stage, &short, value)
 	forged := batch(func(*ledger.Batch) {})
 	forged.Signature = bytes.Repeat([]byte{1}, 64)
 	refused(ledger.ReasonAuthor, "does not hold", stage, forged, w.encode(forged))
@@ -104,4 +114,61 @@ func TestTakeAfterApply(t *testing.T) {
 	b := w.signed(stage.Batch(w.term))
 	w.commit(ledger.Record{Cancel: &ledger.Cancel{OperationID: opAt(w.now, 2), Reason: "theirs"}})
 	w.isRefusal(w.fold.Take(stage, b, w.encode(b)), ledger.ReasonStale, "the log is at batch 4")
+}
+
+// TestWhatIsTakenIsWhatWasHeldAgainstTheStage: between the two halves of Take neither the stage nor the fold may
+// have changed.
+func TestWhatIsTakenIsWhatWasHeldAgainstTheStage(t *testing.T) {
+	w := begun(t)
+	cancel := func(n int) ledger.Record {
+		return ledger.Record{Cancel: &ledger.Cancel{OperationID: opAt(w.now, n), Reason: "expired"}}
+	}
+	taking := func() (*ledger.Stage, *ledger.Taking) {
+		stage := w.fold.Stage(w.now, w.author)
+		require.NoError(t, stage.Add(cancel(1)))
+		b := w.signed(stage.Batch(w.term))
+		tk, err := w.fold.Taking(stage, b, w.encode(b))
+		require.NoError(t, err)
+		return stage, tk
+	}
+	before := ledger.State(w.fold)
+	grown, tk := taking()
+	require.Equal(t, before, ledger.State(w.fold), "nothing is true yet")
+	require.NoError(t, grown.Add(cancel(2)))
+	w.isRefusal(tk.Take(), ledger.ReasonConflict, "the batch has 1 records, the stage 2")
+	require.Equal(t, before, ledger.State(w.fold))
+
+	_, late := taking()
+	_, first := taking()
+	require.NoError(t, first.Take())
+	w.isRefusal(first.Take(), ledger.ReasonStale, "the log is at batch 4")
+	w.isRefusal(late.Take(), ledger.ReasonStale, "the log is at batch 4")
+}
+
+// TestWhatARefusedRecordLeftBehindIsGone: a stage's layer is used again for what is added next, and nothing of
+// what it refused is found there.
+func TestWhatARefusedRecordLeftBehindIsGone(t *testing.T) {
+	w := begun(t)
+	stage := w.fold.Stage(w.now, w.author)
+	done, half, next := opAt(w.now, 1), opAt(w.now, 2), opAt(w.now, 3)
+	cancel := func(id string) ledger.Record {
+		return ledger.Record{Cancel: &ledger.Cancel{OperationID: id, Reason: "expired"}}
+	}
+	require.NoError(t, stage.Add(cancel(done)))
+	for range 3 {
+		require.Error(t, stage.Add(cancel(half), cancel(done)), "the second is cancelled already, so the first is not added")
+		_, there := stage.Operation(half)
+		require.False(t, there)
+	}
+	require.NoError(t, stage.Add(cancel(next)))
+	require.Len(t, stage.Records(), 2)
+	_, there := stage.Operation(half)
+	require.False(t, there)
+	own := w.signed(stage.Batch(w.term))
+	value := w.encode(own)
+	follower := w.again()
+	require.NoError(t, w.fold.Take(stage, own, value))
+	_, err := follower.Apply(value)
+	require.NoError(t, err)
+	require.Equal(t, ledger.State(follower), ledger.State(w.fold))
 }

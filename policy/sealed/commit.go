@@ -292,11 +292,22 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 			return err
 		}
 	}
+	// Held against the stage while etcd has it: nothing is answered before both are over.
+	type checked struct {
+		taking *ledger.Taking
+		err    error
+	}
+	held := make(chan checked, 1)
+	go func() {
+		t, err := r.fold.Taking(rd.stage, batch, value)
+		held <- checked{t, err}
+	}()
 	start := time.Now()
 	// gofail: var batchBeforeCommit struct{}
 	out, err := r.offer(ctx, rd.sequence, value)
 	// gofail: var batchAfterCommit struct{}
 	r.metrics.commit.Observe(time.Since(start).Seconds())
+	own := <-held
 	if err != nil {
 		return err
 	}
@@ -307,8 +318,11 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 		return errRefused
 	}
 	// A batch that we made and refuse ourselves is a fault of this program.
-	if err := r.fold.Take(rd.stage, batch, value); err != nil {
-		return &fatalError{fmt.Errorf("own batch %d: %w", rd.sequence, err)}
+	if own.err == nil {
+		own.err = own.taking.Take()
+	}
+	if own.err != nil {
+		return &fatalError{fmt.Errorf("own batch %d: %w", rd.sequence, own.err)}
 	}
 	r.metrics.sequence.Set(float64(rd.sequence))
 	r.keep.grown += len(value)
