@@ -35,7 +35,7 @@ type IdempotencyRecord struct {
 
 // Idempotency reads the record of a key's hash.
 func (s *Store) Idempotency(ctx context.Context, hash string) (*IdempotencyRecord, bool, error) {
-	v, _, ok, err := s.looks.get(ctx, idemPrefix+hash)
+	v, _, ok, err := s.Get(ctx, idemPrefix+hash)
 	if err != nil || !ok {
 		return nil, false, err
 	}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -31,31 +32,32 @@ func reads(t *testing.T, reg *prometheus.Registry) (n uint64) {
 	return n
 }
 
-// Many who look for their records at once share reads, and each is told what stood there after he asked: what he wrote
-// himself just before, and nothing of others.
-func TestRecordsLookedForTogetherAreEachTheirOwn(t *testing.T) {
+// Many who read at once share requests, and each is told what stood there after he asked: what he wrote himself just
+// before, and nothing of others.
+func TestReadsTogetherAreEachTheirOwn(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	s, err := store.Open(t.Context(), storetest.Start(t).InProcess(store.UserServe), storetest.Logger(t), reg)
 	require.NoError(t, err)
 	defer func() { _ = s.Close() }()
-	const lookers, rounds = 192, 4 // more than one read takes
+	const lookers, rounds = 192, 4 // more than one request takes
 	before := reads(t, reg)
 	for round := range rounds {
 		var all sync.WaitGroup
 		for n := range lookers {
 			all.Go(func() {
-				hash := fmt.Sprintf("%d-%d", round, n)
-				if _, there, err := s.Idempotency(t.Context(), hash); there || err != nil {
-					t.Errorf("%s is there before it was written: %v", hash, err)
+				key, value := fmt.Sprintf("/mw/token/%d-%d", round, n), fmt.Sprint(n)
+				if v, rev, there, err := s.Get(t.Context(), key); v != nil || rev != 0 || there || err != nil {
+					t.Errorf("%s is there before it was written: %q at %d, %t, %v", key, v, rev, there, err)
 				}
 				tx := s.Tx()
-				tx.IdempotentPending(&store.Idempotent{Hash: hash, BodyHash: "body " + hash}, "wallet_1")
-				if _, err := tx.Commit(t.Context()); err != nil {
+				tx.PutIfAbsent(key, []byte(value))
+				at, err := tx.Commit(t.Context())
+				if err != nil {
 					t.Error(err)
 				}
-				if r, there, err := s.Idempotency(t.Context(), hash); err != nil || !there || r.BodyHash != "body "+hash {
-					t.Errorf("%s: %+v, %t, %v", hash, r, there, err)
+				if v, rev, there, err := s.Get(t.Context(), key); err != nil || !there || string(v) != value || rev != at {
+					t.Errorf("%s: %q at %d, %t, %v; want %q at %d", key, v, rev, there, err, value, at)
 				}
 			})
 		}
@@ -64,21 +66,28 @@ func TestRecordsLookedForTogetherAreEachTheirOwn(t *testing.T) {
 	require.Less(t, reads(t, reg)-before, uint64(2*lookers*rounds), "as many requests as there were questions")
 }
 
-// Who gives up looking takes nobody along.
-func TestWhoLeavesALookTakesNobodyAlong(t *testing.T) {
+// Who gives up, or may not read what he asks for, takes nobody along.
+func TestAReadThatEndsBadlySpoilsNoOther(t *testing.T) {
 	t.Parallel()
 	s := storetest.Open(t)
 	var all sync.WaitGroup
-	for n := range 64 {
+	for n := range 128 {
 		all.Go(func() {
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
-			if n%2 == 0 {
+			key := fmt.Sprintf("/mw/token/%d", n)
+			switch n % 4 {
+			case 0:
 				leave()
+			case 1:
+				key = "/not/serve's/to/read"
 			}
-			_, there, err := s.Idempotency(ctx, fmt.Sprint(n))
-			if n%2 == 1 && (err != nil || there) {
+			_, _, there, err := s.Get(ctx, key)
+			if there || (err != nil) != (n%4 < 2) {
 				t.Errorf("%d: %t, %v", n, there, err)
+			}
+			if n%4 == 1 && (errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.Canceled)) {
+				t.Errorf("a refusal is told as %v", err)
 			}
 		})
 	}

@@ -27,18 +27,24 @@ type KV struct {
 
 // Get reads one key. ok is false if it does not exist; modRev is then 0, which Tx.PutIf takes as “absent”.
 func (s *Store) Get(ctx context.Context, key string) (value []byte, modRev int64, ok bool, err error) {
+	kv, err := s.looks.get(ctx, key)
+	return kv.Value, kv.ModRevision, kv.ModRevision != 0, err
+}
+
+// get is Get without company.
+func (s *Store) get(ctx context.Context, key string) (KV, error) {
 	rctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
 	done := s.metrics.start("get")
 	r, err := s.client.Get(rctx, key)
 	done(err)
 	if err != nil {
-		return nil, 0, false, wrap(ctx, "get "+key, err)
+		return KV{}, wrap(ctx, "get "+key, err)
 	}
 	if len(r.Kvs) == 0 {
-		return nil, 0, false, nil
+		return KV{Key: key}, nil
 	}
-	return r.Kvs[0].Value, r.Kvs[0].ModRevision, true, nil
+	return KV{Key: key, Value: r.Kvs[0].Value, ModRevision: r.Kvs[0].ModRevision}, nil
 }
 
 // GetMany reads keys (at most MaxTxOps) at one revision. The answer has one KV per key, in order; a key
