@@ -130,23 +130,31 @@ func TestALargeSnapshotWaitsForAsMuchLog(t *testing.T) {
 	require.True(t, r.snapshotDue(now.Add(time.Hour)))
 }
 
-// trimmed is an instance whose store begins at first, after a trim; its seal has
-// stopped.
-func trimmed(t *testing.T) (i *instance, options roomOptions, first uint64) {
+// retired is an instance with a trim that has taken nothing out of the store yet: batches up to old wait a minute for
+// those who follow.
+func retired(t *testing.T) (i *instance, r *room, stop func() error, c *testClock, options roomOptions, old uint64) {
 	t.Helper()
-	c := newTestClock(t)
+	c = newTestClock(t)
 	options = roomOptions{state: t.TempDir(), clock: c.read, ledger: LedgerConfig{SnapshotBatches: 6, Retention: Duration(100 * time.Hour)}}
-	i, r, stop := inProcess(t, options, nil)
+	i, r, stop = inProcess(t, options, nil)
 	i.furnish()
 	i.deploy()
 	i.many(3)
-	old, _ := r.known().fold.Head()
+	old, _ = r.known().fold.Head()
 	require.Equal(t, uint64(1), oldest(t))
 	c.step(101*time.Hour, 101*time.Hour)
 	i.many(6)
 	require.Eventually(t, func() bool { return r.known().fold.LastTrim() != nil }, patience, 10*time.Millisecond)
 	require.Equal(t, old+1, r.known().fold.LastTrim().FirstKept)
-	require.Equal(t, uint64(1), oldest(t), "a minute for those who follow")
+	require.Equal(t, uint64(1), oldest(t))
+	return i, r, stop, c, options, old
+}
+
+// trimmed is an instance whose store begins at first, after a trim; its seal has
+// stopped.
+func trimmed(t *testing.T) (i *instance, options roomOptions, first uint64) {
+	t.Helper()
+	i, _, stop, c, options, old := retired(t)
 	c.step(2*time.Minute, 2*time.Minute)
 	require.Eventually(t, func() bool { return oldest(t) == old+1 }, patience, 20*time.Millisecond)
 	require.NoError(t, stop())
@@ -186,6 +194,50 @@ func TestTrim(t *testing.T) {
 	require.NoError(t, err)
 	i.door = wiped
 	i.many(1)
+}
+
+// Batches that were read long ago are others by the time they go to the archive, which is all that will be left of them.
+func TestAttack_OldBatchesAreChangedBeforeTheyAreArchived(t *testing.T) {
+	_, r, stop, _, options, old := retired(t)
+	require.NoError(t, stop())
+	s := openLog(t, house.store)
+	var honest [][]byte
+	for sequence := range old + 2 {
+		value, err := s.batch(t.Context(), sequence)
+		require.NoError(t, err)
+		honest = append(honest, value)
+	}
+	archives := func() error {
+		r.keep.archive = nil
+		require.NoError(t, os.RemoveAll(filepath.Join(options.state, "archive")))
+		return r.archive(t.Context(), 1, old+1)
+	}
+	for name, last := range map[string]uint64{"one of them": 2, "all, each linked to the next": old + 1} {
+		t.Run(name, func(t *testing.T) {
+			previous := policy.Digest("")
+			for sequence := uint64(2); sequence <= last; sequence++ {
+				b, err := ledger.ParseBatch(honest[sequence])
+				require.NoError(t, err)
+				if b.Time = b.Time.Add(time.Second); previous != "" {
+					b.Previous = previous
+				}
+				value, err := b.Encode()
+				require.NoError(t, err)
+				_, err = s.c.Put(t.Context(), ledger.Key(sequence), string(value))
+				require.NoError(t, err)
+				previous = policy.DigestOf(value)
+			}
+			require.Error(t, archives())
+			require.Zero(t, r.keep.archive.Last())
+			for sequence := uint64(2); sequence <= last; sequence++ {
+				_, err := s.c.Put(t.Context(), ledger.Key(sequence), string(honest[sequence]))
+				require.NoError(t, err)
+			}
+		})
+	}
+	require.NoError(t, archives())
+	require.Equal(t, old, r.keep.archive.Last())
+	require.NoError(t, r.keep.archive.Close())
 }
 
 // The store's snapshot is the only thing left of what was trimmed, and it is not
