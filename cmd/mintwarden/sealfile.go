@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -165,11 +166,16 @@ func writeWhole(path string, content []byte, mode os.FileMode, of *owner) error 
 }
 
 func writeWholeFile(path string, content []byte, mode os.FileMode, of *owner) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	// A file of its own: what stands there may be what a crash left, or a link, or a file that
+	// somebody else put into a directory of his, for root to write to.
+	if err := os.Remove(path + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
-	err = f.Chmod(mode) // also where a crash left the file with another one
+	err = f.Chmod(mode) // whatever the umask says
 	if err == nil && of != nil && os.Geteuid() == 0 {
 		err = f.Chown(of.uid, of.gid)
 	}

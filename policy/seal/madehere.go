@@ -40,7 +40,8 @@ func NoteMadeHere(dir string, keys ...policy.PublicKey) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, MadeHereFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	// The directory is the seal's user's: root follows no link that stands there.
+	f, err := os.OpenFile(filepath.Join(dir, MadeHereFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

@@ -54,3 +54,13 @@ func FuzzMadeHere(f *testing.F) {
 		}
 	})
 }
+
+// Who notes it may be root, and the directory is the seal's user's: a link there would have root make a file anywhere and
+// give it to that user.
+func TestAttack_ALinkWhereKeysMadeHereAreNoted(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "cron")
+	require.NoError(t, os.Symlink(elsewhere, filepath.Join(dir, seal.MadeHereFile)))
+	public := custodians(t, 1, 1).Members[0].Keys[0]
+	require.Error(t, seal.NoteMadeHere(dir, public))
+	require.NoFileExists(t, elsewhere)
+}
