@@ -357,6 +357,32 @@ func TestInitToken(t *testing.T) {
 	require.Len(t, tokens, 2, "what is refused makes nothing")
 }
 
+// A token keeps other bytes than it was given: who stores is told, and what stood before stands.
+func TestAttack_WhatIsStoredIsNotWhatWasGiven(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	ctx, old := t.Context(), []byte("old")
+	for name, store := range map[string]func(name string) error{
+		"put":      func(name string) error { return tok.PutObject(ctx, name+"-new", []byte("new")) },
+		"replace":  func(name string) error { return tok.ReplaceObject(ctx, name, []byte("new")) },
+		"exchange": func(name string) error { return tok.ExchangeObject(ctx, name, []byte("new"), old) },
+		"add": func(name string) error {
+			_, err := tok.AddObject(ctx, name, []byte("new"))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			name := fresh("garbled")
+			require.NoError(t, tok.PutObject(ctx, name, old))
+			tell(t, "C_CreateObject garble")
+			require.ErrorIs(t, store(name), hsm.ErrMismatch)
+			require.NoError(t, os.Remove(control))
+			all, err := tok.Objects(ctx, name)
+			require.NoError(t, err)
+			require.Contains(t, all, old)
+		})
+	}
+}
+
 // Vendors say in many ways that they make no copy of a session's object. Whatever is
 // said of that call alone, objects are made, one each, and after a few it is not asked
 // any more.

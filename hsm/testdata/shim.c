@@ -9,6 +9,7 @@
 //	30s           hold the first such call for that long
 //	lie           report CKA_EXTRACTABLE as true (C_GetAttributeValue), or ML-DSA
 //	              as a mechanism (C_GetMechanismList)
+//	garble        keep another value than it was given (C_CreateObject)
 //	blank         report no CKA_CHECK_VALUE (C_GetAttributeValue)
 //	abort, segv   crash the process, once
 //	logout        log out behind the caller's back first, once
@@ -69,7 +70,7 @@ static void shuffle(ul n) {
 	pthread_mutex_unlock(&lock);
 }
 
-enum { FORWARD, LIE, BLANK, HIDE, SESSION, ANSWER };
+enum { FORWARD, LIE, BLANK, GARBLE, HIDE, SESSION, ANSWER };
 
 static char hidden[64]; // the label that HIDE is of
 
@@ -88,6 +89,7 @@ static int told(const char *name, ul session, ul *rv) {
 	if (!call[0] || call[0] == '*') return FORWARD;
 	if (!strcmp(what, "lie")) return LIE;
 	if (!strcmp(what, "blank")) return BLANK;
+	if (!strcmp(what, "garble")) return GARBLE;
 	if (!strcmp(what, "hide")) { strcpy(hidden, arg); return HIDE; }
 	if (!strcmp(what, "hang")) {
 		while (access(path, F_OK) == 0) usleep(2000);
@@ -214,7 +216,13 @@ static ul my_C_CreateObject(ARGS) {
 		}
 		if (!stays) return rv;
 	}
-	if (!(rv = CALL(20))) *(ul *)d = outside(*(ul *)d);
+	struct attr *value = NULL;
+	for (ul i = 0; how == GARBLE && i < c; i++)
+		if (((struct attr *)b)[i].type == 0x11) value = (struct attr *)b + i;
+	if (value) value->value[0] ^= 1;
+	rv = CALL(20);
+	if (value) value->value[0] ^= 1;
+	if (!rv) *(ul *)d = outside(*(ul *)d);
 	return rv;
 }
 
