@@ -1,12 +1,16 @@
 package seal
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -99,20 +103,41 @@ func ask[P, R any](ctx context.Context, c *Client, op Op, params P) (*R, error) 
 	if err != nil {
 		return nil, err
 	}
-	answer, err := w.call(ctx, func(id uint64) ([]byte, error) {
-		return json.Marshal(request[P]{ID: id, Op: op, Params: params})
+	a, err := w.call(ctx, func(b *bytes.Buffer, id uint64) error {
+		return json.MarshalWrite(b, request[P]{ID: id, Op: op, Params: params})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if answer.Error != nil {
-		return nil, answer.Error
+	if a.whole != nil {
+		if result, ok := read[R](a.whole); ok {
+			return result, nil
+		}
+		// Whatever is wrong with it is wrong in the words of all other answers.
+		if a.response, err = parseResponse(a.whole); err != nil {
+			w.fail(err)
+			return nil, err
+		}
+	}
+	if a.Error != nil {
+		return nil, a.Error
 	}
 	result := new(R)
-	if err := json.Unmarshal(answer.Result, result, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(a.Result, result, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("%w: result of %s: %w", ErrProtocol, op, err)
 	}
 	return result, nil
+}
+
+// read reads an answer with a result at once, as almost all are.
+func read[R any](body []byte) (*R, bool) {
+	var r struct {
+		ID     uint64 `json:"id"`
+		Result *R     `json:"result"`
+		Error  *Error `json:"error,omitzero"`
+	}
+	err := json.Unmarshal(body, &r, json.RejectUnknownMembers(true))
+	return r.Result, err == nil && r.Result != nil && r.Error == nil
 }
 
 // Status asks how the seal is. It answers while sealed.
@@ -229,12 +254,19 @@ type wire struct {
 
 	mu      sync.Mutex
 	next    uint64
-	waiting map[uint64]chan response
+	waiting map[uint64]chan answer
 	err     error // why the connection is broken; set once
 }
 
+// answer is one that was read, or one that is read by whoever waits for it: whole is its JSON then,
+// and response holds its id alone.
+type answer struct {
+	response
+	whole []byte
+}
+
 func newWire(conn net.Conn) *wire {
-	w := &wire{conn: conn, writing: make(chan struct{}, 1), done: make(chan struct{}), waiting: map[uint64]chan response{}}
+	w := &wire{conn: conn, writing: make(chan struct{}, 1), done: make(chan struct{}), waiting: map[uint64]chan answer{}}
 	go w.read()
 	return w
 }
@@ -260,42 +292,47 @@ func (w *wire) fail(err error) {
 	}
 }
 
-// call sends what encode gives for a free id and waits.
-func (w *wire) call(ctx context.Context, encode func(id uint64) ([]byte, error)) (response, error) {
-	answer := make(chan response, 1)
+// call sends what encode writes for a free id and waits.
+func (w *wire) call(ctx context.Context, encode func(b *bytes.Buffer, id uint64) error) (answer, error) {
+	answers := make(chan answer, 1)
 	w.mu.Lock()
 	if w.err != nil {
 		defer w.mu.Unlock()
-		return response{}, w.err
+		return answer{}, w.err
 	}
 	w.next = w.next%MaxID + 1
 	id := w.next
-	w.waiting[id] = answer
+	w.waiting[id] = answers
 	w.mu.Unlock()
 
-	body, err := encode(id)
-	if err == nil {
-		body, err = frame(body)
-	}
-	if err == nil {
-		err = w.write(ctx, body)
-	}
-	if err != nil {
+	if err := w.send(ctx, id, encode); err != nil {
 		w.forget(id)
-		return response{}, err
+		return answer{}, err
 	}
 	select {
-	case r, ok := <-answer:
+	case a, ok := <-answers:
 		if !ok {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return response{}, w.err
+			return answer{}, w.err
 		}
-		return r, nil
+		return a, nil
 	case <-ctx.Done():
 		w.forget(id)
-		return response{}, context.Cause(ctx)
+		return answer{}, context.Cause(ctx)
 	}
+}
+
+func (w *wire) send(ctx context.Context, id uint64, encode func(b *bytes.Buffer, id uint64) error) error {
+	b := newFrame()
+	defer dropFrame(b)
+	if err := encode(b, id); err != nil {
+		return err
+	}
+	if err := finishFrame(b); err != nil {
+		return err
+	}
+	return w.write(ctx, b.Bytes())
 }
 
 func (w *wire) forget(id uint64) {
@@ -334,8 +371,8 @@ func (w *wire) write(ctx context.Context, body []byte) error {
 
 func (w *wire) read() {
 	defer close(w.done)
-	for {
-		r, err := readResponse(w.conn)
+	for r := bufio.NewReaderSize(w.conn, readAhead); ; {
+		a, err := readAnswer(r)
 		if err != nil {
 			if !errors.Is(err, ErrProtocol) {
 				err = fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -345,24 +382,45 @@ func (w *wire) read() {
 		}
 		w.mu.Lock()
 		// An answer that nobody waits for is one whose call ended before it.
-		if c, ok := w.waiting[r.ID]; ok {
-			delete(w.waiting, r.ID)
-			c <- r
+		if c, ok := w.waiting[a.ID]; ok {
+			delete(w.waiting, a.ID)
+			c <- a
 		}
 		w.mu.Unlock()
 	}
 }
 
-func readResponse(conn net.Conn) (response, error) {
-	n, err := readHeader(conn)
+// readAnswer leaves an answer with a result, which may be long, to whoever waits for it: here all
+// others wait.
+func readAnswer(r io.Reader) (answer, error) {
+	n, err := readHeader(r)
 	if err != nil {
-		return response{}, err
+		return answer{}, err
 	}
-	body, err := readBody(conn, n)
+	body, err := readBody(r, n)
 	if err != nil {
-		return response{}, err
+		return answer{}, err
 	}
-	return parseResponse(body)
+	if id, ok := resultOf(body); ok {
+		return answer{response: response{ID: id}, whole: body}, nil
+	}
+	read, err := parseResponse(body)
+	return answer{response: read}, err
+}
+
+// resultOf is the id of an answer that begins as those do that a seal writes for a result. What
+// stands behind the beginning was not looked at.
+func resultOf(body []byte) (id uint64, ok bool) {
+	rest, ok := bytes.CutPrefix(body, []byte(`{"id":`))
+	if !ok {
+		return 0, false
+	}
+	digits := 0
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	id, err := strconv.ParseUint(string(rest[:digits]), 10, 64)
+	return id, err == nil && id <= MaxID && bytes.HasPrefix(rest[digits:], []byte(`,"result":{`))
 }
 
 // parseResponse takes exactly one of result and error, the error of a known kind.

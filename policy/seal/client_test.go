@@ -127,6 +127,11 @@ func TestStrangeAnswers(t *testing.T) {
 		"unknown member":    `{"id":1,"result":{},"more":1}`,
 		"strange result":    `{"id":1,"result":{"sequence":"1"}}`,
 		"unknown in result": `{"id":1,"result":{"sequel":1}}`,
+		"unfinished result": `{"id":1,"result":{"sequence":1}`,
+		"id twice":          `{"id":1,"result":{"sequence":1},"id":1}`,
+		"result twice":      `{"id":1,"result":{"sequence":1},"result":{"sequence":1}}`,
+		"id with a zero":    `{"id":01,"result":{"sequence":1}}`,
+		"more behind it":    `{"id":1,"result":{"sequence":1}}{}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := other(t, func(r *raw) {

@@ -60,10 +60,12 @@ func decode[P any](frame []byte) (P, error) {
 	if err := json.Unmarshal(frame, &r, json.RejectUnknownMembers(true)); err != nil {
 		return r.Params, Errorf(KindInvalid, "request: %v", err)
 	}
-	again, err := json.Marshal(r)
-	if err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	defer dropFrame(b)
+	if err := json.MarshalWrite(b, r); err != nil {
 		return r.Params, Errorf(KindInvalid, "request: %v", err)
 	}
+	again := b.Bytes()
 	if bytes.Equal(again, frame) { // as our own client writes it
 		return r.Params, nil
 	}

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -27,7 +28,15 @@ func ReadFrame(r io.Reader) ([]byte, error) {
 }
 
 // Frame is a frame of the JSON.
-func Frame(json []byte) ([]byte, error) { return frame(json) }
+func Frame(json []byte) ([]byte, error) {
+	b := newFrame()
+	defer dropFrame(b)
+	b.Write(json)
+	if err := finishFrame(b); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(b.Bytes()), nil
+}
 
 // Answer is what a server says to one request's JSON, nil if it would end the connection.
 func Answer(ctx context.Context, h Handler, body []byte) []byte {
@@ -37,13 +46,25 @@ func Answer(ctx context.Context, h Handler, body []byte) []byte {
 	}
 	c := &connection{server: &server{handler: h, options: Options{}.filled()}}
 	result, err := c.handle(ctx, op, body)
-	return c.encode(id, result, err)[headerSize:]
+	b := newFrame()
+	defer dropFrame(b)
+	c.encode(b, id, result, err)
+	return bytes.Clone(b.Bytes()[headerSize:])
 }
 
 // ParseResponse reads an answer as a client does.
 func ParseResponse(body []byte) (id uint64, result []byte, refused *Error, err error) {
 	r, err := parseResponse(body)
 	return r.ID, r.Result, r.Error, err
+}
+
+// ReadRecorded reads an answer as the one who waits for it does, where he is left to.
+func ReadRecorded(body []byte) (id uint64, result *Recorded, ok bool) {
+	if id, ok = resultOf(body); !ok {
+		return 0, nil, false
+	}
+	result, ok = read[Recorded](body)
+	return id, result, ok
 }
 
 // Ops is every operation.

@@ -1,9 +1,11 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // MaxFrame is the longest JSON of a frame, in bytes.
@@ -15,14 +17,41 @@ const MaxID = 1<<53 - 1
 // headerSize is the length before each frame's JSON, in bytes.
 const headerSize = 4
 
-// frame is header and JSON in one piece, so that one write carries both. Errors wrap ErrProtocol.
-func frame(json []byte) ([]byte, error) {
-	if len(json) == 0 || len(json) > MaxFrame {
-		return nil, fmt.Errorf("%w: frame of %d bytes, want 1 to %d", ErrProtocol, len(json), MaxFrame)
+const (
+	// readAhead is how much is read at once where more waits: a few requests, or two answers, so that each
+	// costs no reads of its own. In bytes, a connection.
+	readAhead = 16 << 10
+	// keptFrame is the largest buffer that is used again, in bytes. An answer with a transaction has 8 KB.
+	keptFrame = 64 << 10
+)
+
+// buffers are what frames are written into.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// newFrame is a frame without JSON, which is to be written behind its header.
+func newFrame() *bytes.Buffer {
+	b := buffers.Get().(*bytes.Buffer)
+	b.Write(make([]byte, headerSize))
+	return b
+}
+
+// finishFrame says in the header how much was written behind it: header and JSON are in one piece,
+// so that one write carries both. Errors wrap ErrProtocol.
+func finishFrame(b *bytes.Buffer) error {
+	n := b.Len() - headerSize
+	if n == 0 || n > MaxFrame {
+		return fmt.Errorf("%w: frame of %d bytes, want 1 to %d", ErrProtocol, n, MaxFrame)
 	}
-	b := make([]byte, headerSize, headerSize+len(json))
-	binary.BigEndian.PutUint32(b, uint32(len(json)))
-	return append(b, json...), nil
+	binary.BigEndian.PutUint32(b.Bytes(), uint32(n))
+	return nil
+}
+
+// dropFrame ends the use of a frame and of its bytes.
+func dropFrame(b *bytes.Buffer) {
+	if b.Cap() <= keptFrame {
+		b.Reset()
+		buffers.Put(b)
+	}
 }
 
 // readHeader waits for a frame and gives the length of its JSON. io.EOF is a clean end between

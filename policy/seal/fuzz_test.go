@@ -3,6 +3,7 @@ package seal_test
 import (
 	"bytes"
 	"encoding/json/jsontext"
+	"encoding/json/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,14 +51,24 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// FuzzResponse: what a client takes is a result or an error of a known kind.
+// FuzzResponse: what a client takes is a result or an error of a known kind, and what he reads at once is what he
+// would read in two steps.
 func FuzzResponse(f *testing.F) {
 	for _, body := range []string{`{"id":1,"result":{}}`, `{"id":1,"error":{"kind":"busy","message":"m"}}`,
 		`{"id":1,"error":{"kind":"notAuthor","message":"m","appliance":"a"}}`, `{"id":1,"result":null}`} {
 		f.Add([]byte(body))
 	}
+	f.Add([]byte(`{"id":9007199254740991,"result":{"sequence":4,"verdict":{"outcome":"ALLOW","rules":[],"reported":null}}}`))
+	f.Add([]byte(`{"id":1,"result":{"sequence":4},"error":{"kind":"busy","message":"m"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_, result, refused, err := seal.ParseResponse(body)
+		id, result, refused, err := seal.ParseResponse(body)
+		if first, got, ok := seal.ReadRecorded(body); ok {
+			require.NoError(t, err)
+			require.Equal(t, id, first)
+			var want seal.Recorded
+			require.NoError(t, json.Unmarshal(result, &want, json.RejectUnknownMembers(true)))
+			require.Equal(t, want, *got)
+		}
 		if err != nil {
 			return
 		}

@@ -1,8 +1,9 @@
 package seal
 
 import (
+	"bufio"
+	"bytes"
 	"context"
-	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -231,16 +232,30 @@ func (c *connection) setReadDeadline(t time.Time) {
 	}
 }
 
+func (c *connection) isStopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped
+}
+
 // read takes requests until it cannot: the error says why, io.EOF that the caller was done.
 func (c *connection) read(ctx context.Context) error {
-	for {
-		c.setReadDeadline(time.Time{})
-		n, err := readHeader(c.conn)
+	r := bufio.NewReaderSize(c.conn, readAhead)
+	for timed := false; ; {
+		if timed {
+			c.setReadDeadline(time.Time{})
+		}
+		if c.isStopped() {
+			return os.ErrDeadlineExceeded // what was read ahead was not taken
+		}
+		n, err := readHeader(r)
 		if err != nil {
 			return err
 		}
-		c.setReadDeadline(time.Now().Add(bodyTimeout))
-		body, err := readBody(c.conn, n)
+		if timed = r.Buffered() < n; timed {
+			c.setReadDeadline(time.Now().Add(bodyTimeout))
+		}
+		body, err := readBody(r, n)
 		if err != nil {
 			return err
 		}
@@ -316,39 +331,42 @@ func (c *connection) handle(ctx context.Context, op Op, body []byte) (result any
 
 // answer writes one response. A caller who does not read his answers loses the connection.
 func (c *connection) answer(id uint64, result any, err error) {
-	body := c.encode(id, result, err)
+	b := newFrame()
+	defer dropFrame(b)
+	c.encode(b, id, result, err)
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.conn.Write(body); err != nil {
+	if _, err := c.conn.Write(b.Bytes()); err != nil {
 		c.conn.Close()
 	}
 }
 
-func (c *connection) encode(id uint64, result any, err error) []byte {
-	var body []byte
+// encode writes an answer into a new frame.
+func (c *connection) encode(b *bytes.Buffer, id uint64, result any, err error) {
 	if err == nil {
-		var value jsontext.Value
-		value, err = json.Marshal(result)
-		if err == nil && value.Kind() != jsontext.KindBeginObject {
-			err = fmt.Errorf("result of %T is no object", result)
-		}
 		// Put together by hand: what was just encoded, kilobytes often, need not be
 		// read through again.
-		body = fmt.Appendf(make([]byte, 0, len(value)+40), `{"id":%d,"result":`, id)
-		body = append(append(body, value...), '}')
+		fmt.Fprintf(b, `{"id":%d,"result":`, id)
+		at := b.Len()
+		if err = json.MarshalWrite(b, result); err == nil && (b.Len() == at || b.Bytes()[at] != '{') {
+			err = fmt.Errorf("result of %T is no object", result)
+		}
+		b.WriteByte('}')
 	}
 	if err != nil {
-		body, err = json.Marshal(response{ID: id, Error: c.refusal(err)})
+		b.Truncate(headerSize)
+		err = json.MarshalWrite(b, response{ID: id, Error: c.refusal(err)})
 	}
 	if err == nil {
-		body, err = frame(body)
+		err = finishFrame(b)
 	}
 	if err != nil {
 		c.server.options.Log.Error("seal answer not encoded", "error", err)
-		body, _ = frame(fmt.Appendf(nil, `{"id":%d,"error":{"kind":%q,"message":"the answer is too large"}}`, id, KindStore))
+		b.Truncate(headerSize)
+		fmt.Fprintf(b, `{"id":%d,"error":{"kind":%q,"message":"the answer is too large"}}`, id, KindStore)
+		_ = finishFrame(b) // it is short
 	}
-	return body
 }
 
 // refusal is what the caller is told of err.
