@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json/jsontext"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ type Archive struct {
 
 	mu      sync.RWMutex
 	digest  []string          // of each block, from the first
-	at      map[string]place  // by id, its newest
+	at      map[short]place   // by id, its newest
 	names   map[uint64]place  // by the hash of a name
 	absent  map[string]uint64 // what changed before a block's file was written, and is in no later one, and the block
 	fault   error             // why nothing is answered, or the archive is not gone on with
@@ -96,6 +97,15 @@ type Archive struct {
 
 	items  prometheus.Gauge
 	faults prometheus.Gauge
+}
+
+// short stands for an id: what is archived is never forgotten, and ids are up to 60 bytes each. Two ids with the same
+// half of a SHA-256 are not found.
+type short [16]byte
+
+func shortOf(id string) short {
+	sum := sha256.Sum256([]byte(id))
+	return short(sum[:16])
 }
 
 // place is where a thing is.
@@ -114,7 +124,7 @@ func Open(s *store.Store, o Options, log *slog.Logger, reg prometheus.Registerer
 		o.Now = time.Now
 	}
 	label := prometheus.Labels{"archive": o.Name}
-	a := &Archive{o: o, store: s, log: log.With("archive", o.Name), seed: maphash.MakeSeed(), at: map[string]place{}, names: map[uint64]place{},
+	a := &Archive{o: o, store: s, log: log.With("archive", o.Name), seed: maphash.MakeSeed(), at: map[short]place{}, names: map[uint64]place{},
 		absent: map[string]uint64{}, fault: errUnchecked, checked: make(chan struct{}), passed: map[string]bool{},
 		items:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_archive_items", Help: "What is in this appliance's archive on the disk, by archive.", ConstLabels: label}),
 		faults: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_archive_fault", Help: "1 while an archive is not gone on with: it is damaged, or blocks are missing.", ConstLabels: label})}
@@ -186,7 +196,7 @@ func (a *Archive) take(f *file) error {
 		}
 		delete(a.absent, h.ID)
 		p := place{uint32(f.block.Number), uint8(i)}
-		a.at[h.ID] = p
+		a.at[shortOf(h.ID)] = p
 		for _, n := range h.Names {
 			a.names[maphash.String(a.seed, n)] = p
 		}
@@ -269,7 +279,7 @@ func (a *Archive) Get(id string) (kvs []store.KV, ok bool, err error) {
 		return nil, false, nil
 	}
 	a.mu.RLock()
-	p, ok := a.at[id]
+	p, ok := a.at[shortOf(id)]
 	fault := a.fault
 	a.mu.RUnlock()
 	if !ok || errors.Is(fault, errUnchecked) {
