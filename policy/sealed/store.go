@@ -33,6 +33,9 @@ const (
 	firstPage, logPage = 2, 32
 	// pageBytes is how large a page is to be. One is in memory twice while it is read.
 	pageBytes = 1 << 20
+	// maxAnswer bounds an answer of etcd, in bytes: a page of the most batches that are
+	// read at once has half of it.
+	maxAnswer = 64 << 20
 )
 
 // logStore is the ledger's place in etcd. It believes nothing that it reads.
@@ -71,6 +74,7 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 		DialKeepAliveTimeout: storeTimeout,
 		Logger:               zap.NewNop(), // what it has to say comes back as errors
 		TLS:                  cfg.tls(roots, pair),
+		MaxCallRecvMsgSize:   maxAnswer,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			if path, ok := sockets[addr]; ok {
 				return dialer.DialContext(ctx, "unix", path)
