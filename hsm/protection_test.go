@@ -164,6 +164,19 @@ func TestMechanismsThatCannotBeHad(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Nor is it while the token lists ML-DSA and trying it fails for another reason: the keys of a process would be made
+// outside the token ever after.
+func TestAMechanismThatCannotBeTried(t *testing.T) {
+	tok, _ := open(t, throughShim)
+	ctx := t.Context()
+	require.NoError(t, tok.GenerateAESWrappingKey(ctx, "aes", "aes-listed"))
+	tell(t, "C_GetMechanismList lie\nC_GenerateKeyPair 0x101 keep") // CKR_USER_NOT_LOGGED_IN
+	_, _, err := tok.CreateKey(ctx, fresh("wlt"), hsm.MLDSA65, "aes-listed")
+	var e *hsm.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, hsm.ClassLogin, e.Class)
+}
+
 // A token without CKA_CHECK_VALUE encrypts the block that it is taken from.
 func TestCheckValueOfATokenThatKeepsNone(t *testing.T) {
 	tok, _ := open(t, throughShim)

@@ -1,5 +1,6 @@
 // A PKCS#11 module that forwards to the one named by SHIM_MODULE and misbehaves
-// as the file named by SHIM_CONTROL says, in one line "<call> <what> [<n>]":
+// as the file named by SHIM_CONTROL says, in lines "<call> <what> [<n>]" of which
+// the first of a call counts:
 //
 //	<code>        return the code, once; with "keep" while the file stands; with
 //	              "session" so, but of objects of the session alone
@@ -76,10 +77,13 @@ static char hidden[64]; // the label that HIDE is of
 
 static int told(const char *name, ul session, ul *rv) {
 	const char *path = getenv("SHIM_CONTROL");
-	char call[64] = "", what[64] = "", arg[64] = "";
+	char line[256], call[64] = "", what[64] = "", arg[64] = "";
 	FILE *f = path ? fopen(path, "r") : NULL;
 	if (f) {
-		if (fscanf(f, "%63s %63s %63s", call, what, arg) < 2) call[0] = 0;
+		while (strcmp(call, name) && call[0] != '*' && fgets(line, sizeof line, f)) {
+			arg[0] = 0;
+			if (sscanf(line, "%63s %63s %63s", call, what, arg) < 2) call[0] = 0;
+		}
 		fclose(f);
 	}
 	if (!strcmp(call, "*") && !strcmp(what, "gone")) {
