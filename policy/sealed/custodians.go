@@ -5,9 +5,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -32,23 +30,11 @@ const (
 
 // readCustodians reads the memory of a state directory, nil where there is none.
 func readCustodians(state string) (*custodians, error) {
-	f, err := os.Open(filepath.Join(state, custodiansFile))
+	c, err := readStrictly(filepath.Join(state, custodiansFile), maxCustodians, parseCustodians)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxCustodians+1))
-	if err != nil {
-		return nil, err
-	}
-	c, err := parseCustodians(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	return c, nil
+	return c, err
 }
 
 func parseCustodians(text []byte) (*custodians, error) {

@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -58,4 +59,22 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// readStrictly is what parse makes of the file at path, which gets one byte more than most if there are as many.
+// Where there is no file the error is fs.ErrNotExist; others name it.
+func readStrictly[T any](path string, most int64, parse func([]byte) (T, error)) (got T, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return got, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return got, err
+	}
+	if got, err = parse(text); err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return got, err
 }

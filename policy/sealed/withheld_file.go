@@ -4,9 +4,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -42,21 +40,12 @@ func readWithheld(dir string) (withheld, error) {
 	if dir == "" {
 		return none, nil
 	}
-	f, err := os.Open(filepath.Join(dir, withheldFile))
+	of, err := readStrictly(filepath.Join(dir, withheldFile), maxWithheld, parseWithheld)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none, nil
 	}
 	if err != nil {
 		return none, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxWithheld+1))
-	if err != nil {
-		return none, err
-	}
-	of, err := parseWithheld(text)
-	if err != nil {
-		return none, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return withheld{of: of}, nil
 }
