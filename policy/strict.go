@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,12 @@ const (
 	// maxInteger is the greatest integer of I-JSON (RFC 7493 section 2.2), 2^53-1.
 	maxInteger = 1<<53 - 1
 )
+
+// texts are buffers for what is encoded to be compared and forgotten; keptText is the largest that is used again, in
+// bytes: a decision with its intent has 4 KB.
+var texts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const keptText = 16 << 10
 
 // decodeStrict reads one JSON value of at most max bytes into the struct at v. It is I-JSON
 // without fractions, with no repeated or unknown member, and holds exactly what encoding v would
@@ -48,10 +55,17 @@ func decodeStrict(b []byte, max int, v any) error {
 		}
 		return misread(err)
 	}
-	again, err := encode(v)
-	if err != nil {
-		return err
+	text := texts.Get().(*bytes.Buffer)
+	defer func() {
+		if text.Cap() <= keptText {
+			text.Reset()
+			texts.Put(text)
+		}
+	}()
+	if err := json.MarshalWrite(text, v, json.Deterministic(true)); err != nil {
+		return fmt.Errorf("%w: %w", ErrDocument, err)
 	}
+	again := text.Bytes()
 	if bytes.Equal(again, b) {
 		return nil
 	}

@@ -82,7 +82,7 @@ func TestAddressesThatShareAPlaceHaveTheirOwnTexts(t *testing.T) {
 	for range callers {
 		all.Go(func() {
 			for n := range addresses * rounds {
-				a := tx.Address{byte(n % addresses), 0xab, 19: 0xcd}
+				a := tx.Address{byte(n % addresses), 0xab, 19: byte(n%addresses) ^ 0xcd}
 				want := common.Address(a).Hex()
 				text, err := a.AppendText([]byte("to "))
 				if err != nil || string(text) != "to "+want || a.String() != want {
