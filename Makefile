@@ -135,8 +135,8 @@ test: need-softhsm need-p11-kit need-etcdctl need-prometheus need-systemd need-t
 	go tool gotestsum --format pkgname-and-test-fails $(RERUN) --packages '$(LONGEST) ./...' -- -race -timeout 20m
 
 .PHONY: test-long
-test-long: test need-nspawn ## the crash matrix, other tokens, a real geth, attacks a hundred times over and a booted system on top
-	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 60m ./api/ ./daemon/dev/ ./daemon/operation/ ./daemon/webhook/ ./hsm/ ./policy/... ./systemd/
+test-long: test need-nspawn ## the crash matrix, a soak under faults, other tokens, a real geth, attacks a hundred times over and a booted system on top
+	MINTWARDEN_LONG=1 go tool gotestsum --format pkgname-and-test-fails -- -timeout 90m ./api/ ./daemon/dev/ ./daemon/operation/ ./daemon/webhook/ ./hsm/ ./policy/... ./systemd/
 
 .PHONY: bench
 bench: need-softhsm ## ratios beside their aims, measured in one run (about 14 minutes)

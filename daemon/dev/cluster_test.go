@@ -51,9 +51,18 @@ func TestClusterByConfigAlone(t *testing.T) {
 }
 
 // cluster starts an etcd process with users and roles, and points the configs
-// of serve and seal at it. Its certificates are ECDSA: Debian's etcdctl knows
-// no other.
+// of serve and seal at it.
 func (s *serving) cluster() {
+	s.t.Helper()
+	dir := s.etcdCertificates()
+	s.etcdProcess(dir)
+	s.etcdUsers(dir)
+	s.onCluster(dir)
+}
+
+// etcdCertificates makes a root, a server's pair, and one for each user, in a
+// directory. They are ECDSA: Debian's etcdctl knows no other.
+func (s *serving) etcdCertificates() string {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	ca, err := pki.NewCA("etcd root", pki.ECDSAP256)
@@ -78,9 +87,13 @@ func (s *serving) cluster() {
 		pair, err := ca.IssueClient(user, pki.ECDSAP256)
 		write(user, pair, err)
 	}
-	s.etcdProcess(dir)
-	s.etcdUsers(dir)
+	return dir
+}
 
+// onCluster points the configs of serve and seal at s.etcd, with a token and a
+// memory of the seal that are new.
+func (s *serving) onCluster(dir string) {
+	s.t.Helper()
 	c, err := config.Load(filepath.Join(s.dir, "config", "serve.toml"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -104,16 +117,23 @@ func (s *serving) cluster() {
 
 func (s *serving) etcdProcess(dir string) {
 	s.t.Helper()
-	program := filepath.Join(dir, "etcd")
-	if out, err := exec.Command("go", "build", "-o", program, "go.etcd.io/etcd/server/v3").CombinedOutput(); err != nil {
-		s.t.Fatalf("go build etcd: %v\n%s", err, out)
-	}
+	program := s.etcdProgram(dir)
 	peer := "http://" + freeAddress(s.t)
 	s.run(program, nil, "--name", "one", "--data-dir", filepath.Join(dir, "data"),
 		"--listen-client-urls", "https://"+s.etcd, "--advertise-client-urls", "https://"+s.etcd,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "one="+peer,
 		"--cert-file", filepath.Join(dir, "server.crt"), "--key-file", filepath.Join(dir, "server.key"),
 		"--trusted-ca-file", filepath.Join(dir, "ca.crt"), "--client-cert-auth", "--log-level", "error")
+}
+
+// etcdProgram builds etcd into dir.
+func (s *serving) etcdProgram(dir string) string {
+	s.t.Helper()
+	program := filepath.Join(dir, "etcd")
+	if out, err := exec.Command("go", "build", "-o", program, "go.etcd.io/etcd/server/v3").CombinedOutput(); err != nil {
+		s.t.Fatalf("go build etcd: %v\n%s", err, out)
+	}
+	return program
 }
 
 // etcdUsers runs what `mintwardend check --print-etcd-setup` prints.

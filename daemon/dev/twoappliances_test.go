@@ -124,23 +124,28 @@ type pair struct {
 	pages  [2]string // monitors
 	seals  [2]*exec.Cmd
 	serves [2]*exec.Cmd
+	chain  *exec.Cmd
 }
 
 var applianceIDs = [2]string{"appliance-1", "appliance-2"}
 
-func newPair(t *testing.T) *pair {
+func newPair(t *testing.T) *pair { return pairOver(t, (*serving).cluster) }
+
+// pairOver is a pair over the etcd that cluster starts, of which the first
+// serves.
+func pairOver(t *testing.T, cluster func(*serving)) *pair {
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
 	a.stop()
 	p := &pair{serving: serving{appliance: a, t: t, etcd: freeAddress(t), rpc: freeAddress(t), api: freeAddress(t), monitor: freeAddress(t)}}
 	p.configure()
-	p.cluster()
+	cluster(&p.serving)
 	for n := range p.boxes {
 		p.apis[n], p.links[n], p.pages[n] = freeAddress(t), freeAddress(t), freeAddress(t)
 		p.boxes[n] = &appliance{t: t, owner: t, dir: a.dir, url: "https://" + p.apis[n], rpc: "http://" + p.rpc, clients: map[string]*client.Client{}}
 		t.Cleanup(p.boxes[n].hangUp)
 	}
 	p.configureSeals()
-	p.start("mintwardend", nil, "devnet", "--dir", filepath.Join(a.dir, "chain"), "--rpc", p.rpc, "--period", "500ms")
+	p.chain = p.start("mintwardend", nil, "devnet", "--dir", filepath.Join(a.dir, "chain"), "--rpc", p.rpc, "--period", "500ms")
 	p.startSeal(0)
 	p.firstCharter()
 	p.configureServes()
@@ -272,8 +277,10 @@ func (p *pair) startSeal(n int) {
 	}
 	p.seals[n] = cmd
 	p.t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
+		if cmd.ProcessState == nil { // else its number may be somebody else's by now
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			_ = cmd.Wait()
+		}
 		_ = log.Close()
 		if p.t.Failed() {
 			text, _ := os.ReadFile(p.file(n, "seal.log"))

@@ -1,0 +1,406 @@
+package dev_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/chain/chaintest"
+	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
+)
+
+// members is how many etcd has.
+const members = 3
+
+// soakHouse is two appliances on an etcd of three members and a chain that two
+// nodes show, every process and every line between them in the hands of a test.
+type soakHouse struct {
+	*pair
+	seed     uint64
+	instance string // the charter's
+
+	etcds  [members]*process
+	chain  *process
+	serves [2]*process
+	seals  [2]*process
+
+	peers      [members]*wire    // to a member, from the others
+	serveStore [2][members]*wire // from a serve to a member
+	sealStore  [2][members]*wire
+	links      [2]*wire // to an appliance, from the other
+	nodes      [2]*chaintest.Proxy
+
+	root       *clientv3.Client
+	hooked     time.Time      // when the webhook was made
+	custodians sync.WaitGroup // who unseal
+	notes      notes
+
+	sink    *sink
+	wallets []client.Wallet
+	tokens  []soakToken
+	callers [2]map[string]*client.Client // by name; made before anybody shares them
+}
+
+// soakToken is a token that the clients work with.
+type soakToken struct {
+	id, contract string
+	limit        int64 // of mints, in base units a day; 0: the wide one of the policy for all
+}
+
+// tightLimit is less than what the clients ask for, so that it binds.
+const tightLimit = 2_000
+
+func newSoakHouse(t *testing.T, seed uint64) *soakHouse {
+	h := &soakHouse{seed: seed}
+	_ = t.TempDir() // taken away after what is kept of it
+	t.Cleanup(func() { h.keep(t) })
+	h.pair = pairOver(t, h.cluster)
+	h.secondJoins()
+	h.instance = h.boxes[0].charter().Instance
+	h.furnishSoak()
+	h.handOver()
+	return h
+}
+
+// cluster starts the three members, which reach each other over wires.
+func (h *soakHouse) cluster(s *serving) {
+	s.t.Helper()
+	dir := s.etcdCertificates()
+	program := s.etcdProgram(dir)
+	var all []string
+	var clients, peers [members]string
+	for n := range members {
+		clients[n], peers[n] = freeAddress(s.t), freeAddress(s.t)
+		if n == 0 {
+			clients[n] = s.etcd // where the files look already
+		}
+		h.peers[n] = newWire(s.t, fmt.Sprint("peer-", n+1), peers[n])
+		all = append(all, fmt.Sprintf("m%d=http://%s", n+1, h.peers[n].address()))
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for n := range members {
+		h.etcds[n] = &process{name: fmt.Sprint("etcd-", n+1), path: program, log: file(fmt.Sprint("etcd-", n+1, ".log")),
+			args: []string{"--name", fmt.Sprint("m", n+1), "--data-dir", file(fmt.Sprint("data-", n+1)),
+				"--listen-client-urls", "https://" + clients[n], "--advertise-client-urls", "https://" + clients[n],
+				"--listen-peer-urls", "http://" + peers[n], "--initial-advertise-peer-urls", "http://" + h.peers[n].address(),
+				"--initial-cluster", strings.Join(all, ","), "--cert-file", file("server.crt"), "--key-file", file("server.key"),
+				"--trusted-ca-file", file("ca.crt"), "--client-cert-auth", "--log-level", "warn"}}
+		h.etcds[n].start(s.t)
+		for box := range applianceIDs {
+			h.serveStore[box][n] = newWire(s.t, fmt.Sprintf("serve-%d to etcd-%d", box+1, n+1), clients[n])
+			h.sealStore[box][n] = newWire(s.t, fmt.Sprintf("seal-%d to etcd-%d", box+1, n+1), clients[n])
+		}
+	}
+	s.etcdUsers(dir)
+	s.onCluster(dir)
+	h.root = s.etcdRoot(dir, clients[:]...)
+}
+
+// wideLimit is never reached: the policy for all says it, so that the tokens that a narrow one does not bind are
+// judged by a limit, too.
+const wideLimit = "1000000000"
+
+// furnishSoak makes the wallets, the tokens and their roles while all is well.
+func (h *soakHouse) furnishSoak() {
+	h.t.Helper()
+	one := h.boxes[0]
+	vault, first, _ := one.treasury()
+	h.wallets = []client.Wallet{first}
+	for range 2 {
+		w, err := one.as("operator").CreateWallet(one.context(), vault.ID, client.WalletCreate{Network: first.Network})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		one.rpcCall("devnet_fund", `["`+w.Address+`"]`)
+		h.wallets = append(h.wallets, *w)
+	}
+	most := wideLimit
+	one.twoOf("wide", nil, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &most})
+	for n := range 2 {
+		token := one.deployed()
+		shown, err := one.as("operator").GetToken(one.context(), token.ID)
+		if err != nil || shown.ContractAddress == nil {
+			h.t.Fatalf("token %s: %v", token.ID, err)
+		}
+		made := soakToken{id: token.ID, contract: *shown.ContractAddress}
+		if n == 1 {
+			made.limit = tightLimit
+			tight, mint := fmt.Sprint(tightLimit), []client.OperationType{client.OperationTypeMINT}
+			one.twoOf("tight", &token.ID, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &tight, Operations: &mint})
+		}
+		h.tokens = append(h.tokens, made)
+	}
+	var grants []string
+	for _, token := range h.tokens {
+		for _, w := range h.wallets[1:] {
+			for _, role := range []client.Role{client.RoleMINTER, client.RoleBURNER, client.RoleADMIN} {
+				op, err := one.as("operator").GrantTokenRole(one.context(), token.id, client.RoleChangeRequest{Role: role,
+					Subject: client.Party{Type: client.PartyTypeWalletID, WalletID: &w.ID}})
+				if err != nil {
+					h.t.Fatal(err)
+				}
+				one.approve(op.OperationID, "approver-1", "approver-2")
+				grants = append(grants, op.OperationID)
+			}
+		}
+	}
+	for _, id := range grants {
+		one.completed(id)
+	}
+	h.sink = newSink(h.t)
+	hook, err := one.as("admin").CreateWebhook(one.context(), client.WebhookCreate{URL: h.sink.server.URL, Events: []string{"*"}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.sink.know(*hook.Secret)
+	h.hooked = time.Now()
+}
+
+// handOver ends what the set-up started and starts the same again on lines that
+// can be cut, each process to be killed and started again on its own.
+func (h *soakHouse) handOver() {
+	h.t.Helper()
+	for n := range applianceIDs {
+		for _, cmd := range []interface{ Signal(os.Signal) error }{h.pair.serves[n].Process, h.pair.seals[n].Process} {
+			if err := cmd.Signal(syscall.SIGTERM); err != nil {
+				h.t.Fatal(err)
+			}
+		}
+		if err := h.pair.serves[n].Wait(); err != nil {
+			h.t.Fatalf("serve of %s: %v", applianceIDs[n], err)
+		}
+		if err := h.pair.seals[n].Wait(); err != nil {
+			h.t.Fatalf("seal of %s: %v", applianceIDs[n], err)
+		}
+		h.boxes[n].hangUp()
+	}
+	if err := h.pair.chain.Process.Signal(syscall.SIGTERM); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.pair.chain.Wait(); err != nil {
+		h.t.Fatalf("devnet: %v", err)
+	}
+	bin, err := binaries()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.chain = &process{name: "chain", path: filepath.Join(bin, "mintwardend"), log: filepath.Join(h.dir, "box", "chain.log"),
+		args: []string{"devnet", "--dir", filepath.Join(h.dir, "chain"), "--rpc", h.rpc, "--period", "500ms"}}
+	h.chain.start(h.t)
+	for n := range h.nodes {
+		h.nodes[n] = chaintest.New("http://" + h.rpc)
+		h.t.Cleanup(h.nodes[n].Close)
+		h.links[n] = newWire(h.t, "link to "+applianceIDs[n], h.pair.links[n])
+	}
+	for n, id := range applianceIDs {
+		h.custody(n)
+		h.rewire(n)
+		h.seals[n] = &process{name: "seal of " + id, path: filepath.Join(bin, "mintwarden-seal"), log: h.file(n, "seal.soak.log"),
+			args: []string{"--config", h.file(n, "seal.toml")}, env: []string{"SOFTHSM2_CONF=" + filepath.Join(h.dir, "hsm/token/softhsm2.conf")}}
+		h.serves[n] = &process{name: "serve of " + id, path: filepath.Join(bin, "mintwardend"), log: h.file(n, "serve.soak.log"),
+			args: []string{"serve", "--config", h.file(n, "serve.toml")}}
+		h.seals[n].start(h.t)
+		h.serves[n].start(h.t)
+	}
+	for n := range applianceIDs {
+		h.pair.ready(n)
+		h.callers[n] = map[string]*client.Client{}
+		for _, name := range []string{"operator", "viewer", "admin", "approver-1", "approver-2", "approver-3", "custodian-1", "custodian-2", "custodian-3"} {
+			h.callers[n][name] = h.caller(n, name)
+		}
+	}
+}
+
+// caller is a client that tries once.
+func (h *soakHouse) caller(n int, name string) *client.Client {
+	h.t.Helper()
+	box := h.boxes[n]
+	folder := map[string]string{"approver": "approvers", "custodian": "custodians"}[strings.SplitN(name, "-", 2)[0]]
+	if folder == "" {
+		folder = "keys"
+	}
+	c, err := client.New(client.Config{URL: box.url, CAFile: box.dir + "/tls/ca.crt", CertFile: box.dir + "/tls/client.crt",
+		KeyFile: box.dir + "/tls/client.key", APIKeyFile: filepath.Join(box.dir, folder, name+".apikey"), Patience: -1})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(c.Close)
+	return c
+}
+
+// rewire has an appliance go over the wires.
+func (h *soakHouse) rewire(n int) {
+	h.t.Helper()
+	path := h.file(n, "serve.toml")
+	c, err := config.Load(path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c.Store.Endpoints, c.Networks[0].RPCURLs = nil, nil
+	var sealEndpoints []string
+	for m := range members {
+		c.Store.Endpoints = append(c.Store.Endpoints, "https://"+h.serveStore[n][m].address())
+		sealEndpoints = append(sealEndpoints, "'https://"+h.sealStore[n][m].address()+"'")
+	}
+	for _, node := range h.nodes {
+		c.Networks[0].RPCURLs = append(c.Networks[0].RPCURLs, node.URL())
+	}
+	c.Link.Peers = map[string]string{applianceIDs[1-n]: "https://" + h.links[1-n].address()}
+	c.Limits.MaxPending = 10_000 // one key asks for everything
+	if h.archives() {
+		c.Operation.RetentionText, c.Audit.RetentionText = "15s", "15s"
+	}
+	text, err := c.Encode()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write(path, string(text))
+	old, err := os.ReadFile(h.file(n, "seal.toml"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	was := "['https://" + h.etcd + "']"
+	if !bytes.Contains(old, []byte(was)) {
+		h.t.Fatalf("seal.toml does not say %s:\n%s", was, old)
+	}
+	text = []byte(strings.Replace(string(old), was, "["+strings.Join(sealEndpoints, ", ")+"]", 1))
+	if h.archives() {
+		text = append(text, "\n[ledger]\nsnapshot_batches = 100\n"...)
+	}
+	h.write(h.file(n, "seal.toml"), string(text))
+}
+
+// custody splits the token's PINs among the custodians, for each appliance anew.
+func (h *soakHouse) custody(n int) {
+	h.t.Helper()
+	text, err := os.ReadFile(filepath.Join(h.dir, "config", "charter1.json"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	e, err := policy.ParseEnvelope(text)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c, err := policy.ParseCharter(e.Payload)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var pins [2][]byte
+	for i, name := range []string{"pin", "so-pin"} {
+		if pins[i], err = os.ReadFile(filepath.Join(h.dir, "hsm", name)); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	custody, shares, err := seal.NewCustody(c.Instance, applianceIDs[n], c.Custodians, bytes.TrimSpace(pins[0]), bytes.TrimSpace(pins[1]), time.Now().UTC().Truncate(time.Second))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for name, share := range shares {
+		h.write(h.file(n, name+".share"), string(share.Encode())+"\n")
+		share.Destroy()
+	}
+	if err := seal.WriteCustody(h.file(n, "seal"), custody); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// sealOne seals an appliance on a custodian's document.
+func (h *soakHouse) sealOne(ctx context.Context, n int, custodian string) error {
+	d := &policy.Seal{Format: 1, Instance: h.instance, ApplianceID: applianceIDs[n], Reason: "soak", CreatedAt: policy.Seconds(time.Now())}
+	payload, err := d.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = h.callers[n][custodian].SealSeal(ctx, client.EnvelopeRequest{Envelope: h.boxes[n].signed(custodian, policy.DocSeal, payload)})
+	return err
+}
+
+// unsealOne hands in two custodians' shares, unless it is open.
+func (h *soakHouse) unsealOne(ctx context.Context, n int) error {
+	for _, custodian := range []string{"custodian-1", "custodian-3"} {
+		s, err := h.callers[n]["viewer"].GetSeal(ctx)
+		if err != nil {
+			return err
+		}
+		if s.Reachable && !s.Sealed {
+			return nil
+		}
+		if s.Unsealing == nil {
+			return fmt.Errorf("the seal of %s is %+v", applianceIDs[n], s)
+		}
+		if err := h.share(ctx, n, custodian, s.Unsealing.Nonce); err != nil && !refusedAs(err, 1203) {
+			return err
+		}
+	}
+	s, err := h.callers[n]["viewer"].GetSeal(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.Reachable || s.Sealed {
+		return fmt.Errorf("the seal of %s is %+v after two shares", applianceIDs[n], s)
+	}
+	return nil
+}
+
+func (h *soakHouse) share(ctx context.Context, n int, custodian string, nonce []byte) error {
+	text, err := os.ReadFile(h.file(n, custodian+".share"))
+	if err != nil {
+		return err
+	}
+	share, err := seal.ParseShare([]byte(strings.TrimSpace(string(text))))
+	if err != nil {
+		return err
+	}
+	defer share.Destroy()
+	shown, err := h.callers[n]["viewer"].GetCharter(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := policy.ParseCharter(shown.Document)
+	if err != nil {
+		return err
+	}
+	box, _ := c.Appliance(applianceIDs[n])
+	sealed, err := seal.SealShare(box.UnsealKey, seal.Binding{Instance: c.Instance, ApplianceID: box.ID, Custodian: custodian, Nonce: nonce}, share)
+	if err != nil {
+		return err
+	}
+	d := &policy.Unseal{Format: 1, Instance: c.Instance, ApplianceID: box.ID, Nonce: nonce, Share: sealed, CreatedAt: policy.Seconds(time.Now())}
+	payload, err := d.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = h.callers[n][custodian].UnsealSeal(ctx, client.EnvelopeRequest{Envelope: h.boxes[n].signed(custodian, policy.DocUnseal, payload)})
+	return err
+}
+
+// archives tells whether what is over leaves the store, and the ledger has
+// snapshots, while it is broken: with every other seed.
+func (h *soakHouse) archives() bool { return h.seed%2 == 1 }
+
+// processes are all that may be killed.
+func (h *soakHouse) processes() []*process {
+	all := append(append(append([]*process{h.chain}, h.etcds[:]...), h.serves[:]...), h.seals[:]...)
+	return slices.DeleteFunc(all, func(p *process) bool { return p == nil })
+}
+
+// wires are all lines but those to the nodes.
+func (h *soakHouse) wires() (all []*wire) {
+	for n := range h.serveStore {
+		all = append(append(append(all, h.serveStore[n][:]...), h.sealStore[n][:]...), h.links[n])
+	}
+	return append(all, h.peers[:]...)
+}

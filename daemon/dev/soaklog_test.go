@@ -1,0 +1,83 @@
+package dev_test
+
+import (
+	"encoding/json/v2"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// explained are the lines of level WARN and ERROR that faults of the soak's
+// kinds may write, each with the page of the guide, or the page of the README,
+// that says what it means. A line that is none of them fails the soak: an
+// operator could make nothing of it.
+var explained = map[string]string{
+	"ERROR ledger in doubt; nothing is decided":                                  "MintwardenStoreErrors: asked again as soon as etcd answers",
+	"ERROR outcome of a commit is unknown; offering it again":                    "MintwardenStoreErrors",
+	"ERROR registry: a batch is not carried yet; trying again":                   "MintwardenLedgerBehind",
+	"ERROR worker ended; starting another":                                       "MintwardenSealDown: no custodian is needed",
+	"WARN a fence is given back when the store answers":                          "MintwardenStoreErrors",
+	"WARN api: the seal does not say how it is":                                  "MintwardenSealDown",
+	"WARN archive's archivist: starting again":                                   "MintwardenStoreErrors",
+	"WARN archive's collector: starting again":                                   "MintwardenStoreErrors",
+	"WARN audit log's sequencer: starting again":                                 "MintwardenAuditBacklog",
+	"WARN audit log: a checkpoint is not cosigned":                               "MintwardenCheckpointOld",
+	"WARN audit log: no checkpoint":                                              "MintwardenCheckpointOld",
+	"WARN chain node does not answer":                                            "MintwardenNodeErrors",
+	"WARN chain node fails":                                                      "MintwardenNodeErrors",
+	"WARN chain node is slow; others are asked beside it":                        "MintwardenNodeErrors",
+	"WARN lane: a step is tried again":                                           "MintwardenOperationsStuck, where it does not end: the line says what it waits for",
+	"WARN link: our own seal did not answer a peer":                              "MintwardenSealDown",
+	"WARN reconciliation: a network could not be looked at whole; trying again":  "MintwardenReconciliationBehind",
+	"WARN reconciliation: waiting for its fence":                                 "MintwardenStoreErrors",
+	"WARN registry: following the ledger again":                                  "MintwardenLedgerBehind",
+	"WARN registry: how far the ledger is carried was not written; trying again": "MintwardenLedgerBehind",
+	"WARN registry: reading a prefix again":                                      "MintwardenStoreErrors",
+	"WARN retrying of unary invoker failed":                                      "MintwardenStoreErrors: etcd's own client",
+	"WARN seal connection ended":                                                 "MintwardenDown: serve ended in the middle of a question",
+	"WARN sealed":                                                                "MintwardenSealed",
+	"WARN share refused":                                                         "MintwardenSealed: the line says why; a custodian gave his twice",
+	"WARN the log has moved on, or the author key changed; deciding anew":        "MintwardenNoticed, commit_refused: a paused appliance woke up",
+	"WARN unsealed by a quorum of custodians":                                    "MintwardenSealed",
+	"WARN webhooks: a delivery is tried again":                                   "MintwardenWebhooksWait",
+	"WARN webhooks: an endpoint's deliveries cannot be read":                     "MintwardenStoreErrors",
+	"WARN webhooks: starting again":                                              "MintwardenStoreErrors",
+}
+
+// logsHold: nothing was logged that nobody explains.
+func (h *soakHouse) logsHold() {
+	h.t.Helper()
+	lines, first := map[string]int{}, map[string]string{}
+	for n := range applianceIDs {
+		for _, p := range []*process{h.serves[n], h.seals[n]} {
+			text, err := os.ReadFile(p.log)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				var l struct {
+					Level string `json:"level"`
+					Msg   string `json:"msg"`
+				}
+				if json.Unmarshal([]byte(line), &l) != nil {
+					l.Level, l.Msg = "PLAIN", strings.TrimSpace(line)
+				}
+				if l.Level == "INFO" || l.Level == "DEBUG" {
+					continue
+				}
+				key := l.Level + " " + l.Msg
+				if lines[key]++; first[key] == "" {
+					first[key] = p.name + ": " + strings.TrimSpace(line)
+				}
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(lines)) {
+		if explained[key] == "" {
+			h.t.Errorf("%d times nobody explains: %s; first %.600s", lines[key], key, first[key])
+			continue
+		}
+		h.t.Logf("%6d %s", lines[key], key)
+	}
+}
