@@ -273,3 +273,21 @@ func TestAttack_ATreeOfAnEpochThatWasGivenUp(t *testing.T) {
 	require.Equal(t, exitUnverified, got.code)
 	require.Contains(t, got.err, "gave that epoch up")
 }
+
+// TestAttack_AStrangersSignatureLineThatTheTerminalObeys: anybody may add a line to a signed note, and none who verifies
+// it looks at the name there. A receipt with a line that clears the screen is none, wherever it would be shown.
+func TestAttack_AStrangersSignatureLineThatTheTerminalObeys(t *testing.T) {
+	w := newWorld(t)
+	l := newLog(w, 7)
+	receipt := l.receipt("appliance-1")
+	var b []byte
+	c := &cli{out: &printer{w: writer(func(p []byte) (int, error) { b = append(b, p...); return len(p), nil })}}
+	require.NoError(t, c.keepReceipt(w.root, l.entry.ID, &client.Receipt{Proof: receipt}, "-"))
+	require.Equal(t, receipt, string(b))
+
+	b = nil
+	strange := receipt + "— stranger" + "\u009b2J\u202e" + " AAAAAAAA\n"
+	err := c.keepReceipt(w.root, l.entry.ID, &client.Receipt{Proof: strange}, "-")
+	require.Equal(t, exitUnverified, exitCode(err), "%v", err)
+	require.Empty(t, b)
+}
