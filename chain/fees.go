@@ -37,9 +37,9 @@ func (s Strategy) percentile() int {
 // feeBlocks is how many recent blocks the percentiles are taken of.
 const feeBlocks = 20
 
-// TipFloor is the least tip that is offered, in wei per gas: 0.001 gwei, below which geth's miner
+// tipFloor is the least tip that is offered, in wei per gas: 0.001 gwei, below which geth's miner
 // takes nothing by default.
-var TipFloor = big.NewInt(1_000_000)
+var tipFloor = big.NewInt(1_000_000)
 
 // Fees are what a transaction offers per gas, in wei.
 type Fees struct {
@@ -73,8 +73,8 @@ func (c *Client) Fees(ctx context.Context, s Strategy) (Fees, error) {
 		if err != nil {
 			return Fees{}, err
 		}
-		if tip.Cmp(TipFloor) < 0 {
-			tip = TipFloor
+		if tip.Cmp(tipFloor) < 0 {
+			tip = tipFloor
 		}
 		maxFee := new(big.Int).Lsh(base, 1)
 		maxFee.Add(maxFee, tip)

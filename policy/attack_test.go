@@ -19,7 +19,7 @@ func unasked(t testing.TB, op OperationType, policies ...*Policy) Input {
 	become(t, i, op)
 	i.ExpiresAt = i.NotBefore.Add(24 * time.Hour)
 	i.Policies = nil
-	in := Input{Intent: i, Charter: charter(t), CharterKnown: true, Epoch: 1, Usage: NoUsage{}, Now: noon.Add(23 * time.Hour)}
+	in := Input{Intent: i, Charter: charter(t), CharterKnown: true, Epoch: 1, Usage: noUsage{}, Now: noon.Add(23 * time.Hour)}
 	for n, p := range policies {
 		p.ID = id("pol", n+1)
 		f := inForce(t, p)

@@ -23,7 +23,7 @@ func approved(t testing.TB, rules ...Rule) Input {
 	i := mint(t)
 	p := inForce(t, policyOf(rules...))
 	i.Policies = []PolicyRef{p.Ref()}
-	in := Input{Intent: i, Charter: charter(t), CharterKnown: true, Epoch: 1, Binding: binding(t), Policies: []*InForce{p}, Usage: NoUsage{}, Now: noon.Add(time.Minute)}
+	in := Input{Intent: i, Charter: charter(t), CharterKnown: true, Epoch: 1, Binding: binding(t), Policies: []*InForce{p}, Usage: noUsage{}, Now: noon.Add(time.Minute)}
 	in.IntentDigest = DigestOf(mustEncode(t, i))
 	for n, person := range []string{"ann", "bob"} {
 		in.Decisions = append(in.Decisions, RecordedDecision{Person: person, Verb: Approve, Intent: in.IntentDigest, Keys: keysOf(in.Charter, person), At: noon.Add(time.Second), Sequence: uint64(n + 2)})

@@ -158,3 +158,8 @@ func inForce(t testing.TB, p *Policy) *InForce {
 func twoOf(group string) Rule {
 	return Rule{Type: RuleRequireApproval, MinApprovers: 2, ApproverGroup: group}
 }
+
+// noUsage is the usage of a ledger that has charged nothing.
+type noUsage struct{}
+
+func (noUsage) Charged(uint64, tx.Address, OperationType, time.Time) Amount { return Amount{} }

@@ -126,9 +126,3 @@ func (j *judgement) blacklist(o *RuleOutcome, r *Rule) {
 	}
 	o.Outcome, o.Message = Allow, "no address is on the list"
 }
-
-// NoUsage is the usage of a ledger that has charged nothing.
-type NoUsage struct{}
-
-// Charged is 0.
-func (NoUsage) Charged(uint64, tx.Address, OperationType, time.Time) Amount { return Amount{} }

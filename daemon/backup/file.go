@@ -235,7 +235,7 @@ func (b *File) manifest(r io.Reader, size int64, all []*sums) (*Manifest, error)
 	if err != nil {
 		return nil, unverified("its manifest: %w", err)
 	}
-	m, err := ParseManifest(text)
+	m, err := parseManifest(text)
 	if err != nil {
 		return nil, err
 	}

@@ -52,8 +52,8 @@ type Part struct {
 	Digest  policy.Digest `json:"digest"`  // over each file's name, size and content
 }
 
-// ParseManifest is strict.
-func ParseManifest(b []byte) (*Manifest, error) {
+// parseManifest is strict.
+func parseManifest(b []byte) (*Manifest, error) {
 	if len(b) > maxManifest {
 		return nil, unverified("a manifest of %d bytes, at most %d", len(b), maxManifest)
 	}

@@ -22,7 +22,7 @@ func manifest() *Manifest {
 func TestAManifestIsStrict(t *testing.T) {
 	text, err := manifest().encode()
 	require.NoError(t, err)
-	got, err := ParseManifest(text)
+	got, err := parseManifest(text)
 	require.NoError(t, err)
 	require.Equal(t, manifest(), got)
 	for name, bad := range map[string]string{
@@ -37,7 +37,7 @@ func TestAManifestIsStrict(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NotEqual(t, string(text), bad)
-			_, err := ParseManifest([]byte(bad))
+			_, err := parseManifest([]byte(bad))
 			require.ErrorIs(t, err, ErrUnverified)
 		})
 	}
@@ -49,14 +49,14 @@ func FuzzManifest(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte(`{"format":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := ParseManifest(b)
+		m, err := parseManifest(b)
 		if err != nil {
 			require.ErrorIs(t, err, ErrUnverified)
 			return
 		}
 		again, err := m.encode()
 		require.NoError(t, err)
-		_, err = ParseManifest(again)
+		_, err = parseManifest(again)
 		require.NoError(t, err)
 	})
 }

@@ -192,7 +192,7 @@ func (r *restoring) directory(dir string) error {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
-		if err := Adopt(dir, parent); err != nil {
+		if err := adopt(dir, parent); err != nil {
 			return err
 		}
 	} else if err != nil {
@@ -251,8 +251,8 @@ func (r *restoring) close() {
 	}
 }
 
-// Adopt gives a file or directory the owner of another one, if we are root: the service has a user of its own.
-func Adopt(path, like string) error {
+// adopt gives a file or directory the owner of another one, if we are root: the service has a user of its own.
+func adopt(path, like string) error {
 	uid, gid, give, err := owner(like)
 	if !give {
 		return err
@@ -278,6 +278,6 @@ func AdoptTree(dir, like string) error {
 		if err != nil {
 			return err
 		}
-		return Adopt(path, like)
+		return adopt(path, like)
 	})
 }
