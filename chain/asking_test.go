@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
@@ -42,30 +43,31 @@ func patient(url string) Network {
 	return n
 }
 
-func TestManyQuestionsAreFewRequests(t *testing.T) {
+// before is what stands before a node, and an account there with what it has.
+func before(t *testing.T) (p *chaintest.Proxy, rich tx.Address, full *big.Int) {
+	t.Helper()
 	n := manual(t)
 	w := newWallet(t)
 	fund(t, n, w)
 	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
 	require.NoError(t, err)
-	p := proxy(t, n)
-	askAll(t, dial(t, patient(p.URL())), w.address, tx.Address{7}, full)
+	return proxy(t, n), w.address, full
+}
+
+func TestManyQuestionsAreFewRequests(t *testing.T) {
+	p, rich, full := before(t)
+	askAll(t, dial(t, patient(p.URL())), rich, tx.Address{7}, full)
 	require.Less(t, p.Requests(), 150, "210 questions")
 	require.Less(t, p.Asked(), 200, "equal questions that wait are asked once")
 }
 
 func TestANodeThatTakesNoBatches(t *testing.T) {
-	n := manual(t)
-	w := newWallet(t)
-	fund(t, n, w)
-	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
-	require.NoError(t, err)
-	p := proxy(t, n)
+	p, rich, full := before(t)
 	p.Set("no-batches", "")
 	c := dial(t, patient(p.URL()))
-	askAll(t, c, w.address, tx.Address{7}, full)
+	askAll(t, c, rich, tx.Address{7}, full)
 	once := p.Batches()
-	askAll(t, c, w.address, tx.Address{7}, full)
+	askAll(t, c, rich, tx.Address{7}, full)
 	require.LessOrEqual(t, once, maxAsking)
 	require.Equal(t, once, p.Batches(), "it is not tried again")
 }
@@ -73,14 +75,9 @@ func TestANodeThatTakesNoBatches(t *testing.T) {
 // TestANodeThatRefusesEachOfABatch: some say so to each question of a batch in place of once; then they are asked one
 // by one, too.
 func TestANodeThatRefusesEachOfABatch(t *testing.T) {
-	n := manual(t)
-	w := newWallet(t)
-	fund(t, n, w)
-	full, err := dial(t, network(n.URL())).Balance(t.Context(), w.address)
-	require.NoError(t, err)
-	p := proxy(t, n)
+	p, rich, full := before(t)
 	p.Set("no-batch", "")
-	askAll(t, dial(t, patient(p.URL())), w.address, tx.Address{7}, full)
+	askAll(t, dial(t, patient(p.URL())), rich, tx.Address{7}, full)
 	require.NotZero(t, p.Batches())
 }
 
