@@ -157,6 +157,22 @@ func fence(t testing.TB, s *store.Store) *store.Fence {
 	return f
 }
 
+// alone is the one appliance of a new store, with the right to archive.
+func alone(t testing.TB) (s *store.Store, dir string, a *appliance, f *store.Fence) {
+	t.Helper()
+	s, dir = storetest.Open(t), filepath.Join(t.TempDir(), "one")
+	return s, dir, mustOpen(t, s, dir), fence(t, s)
+}
+
+// round is all that becomes of one block.
+func (a *appliance) round(f *store.Fence) {
+	t := a.shelf.t
+	t.Helper()
+	require.NoError(t, a.Order(t.Context(), f))
+	require.NoError(t, a.Collect(t.Context()))
+	require.NoError(t, a.Remove(t.Context(), f))
+}
+
 func run(t testing.TB, a *appliance) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -346,10 +362,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 // word, and starts all the same.
 func TestADamagedDiskLetsNothingLeaveTheStore(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
-	f := fence(t, s)
+	s, dir, a, f := alone(t)
 	a.shelf.write(1, time.Now().Add(-time.Hour))
 	require.NoError(t, a.Order(t.Context(), f))
 	require.NoError(t, f.Release(t.Context()))
@@ -376,10 +389,7 @@ func TestADamagedDiskLetsNothingLeaveTheStore(t *testing.T) {
 // Whoever changes a file, takes one away or brings another is found out.
 func TestAttack_ATamperedArchive(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
-	f := fence(t, s)
+	s, dir, a, f := alone(t)
 	for block := range 2 {
 		a.shelf.write(block, time.Now().Add(-time.Hour))
 		require.NoError(t, a.Order(t.Context(), f))

@@ -24,14 +24,9 @@ import (
 // line out: it left the store long ago, and would be unknown from here on.
 func TestAttack_AFileSaysThatAThingNeverCameIntoIt(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
-	f := fence(t, s)
+	s, dir, a, f := alone(t)
 	a.shelf.write(1, time.Now().Add(-time.Hour))
-	require.NoError(t, a.Order(t.Context(), f))
-	require.NoError(t, a.Collect(t.Context()))
-	require.NoError(t, a.Remove(t.Context(), f))
+	a.round(f)
 	require.Equal(t, "archive", a.get(1))
 	a.Close()
 	path := filepath.Join(dir, "00000000000000000001.jsonl.gz")
@@ -61,14 +56,9 @@ func TestAttack_AFileSaysThatAThingNeverCameIntoIt(t *testing.T) {
 // The newest file is gone. Until it was held to what the store says, nobody knows whether something is missing.
 func TestAttack_AFileIsGoneAndTheFirstQuestionIsAnswered(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
-	f := fence(t, s)
+	s, dir, a, f := alone(t)
 	a.shelf.write(1, time.Now().Add(-time.Hour))
-	require.NoError(t, a.Order(t.Context(), f))
-	require.NoError(t, a.Collect(t.Context()))
-	require.NoError(t, a.Remove(t.Context(), f))
+	a.round(f)
 	a.Close()
 	require.NoError(t, os.Remove(filepath.Join(dir, "00000000000000000001.jsonl.gz")))
 	b := mustOpen(t, s, dir)
@@ -82,11 +72,8 @@ func TestAttack_AFileIsGoneAndTheFirstQuestionIsAnswered(t *testing.T) {
 // has it, and it must not leave the store.
 func TestWhatNoDiskHasStaysInTheStore(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
+	s, _, a, f := alone(t)
 	defer a.Close()
-	f := fence(t, s)
 	a.shelf.write(1, time.Now().Add(-time.Hour))
 	require.NoError(t, a.Order(t.Context(), f))
 	tx := s.Tx()
@@ -101,11 +88,8 @@ func TestWhatNoDiskHasStaysInTheStore(t *testing.T) {
 // A value that is no text, as the bytes of somebody else's transaction are, holds up nobody else.
 func TestBytesAreArchivedToo(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
+	s, _, a, f := alone(t)
 	defer a.Close()
-	f := fence(t, s)
 	a.shelf.write(1, time.Now().Add(-time.Hour))
 	a.shelf.write(2, time.Now().Add(-time.Hour))
 	tx := s.Tx()
@@ -125,11 +109,8 @@ func TestBytesAreArchivedToo(t *testing.T) {
 // Something that no transaction could bring back stays where it is, and holds up nobody else.
 func TestWhatDoesNotFitHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	dir := filepath.Join(t.TempDir(), "one")
-	a := mustOpen(t, s, dir)
+	s, _, a, f := alone(t)
 	defer a.Close()
-	f := fence(t, s)
 	a.shelf.write(1, time.Now().Add(-time.Hour))
 	a.shelf.write(2, time.Now().Add(-time.Hour))
 	for from := 0; from < 100; from += 50 {
