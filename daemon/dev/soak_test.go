@@ -21,6 +21,8 @@ import (
 //	MINTWARDEN_SOAK_FAULTS   only faults whose names hold one of these words, divided by commas ("none": none)
 //	MINTWARDEN_SOAK_LANES    how many faults at most at a time (default 3)
 //	MINTWARDEN_SOAK_CLIENTS  how many ask (default 6)
+//	MINTWARDEN_SOAK_RACE     1: serve is built with the race detector, whose findings fail the test
+//	MINTWARDEN_SOAK_KEEP     a directory for the logs and the list of what was broken when
 //
 // The same seed draws the same faults at the same times, and the same requests.
 func TestSoak(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/policy"
@@ -246,7 +247,7 @@ func (s *serving) etcdRoot(dir string, addresses ...string) *clientv3.Client {
 	for _, a := range addresses {
 		endpoints = append(endpoints, "https://"+a)
 	}
-	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}})
+	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}, Logger: zap.NewNop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -197,6 +197,11 @@ func (h *soakHouse) handOver() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	serve := filepath.Join(bin, "mintwardend")
+	if os.Getenv("MINTWARDEN_SOAK_RACE") == "1" {
+		serve += "-race"
+		goRun(h.t, moduleRoot(h.t), "build", "-race", "-o", serve, "./cmd/mintwardend")
+	}
 	h.chain = &process{name: "chain", path: filepath.Join(bin, "mintwardend"), log: filepath.Join(h.dir, "box", "chain.log"),
 		args: []string{"devnet", "--dir", filepath.Join(h.dir, "chain"), "--rpc", h.rpc, "--period", "500ms"}}
 	h.chain.start(h.t)
@@ -210,7 +215,7 @@ func (h *soakHouse) handOver() {
 		h.rewire(n)
 		h.seals[n] = &process{name: "seal of " + id, path: filepath.Join(bin, "mintwarden-seal"), log: h.file(n, "seal.soak.log"),
 			args: []string{"--config", h.file(n, "seal.toml")}, env: []string{"SOFTHSM2_CONF=" + filepath.Join(h.dir, "hsm/token/softhsm2.conf")}}
-		h.serves[n] = &process{name: "serve of " + id, path: filepath.Join(bin, "mintwardend"), log: h.file(n, "serve.soak.log"),
+		h.serves[n] = &process{name: "serve of " + id, path: serve, log: h.file(n, "serve.soak.log"),
 			args: []string{"serve", "--config", h.file(n, "serve.toml")}}
 		h.seals[n].start(h.t)
 		h.serves[n].start(h.t)

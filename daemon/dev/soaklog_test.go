@@ -13,6 +13,15 @@ import (
 // that says what it means. A line that is none of them fails the soak: an
 // operator could make nothing of it.
 var explained = map[string]string{
+	"ERROR another seal wrote the anchor; nothing is signed":                     "MintwardenNoticed, anchor_conflict: an author that was paused past its lease woke up",
+	"ERROR the log was not shortened":                                            "MintwardenLedgerNotShortened: tried again at the next batches",
+	"PLAIN mintwardend: daemon: store: etcd is not available":                    "MintwardenDown: it ends where there is no etcd at its start, and is started again",
+	"WARN audit log's archive: starting again":                                   "MintwardenStoreErrors",
+	"WARN audit log's follower: starting again":                                  "MintwardenStoreErrors",
+	"WARN error occurred during lease keep alive request sending":                "MintwardenStoreErrors: etcd's own client",
+	"WARN lane: starting again":                                                  "MintwardenStoreErrors",
+	"WARN operations: reading them again":                                        "MintwardenStoreErrors",
+	"WARN registry: when credentials were used last was not written":             "MintwardenStoreErrors",
 	"ERROR ledger in doubt; nothing is decided":                                  "MintwardenStoreErrors: asked again as soon as etcd answers",
 	"ERROR outcome of a commit is unknown; offering it again":                    "MintwardenStoreErrors",
 	"ERROR registry: a batch is not carried yet; trying again":                   "MintwardenLedgerBehind",
@@ -62,6 +71,9 @@ func (h *soakHouse) logsHold() {
 				}
 				if json.Unmarshal([]byte(line), &l) != nil {
 					l.Level, l.Msg = "PLAIN", strings.TrimSpace(line)
+					if said, why, ok := strings.Cut(l.Msg, " is not available: "); ok && why != "" {
+						l.Msg = said + " is not available" // which endpoints, and how, differs
+					}
 				}
 				if l.Level == "INFO" || l.Level == "DEBUG" {
 					continue
