@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -222,13 +223,21 @@ func (s *serving) metrics(names ...string) {
 	}
 }
 
-// freeAddress is a loopback address that nobody listens on now.
+// given are the addresses that freeAddress gave away in this run: nobody may listen there yet.
+var given sync.Map
+
+// freeAddress is a loopback address that nobody listens on now, and that nobody else was given.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := dev.ListenFree("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := dev.ListenFree("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		_ = l.Close()
+		if _, taken := given.LoadOrStore(address, true); !taken {
+			return address
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
