@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 // byHand is a seal whose every question waits until it is answered by hand.
 type byHand struct {
 	sealed    bool
+	mu        sync.Mutex // of the questions, and of what is told
 	questions []*question
 }
 
@@ -25,7 +27,9 @@ type question struct {
 
 func (s *byHand) Status(ctx context.Context) (*seal.Status, error) {
 	q := &question{s.sealed, make(chan error, 1)}
+	s.mu.Lock()
 	s.questions = append(s.questions, q)
+	s.mu.Unlock()
 	select {
 	case err, open := <-q.answer:
 		if !open {
@@ -63,15 +67,47 @@ func inBubble(t *testing.T, f func(t *testing.T, b *bubble)) {
 func (b *bubble) asks(ctx context.Context) *told {
 	out := &told{}
 	go func() {
-		defer func() { out.ended, out.panicked = true, recover() }()
-		out.status, out.err = b.q.now(ctx)
+		var got told
+		defer func() {
+			got.ended, got.panicked = true, recover()
+			b.seal.mu.Lock()
+			defer b.seal.mu.Unlock()
+			*out = got
+		}()
+		got.status, got.err = b.q.now(ctx)
 	}()
 	synctest.Wait()
 	return out
 }
 
+// pass lets time go by.
+func (b *bubble) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// asked is how many questions the seal was asked.
+func (b *bubble) asked() int {
+	b.seal.mu.Lock()
+	defer b.seal.mu.Unlock()
+	return len(b.seal.questions)
+}
+
+// got is what somebody who asked has by now.
+func (b *bubble) got(by *told) told {
+	b.seal.mu.Lock()
+	defer b.seal.mu.Unlock()
+	return *by
+}
+
+func (b *bubble) question(n int) *question {
+	b.seal.mu.Lock()
+	defer b.seal.mu.Unlock()
+	return b.seal.questions[n]
+}
+
 func (b *bubble) answer(n int, err error) {
-	b.seal.questions[n].answer <- err
+	b.question(n).answer <- err
 	synctest.Wait()
 }
 
@@ -83,10 +119,10 @@ func TestAttack_AStatusFromBeforeTheSealing(t *testing.T) {
 		b.seal.sealed = true
 		late := b.asks(t.Context())
 		b.answer(0, nil)
-		require.False(t, early.status.Sealed)
-		require.False(t, late.ended)
+		require.False(t, b.got(early).status.Sealed)
+		require.False(t, b.got(late).ended)
 		b.answer(1, nil)
-		require.True(t, late.status.Sealed)
+		require.True(t, b.got(late).status.Sealed)
 	})
 }
 
@@ -97,15 +133,15 @@ func TestOneStatusForAllWhoWait(t *testing.T) {
 			for range 63 {
 				all = append(all, b.asks(t.Context()))
 			}
-			require.Len(t, b.seal.questions, 1)
+			require.Equal(t, 1, b.asked())
 			b.answer(0, nil)
-			require.Len(t, b.seal.questions, 2)
+			require.Equal(t, 2, b.asked())
 			b.answer(1, nil)
 			for _, a := range all {
-				require.NoError(t, a.err)
-				require.NotNil(t, a.status)
+				require.NoError(t, b.got(a).err)
+				require.NotNil(t, b.got(a).status)
 			}
-			require.Len(t, b.seal.questions, 2)
+			require.Equal(t, 2, b.asked())
 		})
 	})
 	t.Run("its error is everybody's", func(t *testing.T) {
@@ -114,24 +150,24 @@ func TestOneStatusForAllWhoWait(t *testing.T) {
 			broken := errors.New("broken")
 			b.answer(0, nil)
 			b.answer(1, broken)
-			require.NoError(t, first.err)
-			require.ErrorIs(t, second.err, broken)
-			require.ErrorIs(t, third.err, broken)
+			require.NoError(t, b.got(first).err)
+			require.ErrorIs(t, b.got(second).err, broken)
+			require.ErrorIs(t, b.got(third).err, broken)
 		})
 	})
 	t.Run("what hangs, hangs alone", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			hung, next := b.asks(t.Context()), b.asks(t.Context())
-			require.Len(t, b.seal.questions, 1)
-			time.Sleep(2 * lateStatus)
+			require.Equal(t, 1, b.asked())
+			b.pass(2 * lateStatus)
 			b.answer(1, nil)
-			require.NoError(t, next.err)
+			require.NoError(t, b.got(next).err)
 			after := b.asks(t.Context())
 			b.answer(2, nil)
-			require.NoError(t, after.err)
-			require.False(t, hung.ended)
-			time.Sleep(b.q.limit)
-			require.ErrorIs(t, hung.err, context.DeadlineExceeded)
+			require.NoError(t, b.got(after).err)
+			require.False(t, b.got(hung).ended)
+			b.pass(b.q.limit)
+			require.ErrorIs(t, b.got(hung).err, context.DeadlineExceeded)
 		})
 	})
 	t.Run("who leaves takes nobody along", func(t *testing.T) {
@@ -142,20 +178,20 @@ func TestOneStatusForAllWhoWait(t *testing.T) {
 			b.answer(0, nil)
 			leave()
 			synctest.Wait()
-			require.ErrorIs(t, gone.err, context.Canceled)
+			require.ErrorIs(t, b.got(gone).err, context.Canceled)
 			b.answer(1, nil)
-			require.NoError(t, stays.err)
+			require.NoError(t, b.got(stays).err)
 		})
 	})
 	t.Run("a panic is caught where requests' are", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			first := b.asks(t.Context())
-			close(b.seal.questions[0].answer)
+			close(b.question(0).answer)
 			synctest.Wait()
-			require.Equal(t, "the seal", first.panicked)
+			require.Equal(t, "the seal", b.got(first).panicked)
 			next := b.asks(t.Context())
 			b.answer(1, nil)
-			require.NoError(t, next.err)
+			require.NoError(t, b.got(next).err)
 		})
 	})
 }
