@@ -311,7 +311,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	if err != nil {
 		return err
 	}
-	if out != committed {
+	if out == refused {
 		r.metrics.noticed(noticedOvertaken)
 		r.log.Warn("the log has moved on, or the author key changed; deciding anew", "sequence", rd.sequence)
 		r.depose()
@@ -340,6 +340,16 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	_, head := r.fold.Head()
 	if err := r.notes(batch, head); err != nil {
 		return &fatalError{err}
+	}
+	if out == outlived {
+		// Whoever has the author key by now may have written the anchor, to whom ours, of the term before his,
+		// would look like another history's. He answers for this batch; and so do we, once we author again.
+		if err := r.remember(rd.sequence, head, rd.clocks); err != nil {
+			return err
+		}
+		r.log.Info("the batch is in the log, but the author key is not ours any more; deciding anew", "sequence", rd.sequence)
+		r.depose()
+		return errRefused
 	}
 	// Both before any answer leaves, in whatever order they get there.
 	anchored := make(chan error, 1)
@@ -378,7 +388,7 @@ func (r *room) offer(ctx context.Context, sequence uint64, value []byte) (outcom
 		if err == nil {
 			if unknown {
 				r.publish(func(s *state) { s.doubt = nil })
-				r.log.Info("commit of unknown outcome settled", "sequence", sequence, "committed", out == committed)
+				r.log.Info("commit of unknown outcome settled", "sequence", sequence, "committed", out != refused)
 			}
 			return out, nil
 		}

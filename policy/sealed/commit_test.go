@@ -265,6 +265,46 @@ func TestPausedAuthorWakesUp(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// An author hears only when it is author no more that its batch got in. It says nothing of it in the token, where the
+// next author's word may stand already and would seem to be contradicted, and leaves the answer to that one.
+func TestAnAuthorThatLostItsKeyOverACommitLeavesTheAnchorAlone(t *testing.T) {
+	w, cfg := newWire(t)
+	i, r, _ := inProcess(t, roomOptions{store: openLog(t, cfg)}, nil)
+	i.furnish()
+	before := standing(t)
+	head, _ := r.known().fold.Head()
+	direct := openLog(t, house.store)
+	appears := direct.c.Watch(t.Context(), ledger.Key(head+1))
+	next := i.nextPolicy()
+	asked := make(chan error, 1)
+	w.set(true, false)
+	go func() {
+		_, err := i.door.PolicyApply(t.Context(), next)
+		asked <- err
+	}()
+	<-appears // etcd has it, we do not know
+	_, err := direct.c.Put(t.Context(), ledger.AuthorKey, "appliance-2")
+	require.NoError(t, err)
+	w.set(false, false)
+	w.cut()
+	err = <-asked
+	requireKind(t, seal.KindNotAuthor, err)
+	var e *seal.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "appliance-2", e.Appliance)
+	require.Equal(t, before, standing(t), "a policy has the anchor renewed, but not by who is author no more")
+	require.Zero(t, testutil.ToFloat64(r.metrics.notices.WithLabelValues(string(noticedAnchor))))
+
+	_, err = direct.c.Delete(t.Context(), ledger.AuthorKey) // its lease ran out
+	require.NoError(t, err)
+	_, err = i.door.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "our turn again"})
+	require.NoError(t, err)
+	seq, _ := r.known().fold.Head()
+	require.Equal(t, head+2, seq, "what got in counts")
+	require.Greater(t, standing(t).Term, before.Term)
+	require.Equal(t, head+1, standing(t).Sequence)
+}
+
 func TestGroupCommit(t *testing.T) {
 	i, r, _ := inProcess(t, roomOptions{}, nil)
 	before, _ := r.known().fold.Head()

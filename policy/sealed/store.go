@@ -261,13 +261,14 @@ type outcome int
 const (
 	_         outcome = iota
 	committed         // the batch is in the log
+	outlived          // it is, and the author key is not ours any more
 	refused           // it is not, and never will be by this transaction
 )
 
 // commit offers value as batch sequence: one transaction, "the key is absent, the
 // author key is as it was, and the batch before is there" (a store that lost it
 // would else get a hole). An error means that the outcome is unknown.
-// Offered again after that, a batch that got in the first time is committed.
+// Offered again after that, a batch that got in the first time is committed, or outlived.
 func (s *logStore) commit(ctx context.Context, sequence uint64, value []byte, t *tenure) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -280,7 +281,7 @@ func (s *logStore) commit(ctx context.Context, sequence uint64, value []byte, t 
 	txn, err := s.c.Txn(ctx).
 		If(conditions...).
 		Then(clientv3.OpPut(key, string(value))).
-		Else(clientv3.OpGet(key)).
+		Else(clientv3.OpGet(key), clientv3.OpGet(ledger.AuthorKey, clientv3.WithKeysOnly())).
 		Commit()
 	if err != nil {
 		return 0, err
@@ -288,12 +289,15 @@ func (s *logStore) commit(ctx context.Context, sequence uint64, value []byte, t 
 	if txn.Succeeded {
 		return committed, nil
 	}
-	var there []*mvccpb.KeyValue
-	if len(txn.Responses) == 1 {
-		there = txn.Responses[0].GetResponseRange().Kvs
+	var there, author []*mvccpb.KeyValue
+	if len(txn.Responses) == 2 {
+		there, author = txn.Responses[0].GetResponseRange().Kvs, txn.Responses[1].GetResponseRange().Kvs
 	}
 	if len(there) == 1 && string(there[0].Value) == string(value) {
-		return committed, nil
+		if len(author) == 1 && author[0].ModRevision == t.revision {
+			return committed, nil
+		}
+		return outlived, nil
 	}
 	// Another batch is there, or the author key changed: both are for good, so
 	// no copy of this transaction that is still under way can succeed. Where the
