@@ -82,6 +82,7 @@ type Node struct {
 	client *ethclient.Client
 
 	mu     sync.Mutex // makes blocks, one at a time
+	minTip *big.Int
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	closed sync.Once
@@ -167,7 +168,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.eth = backend
+	n.eth, n.minTip = backend, ec.Miner.GasPrice
 	n.stack.RegisterAPIs([]rpc.API{
 		{Namespace: "eth", Service: filters.NewFilterAPI(filters.NewFilterSystem(backend.APIBackend, filters.Config{}))},
 		{Namespace: "devnet", Service: &devnetAPI{n}},
@@ -253,12 +254,17 @@ func (n *Node) commit(count uint64) (*types.Header, error) {
 func (n *Node) MinTip(tip *big.Int) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.eth.Miner().SetGasTip(tip)
+	n.minTip = tip
+	return n.eth.Miner().SetGasTip(n.minTip)
 }
 
+// noTip is more than anybody pays.
+var noTip = new(big.Int).Lsh(big.NewInt(1), 200)
+
 // Reorg replaces the last depth blocks by depth+1 others. Transactions of the old ones wait again, and are
-// included in the new ones, or are lost for good if forget is set: coins that Fund gave in them are, too.
-func (n *Node) Reorg(depth uint64, forget bool) (*types.Header, error) {
+// included in the new ones, or are lost for good if forget is set: coins that Fund gave in them are, too. What
+// is sent again at once is in none of those then.
+func (n *Node) Reorg(depth uint64, forget bool) (_ *types.Header, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	bc := n.eth.BlockChain()
@@ -277,6 +283,10 @@ func (n *Node) Reorg(depth uint64, forget bool) (*types.Header, error) {
 		return nil, fmt.Errorf("geth: %w", err)
 	}
 	if forget {
+		if err := n.eth.Miner().SetGasTip(noTip); err != nil {
+			return nil, fmt.Errorf("geth: %w", err)
+		}
+		defer func() { err = errors.Join(err, n.eth.Miner().SetGasTip(n.minTip)) }()
 		n.eth.TxPool().Clear()
 	}
 	return n.commit(depth + 1)

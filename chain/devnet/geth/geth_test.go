@@ -1,6 +1,7 @@
 package geth
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -45,6 +46,46 @@ func TestKeepsItsChain(t *testing.T) {
 	h, err = n.Reorg(64, true)
 	require.NoError(t, err)
 	require.EqualValues(t, 70, h.Number.Uint64())
+}
+
+// What a reorg has forgotten and somebody sends again all the time is in none of the new blocks.
+func TestWhatIsForgottenWaitsForTheNextBlock(t *testing.T) {
+	n, err := Start(t.Context(), Config{Dir: t.TempDir(), Addr: "127.0.0.1:0", Period: Manual})
+	require.NoError(t, err)
+	defer n.Close()
+	_, err = n.Mine(1)
+	require.NoError(t, err)
+	gift, err := n.gift(t.Context(), common.HexToAddress("0x00000000000000000000000000000000000000aa"))
+	require.NoError(t, err)
+	require.NoError(t, n.client.SendTransaction(t.Context(), gift))
+	_, err = n.Mine(32)
+	require.NoError(t, err)
+	_, err = n.client.TransactionReceipt(t.Context(), gift.Hash())
+	require.NoError(t, err)
+
+	var sender sync.WaitGroup
+	over := make(chan struct{})
+	sender.Go(func() {
+		for {
+			_ = n.client.SendTransaction(t.Context(), gift) // known already, but for once
+			select {
+			case <-over:
+				return
+			default:
+			}
+		}
+	})
+	_, err = n.Reorg(32, true)
+	close(over)
+	sender.Wait()
+	require.NoError(t, err)
+	_, pending, err := n.client.TransactionByHash(t.Context(), gift.Hash())
+	require.NoError(t, err)
+	require.True(t, pending)
+	_, err = n.Mine(1)
+	require.NoError(t, err)
+	_, err = n.client.TransactionReceipt(t.Context(), gift.Hash())
+	require.NoError(t, err)
 }
 
 func TestRefusesItsConfig(t *testing.T) {
