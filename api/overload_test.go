@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -31,21 +32,28 @@ type gate struct {
 	*room
 	open    chan struct{}
 	waiting chan struct{} // one for each that came
-	deaf    bool          // to a caller that left: its work goes on
 }
 
 func (g *gate) Status(ctx context.Context) (*seal.Status, error) {
 	g.waiting <- struct{}{}
-	left := ctx.Done()
-	if g.deaf {
-		left = nil
-	}
 	select {
 	case <-g.open:
 		return g.room.Status(ctx)
-	case <-left:
+	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// slowLog is a log whose writer stands still until open is closed, so that a request whose caller left, which is
+// noted, goes on.
+type slowLog struct {
+	slog.Handler
+	open chan struct{}
+}
+
+func (l *slowLog) Handle(ctx context.Context, r slog.Record) error {
+	<-l.open
+	return l.Handler.Handle(ctx, r)
 }
 
 // turnedAway is how many were shed for a reason.
@@ -308,10 +316,11 @@ func TestASlowReaderHoldsNoPlace(t *testing.T) {
 // they can be written. The connection ends, the others do not notice.
 func TestRapidResetDoesNotStopOthers(t *testing.T) {
 	h := newHouse(t)
-	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16), deaf: true}
+	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16)}
 	open := sync.OnceFunc(func() { close(g.open) })
 	defer open()
-	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Streams: 4} })
+	log := slog.New(&slowLog{slog.NewTextHandler(io.Discard, nil), g.open})
+	s := h.serve(func(d *api.Deps) { d.Seal, d.Log, d.Limits = g, log, api.Limits{Streams: 4} })
 	w := s.wire()
 	ended := make(chan error, 1)
 	go func() {
@@ -357,10 +366,11 @@ func TestRapidResetDoesNotStopOthers(t *testing.T) {
 func TestAttack_ResetsByTheServersOwnHand(t *testing.T) {
 	const streams = 4
 	h := newHouse(t)
-	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16), deaf: true}
+	g := &gate{room: h.room, open: make(chan struct{}), waiting: make(chan struct{}, 1<<16)}
 	open := sync.OnceFunc(func() { close(g.open) })
 	defer open()
-	s := h.serve(func(d *api.Deps) { d.Seal, d.Limits = g, api.Limits{Streams: streams} })
+	log := slog.New(&slowLog{slog.NewTextHandler(io.Discard, nil), g.open})
+	s := h.serve(func(d *api.Deps) { d.Seal, d.Log, d.Limits = g, log, api.Limits{Streams: streams} })
 	w := s.wire()
 	w.AllowIllegalWrites = true
 	go func() {
