@@ -1,12 +1,15 @@
 package webhook_test
 
 import (
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json/v2"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -302,10 +305,12 @@ func TestAttack_DeliveriesAreTakenOutOfTheArchive(t *testing.T) {
 	w.stop()
 	require.NoError(t, os.WriteFile(newest, content, 0o600))
 
-	oldest, err := os.ReadFile(files[0])
+	// Which block has it depends on when it was delivered.
+	of := slices.IndexFunc(files, func(name string) bool { return strings.Contains(unzipped(t, name), page[0].ID) })
+	content, err = os.ReadFile(files[of])
 	require.NoError(t, err)
-	oldest[len(oldest)-20] ^= 1
-	require.NoError(t, os.WriteFile(files[0], oldest, 0o600))
+	content[len(content)-20] ^= 1
+	require.NoError(t, os.WriteFile(files[of], content, 0o600))
 	w.make()
 	w.run()
 	refused(archive.ErrDamaged)
@@ -315,6 +320,19 @@ func TestAttack_DeliveriesAreTakenOutOfTheArchive(t *testing.T) {
 	w.make()
 	w.run()
 	refused(archive.ErrIncomplete)
+}
+
+// unzipped is what a file of the archive holds.
+func unzipped(t *testing.T, name string) string {
+	t.Helper()
+	f, err := os.Open(name)
+	require.NoError(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	text, err := io.ReadAll(z)
+	require.NoError(t, err)
+	return string(text)
 }
 
 // What waits for an endpoint that does not listen does not keep what another one took in the store.
