@@ -89,11 +89,13 @@ func (h *houseToKill) killReopen(t *testing.T, name string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back := false
+		ends := 0
 		for _, s := range op.History {
-			back = back || s.Status == client.OperationStatusCOMPLETED && s.At.Before(op.History[len(op.History)-1].At)
+			if s.Status == client.OperationStatusCOMPLETED {
+				ends++
+			}
 		}
-		if back && op.Status == client.OperationStatusCOMPLETED {
+		if ends > 1 && op.Status == client.OperationStatusCOMPLETED {
 			break
 		}
 		time.Sleep(20 * time.Millisecond) // the next look; the context of the call ends it
