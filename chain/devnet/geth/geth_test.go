@@ -58,7 +58,7 @@ func TestWhatIsForgottenWaitsForTheNextBlock(t *testing.T) {
 	gift, err := n.gift(t.Context(), common.HexToAddress("0x00000000000000000000000000000000000000aa"))
 	require.NoError(t, err)
 	require.NoError(t, n.client.SendTransaction(t.Context(), gift))
-	_, err = n.Mine(32)
+	_, err = n.Mine(8)
 	require.NoError(t, err)
 	_, err = n.client.TransactionReceipt(t.Context(), gift.Hash())
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestWhatIsForgottenWaitsForTheNextBlock(t *testing.T) {
 			}
 		}
 	})
-	_, err = n.Reorg(32, true)
+	_, err = n.Reorg(8, true)
 	close(over)
 	sender.Wait()
 	require.NoError(t, err)
