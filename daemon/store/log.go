@@ -58,7 +58,7 @@ func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 
 func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := c.level(e.Level)
-	if slices.ContainsFunc(fields, givenUp) {
+	if slices.ContainsFunc(fields, givenUp) || slices.ContainsFunc(fields, notYet) {
 		level = slog.LevelDebug
 	}
 	c.log.Log(context.Background(), level, e.Message, attributes(fields)...)
@@ -70,6 +70,13 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 func givenUp(f zapcore.Field) bool {
 	err, ok := f.Interface.(error)
 	return ok && f.Type == zapcore.ErrorType && (errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled)
+}
+
+// notYet tells of an error that it is a new etcd's, which may look for its database's version before the first write
+// has brought one to the disk. It looks again seconds later.
+func notYet(f zapcore.Field) bool {
+	err, ok := f.Interface.(error)
+	return ok && f.Type == zapcore.ErrorType && err.Error() == "cannot detect storage schema version: missing term information"
 }
 
 func (c *slogCore) Sync() error { return nil }
