@@ -95,6 +95,13 @@ func TestPackageHoldsWhatUsersExpect(t *testing.T) {
 		"./usr/share/mintwarden/grafana-dashboard.json":           "-rw-r--r--",
 		"./usr/share/doc/mintwarden/guide.md":                     "-rw-r--r--",
 		"./usr/share/doc/mintwarden/metrics.md":                   "-rw-r--r--",
+		"./usr/share/doc/mintwarden/installing.md":                "-rw-r--r--",
+		"./usr/share/doc/mintwarden/configuration.md":             "-rw-r--r--",
+		"./usr/share/doc/mintwarden/operating.md":                 "-rw-r--r--",
+		"./usr/share/doc/mintwarden/chains.md":                    "-rw-r--r--",
+		"./usr/share/doc/mintwarden/webhooks.md":                  "-rw-r--r--",
+		"./usr/share/doc/mintwarden/receipts.md":                  "-rw-r--r--",
+		"./usr/share/doc/mintwarden/qustody.md":                   "-rw-r--r--",
 		"./usr/share/doc/mintwarden/copyright":                    "-rw-r--r--",
 	} {
 		require.Equal(t, want+" root/root", content[path], path)

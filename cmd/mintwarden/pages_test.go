@@ -6,7 +6,7 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/metrics/guidetest"
 )
 
-// TestEveryCommandOfThePagesIsOurs: README and guide name no command or flag that this program does not have.
+// TestEveryCommandOfThePagesIsOurs: the pages name no command or flag that this program does not have.
 func TestEveryCommandOfThePagesIsOurs(t *testing.T) {
 	for _, typed := range guidetest.Typed(t, "mintwarden") {
 		guidetest.Known(t, (&cli{}).command(), typed)

@@ -1,5 +1,5 @@
-// Package guidetest gives tests the commands of the operations guide's pages, and of the README, so that what a page
-// tells people to type and what a test has tried cannot part.
+// Package guidetest gives tests the pages for people (README.md, the operations guide, the page of each room), their
+// commands and the keys that they tell of, so that what a page says and what the programs do cannot part.
 package guidetest
 
 import (
@@ -47,11 +47,7 @@ func Fill(t *testing.T, command string, pairs ...string) string {
 
 func text(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(top(t), "daemon", "metrics", "guide.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return file(t, "daemon/metrics/guide.md")
 }
 
 // top is where go.mod is.

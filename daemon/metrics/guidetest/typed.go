@@ -1,8 +1,6 @@
 package guidetest
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,16 +16,12 @@ var (
 	flag = regexp.MustCompile(`--?[a-z][a-z0-9-]*`)
 )
 
-// Typed are the commands of a program that README.md and guide.md have people type, or name: in shell blocks and in
-// the text, without what follows them on their line.
+// Typed are the commands of a program that the pages have people type, or name: in shell blocks and in the text,
+// without what follows them on their line.
 func Typed(t *testing.T, program string) []string {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join(top(t), "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var found []string
-	for _, page := range []string{string(readme), text(t)} {
+	for _, page := range Pages(t) {
 		var lines []string
 		for _, b := range block.FindAllStringSubmatch(page, -1) {
 			lines = append(lines, strings.Split(strings.ReplaceAll(b[1], "\\\n", " "), "\n")...)
