@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/policy/ledger"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // anchorHere writes the anchor for the head of our fold.
 func (r *room) anchorHere(ctx context.Context, now instant) error {
-	return r.anchored(r.writeAnchor(ctx, r.anchorOf(), now))
+	return r.anchored(ctx, r.writeAnchor(ctx, r.anchorOf(), now))
 }
 
 func (r *room) writeAnchor(ctx context.Context, next *anchor, now instant) error {
@@ -36,7 +37,7 @@ func (r *room) anchorBefore(ctx context.Context, term uint64) error {
 			next.Charter = a.Charter
 		}
 	}
-	return r.anchored(r.writeAnchor(ctx, next, now))
+	return r.anchored(ctx, r.writeAnchor(ctx, next, now))
 }
 
 // anchorAfter renews the anchor behind a batch that changed what holds, or when
@@ -86,16 +87,50 @@ func (r *room) anchorStands(ctx context.Context) error {
 	if headOf(r.fold) == 0 || !r.shared() {
 		return nil
 	}
-	return r.anchored(r.anchors.stands(ctx))
+	return r.anchored(ctx, r.anchors.stands(ctx))
 }
 
-// anchored gives the author key back if another seal took the anchor.
-func (r *room) anchored(err error) error {
+// anchored gives the author key back if another seal wrote the anchor since we looked,
+// and reads the log anew: what it wrote of this very log is no other history. An author
+// that is paused past its lease wakes up to the next one's anchor, or writes its own
+// beside it; errRefused: decide anew, by whoever is author now. Whether the log holds
+// what stands there is asked of every anchor before anybody authors again, so where etcd
+// does not say it now, that is when a contradiction is told.
+func (r *room) anchored(ctx context.Context, err error) error {
 	var conflict *anchorConflict
-	if errors.As(err, &conflict) {
-		r.log.Error("another seal wrote the anchor; nothing is signed", "error", err)
-		r.metrics.doubted(err)
-		r.depose()
+	if !errors.As(err, &conflict) {
+		return err
 	}
+	r.depose()
+	if err := r.follow(ctx); err != nil {
+		return err
+	}
+	switch of, unknown := r.ofThisLog(ctx, conflict.found); {
+	case of:
+		r.metrics.noticed(noticedOvertaken)
+		r.log.Warn("another seal wrote the anchor, of this log; deciding anew", "author", conflict.found.Author, "term", conflict.found.Term,
+			"sequence", conflict.found.Sequence)
+		return errRefused
+	case unknown != nil:
+		return seal.Errorf(seal.KindStore, "another seal wrote the anchor, and whether the log holds what it names is not known: %v", unknown)
+	}
+	r.log.Error("another seal wrote the anchor; nothing is signed", "error", err)
+	r.metrics.doubted(err)
 	return err
+}
+
+// ofThisLog is true of an anchor that names a batch of the log as it was just read, and a
+// charter of it. Where the log could not be read, unknown says why.
+func (r *room) ofThisLog(ctx context.Context, a *anchor) (of bool, unknown error) {
+	known := r.known()
+	switch {
+	case a == nil || noticeOf(known.doubt) != "":
+		return false, nil
+	case !known.ready:
+		return false, known.doubt
+	case a.Instance != r.fold.Instance() || a.Epoch > r.fold.Epoch() || !r.fold.CharterKnown(a.Charter):
+		return false, nil
+	}
+	of, _, unknown = r.onChain(ctx, a.point())
+	return of, unknown
 }

@@ -18,7 +18,7 @@ import (
 // else wrote the ledger meanwhile.
 const maxRounds = 3
 
-// errRefused says that etcd refused a batch for good: the log has moved on.
+// errRefused says that etcd refused a batch for good, or another seal the anchor: the log has moved on.
 var errRefused = errors.New("the log has moved on")
 
 // decideAll decides the proposals in their order, in as many batches as they
@@ -67,7 +67,7 @@ func (r *room) decideSome(ctx context.Context, c *crowd) (n int, answers []error
 	first := c.at(0)
 	rd, err := r.begin(ctx, first)
 	if err != nil {
-		if first.enter == nil {
+		if first.enter == nil || errors.Is(err, errRefused) {
 			return 0, nil, err
 		}
 		var fatal *fatalError
@@ -356,7 +356,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	go func() { anchored <- r.anchorAfter(ctx, rd, batch.Records) }()
 	journaled := r.remember(rd.sequence, head, rd.clocks)
 	if err := <-anchored; journaled == nil {
-		return r.anchored(err)
+		return r.anchored(ctx, err)
 	}
 	return journaled
 }

@@ -84,6 +84,14 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 // doubted counts why the ledger, or the token's word on it, is not believed.
 // What is merely not reached is no notice.
 func (m *roomMetrics) doubted(err error) {
+	if what := noticeOf(err); what != "" {
+		m.noticed(what)
+	}
+}
+
+// noticeOf is what a doubt says of the store or the token; empty where one of them is
+// merely not reached.
+func noticeOf(err error) notice {
 	var behind *behindError
 	var forked *forkedError
 	var foreign *foreignError
@@ -94,20 +102,21 @@ func (m *roomMetrics) doubted(err error) {
 	var bad *anchorBad
 	switch {
 	case errors.As(err, &behind):
-		m.noticed(noticedBehind)
+		return noticedBehind
 	case errors.As(err, &forked) || errors.As(err, &foreign):
-		m.noticed(noticedForked)
+		return noticedForked
 	case errors.As(err, &rewritten):
-		m.noticed(noticedRewritten)
+		return noticedRewritten
 	case errors.As(err, &stranger):
-		m.noticed(noticedMemory)
+		return noticedMemory
 	case errors.As(err, &conflict):
-		m.noticed(noticedAnchor)
+		return noticedAnchor
 	case errors.As(err, &bad):
-		m.noticed(noticedAnchorBad)
+		return noticedAnchorBad
 	case errors.As(err, &refused):
-		m.noticed(noticedForged)
+		return noticedForged
 	}
+	return ""
 }
 
 // noticed counts a notice.

@@ -130,6 +130,9 @@ func (r *room) depose() {
 
 // tendAnchor renews an anchor that activity left behind, once it is old enough.
 func (r *room) tendAnchor(ctx context.Context) error {
+	if !r.tenure.held() || r.term == 0 {
+		return nil // given back by a trim that did not get in
+	}
 	now, err := r.clock()
 	if err != nil {
 		return &fatalError{err}
@@ -138,7 +141,12 @@ func (r *room) tendAnchor(ctx context.Context) error {
 	if a := r.anchors.held; a != nil && a.Sequence == seq && !r.anchors.due || now.boot-r.anchors.at < anchorEvery {
 		return nil
 	}
-	if err := r.anchorHere(ctx, now); err != nil && ctx.Err() == nil {
+	err = r.anchorHere(ctx, now)
+	var fatal *fatalError
+	if errors.As(err, &fatal) {
+		return err
+	}
+	if err != nil && !errors.Is(err, errRefused) && ctx.Err() == nil {
 		r.log.Error("anchor not renewed; nothing is signed until it is", "error", err)
 	}
 	return nil
