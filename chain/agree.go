@@ -37,6 +37,8 @@ type Opinion struct {
 	Mined TxStatus
 	// Which is the mined one's place in what was asked for; meaningful only if Mined.Mined.
 	Which int
+	// Blocks are those in which nodes have one of them, by each node's own word.
+	Blocks []tx.Hash
 	// Final: every configured node says that this very transaction is final, in the same block, with the same
 	// result.
 	Final bool
@@ -92,6 +94,7 @@ func (o *Opinion) sum(views []view, nonce uint64, all bool) {
 		st := v.status
 		if st.Mined {
 			o.Absent = false
+			o.Blocks = append(o.Blocks, st.BlockHash)
 			if !o.Mined.Mined || st.Confirmations > o.Mined.Confirmations {
 				o.Mined, o.Which = st, v.which
 			}
@@ -126,6 +129,29 @@ func (s session) view(account tx.Address, nonce uint64, hashes []tx.Hash, confir
 		return v, err
 	}
 	return view{nonce: used}, nil
+}
+
+// Stands reports whether a configured node has the block with that hash in its chain. The error is the context's, or
+// wraps ErrUnavailable if no node answered.
+func (c *Client) Stands(ctx context.Context, number uint64, block tx.Hash) (bool, error) {
+	answers := everybody(ctx, c, func(s session) (tx.Hash, error) { return s.hashAt(number) })
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	var failed failures
+	for _, a := range answers {
+		if a.err == nil && a.v == block {
+			return true, nil
+		}
+		if a.err != nil {
+			failed.add(a.n, a.err)
+			c.failed(a.n, a.err)
+		}
+	}
+	if len(failed.texts) == len(answers) {
+		return false, failed.err(c.net.Name)
+	}
+	return false, nil
 }
 
 // inBlock is the one of several transactions that a node has in a block; the zero view if it has none.

@@ -81,6 +81,22 @@ func (n *node) newestKnown() (Head, bool) {
 	return n.head, !n.headAt.IsZero()
 }
 
+// Reached is the number of the newest block of the node that is furthest behind, as each told last; 0 while one has
+// told none. One node's claim of more blocks does not raise it.
+func (c *Client) Reached() uint64 {
+	var reached uint64
+	for i, n := range c.nodes {
+		h, known := n.newestKnown()
+		if !known {
+			return 0
+		}
+		if i == 0 || h.Number < reached {
+			reached = h.Number
+		}
+	}
+	return reached
+}
+
 // rank says how gladly a node is asked; lower is sooner.
 type rank int
 

@@ -106,16 +106,18 @@ func (s session) nonceAt(account tx.Address, block *big.Int) (uint64, error) {
 
 // HashAt is the canonical block's hash at a number; the zero hash if the chain is not that long.
 func (c *Client) HashAt(ctx context.Context, number uint64) (tx.Hash, error) {
-	return ask(ctx, c, func(s session) (tx.Hash, error) {
-		var h *header
-		if err := s.ask(&h, "eth_getBlockByNumber", hexutil.EncodeUint64(number), false); err != nil || h == nil {
-			return tx.Hash{}, err
-		}
-		if h.Hash == nil {
-			return tx.Hash{}, fmt.Errorf("%w: block %d", errAnswer, number)
-		}
-		return tx.Hash(*h.Hash), nil
-	})
+	return ask(ctx, c, func(s session) (tx.Hash, error) { return s.hashAt(number) })
+}
+
+func (s session) hashAt(number uint64) (tx.Hash, error) {
+	var h *header
+	if err := s.ask(&h, "eth_getBlockByNumber", hexutil.EncodeUint64(number), false); err != nil || h == nil {
+		return tx.Hash{}, err
+	}
+	if h.Hash == nil {
+		return tx.Hash{}, fmt.Errorf("%w: block %d", errAnswer, number)
+	}
+	return tx.Hash(*h.Hash), nil
 }
 
 // Code is an account's runtime code at the newest block, empty for one that is no contract.

@@ -56,6 +56,7 @@ var Faults = map[string]string{
 	"receipts-hide": "knows no receipt",
 	"failed":        "says of every mined transaction that it failed",
 	"otherblock":    "says of every receipt that it is of another block",
+	"fork":          "says of every block but the first and the newest that it is another one",
 	"head":          "adds the argument to the newest block's number",
 	"future":        "adds the argument, in seconds, to the newest block's time",
 	"freeze":        "shows the newest block that it showed last",
@@ -368,6 +369,9 @@ func (p *Proxy) bendBlock(q message, block json.RawMessage) json.RawMessage {
 		return block
 	}
 	if !strings.Contains(string(q.Params), `"latest"`) {
+		if _, on := p.fault("fork"); on {
+			return with(block, "hash", another)
+		}
 		return block
 	}
 	if n, on := p.fault("head"); on {

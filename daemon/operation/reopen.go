@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,14 +66,14 @@ func (e *endings) put(o *Operation) {
 	e.more = make(chan struct{})
 }
 
-// of is what is watched on a network, by block, without what the head has left far behind; unless all is set,
-// without what was seen.
-func (e *endings) of(network string, head uint64, all bool) map[ending][]string {
+// of is what is watched on a network, by block, without what every node's newest block, of which reached is the
+// lowest, has left far behind; unless all is set, without what was seen.
+func (e *endings) of(network string, reached uint64, all bool) map[ending][]string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := map[ending][]string{}
 	for id, w := range e.ended[network] {
-		if w.at.number+watchDepth < head {
+		if w.at.number+watchDepth < reached {
 			delete(e.ended[network], id)
 			continue
 		}
@@ -165,7 +166,7 @@ func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head)
 		}
 		reorg = is != last.Hash
 	}
-	for at, ids := range s.endings.of(network, head.Number, reorg) {
+	for at, ids := range s.endings.of(network, c.Reached(), reorg) {
 		if at.number > head.Number {
 			return last, nil // the chain is shorter just now; the reorg is not over
 		}
@@ -261,8 +262,8 @@ func (s *Service) reopen(ctx context.Context, c *chain.Client, id string, at end
 		if err != nil {
 			return err
 		}
-		if opinion.Mined.Mined && opinion.Mined.BlockHash == at.hash {
-			return nil // one node only has left it
+		if stands, err := s.standsFor(ctx, c, &o, opinion, at); err != nil || stands {
+			return err // one node only has left it, or says so
 		}
 		now, err := s.endsBy(ctx, c, opinion)
 		if err != nil {
@@ -294,6 +295,15 @@ func (s *Service) reopen(ctx context.Context, c *chain.Client, id string, at end
 			return err
 		}
 	}
+}
+
+// standsFor reports whether some node still has an operation in the block by which it ended, or that block, if a
+// stranger holds its nonce: what another one says, of however many blocks it tells, takes nothing back.
+func (s *Service) standsFor(ctx context.Context, c *chain.Client, o *Operation, opinion chain.Opinion, at ending) (bool, error) {
+	if o.BlockNumber != 0 {
+		return slices.Contains(opinion.Blocks, at.hash), nil
+	}
+	return c.Stands(ctx, at.number, at.hash)
 }
 
 // endsBy is the block by which an operation ends now: the mined transaction's, else one that is final.
