@@ -120,7 +120,16 @@ type anchoring struct {
 }
 
 // anchorConflict says that another seal wrote the anchor since we did.
-type anchorConflict struct{ held, found *anchor }
+type anchorConflict struct {
+	held, found *anchor
+	beside      bool // held stands there too
+}
+
+// lost is true where what we know to have stood there is gone, and nothing higher stands
+// in its place: no seal destroys that, but who restores an older token does.
+func (e *anchorConflict) lost() bool {
+	return e.found == nil || !e.beside && e.held != nil && e.found.compare(e.held) < 0
+}
 
 func (e *anchorConflict) Error() string {
 	if e.found == nil {
@@ -205,11 +214,11 @@ func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) 
 	// gofail: var anchorAfterWrite struct{}
 	if !same(found, next) {
 		n.withdraw(ctx, text, old)
-		return &anchorConflict{next, found}
+		return &anchorConflict{held: next, found: found}
 	}
 	for i, o := range objects {
 		if !slices.ContainsFunc(n.ours, func(w []byte) bool { return bytes.Equal(w, o) }) {
-			return &anchorConflict{next, all[i]} // written since we read: it may be answered already
+			return &anchorConflict{held: next, found: all[i], beside: true} // written since we read: it may be answered already
 		}
 	}
 	n.held, n.all, n.at, n.due = next, all, now, false
@@ -271,7 +280,7 @@ func (n *anchoring) replaces(ctx context.Context) ([][]byte, error) {
 		return nil, err
 	}
 	if !same(found, n.held) || !amongAnchors(all, n.all) {
-		return nil, &anchorConflict{n.held, found}
+		return nil, &anchorConflict{held: n.held, found: found}
 	}
 	n.ours = nil
 	return objects, nil
@@ -302,7 +311,7 @@ func (n *anchoring) stands(ctx context.Context) error {
 		return err
 	}
 	if !same(found, n.held) {
-		return &anchorConflict{n.held, found}
+		return &anchorConflict{held: n.held, found: found}
 	}
 	return nil
 }

@@ -115,3 +115,18 @@ func (c *lateCouple) acts() {
 		return err == nil
 	}, patience, 10*time.Millisecond)
 }
+
+// Whoever restores an older token while an appliance runs that shares it puts an anchor
+// back that is of this very log, too. That is no author that was paused.
+func TestAttack_AnOlderAnchorIsPutBackUnderAnAuthor(t *testing.T) {
+	c := newCouple(t)
+	old, err := standing(t).encode()
+	require.NoError(t, err)
+	cancel := seal.CancelRequest{OperationID: newID("op"), Reason: "moves the anchor on"}
+	_, err = c.one.Cancel(t.Context(), cancel)
+	require.NoError(t, err)
+	require.NoError(t, house.hsm.ReplaceObject(t.Context(), anchorName, old))
+	_, err = c.one.Cancel(t.Context(), cancel)
+	requireKind(t, seal.KindStore, err)
+	require.NotZero(t, testutil.ToFloat64(c.one.metrics.notices.WithLabelValues(string(noticedAnchor))))
+}

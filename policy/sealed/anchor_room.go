@@ -105,7 +105,7 @@ func (r *room) anchored(ctx context.Context, err error) error {
 	if err := r.follow(ctx); err != nil {
 		return err
 	}
-	switch of, unknown := r.ofThisLog(ctx, conflict.found); {
+	switch of, unknown := r.ofThisLog(ctx, conflict); {
 	case of:
 		r.metrics.noticed(noticedOvertaken)
 		r.log.Warn("another seal wrote the anchor, of this log; deciding anew", "author", conflict.found.Author, "term", conflict.found.Term,
@@ -119,12 +119,12 @@ func (r *room) anchored(ctx context.Context, err error) error {
 	return err
 }
 
-// ofThisLog is true of an anchor that names a batch of the log as it was just read, and a
-// charter of it. Where the log could not be read, unknown says why.
-func (r *room) ofThisLog(ctx context.Context, a *anchor) (of bool, unknown error) {
-	known := r.known()
+// ofThisLog is true where what was found names a batch of the log as it was just read, and
+// a charter of it. Where the log could not be read, unknown says why.
+func (r *room) ofThisLog(ctx context.Context, conflict *anchorConflict) (of bool, unknown error) {
+	known, a := r.known(), conflict.found
 	switch {
-	case a == nil || noticeOf(known.doubt) != "":
+	case conflict.lost() || noticeOf(known.doubt) != "":
 		return false, nil
 	case !known.ready:
 		return false, known.doubt
