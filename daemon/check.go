@@ -145,13 +145,13 @@ func (c *checking) certificates() {
 	if !c.cfg.Link.Configured() {
 		return
 	}
-	e, err := openEnds(c.cfg.Link, c.cfg.Appliance, c.cfg.API.ClientCA)
+	by, err := readIdentity(c.cfg.Link, c.cfg.Appliance, c.cfg.API.ClientCA)
 	if err != nil {
 		c.bad(what, "%v", err)
 		return
 	}
-	c.ends("link", e.pair.Leaf)
-	for _, root := range e.own {
+	c.ends("link", by.Certificate())
+	for _, root := range by.Roots() {
 		c.ends("link.ca", root)
 	}
 }

@@ -10,9 +10,7 @@
 // any moment.
 //
 // Where appliances share a store, what only the ledger's author can record is
-// asked of the author's appliance, over a link of TLS with certificates of the
-// charter's appliances, and its seal's answer comes back unchanged. An appliance
-// that the charter does not have or that was suspended is heard by nobody.
+// asked of the author's appliance, over the link of package link.
 //
 // # What it does not
 //
@@ -38,6 +36,7 @@ import (
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/callback"
 	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/daemon/link"
 	"github.com/mintwarden/mintwarden/daemon/metrics"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
@@ -97,7 +96,7 @@ type parts struct {
 
 	store      *store.Store
 	seal       *seal.Client
-	link       *link // nil for an appliance that is alone
+	link       *link.Link // nil for an appliance that is alone
 	chains     map[string]*chain.Client
 	registry   *registry.Service
 	operations *operation.Service
@@ -320,14 +319,14 @@ func (p *parts) serve(ctx, failed context.Context) error {
 	}
 	defer func() { _ = monitorListener.Close() }()
 
-	peers, closePeers, err := p.link.listen(p.log)
+	peers, closePeers, err := p.listenLink()
 	if err != nil {
 		return err
 	}
 	defer closePeers()
 	followed := []*reloader{certificates}
 	if peers != nil {
-		r, err := p.link.follow(p)
+		r, err := p.followLink()
 		if err != nil {
 			return err
 		}

@@ -1,30 +1,21 @@
 package daemon
 
 import (
-	"bytes"
-	"context"
+	"crypto/tls"
 	"crypto/x509"
-	"encoding/json/v2"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"maps"
+	"net"
 	"net/http"
-	"slices"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mintwarden/mintwarden/api"
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
+	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/daemon/link"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
-	"github.com/mintwarden/mintwarden/daemon/trace"
-	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
-	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // sealer is what the rooms ask of the seal.
@@ -34,14 +25,6 @@ type sealer interface {
 	auditlog.Sealer
 }
 
-// link is both directions of the way between appliances.
-type link struct {
-	listener string // host:port of our end
-	ends     atomic.Pointer[ends]
-	door     *door
-	handler  *linkHandler
-}
-
 // openLink makes what the rooms ask instead of our own seal; that is our own
 // seal where the config names no peer.
 func (p *parts) openLink() (sealer, error) {
@@ -49,317 +32,96 @@ func (p *parts) openLink() (sealer, error) {
 	if !c.Configured() {
 		return p.seal, nil
 	}
-	e, err := openEnds(c, p.cfg.Appliance, p.cfg.API.ClientCA)
+	by, err := readIdentity(c, p.cfg.Appliance, p.cfg.API.ClientCA)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newLinkMetrics(p.reg)
+	p.link, err = link.Open(link.Config{Appliance: p.cfg.Appliance, Peers: c.Peers, Seal: p.seal, Law: func() *ledger.Fold { return p.registry.Fold() },
+		Log: p.log, Metrics: p.reg, Tracer: p.tracer}, by)
 	if err != nil {
-		return nil, fmt.Errorf("daemon: metrics: %w", err)
+		return nil, fmt.Errorf("daemon: %w", err)
 	}
-	law := func() *ledger.Fold { return p.registry.Fold() }
-	p.link = &link{listener: c.Listen, door: newDoor(p.seal, p.cfg.Appliance, c.Peers, e, law, p.log, m)}
-	p.link.handler = &linkHandler{id: p.cfg.Appliance, seal: p.seal, law: law, log: p.log, metrics: m, tracer: p.tracer, ends: p.link.ends.Load}
-	p.link.ends.Store(e)
 	if err := p.reg.Register(linkDays{p.link}); err != nil {
 		return nil, fmt.Errorf("daemon: metrics: %w", err)
 	}
-	p.closers = append(p.closers, p.link.door.closeIdle)
-	return p.link.door, nil
+	p.closers = append(p.closers, p.link.Close)
+	return p.link.Door(), nil
 }
 
-// door is this appliance's seal, and behind it the ledger's author wherever
-// that is: what our own seal may not record, because another appliance writes
-// the ledger, is asked of that appliance's serve, and its answer comes back
-// unchanged. How our own seal is, is unsealed and sealed, it answers itself.
-// Safe for concurrent use.
-type door struct {
-	*seal.Client
-	log     *slog.Logger
-	id      string            // our own, in the charter
-	peers   map[string]string // URL by appliance
-	dialing atomic.Pointer[dialing]
-	law     func() *ledger.Fold // who the appliances are
-	metrics *linkMetrics
-}
-
-// dialing is how peers are asked while one pair and its roots are in use.
-type dialing struct {
-	ends    *ends
-	clients map[string]*http.Client // by appliance
-}
-
-// turns is how often a request is passed on before it is given up: while one
-// author takes over from another each of the two may name the other.
-const turns = 3
-
-// turnPause lets a take-over come to its end before the next turn.
-const turnPause = 200 * time.Millisecond
-
-// newDoor makes a door that passes on, with our own pair and root.
-func newDoor(c *seal.Client, id string, peers map[string]string, e *ends, law func() *ledger.Fold, log *slog.Logger, m *linkMetrics) *door {
-	d := &door{Client: c, log: log, id: id, peers: peers, law: law, metrics: m}
-	d.take(e)
-	return d
-}
-
-// take passes on with that pair and those roots from the next request on. What
-// is under way ends on the connections it has, which serve nothing after it.
-func (d *door) take(e *ends) {
-	next := &dialing{ends: e, clients: map[string]*http.Client{}}
-	for peer := range d.peers {
-		transport := &http.Transport{
-			TLSClientConfig: e.client(peer), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute,
-			TLSHandshakeTimeout: 10 * time.Second,
-			HTTP2:               &http.HTTP2Config{PingTimeout: 5 * time.Second, SendPingTimeout: 10 * time.Second},
-		}
-		next.clients[peer] = &http.Client{Transport: transport, Timeout: seal.CallTimeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a peer does not redirect") }}
-	}
-	if before := d.dialing.Swap(next); before != nil {
-		before.closeIdle()
-	}
-}
-
-func (d *door) closeIdle() { d.dialing.Load().closeIdle() }
-
-func (d *dialing) closeIdle() {
-	for _, c := range d.clients {
-		c.CloseIdleConnections()
-	}
-}
-
-// through asks our own seal, and the author if that is another appliance. While
-// our own seal is away or sealed a peer is asked instead: the lanes that this
-// process holds go on, and authority is the peer's seal's all the same.
-func through[P, R any](ctx context.Context, d *door, op seal.Op, params P, here func(context.Context) (*R, error)) (*R, error) {
-	for turn := 1; ; turn++ {
-		r, err := here(ctx)
-		author, ok := elsewhere(err)
-		if !ok && away(err) {
-			author, ok = d.standIn(turn)
-		}
-		if !ok {
-			return r, err
-		}
-		if refused := d.mayAsk(author); refused != nil {
-			d.log.Warn("link: a request is not passed on", "op", op, "author", author, "error", refused)
-			return nil, err
-		}
-		r, passErr := forward[P, R](ctx, d, author, op, params)
-		d.metrics.passed(op, author, passErr)
-		if _, again := elsewhere(passErr); !again || turn == turns {
-			if away(err) && away(passErr) {
-				return nil, err // nobody could; what our own seal says is nearer
-			}
-			return r, passErr
-		}
-		select {
-		case <-time.After(turnPause):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// away is true where a seal cannot be asked now, whoever the author is.
-func away(err error) bool {
-	kind, told := seal.KindOf(err)
-	return errors.Is(err, seal.ErrUnreachable) || told && kind == seal.KindSealed
-}
-
-// standIn is whom to ask while our own seal is away: each peer in its turn.
-func (d *door) standIn(turn int) (string, bool) {
-	names := slices.Sorted(maps.Keys(d.peers))
-	if len(names) == 0 {
-		return "", false
-	}
-	return names[(turn-1)%len(names)], true
-}
-
-// elsewhere is the appliance that writes the ledger, if that is why a seal
-// refused.
-func elsewhere(err error) (author string, ok bool) {
-	var told *seal.Error
-	if !errors.As(err, &told) || told.Kind != seal.KindNotAuthor || told.Appliance == "" {
-		return "", false
-	}
-	return told.Appliance, true
-}
-
-// mayAsk is nil if that appliance is one of ours that may be asked.
-func (d *door) mayAsk(author string) error {
-	if author == d.id {
-		return errors.New("our own seal names us as the author and refuses as if it were not")
-	}
-	if _, ok := d.peers[author]; !ok {
-		return fmt.Errorf("link.peers does not name %s", author)
-	}
-	return admitted(d.law(), author)
-}
-
-// admitted is nil if the charter in force knows the appliance and nobody
-// suspended it.
-func admitted(fold *ledger.Fold, appliance string) error {
-	c, _ := fold.Charter()
-	if c == nil {
-		return errors.New("the ledger is not carried in yet")
-	}
-	if _, ok := c.Appliance(appliance); !ok {
-		return fmt.Errorf("%q is no appliance of the charter", appliance)
-	}
-	if fold.Frozen(policy.Subject{ApplianceID: appliance}) {
-		return fmt.Errorf("appliance %s is suspended", appliance)
-	}
-	return nil
-}
-
-// forward asks the author's serve. What the author's seal says comes back as if
-// ours had said it; a peer that does not answer, or not to this request, is
-// [seal.ErrUnreachable], for then the outcome is unknown.
-func forward[P, R any](ctx context.Context, d *door, author string, op seal.Op, params P) (*R, error) {
-	body, err := newMessage(op, params)
+// readIdentity reads our own pair, the root of all appliances' pairs, and those
+// of callers, which must be others.
+func readIdentity(c config.Link, appliance string, callers []string) (*link.Identity, error) {
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
-		return nil, fmt.Errorf("link: %s: %w", op, err)
+		return nil, fmt.Errorf("daemon: link.cert %s: %w", c.Cert, err)
 	}
-	ctx, span := trace.Call(ctx, "link."+string(op))
-	span.Set(trace.Appliance, author)
-	a, err := d.post(ctx, author, body)
-	span.End(err)
+	roots, err := blocks(c.CA, "CERTIFICATE", x509.ParseCertificate)
 	if err != nil {
-		return nil, fmt.Errorf("%w: appliance %s, the ledger's author: %w", seal.ErrUnreachable, author, err)
+		return nil, fmt.Errorf("daemon: link.ca: %w", err)
 	}
-	if a.Error != nil {
-		return nil, a.Error
+	var others []*x509.Certificate
+	for _, path := range callers {
+		some, err := blocks(path, "CERTIFICATE", x509.ParseCertificate)
+		if err != nil {
+			return nil, fmt.Errorf("daemon: api.client_ca: %w", err)
+		}
+		others = append(others, some...)
 	}
-	r := new(R)
-	if err := json.Unmarshal(a.Result, r, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%w: appliance %s: result of %s: %w", seal.ErrProtocol, author, op, err)
-	}
-	return r, nil
-}
-
-func (d *door) post(ctx context.Context, peer string, body []byte) (*linkAnswer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(d.peers[peer], "/")+linkPath, bytes.NewReader(body))
+	by, err := link.NewIdentity(appliance, pair, roots, others)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("daemon: link.cert %s, link.ca %s: %w", c.Cert, c.CA, err)
 	}
-	req.Header.Set("Content-Type", linkType)
-	trace.Inject(ctx, req.Header)
-	now := d.dialing.Load()
-	resp, err := now.clients[peer].Do(req)
+	return by, nil
+}
+
+// followLink keeps both directions as the files are.
+func (p *parts) followLink() (*reloader, error) {
+	c, callers := p.cfg.Link, p.cfg.API.ClientCA
+	r := &reloader{of: "link", files: append([]string{c.Cert, c.Key, c.CA}, callers...), log: p.log,
+		load: func() (func() error, error) {
+			by, err := readIdentity(c, p.cfg.Appliance, callers)
+			return func() error { p.link.Take(by); return nil }, err
+		}}
+	return r, r.open(p.reg)
+}
+
+// linkServer is our end while it listens.
+type linkServer struct {
+	*http.Server
+	listener net.Listener
+}
+
+func (s *linkServer) serve() error { return s.Serve(s.listener) }
+
+// listenLink opens our end; nothing for an appliance that is alone.
+func (p *parts) listenLink() (*linkServer, func(), error) {
+	if p.link == nil {
+		return nil, func() {}, nil
+	}
+	listener, err := net.Listen("tcp", p.cfg.Link.Listen)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("daemon: link: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	// A connection outlives the certificate that it was made with.
-	if err := now.ends.trusts(resp.TLS.PeerCertificates, x509.ExtKeyUsageServerAuth, time.Now()); err != nil {
-		now.closeIdle()
-		return nil, err
+	p.log.Info("link: listening for peers", "address", listener.Addr().String())
+	return &linkServer{server(p.link.Handler(), p.log), tls.NewListener(listener, p.link.TLS())}, func() { _ = listener.Close() }, nil
+}
+
+// linkDays tells how long the link's certificates are good for. It describes
+// nothing beforehand: the metric is the API's too.
+type linkDays struct{ *link.Link }
+
+// Describe says nothing.
+func (linkDays) Describe(chan<- *prometheus.Desc) {}
+
+// Collect tells of what is in use now.
+func (d linkDays) Collect(ch chan<- prometheus.Metric) {
+	by := d.Identity()
+	ch <- api.CertificateDays("link", by.Certificate())
+	seen := map[string]bool{}
+	for _, c := range by.Roots() {
+		if m := api.CertificateDays("link_ca", c); !seen[c.Subject.CommonName] {
+			seen[c.Subject.CommonName] = true // two of one name would be one metric twice
+			ch <- m
+		}
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, seal.MaxFrame+1))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answers %d: %.200q", resp.StatusCode, text)
-	}
-	return parseAnswer(text, policy.DigestOf(body))
-}
-
-// Decide records a decision or a request, wherever the ledger is written.
-func (d *door) Decide(ctx context.Context, e *policy.Envelope) (*seal.Recorded, error) {
-	return d.envelope(ctx, seal.OpDecide, e, d.Client.Decide)
-}
-
-// CharterApply records a charter, wherever the ledger is written.
-func (d *door) CharterApply(ctx context.Context, e *policy.Envelope) (*seal.Recorded, error) {
-	return d.envelope(ctx, seal.OpCharterApply, e, d.Client.CharterApply)
-}
-
-// PolicyApply records a policy, wherever the ledger is written.
-func (d *door) PolicyApply(ctx context.Context, e *policy.Envelope) (*seal.Recorded, error) {
-	return d.envelope(ctx, seal.OpPolicyApply, e, d.Client.PolicyApply)
-}
-
-// BindingApply records what a token id is, wherever the ledger is written.
-func (d *door) BindingApply(ctx context.Context, e *policy.Envelope) (*seal.Recorded, error) {
-	return d.envelope(ctx, seal.OpBindingApply, e, d.Client.BindingApply)
-}
-
-func (d *door) envelope(ctx context.Context, op seal.Op, e *policy.Envelope, here func(context.Context, *policy.Envelope) (*seal.Recorded, error)) (*seal.Recorded, error) {
-	return through(ctx, d, op, seal.EnvelopeRequest{Envelope: e}, func(ctx context.Context) (*seal.Recorded, error) { return here(ctx, e) })
-}
-
-// Checkpoint has a tree head recorded and signed, wherever the ledger is written.
-func (d *door) Checkpoint(ctx context.Context, q seal.CheckpointRequest) (*seal.CheckpointResult, error) {
-	return through(ctx, d, seal.OpCheckpoint, q, func(ctx context.Context) (*seal.CheckpointResult, error) { return d.Client.Checkpoint(ctx, q) })
-}
-
-// Freeze stops somebody or something, or lets go, wherever the ledger is written.
-func (d *door) Freeze(ctx context.Context, q seal.FreezeRequest) (*seal.Recorded, error) {
-	return passed(ctx, d, seal.OpFreeze, q, d.Client.Freeze)
-}
-
-// Cancel ends an operation, wherever the ledger is written.
-func (d *door) Cancel(ctx context.Context, operationID, reason string) (*seal.Recorded, error) {
-	return through(ctx, d, seal.OpCancel, seal.CancelRequest{OperationID: operationID, Reason: reason},
-		func(ctx context.Context) (*seal.Recorded, error) { return d.Client.Cancel(ctx, operationID, reason) })
-}
-
-// Authorize asks for a signed transaction, wherever the ledger is written.
-func (d *door) Authorize(ctx context.Context, q seal.AuthorizeRequest) (*seal.AuthorizeResult, error) {
-	return passed(ctx, d, seal.OpAuthorize, q, d.Client.Authorize)
-}
-
-// Bump asks for a transaction with higher fees, wherever the ledger is written.
-func (d *door) Bump(ctx context.Context, q seal.BumpRequest) (*seal.BumpResult, error) {
-	return passed(ctx, d, seal.OpBump, q, d.Client.Bump)
-}
-
-// Settle says that an operation is final, wherever the ledger is written.
-func (d *door) Settle(ctx context.Context, q seal.SettleRequest) (*seal.Recorded, error) {
-	return passed(ctx, d, seal.OpSettle, q, d.Client.Settle)
-}
-
-// WalletCreate makes a wallet, wherever the ledger is written: appliances that
-// share a store reach the same wallet keys.
-func (d *door) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (*seal.WalletResult, error) {
-	return passed(ctx, d, seal.OpWalletCreate, q, d.Client.WalletCreate)
-}
-
-func passed[P, R any](ctx context.Context, d *door, op seal.Op, q P, here func(context.Context, P) (*R, error)) (*R, error) {
-	return through(ctx, d, op, q, func(ctx context.Context) (*R, error) { return here(ctx, q) })
-}
-
-// linkMetrics count what is passed on and what is taken.
-type linkMetrics struct {
-	requests *prometheus.CounterVec
-}
-
-func newLinkMetrics(reg prometheus.Registerer) (*linkMetrics, error) {
-	m := &linkMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mintwarden_link_requests_total",
-		Help: "Requests between appliances: passed to the ledger's author, or taken from a peer, by operation and outcome.",
-	}, []string{"direction", "appliance", "op", "outcome"})}
-	return m, reg.Register(m.requests)
-}
-
-func (m *linkMetrics) passed(op seal.Op, peer string, err error) {
-	m.requests.WithLabelValues("passed", peer, string(op), outcomeOf(err)).Inc()
-}
-
-func (m *linkMetrics) taken(op seal.Op, peer string, err error) {
-	m.requests.WithLabelValues("taken", peer, string(op), outcomeOf(err)).Inc()
-}
-
-// outcomeOf is a word for an error: the seal's kind of it, if it is the seal's.
-func outcomeOf(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	if kind, ok := seal.KindOf(err); ok {
-		return string(kind)
-	}
-	return "unreachable"
 }

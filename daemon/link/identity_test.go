@@ -1,45 +1,19 @@
-package daemon
+package link
 
 import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"log/slog"
 	"net/http"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mintwarden/mintwarden/daemon/config"
 	"github.com/mintwarden/mintwarden/daemon/pki"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
-
-// follow keeps the box's end as its files are.
-func (b *box) follow(t *testing.T) *reloader {
-	t.Helper()
-	r, err := b.link.follow(&parts{reg: b.reg, log: slog.New(slog.DiscardHandler), cfg: &config.Config{Appliance: b.id, Link: b.files}})
-	require.NoError(t, err)
-	return r
-}
-
-// put writes what a box goes by: roots, and a pair of ca for it.
-func (b *box) put(t *testing.T, ca *pki.CA, roots ...*pki.CA) {
-	t.Helper()
-	var all []byte
-	for _, r := range roots {
-		all = append(all, r.Pair().Certificate...)
-	}
-	p, err := ca.IssueServer(appliancePrefix+b.id, []string{"127.0.0.1"}, pki.MLDSA65)
-	require.NoError(t, err)
-	for path, text := range map[string][]byte{b.files.Cert: p.Certificate, b.files.Key: p.Key, b.files.CA: all} {
-		require.NoError(t, os.WriteFile(path, text, 0o600))
-	}
-}
 
 // From one root to another on two appliances that go on talking: a request that is under way comes to its end
 // whatever is replaced meanwhile, each next one is answered, and at the end the old root's pairs are heard no more,
@@ -52,27 +26,19 @@ func TestTheLinksRootIsReplacedWhileItTalks(t *testing.T) {
 	two.follows("appliance-1")
 	next, err := pki.NewCA("appliances, next", pki.MLDSA65)
 	require.NoError(t, err)
-	reloaders := []*reloader{one.follow(t), two.follow(t)}
-	reload := func() {
-		t.Helper()
-		for _, r := range reloaders {
-			r.reload()
-			require.Zero(t, testutil.ToFloat64(r.failed), r.said)
-		}
-	}
 	talk := func(op string) {
 		t.Helper()
 		_, err := two.door.Cancel(t.Context(), op, "why")
 		require.NoError(t, err, op)
 	}
-	old := one.ends.client("appliance-1") // as somebody who kept the old pair of appliance-2
-	old.Certificates = []tls.Certificate{two.ends.pair}
+	old := one.link.Identity().client("appliance-1") // as somebody who kept the old pair of appliance-2
+	old.Certificates = []tls.Certificate{two.link.Identity().pair}
 	keeper := &http.Client{Transport: &http.Transport{TLSClientConfig: old}}
 	defer keeper.CloseIdleConnections()
 	ask := func() (int, error) {
 		body, err := newMessage(seal.OpCancel, seal.CancelRequest{OperationID: "op_kept", Reason: "why"})
 		require.NoError(t, err)
-		resp, err := keeper.Post(one.url+linkPath, linkType, bytes.NewReader(body))
+		resp, err := keeper.Post(one.url+path, contentType, bytes.NewReader(body))
 		if err != nil {
 			return 0, err
 		}
@@ -93,23 +59,19 @@ func TestTheLinksRootIsReplacedWhileItTalks(t *testing.T) {
 	<-one.seal.came
 
 	for _, b := range []*box{one, two} { // both roots are trusted everywhere
-		b.put(t, w.ca, w.ca, next)
+		b.link.Take(w.identity(b.id, w.ca, w.ca, next))
 	}
-	reload()
 	talk("op_1")
-	two.put(t, next, w.ca, next) // one end is first
-	reload()
+	two.link.Take(w.identity(two.id, next, w.ca, next)) // one end is first
 	talk("op_2")
-	one.put(t, next, w.ca, next)
-	reload()
+	one.link.Take(w.identity(one.id, next, w.ca, next))
 	talk("op_3")
 	status, err = ask()
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, status, "the old root is trusted still")
 	for _, b := range []*box{one, two} {
-		b.put(t, next, next)
+		b.link.Take(w.identity(b.id, next, next))
 	}
-	reload()
 	talk("op_4")
 
 	release()
@@ -124,58 +86,23 @@ func TestTheLinksRootIsReplacedWhileItTalks(t *testing.T) {
 	require.Subset(t, one.seal.heard(), []string{"cancel op_1", "cancel op_2", "cancel op_3", "cancel op_4", "cancel op_waits"})
 }
 
-// What cannot be taken changes nothing: another appliance's pair, half a pair, a root that issues to people.
-func TestTheLinkGoesOnWithWhatItHas(t *testing.T) {
-	w := newTown(t, "appliance-1", "appliance-2")
-	one, two := w.box("appliance-1"), w.box("appliance-2")
-	one.knows(two)
-	two.knows(one)
-	two.follows("appliance-1")
-	r := two.follow(t)
-	before := two.link.ends.Load()
-	p, err := w.ca.IssueServer(appliancePrefix+"appliance-1", []string{"127.0.0.1"}, pki.MLDSA65)
-	require.NoError(t, err)
-	for says, texts := range map[string]map[string][]byte{
-		"appliance:appliance-1": {two.files.Cert: p.Certificate, two.files.Key: p.Key},
-		"link.cert":             {two.files.Key: []byte("half written")},
-		"link.ca":               {two.files.CA: []byte("nothing")},
-	} {
-		t.Run(says, func(t *testing.T) {
-			two.put(t, w.ca, w.ca)
-			r.reload()
-			before = two.link.ends.Load()
-			for path, text := range texts {
-				require.NoError(t, os.WriteFile(path, text, 0o600))
-			}
-			r.reload()
-			require.EqualValues(t, 1, testutil.ToFloat64(r.failed))
-			require.Contains(t, r.said, says)
-			require.Same(t, before, two.link.ends.Load())
-			_, err := two.door.Cancel(t.Context(), "op_1", "why")
-			require.NoError(t, err)
-		})
-	}
-}
-
 // A certificate that ended is believed by neither end, however long the connection has been there.
 func TestALinkCertificateEndsOnALiveConnection(t *testing.T) {
 	w := newTown(t, "appliance-1")
 	one := w.box("appliance-1")
-	shown := []*x509.Certificate{one.ends.pair.Leaf}
+	by := one.link.Identity()
+	shown := []*x509.Certificate{by.Certificate()}
 	for _, use := range []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth} {
-		require.NoError(t, one.ends.trusts(shown, use, time.Now()))
-		require.ErrorContains(t, one.ends.trusts(shown, use, shown[0].NotAfter.Add(time.Second)), "expired")
+		require.NoError(t, by.trusts(shown, use, time.Now()))
+		require.ErrorContains(t, by.trusts(shown, use, shown[0].NotAfter.Add(time.Second)), "expired")
 	}
-	h := &linkHandler{id: "appliance-2", law: one.link.handler.law, ends: one.link.ends.Load}
+	h := &handler{id: "appliance-2", law: one.link.handler.law, identity: one.link.Identity}
 	peer, err := h.peer(&http.Request{TLS: &tls.ConnectionState{PeerCertificates: shown}})
 	require.NoError(t, err)
 	require.Equal(t, "appliance-1", peer)
 	foreign, err := pki.NewCA("appliances", pki.MLDSA65)
 	require.NoError(t, err)
-	one.put(t, foreign, foreign)
-	e, err := openEnds(one.files, "appliance-1", nil)
-	require.NoError(t, err)
-	one.link.ends.Store(e)
+	one.link.Take(w.identity(one.id, foreign, foreign))
 	_, err = h.peer(&http.Request{TLS: &tls.ConnectionState{PeerCertificates: shown}})
 	require.ErrorContains(t, err, "unknown authority")
 }

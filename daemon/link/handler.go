@@ -1,7 +1,6 @@
-package daemon
+package link
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -20,45 +18,19 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-// appliancePrefix begins the common name of an appliance's certificate.
-const appliancePrefix = "appliance:"
-
-// linkHandler answers peers: it puts what they ask to our own seal, and passes
+// handler answers peers: it puts what they ask to our own seal, and passes
 // nothing on to a third.
-type linkHandler struct {
-	id      string
-	seal    *seal.Client
-	law     func() *ledger.Fold
-	log     *slog.Logger
-	metrics *linkMetrics
-	tracer  *trace.Tracer
-	ends    func() *ends // those in use now
+type handler struct {
+	id       string // our own, in the charter
+	seal     *seal.Client
+	law      func() *ledger.Fold
+	log      *slog.Logger
+	metrics  *metrics
+	tracer   *trace.Tracer
+	identity func() *Identity // what is in use now
 }
 
-// linkServer is our end while it listens.
-type linkServer struct {
-	*http.Server
-	listener net.Listener
-}
-
-func (s *linkServer) serve() error { return s.Serve(s.listener) }
-
-// listen opens our end; nothing for an appliance that is alone.
-func (l *link) listen(log *slog.Logger) (*linkServer, func(), error) {
-	if l == nil {
-		return nil, func() {}, nil
-	}
-	listener, err := net.Listen("tcp", l.listener)
-	if err != nil {
-		return nil, nil, fmt.Errorf("daemon: link: %w", err)
-	}
-	s := server(l.handler, log)
-	log.Info("link: listening for peers", "address", listener.Addr().String())
-	following := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.ends.Load().server(), nil }}
-	return &linkServer{s, tls.NewListener(listener, following)}, func() { _ = listener.Close() }, nil
-}
-
-func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	peer, err := h.peer(r)
 	if err != nil {
 		h.log.Warn("link: a caller is refused", "from", r.RemoteAddr, "error", err)
@@ -66,12 +38,12 @@ func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
-	if r.URL.Path != linkPath || r.Method != http.MethodPost {
-		http.Error(w, "this listener answers POST "+linkPath+" alone", http.StatusNotFound)
+	if r.URL.Path != path || r.Method != http.MethodPost {
+		http.Error(w, "this listener answers POST "+path+" alone", http.StatusNotFound)
 		return
 	}
 	began := time.Now()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLinkMessage))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
 	if err != nil {
 		http.Error(w, "the request cannot be read, or is too long", http.StatusRequestEntityTooLarge)
 		return
@@ -88,7 +60,7 @@ func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	result, err := ask(ctx, h.seal)
 	span.End(err)
 	h.metrics.taken(op, peer, err)
-	a := linkAnswer{Format: linkFormat, Request: policy.DigestOf(body)}
+	a := answer{Format: format, Request: policy.DigestOf(body)}
 	if err == nil {
 		a.Result, err = json.Marshal(result)
 	} else if errors.As(err, &a.Error) {
@@ -103,21 +75,21 @@ func (h *linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the seal does not answer", http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", linkType)
+	w.Header().Set("Content-Type", contentType)
 	_, _ = w.Write(text) // a peer that went away asks again
 }
 
 // peer is the appliance whose certificate the caller showed.
-func (h *linkHandler) peer(r *http.Request) (string, error) {
+func (h *handler) peer(r *http.Request) (string, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return "", errors.New("no client certificate")
 	}
 	// A connection outlives certificates, its own and the roots.
-	if err := h.ends().trusts(r.TLS.PeerCertificates, x509.ExtKeyUsageClientAuth, time.Now()); err != nil {
+	if err := h.identity().trusts(r.TLS.PeerCertificates, x509.ExtKeyUsageClientAuth, time.Now()); err != nil {
 		return "", err
 	}
 	name := r.TLS.PeerCertificates[0].Subject.CommonName
-	id, ok := strings.CutPrefix(name, appliancePrefix)
+	id, ok := strings.CutPrefix(name, prefix)
 	if !ok {
 		return "", fmt.Errorf("the certificate of %.80q is no appliance's", name)
 	}

@@ -1,4 +1,4 @@
-package daemon
+package link
 
 import (
 	"log/slog"
@@ -13,6 +13,9 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/trace/tracetest"
 )
 
+// kindOfSeal is an error as a span shows it.
+func kindOfSeal(err error) string { return "seal_" + string(kindOf(err)) }
+
 // What one appliance asks another on an operation's behalf is of that operation's trace, at both ends.
 func TestATraceGoesOverTheLink(t *testing.T) {
 	w := newTown(t, "appliance-1", "appliance-2")
@@ -21,7 +24,7 @@ func TestATraceGoesOverTheLink(t *testing.T) {
 	two.follows("appliance-1")
 	collector := tracetest.Start(t)
 	tracer := func(instance string) *trace.Tracer {
-		tr, err := trace.Open(trace.Config{Endpoint: collector.Endpoint(), Ratio: 1, Service: "mintwardend", Instance: instance, Word: wordOf},
+		tr, err := trace.Open(trace.Config{Endpoint: collector.Endpoint(), Ratio: 1, Service: "mintwardend", Instance: instance, Word: kindOfSeal},
 			slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		require.NoError(t, err)
 		t.Cleanup(tr.Close)

@@ -1,4 +1,4 @@
-package daemon
+package link
 
 import (
 	"context"
@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// linkPath is the one thing that a peer answers.
-	linkPath = "/v1/link"
-	linkType = "application/json"
-	// maxLinkMessage bounds a request, in bytes: the largest holds an envelope.
-	maxLinkMessage = policy.MaxEnvelope + 8<<10
-	// linkFormat is the version of what appliances say to each other.
-	linkFormat = 1
+	// path is the one thing that a peer answers.
+	path        = "/v1/link"
+	contentType = "application/json"
+	// maxMessage bounds a request, in bytes: the largest holds an envelope.
+	maxMessage = policy.MaxEnvelope + 8<<10
+	// format is the version of what appliances say to each other.
+	format = 1
 	// nonceSize in bytes makes no two requests equal, so that an answer fits one
 	// request alone.
 	nonceSize = 16
 )
 
-// linkMessage is what one appliance asks another's seal.
-type linkMessage struct {
+// message is what one appliance asks another's seal.
+type message struct {
 	Format int            `json:"format"`
 	Nonce  []byte         `json:"nonce"`
 	Op     seal.Op        `json:"op"`
 	Params jsontext.Value `json:"params"`
 }
 
-// linkAnswer is what the other appliance's seal said: a result or a refusal.
-type linkAnswer struct {
+// answer is what the other appliance's seal said: a result or a refusal.
+type answer struct {
 	Format  int            `json:"format"`
 	Request policy.Digest  `json:"request"` // of the exact bytes that this answers
 	Result  jsontext.Value `json:"result,omitzero"`
@@ -45,30 +45,30 @@ func newMessage(op seal.Op, params any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := linkMessage{Format: linkFormat, Nonce: make([]byte, nonceSize), Op: op, Params: raw}
+	m := message{Format: format, Nonce: make([]byte, nonceSize), Op: op, Params: raw}
 	if _, err := rand.Read(m.Nonce); err != nil {
 		return nil, err
 	}
 	b, err := json.Marshal(m)
-	if err == nil && len(b) > maxLinkMessage {
-		err = fmt.Errorf("request of %d bytes, at most %d", len(b), maxLinkMessage)
+	if err == nil && len(b) > maxMessage {
+		err = fmt.Errorf("request of %d bytes, at most %d", len(b), maxMessage)
 	}
 	return b, err
 }
 
 // parseMessage reads a peer's request strictly and gives what asks our seal.
 func parseMessage(b []byte) (seal.Op, ask, error) {
-	if len(b) > maxLinkMessage {
-		return "", nil, fmt.Errorf("request of %d bytes, at most %d", len(b), maxLinkMessage)
+	if len(b) > maxMessage {
+		return "", nil, fmt.Errorf("request of %d bytes, at most %d", len(b), maxMessage)
 	}
-	var m linkMessage
+	var m message
 	if err := json.Unmarshal(b, &m, json.RejectUnknownMembers(true)); err != nil {
 		return "", nil, fmt.Errorf("request: %w", err)
 	}
-	if m.Format != linkFormat || len(m.Nonce) != nonceSize {
-		return "", nil, fmt.Errorf("request of format %d with a nonce of %d bytes, want %d and %d", m.Format, len(m.Nonce), linkFormat, nonceSize)
+	if m.Format != format || len(m.Nonce) != nonceSize {
+		return "", nil, fmt.Errorf("request of format %d with a nonce of %d bytes, want %d and %d", m.Format, len(m.Nonce), format, nonceSize)
 	}
-	decode, ok := linkOps[m.Op]
+	decode, ok := ops[m.Op]
 	if !ok {
 		return "", nil, fmt.Errorf("op %.40q is not passed between appliances", string(m.Op))
 	}
@@ -81,17 +81,17 @@ func parseMessage(b []byte) (seal.Op, ask, error) {
 
 // parseAnswer reads a peer's answer strictly. It must be to the request of that
 // digest and hold exactly one of result and error.
-func parseAnswer(b []byte, request policy.Digest) (*linkAnswer, error) {
+func parseAnswer(b []byte, request policy.Digest) (*answer, error) {
 	if len(b) > seal.MaxFrame {
 		return nil, fmt.Errorf("answer of more than %d bytes", seal.MaxFrame)
 	}
-	a := &linkAnswer{}
+	a := &answer{}
 	if err := json.Unmarshal(b, a, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	switch {
-	case a.Format != linkFormat:
-		return nil, fmt.Errorf("answer of format %d, want %d", a.Format, linkFormat)
+	case a.Format != format:
+		return nil, fmt.Errorf("answer of format %d, want %d", a.Format, format)
 	case a.Request != request:
 		return nil, fmt.Errorf("answer to request %.80q, this one is %s", string(a.Request), request)
 	case (a.Error == nil) == (a.Result == nil) || a.Result.Kind() == jsontext.KindNull:
@@ -105,9 +105,9 @@ func parseAnswer(b []byte, request policy.Digest) (*linkAnswer, error) {
 // ask puts a peer's request to our own seal.
 type ask func(context.Context, *seal.Client) (any, error)
 
-// linkOps is every operation that is passed on, and nothing else: how a seal
+// ops is every operation that is passed on, and nothing else: how a seal
 // is, is unsealed and is sealed is its own appliance's business.
-var linkOps = map[seal.Op]func(params jsontext.Value) (ask, error){
+var ops = map[seal.Op]func(params jsontext.Value) (ask, error){
 	seal.OpDecide:       asked(enveloped((*seal.Client).Decide)),
 	seal.OpCharterApply: asked(enveloped((*seal.Client).CharterApply)),
 	seal.OpPolicyApply:  asked(enveloped((*seal.Client).PolicyApply)),
