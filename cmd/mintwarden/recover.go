@@ -73,10 +73,14 @@ func (c *cli) recover(ctx context.Context, r *recovery) error {
 	if err != nil {
 		return err
 	}
+	lost, err := c.lostFold(ctx, root, accepted)
+	if err != nil {
+		return err
+	}
 	charter, _ := accepted.Charter()
 	a := act{kind: policy.DocRecover, need: int(charter.Custodians.Threshold), next: "mintwarden recover"}
-	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return c.draftRecover(ctx, r, root, accepted) }
-	a.show = func(payload []byte) error { return c.showRecover(payload, accepted) }
+	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return c.draftRecover(ctx, r, accepted, lost) }
+	a.show = func(payload []byte) error { return c.showRecover(payload, accepted, lost) }
 	a.apply = func(ctx context.Context, e *policy.Envelope) error {
 		if r.socket == "" {
 			c.say("That is enough. Hand it in on the appliance: mintwarden recover --socket SOCKET --document %s --key FILE", r.file)
@@ -151,7 +155,7 @@ func (c *cli) lostFold(ctx context.Context, root policy.Digest, accepted *ledger
 }
 
 // draftRecover is the document that custodians sign.
-func (c *cli) draftRecover(ctx context.Context, r *recovery, root policy.Digest, accepted *ledger.Fold) (*ledger.Recover, error) {
+func (c *cli) draftRecover(ctx context.Context, r *recovery, accepted, lost *ledger.Fold) (*ledger.Recover, error) {
 	if r.socket == "" {
 		return nil, usagef("%s is not there yet; it is begun on the appliance, with --socket", r.file)
 	}
@@ -175,10 +179,6 @@ func (c *cli) draftRecover(ctx context.Context, r *recovery, root policy.Digest,
 		return nil, refused("the seal of %s remembers nothing of the store (%s); that takes a join, not a recover", status.ApplianceID, d.Reason)
 	case d.Store.Sequence != sequence || d.Store.Head != head:
 		return nil, unverified("the seal says that the store ends at batch %d, %s; the appliance serves a ledger that ends at %d, %s", d.Store.Sequence, d.Store.Head, sequence, head)
-	}
-	lost, err := c.lostFold(ctx, root, accepted)
-	if err != nil {
-		return nil, err
 	}
 	doc := &ledger.Recover{Format: policy.Format, Instance: accepted.Instance(), Epoch: d.Epoch + 1, Lost: ledger.Point{Sequence: d.Known.Sequence, Head: d.Known.Head},
 		Accepted: ledger.Point{Sequence: sequence, Head: head}, CreatedAt: policy.Seconds(time.Now())}
@@ -241,8 +241,41 @@ func usageOf(lost *ledger.Fold) []ledger.RecoverUsage {
 	return out
 }
 
+// holdsCopy is nil if the document gives up nothing of what this machine's own copy of
+// the lost ledger knows: who wrote the document had a copy of his own, or said that he had.
+func holdsCopy(d *ledger.Recover, lost *ledger.Fold, now time.Time) error {
+	if lost == nil {
+		return nil
+	}
+	// Every day that a limit may count lies in it, and no statement of all that the lost
+	// ledger kept when it was lost has less.
+	since := now.Add(-limitsLookBack)
+	if d.CreatedAt.Before(now) {
+		since = d.CreatedAt.Add(-limitsLookBack)
+	}
+	for _, u := range d.Usage {
+		if known := lost.Charged(u.ChainID, u.ContractAddress, u.Operation, since); known.Cmp(u.Amount) > 0 {
+			return unverified("the document states that %s base units were charged by %s on chain %d, contract %s; by the copy of the lost ledger here %s were",
+				u.Amount, u.Operation, u.ChainID, u.ContractAddress, known)
+		}
+	}
+	stated := map[string]uint64{}
+	for _, l := range d.Lanes {
+		stated[l.WalletID] = l.Nonce
+	}
+	for _, w := range lost.Wallets() {
+		if next := lost.NextNonce(w.WalletID); stated[w.WalletID] < next {
+			return unverified("the document has wallet %s go on at nonce %d; by the copy of the lost ledger here it is at %d", w.WalletID, stated[w.WalletID], next)
+		}
+	}
+	return nil
+}
+
+// limitsLookBack is further back than any day that a limit counts begins.
+const limitsLookBack = 48 * time.Hour
+
 // showRecover is what a custodian reads.
-func (c *cli) showRecover(payload []byte, accepted *ledger.Fold) error {
+func (c *cli) showRecover(payload []byte, accepted, lost *ledger.Fold) error {
 	d, err := ledger.ParseRecover(payload)
 	if err != nil {
 		return unverified("%w", err)
@@ -251,6 +284,9 @@ func (c *cli) showRecover(payload []byte, accepted *ledger.Fold) error {
 	if d.Instance != accepted.Instance() || d.Accepted.Sequence != sequence || d.Accepted.Head != head || d.Epoch != accepted.Epoch()+1 {
 		return unverified("the document accepts batch %d, %s, of instance %s into epoch %d; the store ends at %d, %s, in epoch %d", d.Accepted.Sequence, d.Accepted.Head, d.Instance, d.Epoch, sequence, head, accepted.Epoch())
 	}
+	if err := holdsCopy(d, lost, time.Now()); err != nil {
+		return err
+	}
 	w := c.people()
 	say := func(format string, args ...any) { w.printf("%s\n", wrapped(fmt.Sprintf(format, args...), w.width())) }
 	say("Instance %s goes on from batch %d, %s.", printable(d.Instance), d.Accepted.Sequence, d.Accepted.Head)
@@ -258,11 +294,12 @@ func (c *cli) showRecover(payload []byte, accepted *ledger.Fold) error {
 	say("Epoch %d begins: every decision made before is void.", d.Epoch)
 	if d.Usage == nil {
 		say("What was charged since is not known: every daily limit is used up until the next midnight.")
+	} else {
+		say("What was charged since is stated: by it the daily limits go on at once, and those of fees by the accepted ledger alone. A limit that is not named here is used up until the next midnight.")
 	}
 	for _, u := range d.Usage {
-		if u.Amount.String() != "0" {
-			say("Charged already: %s base units by %s on chain %d, contract %s.", u.Amount, u.Operation, u.ChainID, u.ContractAddress)
-		}
+		// Nothing, too: it opens a limit that would else be used up.
+		say("Charged already: %s base units by %s on chain %d, contract %s.", u.Amount, u.Operation, u.ChainID, u.ContractAddress)
 	}
 	for _, l := range d.Lanes {
 		if next := accepted.NextNonce(l.WalletID); next != l.Nonce {

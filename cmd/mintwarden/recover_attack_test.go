@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,4 +48,63 @@ func TestAttack_ARollbackThatForgetsADaysLimit(t *testing.T) {
 	back.epoch = 2
 	back.commit(ledger.Record{Recover: signed(t, policy.DocRecover, d, "custodian-1", "custodian-2")})
 	require.GreaterOrEqual(t, charged(back.fold).Cmp(charged(lost)), 0, "after the recover %s count as charged today, %s were", charged(back.fold), charged(lost))
+}
+
+// TestAttack_ARecoverThatStatesNothingAsCharged: one custodian, or root of the appliance on which the document is begun,
+// states that nothing was charged, or less than was, so that the day's limits begin again. The next custodian reads
+// which limits it opens, and where his own machine knows better signs nothing.
+func TestAttack_ARecoverThatStatesNothingAsCharged(t *testing.T) {
+	w := newWorldAt(t, policy.Seconds(time.Now().Add(-time.Hour)))
+	sequence, head := w.fold.Head()
+	accepted := ledger.NewFold(w.root)
+	for _, value := range w.values {
+		_, err := accepted.Apply(value)
+		require.NoError(t, err)
+	}
+	i := w.mint(1)
+	w.commit(w.approval(i, "ann"), w.approval(i, "bob"), w.authorization(i))
+	lostSequence, lostHead := w.fold.Head()
+	lanes, err := lanesOf(accepted, w.fold, nil)
+	require.NoError(t, err)
+	honest := &ledger.Recover{Format: policy.Format, Instance: "dev-1", Epoch: 2, Lost: ledger.Point{Sequence: lostSequence, Head: lostHead},
+		Accepted: ledger.Point{Sequence: sequence, Head: head}, Usage: usageOf(w.fold), Lanes: lanes, CreatedAt: policy.Seconds(time.Now())}
+	show := func(d *ledger.Recover, lost *ledger.Fold) (string, error) {
+		t.Helper()
+		payload, err := d.Encode()
+		require.NoError(t, err)
+		var out bytes.Buffer
+		c := &cli{out: &printer{w: &out}, err: &printer{w: &out}}
+		err = c.showRecover(payload, accepted, lost)
+		return out.String(), err
+	}
+	_, err = show(honest, w.fold)
+	require.NoError(t, err)
+
+	forged := *honest
+	forged.Usage = slices.Clone(honest.Usage)
+	for n := range forged.Usage {
+		forged.Usage[n].Amount = policy.Amount{}
+	}
+	text, err := show(&forged, nil)
+	require.NoError(t, err)
+	require.Contains(t, text, "Charged already: 0 base units by MINT", "it opens the limit of the day")
+	_, err = show(&forged, w.fold)
+	require.ErrorContains(t, err, "by the copy of the lost ledger here 1000000000000000000000 were")
+	forged.CreatedAt = forged.CreatedAt.AddDate(0, 0, 7)
+	_, err = show(&forged, w.fold)
+	require.ErrorContains(t, err, "by the copy of the lost ledger here")
+
+	empty := *honest
+	empty.Usage = []ledger.RecoverUsage{}
+	text, err = show(&empty, nil)
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(strings.Fields(text), " "), "those of fees by the accepted ledger alone")
+
+	low := *honest
+	low.Lanes = slices.Clone(honest.Lanes)
+	for n := range low.Lanes {
+		low.Lanes[n].Nonce = 0
+	}
+	_, err = show(&low, w.fold)
+	require.ErrorContains(t, err, "by the copy of the lost ledger here it is at 1")
 }
