@@ -25,7 +25,7 @@ func (j *judgement) approval(o *RuleOutcome, r *Rule) {
 		}
 	}
 	if who := j.rejecters(tree); len(who) > 0 {
-		o.Message = "rejected by " + strings.Join(who, ", ")
+		o.rejected, o.Message = true, "rejected by "+strings.Join(who, ", ")
 		return
 	}
 	if !j.asks(r) {

@@ -245,6 +245,16 @@ func (v Verdict) ApprovalsComplete() bool {
 	return complete
 }
 
+// Rejection is why no approval can help any more: members of a group that is asked rejected the
+// operation. ok is false where nobody did.
+func (v Verdict) Rejection() (why string, ok bool) {
+	n := slices.IndexFunc(v.Rules, func(o RuleOutcome) bool { return o.rejected })
+	if n < 0 {
+		return "", false
+	}
+	return v.Rules[n].Message, true
+}
+
 // Approvals is what the most demanding approval rule asks for: its group, how many persons'
 // approvals count, how many must. An unmet rule comes before a met one. All are zero where nobody
 // is asked.

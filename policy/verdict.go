@@ -63,5 +63,6 @@ type RuleOutcome struct {
 	Need          int      `json:"need,omitzero"` // 0 where the rule asks nobody
 	Message       string   `json:"message"`       // for people; what people wrote is escaped
 
-	rule *Rule // that said it; nil where no policy wrote it, or the verdict was not judged here
+	rule     *Rule // that said it; nil where no policy wrote it, or the verdict was not judged here
+	rejected bool  // it denies because a member rejected the operation; false where the verdict was not judged here
 }

@@ -143,6 +143,42 @@ func TestDecisions(t *testing.T) {
 	})
 }
 
+// A rejection that the seal records while its author is of no group ends nothing
+// then. Once he is of one again nobody can approve the operation any more: it
+// ends, and does not ask people in vain until it expires.
+func TestARejecterWhoComesIntoTheGroupAfterwards(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{})
+	token := h.deployed("0")
+	o, other := h.mint(token, "1"), h.mint(token, "2")
+	h.groups("approver-1", "approver-2")
+	e, err := policy.ParseEnvelope(h.envelope(o, "approver-3", policy.Reject, "too late"))
+	require.NoError(t, err)
+	_, err = h.seal.Decide(t.Context(), e) // the API asked the charter before
+	require.NoError(t, err)
+	h.until("the word is carried in", func() bool {
+		now, err := h.operations.Get(t.Context(), o.ID)
+		return err == nil && len(now.Decisions) == 1 && now.Status == operation.PendingAuthorization
+	})
+	h.groups("approver-1", "approver-2", "approver-3")
+	require.Equal(t, "rejected by approver-3", h.ends(o, operation.Rejected).FailureReason)
+	h.approve(other)
+	h.ends(other, operation.Completed)
+}
+
+// groups puts a charter in force that says who approves.
+func (h *house) groups(approvers ...string) {
+	h.t.Helper()
+	was, digest := h.registry.Fold().Charter()
+	next := *was
+	next.Version, next.Replaces, next.Groups = was.Version+1, &digest, map[string][]string{"approvers": approvers}
+	body, err := next.Encode()
+	require.NoError(h.t, err)
+	r, err := h.seal.CharterApply(h.t.Context(), h.sign(policy.DocCharter, body, "custodian-1", "custodian-2"))
+	require.NoError(h.t, err)
+	require.NoError(h.t, h.registry.WaitCarried(h.t.Context(), r.Sequence))
+}
+
 // forged is a decision of one person under another one's key.
 func (h *house) forged(o *operation.Operation, who, by string) []byte {
 	h.t.Helper()

@@ -185,14 +185,20 @@ func (s *Service) complete(o *Operation, i *policy.Intent) bool {
 }
 
 // recheck approves an operation whose approvals became complete by something other than a decision: a
-// changed policy, a changed charter, a decision that came while the seal was asked.
+// changed policy, a changed charter, a decision that came while the seal was asked. It ends one whose
+// rejecter came into a group after his word was recorded: nothing was rejected then, and now nobody
+// else's word is worth anything.
 func (l *lane) recheck(ctx context.Context, fence *store.Fence, e entry) error {
 	by := l.s.standing(e.op)
 	_, i, err := l.s.intentOf(ctx, e.op)
 	if err != nil {
 		return err
 	}
-	if !l.s.complete(e.op, i) {
+	v := l.s.judge(i, e.op.IntentDigest)
+	if why, ok := v.Rejection(); ok {
+		return l.end(ctx, fence, e.op, end{Rejected, why})
+	}
+	if !v.ApprovalsComplete() {
 		l.note(func() { l.checked[e.op.ID] = by })
 		return nil
 	}
