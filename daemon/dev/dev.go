@@ -88,6 +88,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	pacing, stop := context.WithCancel(ctx)
+	defer stop()
+	go daemon.Pace(pacing)
 	a := &appliance{directory: d, o: o, log: o.Log, metrics: prometheus.NewRegistry()}
 	defer a.close()
 	if err := a.open(ctx); err != nil {

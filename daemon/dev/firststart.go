@@ -103,11 +103,14 @@ func (a *appliance) firstStart(ctx context.Context, sealConfig sealFile, users *
 		return "", err
 	}
 	// A seal that was sealed stays so over a restart, by a marker in its directory; serve answers reads meanwhile, and
-	// takes the custodians' shares.
+	// takes the custodians' shares. One that reads the ledger still does not know whether charter 1 is in it.
 	var status *seal.Status
 	if err := waitSeal(ctx, a.door, func(s *seal.Status) bool {
 		status = s
-		return !s.Sealed || s.Initialized && a.exists("seal", "sealed")
+		if s.Sealed {
+			return s.Initialized && a.exists("seal", "sealed")
+		}
+		return s.Doubt == nil || s.Doubt.Kind != "store"
 	}); err != nil {
 		return "", err
 	}
@@ -134,8 +137,10 @@ func waitSeal(ctx context.Context, door *seal.Client, ready func(*seal.Status) b
 		switch {
 		case err == nil && ready(s):
 			return nil
-		case err == nil:
+		case err == nil && s.Sealed:
 			last = errors.New("it is sealed")
+		case err == nil && s.Doubt != nil:
+			last = errors.New(s.Doubt.Reason)
 		case ctx.Err() == nil:
 			last = err
 		}
