@@ -18,6 +18,9 @@ const (
 	// that is at least: empty networks are slow, too.
 	oldBlocks = 6
 	oldLeast  = 30 * time.Second
+	// workedLately is how long ago a node may have told its newest block to count for one that works: longer than it is
+	// left alone after a failure, and than the pauses between two looks.
+	workedLately = time.Minute
 	// behindMost is how many blocks a node may be behind the middle one of three or more.
 	behindMost = 4
 )
@@ -50,6 +53,7 @@ func (c *Client) look(ctx context.Context) {
 			if err != nil && ctx.Err() == nil {
 				c.failed(n, err)
 			}
+			n.looked()
 		})
 	}
 	all.Wait()
@@ -75,6 +79,20 @@ func (n *node) told(h Head) {
 	n.head, n.headAt = h, time.Now()
 }
 
+// looked notes that a node was asked for its newest block, and answered or failed to.
+func (n *node) looked() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tried = true
+}
+
+// newestLately is a node's newest block, whether it told of it lately, and whether it was asked for it at all.
+func (n *node) newestLately() (h Head, lately, tried bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.head, !n.headAt.IsZero() && time.Since(n.headAt) < workedLately, n.tried
+}
+
 func (n *node) newestKnown() (Head, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,6 +113,27 @@ func (c *Client) Reached() uint64 {
 		}
 	}
 	return reached
+}
+
+// Common is the number of the newest block that two of the nodes that worked lately have, as each told last: what one
+// alone claims beyond that nobody can be asked about. It is 0 until every node was looked at once, and false if fewer
+// than two worked.
+func (c *Client) Common() (uint64, bool) {
+	var numbers []uint64
+	for _, n := range c.nodes {
+		h, lately, tried := n.newestLately()
+		if !tried {
+			return 0, true
+		}
+		if lately {
+			numbers = append(numbers, h.Number)
+		}
+	}
+	if len(numbers) < 2 {
+		return 0, false
+	}
+	slices.Sort(numbers)
+	return numbers[len(numbers)-2], true
 }
 
 // rank says how gladly a node is asked; lower is sooner.

@@ -34,6 +34,7 @@ type node struct {
 	rested  time.Time // until then others are asked first
 	head    Head      // the newest block that it told of
 	headAt  time.Time // when it did
+	tried   bool      // it was asked for that once, whatever became of it
 }
 
 // checkedFor is how long a node is taken to be of the chain that it said it is of: behind its address another

@@ -21,7 +21,7 @@
 // # What it does not
 //
 // It does not undo anything on the chain. A network of one node cannot have two of them agree: there a finding is
-// told and nothing is frozen. Every node that works is asked for the events of each range of blocks, once: what all of
-// them were silent about then shows only in the supplies. A reorg deeper than the
+// told and nothing is frozen. Every node that works is asked for the events of each range of blocks, once, and no
+// further than two of them have blocks: what all of them were silent about then shows only in the supplies. A reorg deeper than the
 // network's confirmations has the token looked at from its beginning again.
 package reconciliation

@@ -76,12 +76,17 @@ func (f *front) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Of blocks that one node alone says there are, no other tells what happened in them: they wait until it does.
+	newest, ahead := head.Number, false
+	if common, ok := f.chain.Common(); ok && common < newest {
+		newest, ahead = common, true
+	}
 	depth := f.chain.Network().Confirmations
-	if head.Number+1 < depth {
+	if newest+1 < depth {
 		return nil
 	}
-	final := head.Number + 1 - depth
-	f.skip, f.unfinished = map[string]bool{}, false
+	final := newest + 1 - depth
+	f.skip, f.unfinished = map[string]bool{}, ahead
 	faults := f.load(ctx, final)
 	if head.Hash == f.head {
 		return joined(faults)
@@ -92,7 +97,7 @@ func (f *front) pass(ctx context.Context) error {
 			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
 		}
 	}
-	f.measure(final)
+	f.measure(head.Number + 1 - depth)
 	if len(faults) == 0 && !f.unfinished {
 		f.head = head.Hash
 	}

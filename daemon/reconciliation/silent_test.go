@@ -1,6 +1,7 @@
 package reconciliation_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,27 @@ func TestAttack_TheFirstNodeHidesWhatNobodyAuthorized(t *testing.T) {
 	require.EqualValues(t, 1, r.UnmatchedTotal)
 	require.Len(t, h.freezes, 1)
 	require.Contains(t, h.freezes[0].Event, "10 minted to "+account(2).String())
+}
+
+// It tells of a thousand blocks that nobody else has, too, so that no other node could be asked about them all: what the
+// others have is looked at first.
+func TestAttack_ANodeThatIsAheadHidesNothing(t *testing.T) {
+	t.Parallel()
+	for _, others := range []int{1, 2} {
+		t.Run(strconv.Itoa(others), func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			for range others - 1 {
+				h.urls = append(h.urls, h.node.serve(t))
+			}
+			h.mint(4, 2, account(2), 10)
+			h.node.advance(20)
+			h.silent(t, 1_020)
+			r := h.until(func(r *reconciliation.Report) bool { return r.UnmatchedTotal > 0 })
+			require.EqualValues(t, 1, r.UnmatchedTotal)
+			require.Contains(t, r.Unmatched[0].Event, "Transfer")
+		})
+	}
 }
 
 // It tells of something else at the very place of what it hides: both are told, and the true one is frozen for.
