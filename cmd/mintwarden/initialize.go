@@ -95,7 +95,7 @@ was just started, and does in this order:
   6. writes the digest of charter 1 into seal.toml, and charter 1 into the ledger
   7. makes the first users' keys and client certificates, and shows them once
 
-What is agreed on stands in a file (--config, see installing.md), or is asked for at
+What is agreed on stands in a file (--config, see configuration.md), or is asked for at
 the terminal and written to ceremony.toml. A custodian whose key is not reachable
 from here signs elsewhere: the command says with what, and goes on when it is run
 again. It also goes on after a crash, and refuses once all is done.
