@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -21,8 +22,8 @@ func charterForm(ch *registry.Charter) Charter {
 		at := second(ch.CreatedAt)
 		f.CreatedAt = &at
 	}
-	if len(ch.Proposals) > 0 {
-		proposals := forms(ch.Proposals, charterForm)
+	if ch.Proposals != nil {
+		proposals := forms(slices.Concat(ch.Proposals, ch.Superseded), charterForm)
 		f.Proposals = &proposals
 	}
 	return f

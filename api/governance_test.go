@@ -82,6 +82,11 @@ func TestACharterIsInForceWhenTheThresholdSigned(t *testing.T) {
 	golden(t, "charter-second", s.as("viewer", "GET", "/v1/charter", ""), 200)
 	require.Equal(t, api.CharterStatusACTIVE, is[api.Charter](sign("custodian-3", wider, "custodian-3"), 200).Status, "the same envelope again")
 
+	overtaken := *is[api.Charter](s.as("viewer", "GET", "/v1/charter", ""), 200).Proposals
+	require.Len(t, overtaken, 1)
+	require.Equal(t, api.CharterStatusSUPERSEDED, overtaken[0].Status)
+	require.Equal(t, p.DocumentDigest, *overtaken[0].SupersededBy)
+	require.Equal(t, string(policy.DigestOf(sibling)), overtaken[0].DocumentDigest)
 	require.Contains(t, sign("custodian-3", sibling, "custodian-3").fails(409, 1301), p.DocumentDigest, "a sibling says what superseded it")
 	require.Contains(t, s.proposeCharter("custodian-1", sibling).fails(409, 1301), p.DocumentDigest)
 	require.NotNil(t, is[api.Charter](s.proposeCharter("custodian-1", s.nextCharter(func(c *policy.Charter) { c.Custodians.Threshold = 3 })), 202))

@@ -1193,8 +1193,8 @@ type Charter struct {
 	// Example: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 	DocumentDigest Digest `json:"documentDigest"`
 
-	// Proposals Charters that wait for signatures, newest first.
-	Proposals *[]Charter `json:"proposals,omitempty"`
+	// Proposals Of the charter in force: those that wait for signatures, then those whose place it took (SUPERSEDED, with `supersededBy`), each newest first.
+	Proposals *[]Charter `json:"proposals,omitzero"`
 
 	// ProposedBy A user's name; a person has the same one in charter, decisions and audit log.
 	//
@@ -2630,8 +2630,8 @@ type Policy struct {
 	// Example: treasury
 	Name Name `json:"name"`
 
-	// Proposals Versions of this policy that wait for signatures.
-	Proposals *[]Policy `json:"proposals,omitempty"`
+	// Proposals Of a policy, not of one of its versions: those that wait for signatures, then those whose place the version in force took (SUPERSEDED, with `supersededBy`; not in lists), each newest first.
+	Proposals *[]Policy `json:"proposals,omitzero"`
 
 	// Rehearsal Which operations of the last 30 days would have been decided otherwise had the proposal been in force, by replaying the ledger. Shown of proposals, by GET of the policy.
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`

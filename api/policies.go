@@ -5,6 +5,7 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -29,8 +30,8 @@ func policyForm(p *registry.Policy) (Policy, error) {
 		change := Change(p.Change)
 		f.Change, f.Difference = &change, words(p.Difference)
 	}
-	if len(p.Proposals) > 0 {
-		proposals, err := tried(p.Proposals, policyForm)
+	if p.Proposals != nil {
+		proposals, err := tried(slices.Concat(p.Proposals, p.Superseded), policyForm)
 		if err != nil {
 			return Policy{}, err
 		}

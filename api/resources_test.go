@@ -116,6 +116,7 @@ func TestResources(t *testing.T) {
 	require.Equal(t, api.PolicyStatusACTIVE, is[api.Policy](sign("custodian-2"), 200).Status)
 	require.Equal(t, api.PolicyStatusACTIVE, is[api.Policy](sign("custodian-2"), 200).Status, "the same envelope again")
 	golden(t, "policy", s.as("viewer", "GET", "/v1/policies/"+proposal.ID, ""), 200)
+	require.Empty(t, *is[api.Policy](s.as("viewer", "GET", "/v1/policies/"+proposal.ID, ""), 200).Proposals, "a list, even of none")
 	golden(t, "policy-retiring", s.as("operator", "DELETE", "/v1/policies/"+proposal.ID, ""), 202)
 	require.Len(t, *is[api.Policy](s.as("viewer", "GET", "/v1/policies/"+proposal.ID, ""), 200).Proposals, 1)
 	require.Equal(t, 2, is[api.PolicyList](s.as("viewer", "GET", "/v1/policies", ""), 200).Pagination.Total)

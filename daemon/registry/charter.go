@@ -33,8 +33,11 @@ type Charter struct {
 	// Sequence is the batch that put it in force; 0 for a proposal.
 	Sequence uint64
 	// Proposals are the open proposals beside the charter in force, newest
-	// first; filled by Service.Charter only.
+	// first; filled by Service.Charter only, which never leaves it nil.
 	Proposals []*Charter
+	// Superseded are the proposals whose place the charter in force took, newest
+	// first; filled by Service.Charter only.
+	Superseded []*Charter
 
 	signatures []policy.Signature
 	name       string // its ULID among the proposals
@@ -69,8 +72,8 @@ type storedProposal struct {
 	CreatedAt  time.Time          `json:"createdAt"`
 }
 
-// Charter is the charter in force with its open proposals. Before the ledger
-// is carried in, the error is the same as [Service.Ready]'s.
+// Charter is the charter in force with its open proposals and those that it
+// superseded. Before the ledger is carried in, the error is the same as [Service.Ready]'s.
 func (s *Service) Charter(ctx context.Context) (*Charter, error) {
 	head, _, err := s.charterHead(ctx)
 	if err != nil {
@@ -85,8 +88,23 @@ func (s *Service) Charter(ctx context.Context) (*Charter, error) {
 		return nil, err
 	}
 	slices.Reverse(open)
-	c.Proposals = open
-	return c, nil
+	c.Proposals = append([]*Charter{}, open...)
+	var names []string
+	for kv, err := range s.store.All(ctx, charterStatePrefix, nil) {
+		if err != nil {
+			return nil, err
+		}
+		st, err := decode[policyState](kv.Key, kv.Value)
+		if err != nil {
+			return nil, err
+		}
+		if st.overtakenBy(c.Digest) {
+			names = append(names, kv.Key[len(charterStatePrefix):])
+		}
+	}
+	slices.Reverse(names)
+	c.Superseded, err = s.charterProposals(ctx, c, names)
+	return c, err
 }
 
 func (s *Service) charterHead(ctx context.Context) (*storedCharter, int64, error) {

@@ -64,8 +64,12 @@ type Policy struct {
 	UpdatedAt  time.Time `json:"-"`
 
 	// Proposals are the open proposals beside the version in force, newest
-	// first; filled by Service.Policy and Service.Policies only.
+	// first; filled by Service.Policy and Service.Policies only, which never
+	// leave it nil.
 	Proposals []*Policy `json:"-"`
+	// Superseded are the proposals whose place the version in force took, newest
+	// first; filled by Service.Policy only.
+	Superseded []*Policy `json:"-"`
 
 	name string // its ULID among the policy's versions
 	rev  int64  // its key's revision when it was read
@@ -105,6 +109,12 @@ type policyState struct {
 	SupersededBy policy.Digest `json:"supersededBy,omitzero"`
 	LedgerSeq    uint64        `json:"ledgerSeq,omitzero"`
 	UpdatedAt    time.Time     `json:"updatedAt"`
+}
+
+// overtakenBy is whether this is the state of a proposal whose place the
+// document of that digest took.
+func (s policyState) overtakenBy(d policy.Digest) bool {
+	return s.Status == PolicySuperseded && s.SupersededBy == d && s.LedgerSeq == 0
 }
 
 // newVersionName draws the name of a version among its policy's.

@@ -8,15 +8,56 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
-// Policy is the version in force with its open proposals; before any is in
-// force, the newest proposal, with the other open ones. An unknown policy is
-// TX_NOT_FOUND.
+// Policy is the version in force with its open proposals and those that it
+// superseded; before any is in force, the newest proposal, with the other open
+// ones. An unknown policy is TX_NOT_FOUND.
 func (s *Service) Policy(ctx context.Context, id string) (*Policy, error) {
 	head, _, err := s.policyHeadAt(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return s.showPolicy(ctx, head)
+	p, err := s.showPolicy(ctx, head)
+	if err != nil || p.Status != PolicyActive {
+		return p, err
+	}
+	p.Superseded, err = s.supersededBy(ctx, p)
+	return p, err
+}
+
+// supersededBy are the proposals whose place a version took, newest first. The
+// version that was in force before it was no proposal any more.
+func (s *Service) supersededBy(ctx context.Context, p *Policy) ([]*Policy, error) {
+	prefix := policyStateKey(p.ID, "")
+	var keys []string
+	for kv, err := range s.store.All(ctx, prefix, nil) {
+		if err != nil {
+			return nil, err
+		}
+		st, err := decode[policyState](kv.Key, kv.Value)
+		if err != nil {
+			return nil, err
+		}
+		if st.overtakenBy(p.DocumentDigest) {
+			keys = append(keys, policyVersionKey(p.ID, kv.Key[len(prefix):]), kv.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	kvs, _, err := s.store.GetMany(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	var out []*Policy
+	for i := len(kvs) - 2; i >= 0; i -= 2 {
+		old, err := decodeVersion(keys[i+1][len(prefix):], kvs[i], kvs[i+1])
+		if err != nil {
+			return nil, err
+		}
+		old.RequiredSignatures = p.RequiredSignatures
+		out = append(out, old)
+	}
+	return out, nil
 }
 
 // Policies lists policies, newest first, each as [Service.Policy] shows it, and
@@ -46,6 +87,7 @@ func (s *Service) showPolicy(ctx context.Context, head *policyHead) (*Policy, er
 	if top == nil {
 		top = v.latest
 	}
+	top.Proposals = []*Policy{}
 	for _, p := range slices.Backward(v.open) {
 		if p != top {
 			top.Proposals = append(top.Proposals, p)
