@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type question struct {
 	method string
 	args   []any
 	text   string // of both: what makes questions equal
+	wanted int    // by how many; of asking's lock
 	done   chan struct{}
 	answer json.RawMessage // set, or err is, before done is closed
 	err    error
@@ -60,6 +62,7 @@ func (a *asking) ask(ctx context.Context, result any, method string, args []any)
 	select {
 	case <-q.done:
 	case <-ctx.Done():
+		a.leave(q)
 		return ctx.Err()
 	}
 	if q.err != nil {
@@ -77,11 +80,23 @@ func (a *asking) join(method string, args []any) (*question, error) {
 	q := &question{method: method, args: args, text: method + string(text), done: make(chan struct{})}
 	for _, other := range a.waiting {
 		if other.text == q.text {
+			other.wanted++
 			return other, nil
 		}
 	}
+	q.wanted = 1
 	a.waiting = append(a.waiting, q)
 	return q, nil
+}
+
+// leave gives a question up. One that waits and that nobody wants any more is not asked: behind a node that hangs there
+// would be more of them for as long as it does, and whoever asks next would wait for all of them.
+func (a *asking) leave(q *question) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if q.wanted--; q.wanted == 0 {
+		a.waiting = slices.DeleteFunc(a.waiting, func(other *question) bool { return other == q })
+	}
 }
 
 // finish ends a request, or has what gathered meanwhile asked in its place.

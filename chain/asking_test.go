@@ -101,3 +101,27 @@ func TestANodeThatAnswersNoBatch(t *testing.T) {
 	_, err := c.Head(t.Context())
 	require.NoError(t, err)
 }
+
+// TestAttack_QuestionsToAHungNodeDoNotPileUp: whoever gave up waits no more, and his question neither.
+func TestAttack_QuestionsToAHungNodeDoNotPileUp(t *testing.T) {
+	p, rich, full := before(t)
+	one := network(p.URL())
+	one.Timeout = time.Second
+	c := dial(t, one)
+	p.Set("stall", "")
+	var all sync.WaitGroup
+	for i := range 2_000 {
+		all.Go(func() { _, _ = c.Balance(t.Context(), tx.Address{byte(i), byte(i >> 8), 1}) })
+	}
+	all.Wait()
+	a := c.nodes[0].asking
+	a.mu.Lock()
+	left := len(a.waiting)
+	a.mu.Unlock()
+	require.Less(t, left, 10, "but for the watch's own")
+	p.Behave()
+	require.Eventually(t, func() bool {
+		b, err := c.Balance(t.Context(), rich)
+		return err == nil && b.Cmp(full) == 0
+	}, time.Minute, time.Millisecond)
+}
