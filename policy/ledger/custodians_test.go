@@ -174,7 +174,7 @@ func TestOneCustodianMaySuspendAnAppliance(t *testing.T) {
 	i := w.mint(w.op())
 	w.commit(w.approve(i, "ann"), w.approve(i, "bob"))
 	w.commit(ledger.Record{Freeze: sign(t, policy.DocFreeze, freezeOf(appliance, true, w.now), "custodian-1")})
-	w.refused(ledger.ReasonFrozen, "appliance-1 is suspended", w.authorize(i))
+	w.refused(ledger.ReasonAuthor, "appliance-1 is suspended", w.authorize(i))
 	w.pass(time.Second)
 	lift := freezeOf(appliance, false, w.now)
 	w.refused(ledger.ReasonEnvelope, "threshold is 2", ledger.Record{Freeze: sign(t, policy.DocFreeze, lift, "custodian-1")})

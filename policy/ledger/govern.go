@@ -201,10 +201,11 @@ func (s *state) eventFreeze(at place, e *EventFreeze) *Refusal {
 }
 
 // suspended is nil if the author may do what widens: a suspended appliance still records what people
-// decide, for else stopping the only one would stop those who could let it go on.
+// decide, for else stopping the only one would stop those who could let it go on. The fault is the
+// author's and not the record's, which another appliance, or this one later, may write.
 func (s *state) suspended(at place) *Refusal {
 	if s.isFrozen(policy.Subject{ApplianceID: at.author}) {
-		return refuse(ReasonFrozen, "appliance %s is suspended", at.author)
+		return refuse(ReasonAuthor, "appliance %s is suspended", at.author)
 	}
 	return nil
 }

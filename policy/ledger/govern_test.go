@@ -283,8 +283,8 @@ func TestFreeze(t *testing.T) {
 	w.commit(frozen(appliance, true, w.now, "custodian-2"))
 	j := w.mint(w.op(), grantTo(account("bert")))
 	w.commit(w.approve(j, "bob"), w.approve(j, "cat"))
-	w.refused(ledger.ReasonFrozen, "appliance appliance-1 is suspended", w.authorize(j))
-	w.refused(ledger.ReasonFrozen, "appliance appliance-1 is suspended", ledger.Record{Wallet: wallet(3)})
+	w.refused(ledger.ReasonAuthor, "appliance appliance-1 is suspended", w.authorize(j))
+	w.refused(ledger.ReasonAuthor, "appliance appliance-1 is suspended", ledger.Record{Wallet: wallet(3)})
 	w.refused(ledger.ReasonUnknown, "is not bound", ledger.Record{EventFreeze: &ledger.EventFreeze{TokenID: id("token", 9), Event: "seen"}})
 }
 

@@ -21,7 +21,7 @@ const (
 	ReasonNonce     Reason = "nonce"     // not the lane's next nonce
 	ReasonCharge    Reason = "charge"    // the charges are not what the intent or the bindings ask
 	ReasonExpired   Reason = "expired"   // after the intent's expiry, or an operation id older than what was let go
-	ReasonFrozen    Reason = "frozen"    // the token, person or appliance is frozen
+	ReasonFrozen    Reason = "frozen"    // the token is frozen, or the person suspended
 	ReasonStale     Reason = "stale"     // the stage's fold has moved on
 	ReasonFull      Reason = "full"      // the record does not fit into this batch; seal it and stage anew
 )

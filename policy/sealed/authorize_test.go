@@ -97,6 +97,25 @@ func TestAuthorizeRefuses(t *testing.T) {
 	}
 }
 
+// An author that was suspended a moment ago signs nothing, and says of no operation that a policy
+// denies it: whoever hears that ends the operation for good, and the next author could have signed it.
+func TestASuspendedAuthorDeniesNoOperation(t *testing.T) {
+	i, r, _ := inProcess(t, roomOptions{}, nil)
+	i.furnish()
+	i.deploy()
+	in := i.mint("1")
+	i.approve(in, 0, 1)
+	_, err := r.Freeze(t.Context(), seal.FreezeRequest{Envelope: i.suspension(testAppliance, true, 1, time.Minute)})
+	require.NoError(t, err)
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindStore, err)
+	require.ErrorContains(t, err, "appliance "+testAppliance+" is suspended")
+	_, err = r.Freeze(t.Context(), seal.FreezeRequest{Envelope: i.suspension(testAppliance, false, 2, 0)})
+	require.NoError(t, err)
+	_, err = r.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+}
+
 // Under a dev charter no public chain is signed for, whatever the charter says.
 func TestDevCharterRefusesPublicChains(t *testing.T) {
 	dev := &policy.Charter{Environment: policy.Dev}
