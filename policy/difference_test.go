@@ -182,6 +182,23 @@ func TestEveryChangeOfACharterIsSaid(t *testing.T) {
 	require.Greater(t, n, 100)
 }
 
+func TestEveryChangeOfABindingIsSaid(t *testing.T) {
+	old, n := binding(t), 0
+	old.Version, old.Replaces = 2, ptr(DigestOf([]byte("version 1")))
+	old.External = []tx.Address{account("alice"), account("bert")}
+	require.Empty(t, BindingDifference(old, again(t, old)))
+	next := again(t, old)
+	mutations(t, reflect.ValueOf(next).Elem(), "binding", func(name string) {
+		n++
+		d := BindingDifference(old, next)
+		require.NotEmpty(t, d, name)
+		require.NotContains(t, strings.Join(d, " "), otherwise, name)
+		requireShown(t, d)
+	})
+	require.Greater(t, n, 15)
+	require.Contains(t, BindingDifference(nil, old), "Decimals: 18.")
+}
+
 // requireShown is true of lines that show as what they are.
 func requireShown(t testing.TB, lines []string) {
 	t.Helper()

@@ -165,7 +165,7 @@ func (c *cli) showProposal(p *proposal, fold *ledger.Fold) error {
 	case p.Policy.Retired:
 		say("It RETIRES the policy: none of its rules hold any more.")
 	case !there:
-		say("It is new. Adding a policy never allows more than the others do; all in scope must allow.")
+		say("It is new. All that are in scope must allow. Beside the others it allows more only of operations that no other has an approval rule about, and of fees where no other has a MAX_FEE in place of the charter's limit.")
 	}
 	if !p.Policy.Retired {
 		say("Its rules:")

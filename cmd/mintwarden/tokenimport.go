@@ -110,30 +110,14 @@ func (c *cli) bindToken(ctx context.Context, o *consent, tokenID string) error {
 	if err != nil {
 		return err
 	}
-	b, err := bindable(fold, served)
+	if _, digest, _, ok := fold.BindingDocument(tokenID); ok && policy.DigestOf(served.Document) == digest {
+		return c.tell(served, "Token %s is bound already, by exactly this document.", tokenID)
+	}
+	b, err := bindable(fold, tokenID, served)
 	if err != nil {
 		return err
 	}
-	out := c.people()
-	out.printf("Token %s is to be contract %s on %s (chain %d).\n", printable(b.TokenID), b.ContractAddress, printable(b.Network), b.ChainID)
-	out.printf("It is a %s with symbol %s and %d decimals; policy %s judges it.\n", printable(b.TemplateID), printable(b.Symbol), b.Decimals, printable(b.PolicyID))
-	for _, id := range b.Performers {
-		w, _ := fold.Wallet(id)
-		out.printf("Its operations may be sent by wallet %s, %s.\n", id, w.Address)
-	}
-	for _, a := range b.External {
-		out.printf("%s, somebody else's, holds a role and keeps it: what it does asks for nobody's approval.\n", a)
-	}
-	if b.Verified {
-		out.printf("Verified by the appliance: a template's init code made it.\n")
-	} else {
-		out.printf("NOT VERIFIED: nobody knows who else can mint. By the appliance's word:\n")
-		for _, d := range served.Doubts {
-			out.printf("  %s\n", printable(d))
-		}
-	}
-	sequence, _ := fold.Head()
-	out.printf("Checked against the ledger of %s, verified here up to batch %d.\n", printable(charter.Instance), sequence)
+	c.showBinding(b, served, fold)
 	e, err := c.signDocument(ctx, o, charter, policy.DocBinding, served.Document, signer, custodian.Name)
 	if err != nil {
 		return err
@@ -157,8 +141,41 @@ func (c *cli) bindToken(ctx context.Context, o *consent, tokenID string) error {
 	return nil
 }
 
-// bindable reads the binding that is served, and refuses what the verified ledger would not take.
-func bindable(fold *ledger.Fold, served *client.TokenBinding) (*policy.Binding, error) {
+// showBinding is what a custodian reads before he signs.
+func (c *cli) showBinding(b *policy.Binding, served *client.TokenBinding, fold *ledger.Fold) {
+	out := c.people()
+	out.printf("Token %s is to be contract %s on %s (chain %d).\n", printable(b.TokenID), b.ContractAddress, printable(b.Network), b.ChainID)
+	out.printf("It is a %s with symbol %s and %d decimals; policy %s judges it.\n", printable(b.TemplateID), printable(b.Symbol), b.Decimals, printable(b.PolicyID))
+	for _, id := range b.Performers {
+		w, _ := fold.Wallet(id)
+		out.printf("Its operations may be sent by wallet %s, %s.\n", id, w.Address)
+	}
+	for _, a := range b.External {
+		out.printf("%s, somebody else's, holds a role and keeps it: what it does asks for nobody's approval.\n", a)
+	}
+	if b.Verified {
+		out.printf("Verified by the appliance: a template's init code made it.\n")
+	} else {
+		out.printf("NOT VERIFIED: nobody knows who else can mint. By the appliance's word:\n")
+		for _, d := range served.Doubts {
+			out.printf("  %s\n", printable(d))
+		}
+	}
+	if was, ok := fold.Binding(b.TokenID); ok {
+		out.printf("It CHANGES what the token id means since version %d:\n", was.Version)
+		for _, words := range policy.BindingDifference(was, b) {
+			out.printf("  %s\n", wrapped(words, out.width()-2))
+		}
+		if was.ContractAddress != b.ContractAddress || was.ChainID != b.ChainID {
+			out.printf("Contract %s is then no token's: what this token's own policies ask for does not hold for it any more.\n", was.ContractAddress)
+		}
+	}
+	sequence, _ := fold.Head()
+	out.printf("Checked against the ledger of %s, verified here up to batch %d.\n", printable(fold.Instance()), sequence)
+}
+
+// bindable reads the token's binding that is served, and refuses what the verified ledger would not take.
+func bindable(fold *ledger.Fold, tokenID string, served *client.TokenBinding) (*policy.Binding, error) {
 	b, err := policy.ParseBinding(served.Document)
 	if err != nil {
 		return nil, unverified("what the appliance serves as a binding is none: %w", err)
@@ -168,12 +185,23 @@ func bindable(fold *ledger.Fold, served *client.TokenBinding) (*policy.Binding, 
 	switch {
 	case policy.DigestOf(served.Document) != policy.Digest(served.DocumentDigest):
 		return nil, unverified("the binding's digest is %s, and the appliance calls it %s", policy.DigestOf(served.Document), served.DocumentDigest)
-	case b.TokenID != served.TokenID || b.Verified != served.Verified:
-		return nil, unverified("the document is of token %s, verified %v; the appliance says otherwise", b.TokenID, b.Verified)
+	case b.TokenID != tokenID || b.TokenID != served.TokenID || b.Verified != served.Verified:
+		return nil, unverified("the document is of token %s, verified %v; asked for was %s, and the appliance says %s, verified %v", b.TokenID, b.Verified, tokenID, served.TokenID, served.Verified)
 	case b.Instance != charter.Instance:
 		return nil, unverified("it is of instance %s, this is %s", b.Instance, charter.Instance)
 	case !ok || network.ChainID != b.ChainID:
 		return nil, unverified("the charter has no network %s with chain id %d", b.Network, b.ChainID)
+	}
+	version, replaces, named := uint64(1), policy.Digest(""), policy.Digest("")
+	if was, digest, _, ok := fold.BindingDocument(tokenID); ok {
+		version, replaces = was.Version+1, digest
+	}
+	if b.Replaces != nil {
+		named = *b.Replaces
+	}
+	if b.Version != version || named != replaces {
+		return nil, unverified("it is version %d of the binding of token %s and replaces %s; by the ledger the next one is version %d and replaces %s",
+			b.Version, tokenID, orNothing(named), version, orNothing(replaces))
 	}
 	if other, ok := fold.BindingByContract(b.ChainID, b.ContractAddress); ok && other.TokenID != b.TokenID {
 		return nil, unverified("contract %s is token %s already", b.ContractAddress, other.TokenID)
