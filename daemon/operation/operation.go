@@ -144,11 +144,24 @@ func (o *Operation) move(to Status, at time.Time) error {
 	if !Legal(o.Status, to) || (o.Status == Failed && o.TransactionHash == nil) {
 		return fmt.Errorf("%w: %s from %s to %s", ErrIllegal, o.ID, o.Status, to)
 	}
-	o.Status = to
 	o.UpdatedAt = moment(at)
-	o.History = append(slices.Clone(o.History), Step{Status: to, At: moment(at)})
+	o.History = slices.Clone(o.History)
+	step := Step{Status: to, At: moment(at)}
+	if last := len(o.History) - 1; last >= maxHistory && onTheWay(o.Status) && onTheWay(to) {
+		o.History[last] = step
+	} else {
+		o.History = append(o.History, step)
+	}
+	o.Status = to
 	return nil
 }
+
+// maxHistory is how many steps a history has before an operation that goes to and fro between being sent and being in a
+// block leaves but the last of those steps in it: nodes that contradict each other for days must not make a state too
+// large to be written. The audit log has them all.
+const maxHistory = 512
+
+func onTheWay(s Status) bool { return s == Broadcasting || s == Confirming }
 
 // since is when the current state was reached.
 func (o *Operation) since() time.Time { return o.History[len(o.History)-1].At }
