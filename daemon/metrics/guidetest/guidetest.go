@@ -13,12 +13,7 @@ import (
 // is not there, or has none, fails the test.
 func Commands(t *testing.T, heading string) []string {
 	t.Helper()
-	_, page, ok := strings.Cut("\n"+text(t), "\n## "+heading+"\n")
-	if !ok {
-		t.Fatalf("guide.md has no page %q", heading)
-	}
-	page, _, _ = strings.Cut(page, "\n## ")
-	_, block, ok := strings.Cut(page, "\n```sh\n")
+	_, block, ok := strings.Cut(Section(t, "daemon/metrics/guide.md", heading), "\n```sh\n")
 	block, _, closed := strings.Cut(block, "\n```")
 	if !ok || !closed {
 		t.Fatalf("the page %q has no commands", heading)
@@ -43,11 +38,6 @@ func Fill(t *testing.T, command string, pairs ...string) string {
 		command = strings.ReplaceAll(command, pairs[i], pairs[i+1])
 	}
 	return command
-}
-
-func text(t *testing.T) string {
-	t.Helper()
-	return file(t, "daemon/metrics/guide.md")
 }
 
 // top is where go.mod is.

@@ -32,24 +32,10 @@ func EveryKey(t *testing.T, file string, config any) {
 // the file as the one before it.
 func keysSaid(t *testing.T, file string) []string {
 	t.Helper()
-	_, text, ok := strings.Cut(Pages(t)[configuration], "\n## "+file+"\n")
-	if !ok {
-		t.Fatalf("%s has no table for %s", configuration, file)
-	}
-	text, _, _ = strings.Cut(text, "\n## ")
-	var keys []string
-	for line := range strings.Lines(text) {
-		cells := strings.Split(line, " | ")
-		if !strings.HasPrefix(line, "| `") || len(cells) < 3 {
-			continue
-		}
-		for _, m := range inline.FindAllStringSubmatch(cells[0], -1) {
-			key := m[1]
-			if strings.HasPrefix(key, ".") && len(keys) > 0 {
-				before := keys[len(keys)-1]
-				key = before[:max(0, strings.LastIndex(before, "."))] + key
-			}
-			keys = append(keys, key)
+	keys := Rows(t, configuration, file)
+	for i, key := range keys {
+		if strings.HasPrefix(key, ".") && i > 0 {
+			keys[i] = keys[i-1][:max(0, strings.LastIndex(keys[i-1], "."))] + key
 		}
 	}
 	return keys

@@ -42,6 +42,33 @@ func Pages(t *testing.T) map[string]string {
 	return pages
 }
 
+// Section is what a page says under a heading.
+func Section(t *testing.T, page, heading string) string {
+	t.Helper()
+	_, text, ok := strings.Cut("\n"+file(t, page), "\n## "+heading+"\n")
+	if !ok {
+		t.Fatalf("%s has no heading %q", page, heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// Rows are the names in the first column of the tables under a heading, as they stand there.
+func Rows(t *testing.T, page, heading string) []string {
+	t.Helper()
+	var names []string
+	below := false // the table's head
+	for line := range strings.Lines(Section(t, page, heading)) {
+		below = strings.HasPrefix(line, "| ---") || below && strings.HasPrefix(line, "| ")
+		if cell, _, ok := strings.Cut(line, " | "); below && ok {
+			for _, m := range inline.FindAllStringSubmatch(cell, -1) {
+				names = append(names, m[1])
+			}
+		}
+	}
+	return names
+}
+
 // file is the text of a file of the repository.
 func file(t *testing.T, name string) string {
 	t.Helper()
