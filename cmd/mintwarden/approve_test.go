@@ -187,11 +187,11 @@ func TestApproveByWhom(t *testing.T) {
 	require.Contains(t, got.err, "others have to approve it")
 
 	got = mintwarden(t, "approve", i.OperationID, "--yes", "--key", keyFileOf(t, "mallory"))
-	require.Equal(t, exitUsage, got.code)
+	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "nobody's of the charter in force; "+i.OperationID+" asks 2 of approvers (ann, bob and cat)")
 
 	got = mintwarden(t, "approve", i.OperationID, "--key", keyFileOf(t, "custodian-1")) // before the question of a terminal
-	require.Equal(t, exitUsage, got.code)
+	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "custodian-1 is no approver; "+i.OperationID+" asks 2 of approvers (ann, bob and cat)")
 
 	got = mintwarden(t, "approve", i.OperationID, "--yes")

@@ -143,7 +143,7 @@ func TestSignedRequest(t *testing.T) {
 	require.Contains(t, got.err, "the appliance made another operation than you asked for")
 	// By nobody else.
 	got = mintwarden(t, "operation", "sign", i.OperationID, "--yes", "--key", keyFileOf(t, "ann"))
-	require.Equal(t, exitUsage, got.code)
+	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "oscar asked for")
 	// Afterwards.
 	got = mintwarden(t, "token", "mint", id("token", 1), "--amount", "1000", "--to", "treasury")

@@ -63,7 +63,7 @@ func TestCharterProposeAndSign(t *testing.T) {
 	got = mintwarden(t, "charter", "sign", "--yes", "--key", keyFileOf(t, "custodian-1"))
 	require.Contains(t, got.out, "Already signed by custodian-1")
 	got = mintwarden(t, "charter", "sign", "--yes", "--key", keyFileOf(t, "ann"))
-	require.Equal(t, exitUsage, got.code)
+	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "ann is no custodian")
 	require.Len(t, a.sent(), 1)
 }

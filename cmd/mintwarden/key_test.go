@@ -56,7 +56,7 @@ func TestKeysInTokens(t *testing.T) {
 
 	// Not a custodian's.
 	got = mintwarden(t, "charter", "freeze", "--person", "bob", "--yes", "--key", uri)
-	require.Equal(t, exitUsage, got.code)
+	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "ann is no custodian")
 
 	for says, wrong := range map[string]string{

@@ -48,7 +48,7 @@ func TestPolicySign(t *testing.T) {
 	require.Equal(t, document, a.sent()[0].Payload)
 
 	got = mintwarden(t, "policy", "sign", "dev-default", "--yes", "--key", keyFileOf(t, "ann"))
-	require.Equal(t, exitUsage, got.code)
+	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "ann is no custodian; policies are signed by 2 of custodian-1, custodian-2 and custodian-3")
 
 	// A second time nothing is signed.

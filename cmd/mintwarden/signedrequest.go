@@ -76,11 +76,11 @@ func (c *cli) signRequest(ctx context.Context, o *consent, op *client.Operation,
 		return nil, err
 	}
 	if signer == nil {
-		return nil, usagef("%s signs nothing; %s asked for %s", c.as, r.intent.Requester, op.OperationID)
+		return nil, c.notHis(signer, "%s signs nothing; %s asked for %s", c.as, r.intent.Requester, op.OperationID)
 	}
 	person, _, ok := charter.PersonByKey(signer.Public().KeyID())
 	if !ok || person.Name != r.intent.Requester {
-		return nil, usagef("%s; %s asked for %s and signs it", c.stranger(charter, signer, "requester of it"), r.intent.Requester, op.OperationID)
+		return nil, c.notHis(signer, "%s; %s asked for %s and signs it", c.stranger(charter, signer, "requester of it"), r.intent.Requester, op.OperationID)
 	}
 	if slices.ContainsFunc(r.recorded.Requests, func(q policy.RecordedRequest) bool {
 		return q.Person == person.Name && q.Intent == r.digest && charter.Requested(q)

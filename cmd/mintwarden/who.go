@@ -43,7 +43,7 @@ func (c *cli) identityFile(ending string) (string, error) {
 	there := identities(kind)
 	switch {
 	case slices.Contains(there, c.as):
-		return "", usage(&keylessError{c.as})
+		return "", &codedError{exitRefused, &keylessError{c.as}}
 	case len(there) == 0:
 		return "", usagef("--as %s: there is no such identity, and no other %s in %s", c.as, kind, dir)
 	}
@@ -118,6 +118,15 @@ func (c *cli) stranger(charter *policy.Charter, s *policy.Signer, what string) s
 	return "the signing key " + id + " is nobody's of the charter in force"
 }
 
+// notHis refuses somebody who may not sign this: the command was typed as it
+// should be. Who named no key at all typed too little.
+func (c *cli) notHis(s *policy.Signer, format string, args ...any) error {
+	if s == nil && c.as == "" {
+		return usagef(format, args...)
+	}
+	return refused(format, args...)
+}
+
 // approver is the person who signs a decision; the error names who could.
 func (c *cli) approver(charter *policy.Charter, s *policy.Signer, r *review) (*policy.Person, error) {
 	if s != nil {
@@ -125,7 +134,7 @@ func (c *cli) approver(charter *policy.Charter, s *policy.Signer, r *review) (*p
 			return p, nil
 		}
 	}
-	return nil, usagef("%s; %s asks %s", c.stranger(charter, s, "approver"), r.intent.OperationID, r.askedWords(charter))
+	return nil, c.notHis(s, "%s; %s asks %s", c.stranger(charter, s, "approver"), r.intent.OperationID, r.askedWords(charter))
 }
 
 // custodian is who signs a policy; the error names who could.
@@ -139,7 +148,7 @@ func (c *cli) custodian(charter *policy.Charter, s *policy.Signer) (*policy.Cust
 	for _, m := range charter.Custodians.Members {
 		members = append(members, m.Name)
 	}
-	return nil, usagef("%s; policies are signed by %d of %s", c.stranger(charter, s, "custodian"), charter.Custodians.Threshold, list(members))
+	return nil, c.notHis(s, "%s; policies are signed by %d of %s", c.stranger(charter, s, "custodian"), charter.Custodians.Threshold, list(members))
 }
 
 // askedWords says whom an operation asks, by the rules that judge it.

@@ -46,17 +46,18 @@ func TestWrongPerson(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		says string
+		code int
 	}{
-		{[]string{"approve", i.OperationID, "--as", "operator"}, "operator is no approver; " + i.OperationID + " asks 2 of approvers (approver-1, approver-2 and approver-3)"},
-		{[]string{"reject", i.OperationID, "--as", "operator"}, "operator is no approver"},
-		{[]string{"approve", i.OperationID, "--as", "custodian-1"}, "custodian-1 is no approver; " + i.OperationID + " asks 2 of approvers"},
-		{[]string{"approve", i.OperationID, "--as", "approver-9"}, "--as approver-9: there is no such identity; there are approver-1 and approver-2"},
-		{[]string{"vault", "list", "--as", "approver-9"}, "there are approver-1 and approver-2"},
-		{[]string{"policy", "sign", "dev-default", "--as", "approver-1"}, "approver-1 is no custodian; policies are signed by 2 of custodian-1, custodian-2 and custodian-3"},
-		{[]string{"policy", "sign", "dev-default", "--as", "operator"}, "operator is no custodian"},
+		{[]string{"approve", i.OperationID, "--as", "operator"}, "operator is no approver; " + i.OperationID + " asks 2 of approvers (approver-1, approver-2 and approver-3)", exitRefused},
+		{[]string{"reject", i.OperationID, "--as", "operator"}, "operator is no approver", exitRefused},
+		{[]string{"approve", i.OperationID, "--as", "custodian-1"}, "custodian-1 is no approver; " + i.OperationID + " asks 2 of approvers", exitRefused},
+		{[]string{"approve", i.OperationID, "--as", "approver-9"}, "--as approver-9: there is no such identity; there are approver-1 and approver-2", exitUsage},
+		{[]string{"vault", "list", "--as", "approver-9"}, "there are approver-1 and approver-2", exitUsage},
+		{[]string{"policy", "sign", "dev-default", "--as", "approver-1"}, "approver-1 is no custodian; policies are signed by 2 of custodian-1, custodian-2 and custodian-3", exitRefused},
+		{[]string{"policy", "sign", "dev-default", "--as", "operator"}, "operator is no custodian", exitRefused},
 	} {
 		got := mintwarden(t, tt.args...)
-		require.Equal(t, exitUsage, got.code, "%s: %s", tt.args, got.err)
+		require.Equal(t, tt.code, got.code, "%s: %s", tt.args, got.err)
 		require.Contains(t, got.err, tt.says)
 		require.NotContains(t, got.err, "terminal")
 	}
@@ -64,7 +65,7 @@ func TestWrongPerson(t *testing.T) {
 
 	t.Setenv(client.EnvURL, "https://"+closedPort(t)) // who signs nothing needs no appliance to be told so
 	got := mintwarden(t, "approve", i.OperationID, "--as", "operator")
-	require.Equal(t, exitUsage, got.code, got.err)
+	require.Equal(t, exitRefused, got.code, got.err)
 	require.Contains(t, got.err, "operator has no signing key")
 }
 
