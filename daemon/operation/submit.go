@@ -232,7 +232,11 @@ func (s *Service) denied(ctx context.Context, a registry.Actor, p *plan, v polic
 	details := map[string]any{}
 	message := "policy denies it"
 	if r := v.Reported; r != nil {
-		details = map[string]any{"rule": string(r.Rule), "limit": r.Limit, "used": r.Used, "requested": r.Requested}
+		used := r.Used
+		if used == "" && r.Limit != "" {
+			used = "0" // a limit of one operation is used by no other
+		}
+		details = map[string]any{"rule": string(r.Rule), "limit": r.Limit, "used": used, "requested": r.Requested}
 		message = fmt.Sprintf("%s: %s", r.Rule, r.Message)
 		if r.PolicyID != "" {
 			details["policyId"], details["policyVersion"] = r.PolicyID, r.PolicyVersion

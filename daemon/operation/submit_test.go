@@ -130,6 +130,7 @@ func TestRefusals(t *testing.T) {
 		require.ErrorAs(t, err, &r)
 		require.Equal(t, "MAX_AMOUNT", r.Details["rule"])
 		require.Equal(t, "1000", r.Details["limit"])
+		require.Equal(t, "0", r.Details["used"], "an amount like the others")
 		require.Equal(t, "1001", r.Details["requested"])
 		require.Contains(t, h.pendingAudit(), r.Details["auditId"])
 	})
