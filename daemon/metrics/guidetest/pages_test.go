@@ -83,3 +83,14 @@ func TestEveryPageIsFoundAndInstalled(t *testing.T) {
 		t.Errorf("units and configuration name %d pages", named)
 	}
 }
+
+// A command that is broken over two lines would be looked at by no test.
+func TestNoNameIsBrokenOverLines(t *testing.T) {
+	for page, text := range Pages(t) {
+		for line := range strings.Lines(block.ReplaceAllString(text, "")) {
+			if !strings.HasPrefix(line, "```") && strings.Count(line, "`")%2 != 0 {
+				t.Errorf("%s: %q", page, line)
+			}
+		}
+	}
+}
