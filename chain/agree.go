@@ -154,6 +154,29 @@ func (c *Client) Stands(ctx context.Context, number uint64, block tx.Hash) (bool
 	return false, nil
 }
 
+// MostNonce is how many of an account's nonces are used up at the newest block of the node that says the most. The
+// error is the context's, or wraps ErrUnavailable if no node answered.
+func (c *Client) MostNonce(ctx context.Context, account tx.Address) (uint64, error) {
+	answers := everybody(ctx, c, func(s session) (uint64, error) { return s.nonceAt(account, nil) })
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	var failed failures
+	var most uint64
+	for _, a := range answers {
+		if a.err != nil {
+			failed.add(a.n, a.err)
+			c.failed(a.n, a.err)
+			continue
+		}
+		most = max(most, a.v)
+	}
+	if len(failed.texts) == len(answers) {
+		return 0, failed.err(c.net.Name)
+	}
+	return most, nil
+}
+
 // inBlock is the one of several transactions that a node has in a block; the zero view if it has none.
 func (s session) inBlock(hashes []tx.Hash, confirmations uint64) (view, error) {
 	for i := len(hashes) - 1; i >= 0; i-- { // the newest version is the likeliest

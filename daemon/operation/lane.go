@@ -55,6 +55,7 @@ type lane struct {
 	sendTop uint64              // nonces below it were sent or are on the chain
 	sendSet bool                // sendTop is known
 	topAt   time.Time           // when the chain was last asked for it
+	gapAt   time.Time           // since when it says that a lower nonce than the next one's is unused; zero: it does not
 	turnTop uint64              // nonces below it are BROADCASTING, or about to be, once sendTop is known
 }
 
@@ -79,7 +80,7 @@ func newLane(w *worker, wallet string) *lane {
 func (l *lane) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.due, l.blocks, l.tosend, l.sendSet, l.turnTop = newAgenda(), false, false, false, 0
+	l.due, l.blocks, l.tosend, l.sendSet, l.turnTop, l.gapAt = newAgenda(), false, false, false, 0, time.Time{}
 	l.busy, l.retry, l.looked, l.asked = map[string]bool{}, map[string]attempt{}, map[string]tx.Hash{}, map[string]uint64{}
 	l.checked, l.queued, l.unsent, l.sent = map[string]standing{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	l.waits, l.refused, l.resent, l.inside = map[string]wait{}, map[string]bool{}, map[string]bool{}, map[string]ending{}

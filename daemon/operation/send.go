@@ -16,8 +16,12 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/trace"
 )
 
-// topAge is how long the chain's word on how far a wallet's nonces are used up is good, while a gap waits.
-const topAge = time.Second
+const (
+	// topAge is how long the chain's word on how far a wallet's nonces are used up is good, while a gap waits.
+	topAge = time.Second
+	// gapAge is how long a gap waits before every node is asked, for the one that says so may be wrong.
+	gapAge = 3 * time.Second
+)
 
 // send hands the lane's signed transactions to the chain, in nonce order and without gaps: what was signed
 // last run, too. One send runs at a time.
@@ -99,6 +103,9 @@ func (l *lane) top(ctx context.Context, c *chain.Client, first *Operation) (uint
 		return top, nil
 	}
 	at, err := c.NonceAt(ctx, first.Performer, nil)
+	if err == nil && l.gapLasts(at < first.Nonce) {
+		at, err = c.MostNonce(ctx, first.Performer)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -107,6 +114,21 @@ func (l *lane) top(ctx context.Context, c *chain.Client, first *Operation) (uint
 	l.sendTop, l.sendSet, l.topAt = max(at, l.sendTop), true, time.Now()
 	l.turnTop = max(l.turnTop, l.sendTop)
 	return l.sendTop, nil
+}
+
+// gapLasts notes whether there is a gap, and reports whether there has been one for long.
+func (l *lane) gapLasts(gap bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !gap:
+		l.gapAt = time.Time{}
+	case l.gapAt.IsZero():
+		l.gapAt = time.Now()
+	default:
+		return time.Since(l.gapAt) >= gapAge
+	}
+	return false
 }
 
 // turn reports whether the bytes with a nonce are the next ones to be sent, and takes it that they will be.
