@@ -50,6 +50,9 @@ func TestPackageIsReproducible(t *testing.T) {
 	require.Equal(t, read(t, one), read(t, two))
 }
 
+// pageLink is a link of a page to another one.
+var pageLink = regexp.MustCompile(`\]\(([^)#\s]*\.md)[)#]`)
+
 func TestPackageHoldsWhatUsersExpect(t *testing.T) {
 	deb := packaged(t, version)
 	ask := func(args ...string) string {
@@ -105,6 +108,18 @@ func TestPackageHoldsWhatUsersExpect(t *testing.T) {
 		"./usr/share/doc/mintwarden/copyright":                    "-rw-r--r--",
 	} {
 		require.Equal(t, want+" root/root", content[path], path)
+	}
+	for path := range content {
+		if !strings.HasSuffix(path, ".md") {
+			continue
+		}
+		page, err := exec.Command("sh", "-c", `dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"`, "sh", deb, path).Output()
+		require.NoError(t, err, path)
+		linked := pageLink.FindAllStringSubmatch(string(page), -1)
+		require.True(t, len(linked) > 0 || !strings.HasSuffix(path, "/README.md"), "no link was looked at")
+		for _, m := range linked {
+			require.Contains(t, content, "./usr/share/doc/mintwarden/"+m[1], "%s links to %s", path, m[1])
+		}
 	}
 	conffiles, err := exec.Command("dpkg-deb", "--info", deb, "conffiles").Output()
 	require.NoError(t, err)

@@ -11,6 +11,21 @@ for shell in bash zsh fish; do "$STAGE/mintwarden" completion $shell >"$STAGE/mi
 gzip -9n "$STAGE"/man/*.1
 "$STAGE/mintwardend" completion bash >"$STAGE/mintwardend.bash"
 go run ./systemd/internal/sbom "$VERSION" "$STAGE/mintwarden" "$STAGE/mintwarden-seal" "$STAGE/mintwardend" >"$STAGE/sbom.cdx.json"
+# The pages for people lie in one directory there, which is how their links lead from one to another.
+mkdir -p "$STAGE/doc"
+for page in \
+	README.md \
+	systemd/installing.md \
+	daemon/config/configuration.md \
+	daemon/operating.md \
+	daemon/metrics/guide.md \
+	daemon/metrics/metrics.md \
+	chain/chains.md \
+	api/webhooks.md \
+	daemon/audit/receipts.md \
+	daemon/callback/qustody.md; do
+	sed -E 's,\]\((\.\./)*([a-z]+/)*([A-Za-z]+\.md)(#[a-z0-9-]+)?\),](\3\4),g' "$page" >"$STAGE/doc/${page##*/}"
+done
 out=$(dirname "$STAGE")/mintwarden_${VERSION}_amd64
 cp "$STAGE/sbom.cdx.json" "$out.cdx.json"
 # Files keep no time of their own: what a checkout or a build gave them is no part of the commit.

@@ -56,13 +56,17 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 
 // Whoever reads README.md finds every page, and whoever has the package has them all, in one directory.
 func TestEveryPageIsFoundAndInstalled(t *testing.T) {
-	pages, contents := Pages(t), file(t, "systemd/package/nfpm.yaml")
+	pages, packed := Pages(t), file(t, "systemd/package/build.sh")
+	base := map[string]int{}
 	for _, page := range slices.Sorted(maps.Keys(pages)) {
 		if page != "README.md" && !strings.Contains(pages["README.md"], "]("+page+")") {
 			t.Errorf("README.md does not lead to %s", page)
 		}
-		if want := "src: " + page + ", dst: /usr/share/doc/mintwarden/" + path.Base(page) + ","; !strings.Contains(contents, want) {
-			t.Errorf("nfpm.yaml has no “%s”", want)
+		if !strings.Contains(packed, "\t"+page+" \\\n") && !strings.Contains(packed, "\t"+page+"; do\n") {
+			t.Errorf("build.sh does not pack %s", page)
+		}
+		if base[path.Base(page)]++; base[path.Base(page)] > 1 {
+			t.Errorf("%s is not the only page of its name, and the package has them in one directory", page)
 		}
 	}
 	named := 0
@@ -73,7 +77,7 @@ func TestEveryPageIsFoundAndInstalled(t *testing.T) {
 		}
 		for _, at := range files {
 			for _, name := range installed.FindAllString(file(t, path.Join("systemd", dir, filepath.Base(at))), -1) {
-				if named++; !strings.Contains(contents, "dst: "+name+",") {
+				if named++; base[path.Base(name)] == 0 {
 					t.Errorf("%s names %s, which the package does not install", at, name)
 				}
 			}
