@@ -95,7 +95,7 @@ func (rd *round) authorize(q *wanted) (grant, error) {
 	if rd.charter() == nil {
 		return grant{}, errNoCharter
 	}
-	if err := rd.clocks.maySign(); err != nil {
+	if err := rd.maySign(); err != nil {
 		return grant{}, err
 	}
 	if err := rd.notAhead(q.Head); err != nil {
@@ -371,7 +371,7 @@ func (r *room) Bump(ctx context.Context, q seal.BumpRequest) (_ *seal.BumpResult
 
 func (rd *round) bump(q seal.BumpRequest) (grant, seal.BumpResult, error) {
 	none := seal.BumpResult{}
-	if err := rd.clocks.maySign(); err != nil {
+	if err := rd.maySign(); err != nil {
 		return grant{}, none, err
 	}
 	if err := rd.notAhead(q.Head); err != nil {

@@ -76,7 +76,7 @@ func readBootID(path string, env func(string) string) (*string, error) {
 // before it ever get into it.
 type baseline struct {
 	last   instant // the newest reading that was found good; without an id there was none
-	anchor instant // the first one of last's boot
+	anchor instant // the first one of last's boot, or what it had to be at least
 	// unexplained is the sum, over boots, of what the wall clock went on by while
 	// no machine of ours can say that it did, since a custodian last signed
 	// something. Never negative.
@@ -86,7 +86,8 @@ type baseline struct {
 // next is the baseline after now, or why now is not to be believed. newest is
 // the last batch's own time, maybe another appliance's. In one boot the wall may
 // be ahead of the machine by skew in all, however many batches there were, for
-// both are counted from the boot's anchor.
+// both are counted from the boot's anchor. It may be behind the machine by as much
+// as it likes here, for what people decide is recorded all the same; see onTime.
 func (b baseline) next(now instant, newest time.Time, skew time.Duration) (baseline, error) {
 	if now.wall.Before(newest) {
 		return b, fmt.Errorf("clock says %s, the last batch %s", now.wall.Format(time.RFC3339Nano), newest.Format(time.RFC3339Nano))
@@ -99,13 +100,47 @@ func (b baseline) next(now instant, newest time.Time, skew time.Duration) (basel
 		// What the old boot ran after its last mark is not known, so it does not
 		// count as explained; what it was ahead by at that mark is not lost.
 		boot = b.last.boot - b.anchor.boot + now.boot
-		return baseline{last: now, anchor: now, unexplained: plus(b.unexplained, wall-boot)}, nil
+		after := baseline{last: now, anchor: now, unexplained: plus(b.unexplained, wall-boot)}
+		if wall < boot {
+			after.anchor.wall = b.anchor.wall.Add(boot) // nor is what it is behind by
+		}
+		return after, nil
 	}
 	if wall > boot+skew {
 		return b, fmt.Errorf("clock went on by %s since this boot's first batch, the machine by %s", wall.Round(time.Second), boot.Round(time.Second))
 	}
 	b.last = now
 	return b, nil
+}
+
+// behind is how far the wall clock lags behind the machine's own.
+func (b baseline) behind() time.Duration {
+	ran, back := b.last.boot-b.anchor.boot, b.anchor.wall.Sub(b.last.wall)
+	if back > 0 {
+		return plus(ran, back)
+	}
+	return max(ran+back, 0)
+}
+
+// onTime is nil unless the wall clock was set back, behind what the machine itself
+// ran since a reading that was found good: windows, days and intents that are over
+// would be open again. That ends when the clock is right, or a custodian vouches for it.
+func (b baseline) onTime(skew time.Duration) error {
+	if lag := b.behind(); lag > skew {
+		return seal.Errorf(seal.KindClock, "the clock says %s, which is %s behind what this machine ran since it was %s; nothing is signed until the clock is right, "+
+			"or, if it was wrong before, a custodian, who compared it with another, has a freeze of this hour recorded here",
+			b.last.wall.Format(time.RFC3339), lag.Round(time.Second), b.anchor.wall.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// vouched is the baseline once a custodian looked at the clock.
+func (b baseline) vouched() baseline {
+	b.unexplained = 0
+	if b.behind() > 0 {
+		b.anchor = b.last
+	}
+	return b
 }
 
 // plus adds to a sum that must not wrap; what is negative explains nothing.
@@ -122,6 +157,19 @@ func (b baseline) maySign() error {
 	return seal.Errorf(seal.KindClock, "over reboots the clock went on by %s that this machine did not run, more than %s; nothing is signed until a custodian, "+
 		"who compared the clock with another, has a freeze of this hour recorded here: of anything with one signature, or its end with the threshold's",
 		b.unexplained.Round(time.Second), maxUnexplained)
+}
+
+// maySign is nil while both clocks are such that windows, days and expiries may be
+// judged by them.
+func (rd *round) maySign() error {
+	err := rd.clocks.maySign()
+	if err == nil {
+		err = rd.clocks.onTime(rd.room.skew())
+	}
+	if err != nil {
+		rd.room.metrics.noticed(noticedClock)
+	}
+	return err
 }
 
 // notAhead refuses where the chain is ahead of our clock by more than the skew: a

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -119,7 +120,7 @@ func TestUnexplainedTimeOverReboots(t *testing.T) {
 	}{
 		"a reboot of a minute":           {0, 2 * time.Minute, time.Minute, time.Minute, true},
 		"found up for a week":            {0, 7 * 24 * time.Hour, 7 * 24 * time.Hour, 0, true},
-		"set back":                       {time.Hour, time.Minute, 2 * time.Minute, time.Hour, true},
+		"behind within the skew":         {time.Hour, time.Minute, 90 * time.Second, time.Hour, true},
 		"a day to the second":            {0, 24*time.Hour + time.Minute, time.Minute, 24 * time.Hour, true},
 		"more than a day":                {0, 24*time.Hour + time.Minute + time.Second, time.Minute, 24*time.Hour + time.Second, false},
 		"twelve hours after thirteen":    {13 * time.Hour, 12 * time.Hour, 0, 25 * time.Hour, false},
@@ -132,7 +133,8 @@ func TestUnexplainedTimeOverReboots(t *testing.T) {
 			b, err := b.next(now, noon, 30*time.Second)
 			require.NoError(t, err)
 			require.Equal(t, c.want, b.unexplained)
-			require.Equal(t, now, b.anchor)
+			require.Equal(t, max(c.wall, c.boot), b.anchor.wall.Sub(noon), "what it is behind by is not forgotten")
+			require.NoError(t, b.onTime(30*time.Second))
 			if c.signs {
 				require.NoError(t, b.maySign())
 				return
@@ -141,6 +143,79 @@ func TestUnexplainedTimeOverReboots(t *testing.T) {
 			require.ErrorContains(t, b.maySign(), "custodian")
 		})
 	}
+}
+
+func TestClockBehindTheMachine(t *testing.T) {
+	first := instant{noon, time.Hour, "boot-1"}
+	const skew = 30 * time.Second
+	b := baseline{last: first, anchor: first}
+	read := func(wall, boot time.Duration, id string) error {
+		t.Helper()
+		var err error
+		b, err = b.next(instant{noon.Add(wall), boot, id}, noon, skew)
+		require.NoError(t, err)
+		b = newMark(1, "", b).baseline() // as a restart of the worker has it
+		return b.onTime(skew)
+	}
+	require.NoError(t, read(30*time.Second, time.Hour+time.Minute, "boot-1"), "by the skew in all")
+	requireKind(t, seal.KindClock, read(30*time.Second, time.Hour+61*time.Second, "boot-1"))
+	for n := range 100 { // a second a reading does not add up
+		requireKind(t, seal.KindClock, read(31*time.Second, time.Hour+2*time.Minute+time.Duration(n)*time.Second, "boot-1"))
+	}
+	require.NoError(t, read(220*time.Second, time.Hour+219*time.Second, "boot-1"), "the clock is right again")
+	requireKind(t, seal.KindClock, read(5*time.Minute, time.Hour+10*time.Minute, "boot-1"))
+	requireKind(t, seal.KindClock, read(6*time.Minute, time.Minute, "boot-2")) // a reboot does not make it right
+	require.Equal(t, 5*time.Minute, b.behind())
+	require.NoError(t, read(16*time.Minute, 6*time.Minute, "boot-2"), "but whoever sets it does, to where the machine is")
+	require.Zero(t, b.unexplained)
+	requireKind(t, seal.KindClock, read(16*time.Minute, time.Hour, "boot-2"))
+	b = b.vouched()
+	require.NoError(t, b.onTime(skew), "it had been wrong before, says a custodian")
+	require.NoError(t, read(17*time.Minute, time.Hour+time.Minute, "boot-2"))
+	b = baseline{last: first, anchor: instant{noon.AddDate(400, 0, 0), 0, "boot-1"}}
+	require.Equal(t, time.Duration(math.MaxInt64), b.behind(), "sums do not wrap")
+}
+
+// Whoever has NTP, and the API that leaves the chain's time out, sets the clock back
+// to before an intent expired, a window closed or a day ended. The machine itself knows
+// that it is later.
+func TestAttack_AClockThatIsSetBackRevivesWhatIsOver(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	in, open := i.mint("1000"), i.mint("1")
+	open.ExpiresAt = open.NotBefore.Add(23 * time.Hour)
+	for _, in := range []*policy.Intent{in, open} {
+		i.approve(in, 0, 1)
+	}
+	over := in.ExpiresAt.Sub(in.NotBefore) + time.Hour
+	c.step(over, over)
+	_, err := i.door.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindDenied, err)
+	c.step(-over+time.Second, 0)
+	before := signatures(t)
+	_, err = i.door.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindClock, err)
+	require.Equal(t, before, signatures(t))
+	require.NotZero(t, testutil.ToFloat64(r.metrics.notices.WithLabelValues(string(noticedClock))))
+
+	// By a new worker it is no other time; what people decide is recorded.
+	require.NoError(t, stop())
+	again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
+	start(t, again)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindClock, err)
+	_, err = again.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "recorded"})
+	require.NoError(t, err)
+
+	// Set right, it goes on.
+	c.step(over-time.Second, 0)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindDenied, err)
+	_, err = again.Authorize(t.Context(), i.request(open))
+	require.NoError(t, err)
 }
 
 // testClock is a clock that tests set. It does not go on by itself.

@@ -335,7 +335,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	// The very reading that begin checked: while etcd held the commit, the clock
 	// may have been set.
 	if custodianSpoke(batch.Records, batch.Time) {
-		rd.clocks.unexplained = 0
+		rd.clocks = rd.clocks.vouched()
 	}
 	_, head := r.fold.Head()
 	if err := r.notes(batch, head); err != nil {

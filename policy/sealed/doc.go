@@ -110,8 +110,11 @@
 // only a reading that was checked becomes what later ones are held against. What
 // it goes on by over reboots, and no boot explains, adds up in the journal; past
 // 24 hours authorize and bump are refused until a freeze that a
-// custodian signed within the hour, or its end, is recorded. A chain that is ahead of
-// the clock by more than the skew stops signing, where the caller says how far it is.
+// custodian signed within the hour, or its end, is recorded. So they are while the clock
+// is behind what the machine itself ran by more than the skew, in one boot or since the
+// one before: windows, days and intents that are over would be open again. A chain that
+// is ahead of the clock by more than the skew stops signing, where the caller says how
+// far it is.
 //
 // A key is made in the token only where the charter's numbers have a place for
 // its wallet; keys without a record count. A token that a wallet deploys has as

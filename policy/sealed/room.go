@@ -420,7 +420,7 @@ func (r *room) apply(value []byte) error {
 	if seq+1 > r.journal.last.Sequence {
 		if batch.Author == r.appliance && custodianSpoke(batch.Records, batch.Time) {
 			// An earlier life wrote it, and died before its journal said so.
-			r.clocks.unexplained = 0
+			r.clocks = r.clocks.vouched()
 		}
 		if now, err := r.clock(); err == nil {
 			r.held(batch, now.wall.Sub(batch.Time), now.wall)
