@@ -119,6 +119,9 @@ func (c *Client) Reached() uint64 {
 // alone claims beyond that nobody can be asked about. It is 0 until every node was looked at once, and false if fewer
 // than two worked.
 func (c *Client) Common() (uint64, bool) {
+	if len(c.nodes) < 2 {
+		return 0, false
+	}
 	var numbers []uint64
 	for _, n := range c.nodes {
 		h, lately, tried := n.newestLately()

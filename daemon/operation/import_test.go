@@ -10,6 +10,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
@@ -124,6 +125,33 @@ func TestImport(t *testing.T) {
 		require.ErrorAs(t, err, &refusal, "a second id for the same contract")
 		require.Equal(t, registry.AlreadyDeployed, refusal.Type)
 	})
+}
+
+// TestAttack_ANodeSaysThatTheChainIsLonger when a token is imported: reconciliation would begin at a block that is not
+// final, or is not there for years, and nobody would look at what is before it.
+func TestAttack_ANodeSaysThatTheChainIsLonger(t *testing.T) {
+	t.Parallel()
+	var liar *chaintest.Proxy
+	h := newHouse(t, options{kind: tx.KindQuantum, period: manual, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
+		liar = chaintest.New(own)
+		t.Cleanup(liar.Close)
+		return []string{liar.URL(), own}
+	}})
+	stop := h.mineAlways()
+	w, err := h.registry.OldestWallet(t.Context(), h.vault, networkName)
+	require.NoError(t, err)
+	template, _ := qrc20.TemplateByID("tpl_qrc20_v1")
+	code, err := template.InitCode(qrc20.DeployArgs{Name: "Older Token", Symbol: "OLD", Decimals: 6, Cap: big.NewInt(1e12), InitialSupply: big.NewInt(5000),
+		Mintable: true, Burnable: true, Admin: qrc20.Address(w.Address)})
+	require.NoError(t, err)
+	contract, creation := h.outsider().create(code)
+	h.mine(4)
+	stop()
+	final := h.head() + 1 - h.chain.Network().Confirmations
+	h.until("the other node's blocks are known", func() bool { n, ok := h.chain.Common(); return ok && n == h.head() })
+	liar.Set("head", "1")
+	token, _ := h.takenOver(contract, &creation)
+	require.Equal(t, final, token.BlockNumber)
 }
 
 // TestAttackAWalletOfOursIsImportedAsAnExternalHolder: listed as an external holder, whoever steals its key would mint

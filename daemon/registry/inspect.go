@@ -29,11 +29,18 @@ func (s *Service) inspect(ctx context.Context, spec ImportSpec) (*inspected, err
 	if err != nil {
 		return nil, err
 	}
-	depth := c.Network().Confirmations
-	if head.Number+1 <= depth {
+	newest, depth := head.Number, c.Network().Confirmations
+	if common, ok := c.Common(); ok && common < newest {
+		// What happens up to this block is looked at here, and behind it by the reconciliation: one node that says that
+		// the chain is longer than it is must not have it begin where nobody gets.
+		if newest = common; newest == 0 {
+			return nil, fmt.Errorf("%w: network %q: its nodes were not all looked at since the start", chain.ErrUnavailable, spec.Network)
+		}
+	}
+	if newest+1 <= depth {
 		return nil, Refuse(Validation, "network %s has no final block yet", spec.Network)
 	}
-	found := &inspected{block: head.Number + 1 - depth}
+	found := &inspected{block: newest + 1 - depth}
 	code, err := c.Code(ctx, spec.ContractAddress)
 	if err != nil {
 		return nil, err
