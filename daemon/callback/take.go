@@ -208,6 +208,8 @@ func (s *Service) refuse(ctx context.Context, ref string, why reason, text strin
 	}
 	t := s.store.Tx()
 	t.Audit(s.draft("callback.refused", "transaction", ref, metadata))
-	_, err = t.Commit(ctx)
+	if _, err = t.Commit(ctx); err != nil {
+		s.refusals.put(ref, "", time.Time{}) // told of once more, for nobody knows whether it was
+	}
 	return false, err
 }
