@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -60,11 +61,19 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	if ctx.Err() != nil {
 		err = &codedError{exitRefused, errors.New("interrupted")}
 	}
-	if !c.running { // cobra's own complaints about what was typed
-		err = usage(err)
+	if !c.running { // cobra's own complaints about what was typed, at which it reads no further
+		err, c.json = usage(err), c.json || asksJSON(args)
 	}
 	c.complain(cmd, err)
 	return exitCode(err)
+}
+
+// asksJSON is whether --json stands among arguments that could not all be read.
+func asksJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json")
 }
 
 // patience is how long a call goes on trying while the appliance restarts.
