@@ -76,6 +76,7 @@ func nextCharter(inForce *policy.Charter, digest policy.Digest) *policy.Charter 
 	return &next
 }
 
+// charterRows is the whole of a charter: custodians sign the first one by it.
 func charterRows(ch *policy.Charter, digest policy.Digest) *rows {
 	r := &rows{header: []string{"charter", fmt.Sprintf("%s, version %d, %s", ch.Instance, ch.Version, ch.Environment)}}
 	r.add("digest", string(digest))
@@ -95,10 +96,26 @@ func charterRows(ch *policy.Charter, digest policy.Digest) *rows {
 		r.add("group "+g, strings.Join(ch.Groups[g], ", "))
 	}
 	for _, a := range ch.Appliances {
-		r.add("appliance "+a.ID, fmt.Sprintf("token %s, ledger key %s", a.Token.Serial, a.LedgerKey.KeyID()))
+		r.add("appliance "+a.ID, fmt.Sprintf("token %s, ledger key %s, unseal key %s", a.Token.Serial, a.LedgerKey.KeyID(), policy.DigestOf(a.UnsealKey)))
+		for _, key := range slices.Sorted(maps.Keys(a.Token.CheckValues)) {
+			r.add("check value", key+": "+a.Token.CheckValues[key])
+		}
 	}
 	r.add("intents live", fmt.Sprintf("at most %s", ch.MaxIntentLifetime()))
 	r.add("unconfirmed", fmt.Sprintf("at most %d transactions a wallet", ch.MaxOutstanding()))
+	r.add("clocks", fmt.Sprintf("may be off by %s", ch.MaxClockSkew()))
+	r.add("new wallets", fmt.Sprintf("at most %d an hour, %d in all", ch.WalletsPerHour(), ch.WalletsTotal()))
+	for _, f := range []struct {
+		what string
+		is   bool
+	}{
+		{"requesters sign what they ask for", ch.Flags.SignedRequests},
+		{"every person's and custodian's key is post-quantum", ch.Flags.RequirePostQuantum},
+		{"a PIN that no TPM seals may unseal", ch.Flags.HostKeyAccepted},
+		{"a software token may stand in for an HSM", ch.Flags.SoftwareTokenAccepted},
+	} {
+		r.add(f.what, map[bool]string{true: "yes", false: "no"}[f.is])
+	}
 	return r
 }
 
