@@ -27,6 +27,17 @@ func (h *soakHouse) node(method, params string) (result []byte, err error) {
 	return io.ReadAll(r.Body)
 }
 
+// devnetConfirmations are the network's; what a reorg deeper than that takes away
+// was final.
+const devnetConfirmations = 2
+
+func (h *soakHouse) reorg(depth uint64) {
+	if depth > devnetConfirmations {
+		h.deep.Store(true)
+	}
+	_ = h.rpcQuietly("devnet_reorg", fmt.Sprintf(`["0x%x", false]`, depth)) // it may be down
+}
+
 // into asks the devnet and decodes its answer.
 func (h *soakHouse) into(v any, method, params string) {
 	h.t.Helper()

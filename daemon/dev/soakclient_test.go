@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,12 +44,14 @@ type word struct {
 type crowd struct {
 	h *soakHouse
 
-	mu     sync.Mutex
-	asks   []*ask
-	words  map[string][]*word // by operation
-	wrong  []string           // what no client should ever see
-	seen   map[string]int     // answers that are errors, by code and type, for the report
-	decide chan matter
+	mu      sync.Mutex
+	asks    []*ask
+	words   map[string][]*word // by operation
+	wrong   []string           // what no client should ever see
+	seen    map[string]int     // answers that are errors, by code and type, for the report
+	decrees []*decree
+	highest int64 // daily limit that was ever proposed for the tight token
+	decide  chan matter
 }
 
 // matter is an operation and what people are to say of it.
@@ -58,7 +61,7 @@ type matter struct {
 }
 
 func newCrowd(h *soakHouse) *crowd {
-	return &crowd{h: h, words: map[string][]*word{}, seen: map[string]int{}, decide: make(chan matter, 30)} // who asks waits for those who decide
+	return &crowd{h: h, highest: tightLimit, words: map[string][]*word{}, seen: map[string]int{}, decide: make(chan matter, 30)} // who asks waits for those who decide
 }
 
 func (c *crowd) fault(format string, args ...any) {
@@ -158,8 +161,8 @@ func (c *crowd) draw(r *rand.Rand, key string) *ask {
 	own := client.Party{Type: client.PartyTypeWalletID, WalletID: &w.ID}
 	other := client.Party{Type: client.PartyTypeWalletID, WalletID: &h.wallets[r.IntN(len(h.wallets))].ID}
 	amount := fmt.Sprint(1 + r.IntN(100))
-	subject := fmt.Sprintf("0x%040x", 0xabc000+r.IntN(20)) // few, so that grants and revokes meet
-	who := client.Party{Type: client.PartyTypeAddress, Address: &subject}
+	stranger := subject(r)
+	who := client.Party{Type: client.PartyTypeAddress, Address: &stranger}
 	switch n := r.IntN(20); {
 	case n < 10:
 		a.kind = client.OperationTypeMINT
@@ -209,6 +212,9 @@ func (c *crowd) draw(r *rand.Rand, key string) *ask {
 	}
 	return a
 }
+
+// subject draws an address of a stranger, of few, so that grants and revokes meet.
+func subject(r *rand.Rand) string { return fmt.Sprintf("0x%040x", 0xabc000+r.IntN(20)) }
 
 // customer asks until it is told to stop, and finishes what it began.
 func (c *crowd) customer(n int, seed uint64, stop <-chan struct{}) {
@@ -307,10 +313,16 @@ func (c *crowd) say(ctx context.Context, r *rand.Rand, id string, w *word) {
 			continue
 		}
 		w.taken, w.refused = refused == nil, refused
-		// Over before he spoke is the one good reason.
-		if refused != nil && !slices.Contains([]int{1301, 1715}, refused.Code) {
+		// Over before he spoke, or no right to speak just now, are the good reasons.
+		if refused != nil && !slices.Contains([]int{1301, 1715}, refused.Code) && !silenced(refused) {
 			c.fault("%s of %s on %s: %v", w.verb, w.who, id, refused)
 		}
 		return
 	}
+}
+
+// silenced is true of what a person is told who is suspended, or of no group that
+// approves.
+func silenced(refused *client.Error) bool {
+	return refused.Code == 1202 && (strings.Contains(refused.Message, "is suspended") || strings.Contains(refused.Message, "is of no group"))
 }

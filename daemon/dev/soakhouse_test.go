@@ -2,13 +2,13 @@ package dev_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,8 +18,6 @@ import (
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/daemon/config"
-	"github.com/mintwarden/mintwarden/policy"
-	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // members is how many etcd has.
@@ -45,22 +43,25 @@ type soakHouse struct {
 
 	root       *clientv3.Client
 	hooked     time.Time      // when the webhook was made
+	deep       atomic.Bool    // a reorg took away what was final
 	custodians sync.WaitGroup // who unseal
 	notes      notes
 
 	sink    *sink
 	wallets []client.Wallet
 	tokens  []soakToken
+	wide    string                       // policy for all
+	tight   string                       // policy of the second token
 	callers [2]map[string]*client.Client // by name; made before anybody shares them
 }
 
 // soakToken is a token that the clients work with.
 type soakToken struct {
 	id, contract string
-	limit        int64 // of mints, in base units a day; 0: the wide one of the policy for all
 }
 
-// tightLimit is less than what the clients ask for, so that it binds.
+// tightLimit is the daily one of mints of the second token, until custodians
+// change it: less than what the clients ask for, so that it binds.
 const tightLimit = 2_000
 
 func newSoakHouse(t *testing.T, seed uint64) *soakHouse {
@@ -128,7 +129,7 @@ func (h *soakHouse) furnishSoak() {
 		h.wallets = append(h.wallets, *w)
 	}
 	most := wideLimit
-	one.twoOf("wide", nil, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &most})
+	h.wide = one.twoOf("wide", nil, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &most}).ID
 	for n := range 2 {
 		token := one.deployed()
 		shown, err := one.as("operator").GetToken(one.context(), token.ID)
@@ -137,9 +138,8 @@ func (h *soakHouse) furnishSoak() {
 		}
 		made := soakToken{id: token.ID, contract: *shown.ContractAddress}
 		if n == 1 {
-			made.limit = tightLimit
 			tight, mint := fmt.Sprint(tightLimit), []client.OperationType{client.OperationTypeMINT}
-			one.twoOf("tight", &token.ID, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &tight, Operations: &mint})
+			h.tight = one.twoOf("tight", &token.ID, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &tight, Operations: &mint}).ID
 		}
 		h.tokens = append(h.tokens, made)
 	}
@@ -214,7 +214,7 @@ func (h *soakHouse) handOver() {
 		h.custody(n)
 		h.rewire(n)
 		h.seals[n] = &process{name: "seal of " + id, path: filepath.Join(bin, "mintwarden-seal"), log: h.file(n, "seal.soak.log"),
-			args: []string{"--config", h.file(n, "seal.toml")}, env: []string{"SOFTHSM2_CONF=" + filepath.Join(h.dir, "hsm/token/softhsm2.conf")}}
+			args: []string{"--config", h.file(n, "seal.toml")}, env: h.throughShim(n)}
 		h.serves[n] = &process{name: "serve of " + id, path: serve, log: h.file(n, "serve.soak.log"),
 			args: []string{"serve", "--config", h.file(n, "serve.toml")}}
 		h.seals[n].start(h.t)
@@ -286,110 +286,6 @@ func (h *soakHouse) rewire(n int) {
 		text = append(text, "\n[ledger]\nsnapshot_batches = 100\n"...)
 	}
 	h.write(h.file(n, "seal.toml"), string(text))
-}
-
-// custody splits the token's PINs among the custodians, for each appliance anew.
-func (h *soakHouse) custody(n int) {
-	h.t.Helper()
-	text, err := os.ReadFile(filepath.Join(h.dir, "config", "charter1.json"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	e, err := policy.ParseEnvelope(text)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	c, err := policy.ParseCharter(e.Payload)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	var pins [2][]byte
-	for i, name := range []string{"pin", "so-pin"} {
-		if pins[i], err = os.ReadFile(filepath.Join(h.dir, "hsm", name)); err != nil {
-			h.t.Fatal(err)
-		}
-	}
-	custody, shares, err := seal.NewCustody(c.Instance, applianceIDs[n], c.Custodians, bytes.TrimSpace(pins[0]), bytes.TrimSpace(pins[1]), time.Now().UTC().Truncate(time.Second))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for name, share := range shares {
-		h.write(h.file(n, name+".share"), string(share.Encode())+"\n")
-		share.Destroy()
-	}
-	if err := seal.WriteCustody(h.file(n, "seal"), custody); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// sealOne seals an appliance on a custodian's document.
-func (h *soakHouse) sealOne(ctx context.Context, n int, custodian string) error {
-	d := &policy.Seal{Format: 1, Instance: h.instance, ApplianceID: applianceIDs[n], Reason: "soak", CreatedAt: policy.Seconds(time.Now())}
-	payload, err := d.Encode()
-	if err != nil {
-		return err
-	}
-	_, err = h.callers[n][custodian].SealSeal(ctx, client.EnvelopeRequest{Envelope: h.boxes[n].signed(custodian, policy.DocSeal, payload)})
-	return err
-}
-
-// unsealOne hands in two custodians' shares, unless it is open.
-func (h *soakHouse) unsealOne(ctx context.Context, n int) error {
-	for _, custodian := range []string{"custodian-1", "custodian-3"} {
-		s, err := h.callers[n]["viewer"].GetSeal(ctx)
-		if err != nil {
-			return err
-		}
-		if s.Reachable && !s.Sealed {
-			return nil
-		}
-		if s.Unsealing == nil {
-			return fmt.Errorf("the seal of %s is %+v", applianceIDs[n], s)
-		}
-		if err := h.share(ctx, n, custodian, s.Unsealing.Nonce); err != nil && !refusedAs(err, 1203) {
-			return err
-		}
-	}
-	s, err := h.callers[n]["viewer"].GetSeal(ctx)
-	if err != nil {
-		return err
-	}
-	if !s.Reachable || s.Sealed {
-		return fmt.Errorf("the seal of %s is %+v after two shares", applianceIDs[n], s)
-	}
-	return nil
-}
-
-func (h *soakHouse) share(ctx context.Context, n int, custodian string, nonce []byte) error {
-	text, err := os.ReadFile(h.file(n, custodian+".share"))
-	if err != nil {
-		return err
-	}
-	share, err := seal.ParseShare([]byte(strings.TrimSpace(string(text))))
-	if err != nil {
-		return err
-	}
-	defer share.Destroy()
-	shown, err := h.callers[n]["viewer"].GetCharter(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := policy.ParseCharter(shown.Document)
-	if err != nil {
-		return err
-	}
-	box, _ := c.Appliance(applianceIDs[n])
-	sealed, err := seal.SealShare(box.UnsealKey, seal.Binding{Instance: c.Instance, ApplianceID: box.ID, Custodian: custodian, Nonce: nonce}, share)
-	if err != nil {
-		return err
-	}
-	d := &policy.Unseal{Format: 1, Instance: c.Instance, ApplianceID: box.ID, Nonce: nonce, Share: sealed, CreatedAt: policy.Seconds(time.Now())}
-	payload, err := d.Encode()
-	if err != nil {
-		return err
-	}
-	_, err = h.callers[n][custodian].UnsealSeal(ctx, client.EnvelopeRequest{Envelope: h.boxes[n].signed(custodian, policy.DocUnseal, payload)})
-	return err
 }
 
 // archives tells whether what is over leaves the store, and the ledger has

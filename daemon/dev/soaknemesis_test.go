@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -69,8 +70,13 @@ func plan(seed uint64, span time.Duration, lanes int, faults []fault) (all []att
 	return all
 }
 
-// faults are all that the house can suffer. What is honest alone is here: no
-// clock is turned, no node, store or token lies.
+// lies are what one of the two nodes may say, of which the other says otherwise:
+// nothing ends by the word of one, and nobody is accused by it.
+var lies = map[string]string{"nonce": "3", "failed": "", "otherblock": "", "fork": "", "head": "5", "from": "0x00000000000000000000000000000000000000aa",
+	"dear": "3", "chain": "7", "genesis": "", "garbage": "", "refuse": "insufficient funds"}
+
+// faults are all that the house can suffer. No clock is turned, and no store
+// lies; of the nodes one at a time does, and the token names wrong objects.
 func (h *soakHouse) faults() (all []fault) {
 	add := func(weight int, most time.Duration, room, name string, begin, end func(context.Context)) {
 		all = append(all, fault{name: name, rooms: []string{room}, weight: weight, most: most, begin: begin, end: end})
@@ -143,6 +149,7 @@ func (h *soakHouse) faults() (all []fault) {
 		heal := each((*wire).heal)
 		add(weight, 8*time.Second, name, "cut "+name, each((*wire).sever), heal)
 		add(weight, 8*time.Second, name, "hold "+name, each((*wire).hold), heal)
+		add(weight, 4*time.Second, name, "no answers over "+name, each((*wire).mute), heal)
 		add(weight, 8*time.Second, name, "slow "+name, each(func(w *wire) { w.slow(100 * time.Millisecond) }), heal)
 		add(weight, time.Second, name, "blink "+name, each((*wire).drop), nothing)
 	}
@@ -160,7 +167,17 @@ func (h *soakHouse) faults() (all []fault) {
 			add(1, 8*time.Second, "nodes", name+": "+what, func(context.Context) { p.Set(what, "") }, func(context.Context) { p.Behave() })
 		}
 	}
-	add(1, 500*time.Millisecond, "chain", "reorg of one block", func(context.Context) { _ = h.rpcQuietly("devnet_reorg", `["0x1", false]`) }, nothing)
+	for n, p := range h.nodes {
+		for _, what := range slices.Sorted(maps.Keys(lies)) {
+			add(1, 8*time.Second, "nodes", fmt.Sprintf("node %d lies: %s", n+1, what), func(context.Context) { p.Set(what, lies[what]) }, func(context.Context) { p.Behave() })
+		}
+	}
+	for _, depth := range []uint64{1, 2, 5} { // within the confirmations, and beyond
+		add(2, 500*time.Millisecond, "chain", fmt.Sprintf("reorg of %d blocks", depth), func(context.Context) { h.reorg(depth) }, nothing)
+	}
+	for n := range applianceIDs {
+		all = append(all, h.tokenFaults(n)...)
+	}
 	add(2, 6*time.Second, "sink", "sink refuses", func(context.Context) { h.sink.set(true, 0) }, func(context.Context) { h.sink.set(false, 0) })
 	add(1, 6*time.Second, "sink", "sink is slow", func(context.Context) { h.sink.set(false, time.Second) }, func(context.Context) { h.sink.set(false, 0) })
 	return all
@@ -211,6 +228,9 @@ func (h *soakHouse) heal(ctx context.Context) {
 		n.Behave()
 	}
 	h.sink.set(false, 0)
+	for n := range applianceIDs {
+		h.behave(n)
+	}
 	for _, p := range h.processes() {
 		p.signal(syscall.SIGCONT)
 		if err := p.up(); err != nil {

@@ -95,6 +95,21 @@ func TestAWireIsHeldAndCut(t *testing.T) {
 	if err := <-heard; err != nil {
 		t.Fatalf("after the hold: %v", err)
 	}
+	w.mute()
+	go func() { heard <- hears(c, "muted") }()
+	select {
+	case err := <-heard:
+		t.Fatalf("a muted wire answered: %v", err)
+	case <-time.After(20 * time.Millisecond): // however long: it never comes
+	}
+	w.heal()
+	if err := <-heard; err == nil {
+		t.Fatal("what was lost came after all")
+	}
+	c = dial()
+	if err := hears(c, "healed"); err != nil {
+		t.Fatal(err)
+	}
 	w.sever()
 	if err := hears(c, "cut"); err == nil {
 		t.Fatal("a connection lived through a cut")

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// wire forwards TCP to an address, and can be cut, held and slowed: the faults
+// wire forwards TCP to an address, and can be cut, held, muted and slowed: the faults
 // of a network between two real programs. What passes it is never changed.
 type wire struct {
 	name string
@@ -17,6 +17,7 @@ type wire struct {
 	mu    sync.Mutex
 	cut   bool
 	held  chan struct{} // closed when it passes again; nil while it does
+	muted bool          // what is asked arrives, what is answered does not
 	delay time.Duration // before each piece is passed on
 	conns map[net.Conn]bool
 }
@@ -67,8 +68,8 @@ func (w *wire) carry(c net.Conn) {
 	w.conns[c], w.conns[far] = true, true
 	w.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { w.pass(far, c) })
-	both.Go(func() { w.pass(c, far) })
+	both.Go(func() { w.pass(far, c, false) })
+	both.Go(func() { w.pass(c, far, true) })
 	both.Wait()
 	w.mu.Lock()
 	delete(w.conns, c)
@@ -76,16 +77,20 @@ func (w *wire) carry(c net.Conn) {
 	w.mu.Unlock()
 }
 
-// pass copies until either end closes, as the wire is at the time.
-func (w *wire) pass(to, from net.Conn) {
+// pass copies until either end closes, as the wire is at the time; back is the
+// way of answers.
+func (w *wire) pass(to, from net.Conn, back bool) {
 	defer func() { _, _ = to.Close(), from.Close() }()
 	piece := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(piece)
 		if n > 0 {
 			w.mu.Lock()
-			held, delay := w.held, w.delay
+			held, delay, lost := w.held, w.delay, back && w.muted
 			w.mu.Unlock()
+			if lost {
+				continue
+			}
 			if held != nil {
 				<-held
 			}
@@ -117,6 +122,14 @@ func (w *wire) hold() {
 	}
 }
 
+// mute lets everything through but what comes back, until heal, which ends every
+// connection that lost something: whoever asked knows nothing of what was done.
+func (w *wire) mute() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.muted = true
+}
+
 // slow delays each piece, until heal.
 func (w *wire) slow(by time.Duration) {
 	w.mu.Lock()
@@ -127,7 +140,12 @@ func (w *wire) slow(by time.Duration) {
 func (w *wire) heal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut, w.delay = false, 0
+	if w.muted {
+		for c := range w.conns {
+			_ = c.Close()
+		}
+	}
+	w.cut, w.muted, w.delay = false, false, 0
 	if w.held != nil {
 		close(w.held)
 		w.held = nil
