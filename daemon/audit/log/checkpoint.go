@@ -102,25 +102,33 @@ func (l *Log) checkpointOnce(ctx context.Context, fence *store.Fence) error {
 	if s, err := parseSigned(value); err != nil || s.tree != q.Tree {
 		return errors.Join(errors.New("auditlog: the seal's checkpoint is not what was asked for"), err)
 	}
+	refusals := l.refusals.Load()
 	tx := l.store.Tx()
 	fence.Require(tx)
 	tx.Put(store.AuditSigned, value)
 	if _, err := tx.Commit(ctx); err != nil {
 		return err
 	}
-	return l.awaitSigned(ctx, q.Tree.Size)
+	return l.awaitSigned(ctx, q.Tree.Size, refusals)
 }
 
 // awaitSigned waits until our own follower took the checkpoint, so that the next one is asked for on top
-// of it.
-func (l *Log) awaitSigned(ctx context.Context, size uint64) error {
+// of it. One that it refused since there were that many refusals, or that it never came to see, is asked for again: the
+// charter that names who signed it may be on its way here.
+func (l *Log) awaitSigned(ctx context.Context, size, refusals uint64) error {
+	over := time.After(signPatience)
 	for {
 		news := l.news()
 		if s := l.signed.Load(); s != nil && s.tree.Size >= size || l.fault.Load() != nil {
 			return nil
 		}
+		if l.refusals.Load() != refusals {
+			return fmt.Errorf("auditlog: the checkpoint of %d leaves was refused here", size)
+		}
 		select {
 		case <-news:
+		case <-over:
+			return fmt.Errorf("auditlog: the checkpoint of %d leaves was not taken in within %s", size, signPatience)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -3,8 +3,10 @@ package auditlog_test
 import (
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,6 +180,36 @@ func TestACheckpointThatWasRecordedAndNotPublished(t *testing.T) {
 	n.mu.Unlock()
 	l, _ := run(t, s, n.options(dir))
 	n.receipt(t, l, "token", "t")
+	if err := n.accepted(t, dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// The charter that names who signed a checkpoint may come here after the checkpoint does. It is refused then, and asked
+// for again: or there would be none any more, and no receipt, before the next start.
+func TestACheckpointThatWasRefusedIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	n := newNotary(t, srv)
+	n.write(`"type":"charter"`)
+	dir := filepath.Join(t.TempDir(), "appliance-1")
+	o := n.options(dir)
+	known, refused := o.Ledger.Check, atomic.Bool{}
+	o.Ledger.Check = func(ctx context.Context, k *seal.CheckpointKeys) error {
+		if refused.CompareAndSwap(false, true) {
+			return errors.New("the charter that names them is not carried in yet")
+		}
+		return known(ctx, k)
+	}
+	l, _ := run(t, s, o)
+	if err := write(t.Context(), s, "t", 1); err != nil {
+		t.Fatal(err)
+	}
+	n.receipt(t, l, "token", "t")
+	if !refused.Load() {
+		t.Error("nothing was refused")
+	}
 	if err := n.accepted(t, dir); err != nil {
 		t.Error(err)
 	}

@@ -314,6 +314,7 @@ func (f *following) checkpointed(ctx context.Context, value []byte) {
 		if ctx.Err() == nil {
 			f.log.Error("audit log: what stands in the store is no checkpoint of this ledger's appliances", "error", err)
 			f.metrics.faults.WithLabelValues("refused").Set(1)
+			f.refusals.Add(1)
 		}
 		return
 	}

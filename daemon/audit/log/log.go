@@ -101,6 +101,8 @@ type Log struct {
 	fault   atomic.Pointer[treeFault] // why the tree is not gone on with
 	loud    atomic.Uint64             // end of the newest block that a checkpoint is wanted for
 	signed  atomic.Pointer[signedTree]
+	// refusals counts checkpoints that stood in the store and were not taken in here.
+	refusals atomic.Uint64
 	// witnessed is the newest checkpoint that other appliances cosigned, with their cosignatures.
 	witnessed atomic.Pointer[signedTree]
 	kick      chan struct{} // a checkpoint is wanted at once
