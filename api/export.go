@@ -35,12 +35,12 @@ func (s *Server) ExportTransactions(c *gin.Context, params ExportTransactionsPar
 		return
 	}
 	var sheet sheet
-	name, media := "transactions.json", contentType
-	if of(params.Format) == ExportTransactionsParamsFormatCsv {
-		name, media = "transactions.csv", "text/csv"
-		sheet = newCSVSheet(c.Writer)
-	} else {
+	name, media := "transactions.csv", "text/csv; charset=utf-8"
+	if of(params.Format) == ExportTransactionsParamsFormatJSON {
+		name, media = "transactions.json", contentType
 		sheet = newJSONSheet(c.Writer)
+	} else {
+		sheet = newCSVSheet(c.Writer)
 	}
 	c.Header("Content-Type", media)
 	c.Header("Content-Disposition", `attachment; filename="`+name+`"`)

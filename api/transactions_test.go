@@ -83,11 +83,11 @@ func TestTransactions(t *testing.T) {
 		compliance := s.userWith("compliance-1", "compliance_officer")
 		all := is[[]api.TransactionSummary](s.as(compliance, "GET", "/v1/transactions/export?format=json", ""), 200)
 		require.Equal(t, is[api.TransactionList](s.as("viewer", "GET", "/v1/transactions", ""), 200).Data, all)
-		require.Empty(t, is[[]api.TransactionSummary](s.as(compliance, "GET", "/v1/transactions/export?network=elsewhere", ""), 200))
+		require.Empty(t, is[[]api.TransactionSummary](s.as(compliance, "GET", "/v1/transactions/export?format=json&network=elsewhere", ""), 200))
 
 		sheet := s.as(compliance, "GET", "/v1/transactions/export?format=csv", "")
 		require.Equal(t, 200, sheet.status)
-		require.Equal(t, "text/csv", sheet.header.Get("Content-Type"))
+		require.Equal(t, "text/csv; charset=utf-8", sheet.header.Get("Content-Type"))
 		require.Equal(t, `attachment; filename="transactions.csv"`, sheet.header.Get("Content-Disposition"))
 		lines, err := csv.NewReader(strings.NewReader(string(sheet.body))).ReadAll()
 		require.NoError(t, err)
@@ -96,6 +96,7 @@ func TestTransactions(t *testing.T) {
 			sameLine(t, lines[0], line, all[i])
 		}
 		require.Contains(t, string(sheet.body), `"withdrawn by operator: =1+1, ""sic"""`, "what a person wrote is quoted, and no formula")
+		require.Equal(t, sheet.body, s.as(compliance, "GET", "/v1/transactions/export", "").body, "a sheet unless JSON is asked for")
 		empty := s.as(compliance, "GET", "/v1/transactions/export?format=csv&network=elsewhere", "")
 		require.Equal(t, strings.Join(lines[0], ",")+"\r\n", string(empty.body))
 	})
