@@ -6,6 +6,7 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
+	"fmt"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/policy"
@@ -58,7 +59,7 @@ type response struct {
 func decode[P any](frame []byte) (P, error) {
 	var r request[P]
 	if err := json.Unmarshal(frame, &r, json.RejectUnknownMembers(true)); err != nil {
-		return r.Params, Errorf(KindInvalid, "request: %v", err)
+		return r.Params, Errorf(KindInvalid, "request: %s", misread(err))
 	}
 	b := buffers.Get().(*bytes.Buffer)
 	defer dropFrame(b)
@@ -78,6 +79,18 @@ func decode[P any](frame []byte) (P, error) {
 		return r.Params, Errorf(KindInvalid, "request: op %s: a member is missing, null or not spelled as it must be", r.Op)
 	}
 	return r.Params, nil
+}
+
+// misread says where and why a request was not taken, without the names that our types have.
+func misread(err error) string {
+	var s *json.SemanticError
+	switch {
+	case !errors.As(err, &s):
+		return err.Error()
+	case s.Err != nil:
+		return fmt.Sprintf("%s: %v", s.JSONPointer, s.Err)
+	}
+	return fmt.Sprintf("%s: a JSON %s does not fit here", s.JSONPointer, s.JSONKind)
 }
 
 func plain[R any](method func(Handler, context.Context) (R, error)) call {

@@ -41,8 +41,11 @@ func parseRequest(body []byte) (id uint64, op Op, err error) {
 	if err := json.Unmarshal(body, &r); err != nil {
 		return 0, "", fmt.Errorf("%w: request: %w", ErrProtocol, err)
 	}
-	if r.ID == nil || *r.ID > MaxID || r.Op == nil {
-		return 0, "", fmt.Errorf("%w: request: want an id from 0 to 2^53-1 and an op", ErrProtocol)
+	if r.ID == nil || *r.ID > MaxID {
+		return 0, "", fmt.Errorf("%w: request: want an id from 0 to 2^53-1", ErrProtocol)
+	}
+	if r.Op == nil {
+		return *r.ID, "", nil // which is none, as the caller is told: the id says to whom
 	}
 	return *r.ID, *r.Op, nil
 }

@@ -64,7 +64,9 @@ func TestWire(t *testing.T) {
 		{`{"id":2,"op":"cancel","operationId":"op_1","reason":"","more":1}`, ``},
 		{`{"id":2,"op":"cancel","operationId":1,"reason":""}`, ``},
 		{`{"id":2,"op":"cancel","operationId":"op_1","reason":"","params":{}}`, ``},
-		{`{"id":2,"op":"status","more":1}`, ``},
+		{`{"id":2,"op":"status","more":1}`, `{"id":2,"error":{"kind":"invalid","message":"request: /more: unknown object member name"}}`},
+		{`{"id":2,"op":"settle","operationId":1,"txHash":""}`, `{"id":2,"error":{"kind":"invalid","message":"request: /operationId: a JSON number does not fit here"}}`},
+		{`{"id":2}`, `{"id":2,"error":{"kind":"invalid","message":"request: unknown op \"\""}}`},
 		{`{"id":2,"op":"authorize","operationId":"","intent":"AA==\n","gasLimit":1,"maxFee":"1","tip":"1"}`, ``},
 		{`{"id":2,"op":"authorize","operationId":"","intent":"AA==","gasLimit":1,"maxFee":1,"tip":"1"}`, ``},
 		{`{"id":2,"op":"authorize","operationId":"","intent":"AA==","gasLimit":-1,"maxFee":"1","tip":"1"}`, ``},
@@ -91,7 +93,6 @@ func TestBrokenFraming(t *testing.T) {
 		"two ids":           []byte("\x00\x00\x00\x1d" + `{"id":1,"id":1,"op":"status"}`),
 		"negative id":       []byte("\x00\x00\x00\x17" + `{"id":-1,"op":"status"}`),
 		"id above 2^53-1":   []byte("\x00\x00\x00\x25" + `{"id":9007199254740992,"op":"status"}`),
-		"no op":             []byte("\x00\x00\x00\x08" + `{"id":1}`),
 		"array":             []byte("\x00\x00\x00\x02[]"),
 		"trailing value":    []byte("\x00\x00\x00\x18" + `{"id":1,"op":"status"} 1`),
 	} {
