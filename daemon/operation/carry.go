@@ -274,6 +274,13 @@ func (s *Service) stageEnd(ctx context.Context, t *store.Tx, o *Operation, e end
 			return err
 		}
 	}
+	if !o.Status.beforeSignature() {
+		// Only a ledger that custodians took back behind the authorization can say so of bytes that are out. They stay what
+		// they are, and what the ledger holds behind it, freezes too, must be carried in all the same.
+		s.log.Error("the ledger ends an operation whose transaction is signed; it goes on", "operation", o.ID, "status", o.Status, "end", e.status)
+		t.Audit(assert(o.draft(a, "operation.end_ignored", map[string]any{"end": string(e.status), "reason": e.text})))
+		return nil
+	}
 	if err := o.move(e.status, s.now()); err != nil {
 		return err
 	}
