@@ -252,12 +252,7 @@ func (x *index) follow(ctx context.Context) error {
 			open = append(open, s.ID)
 			continue
 		}
-		x.mu.Lock()
-		if x.rows.put(s, kv.ModRevision) {
-			x.forget(s.ID)
-			delete(x.judged, s.ID)
-		}
-		x.mu.Unlock()
+		x.over(s, kv.ModRevision)
 	}
 	slices.Sort(open)
 	for chunk := range slices.Chunk(open, store.MaxTxOps) {
@@ -297,6 +292,19 @@ func (x *index) follow(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// over takes in that an operation ended, of which nothing is read but its row: what was known of it before, when it was
+// open, is not shown any more.
+func (x *index) over(s summary, rev int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.rows.put(s, rev) {
+		return
+	}
+	x.forget(s.ID)
+	delete(x.judged, s.ID)
+	x.recent.drop(s.ID)
 }
 
 func (x *index) take(kv store.KV) error {

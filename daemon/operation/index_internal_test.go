@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
 
@@ -88,4 +90,24 @@ func TestJudgedWhenAskedFor(t *testing.T) {
 		s.index.put(o, 1)
 		require.True(t, l.unjudged(o))
 	})
+}
+
+// An appliance that heard nothing for a while, and whose place in the store's news was compacted meanwhile, reads what
+// there is: an operation that ended in between is not listed as it was before.
+func TestWhatEndedUnheardIsNotListedAsItWas(t *testing.T) {
+	x := newIndex(nil, slog.New(slog.DiscardHandler))
+	o := &Operation{ID: store.NewID(IDPrefix), Type: policy.OpMint, Status: Confirming, WalletID: "wallet", TokenID: "token"}
+	x.put(o, 5)
+	require.NotNil(t, x.states([]string{o.ID})[0])
+	ended := *o
+	ended.Status = Completed
+	x.over(ended.summary(), 9)
+	require.Nil(t, x.states([]string{o.ID})[0], "it is read from the store")
+	require.True(t, x.idle("wallet"))
+	x.over(o.summary(), 7) // older news
+	ids, _ := x.page(Filter{Status: Completed}, nil, "", 0, 10)
+	require.Equal(t, []string{o.ID}, ids)
+	x.put(&ended, 9)
+	x.put(&ended, 11)
+	require.Equal(t, Completed, x.states([]string{o.ID})[0].Status)
 }

@@ -28,6 +28,9 @@ func (r *recent) put(o *Operation, rev int64) {
 	r.states[o.ID] = entry{o, rev}
 }
 
+// drop forgets a state that is known to be an old one. Its place in the ring is given up when its turn comes.
+func (r *recent) drop(id string) { delete(r.states, id) }
+
 // states are the operations with these ids that are known whole; nil where one is not.
 func (x *index) states(ids []string) []*Operation {
 	x.mu.RLock()
