@@ -139,7 +139,8 @@ func (c *crowd) finish() {
 	begun, last := time.Now(), 0
 	for {
 		var open []string
-		for id, op := range h.summaries(0) {
+		listed := h.summaries(0)
+		for id, op := range listed {
 			if op.Status.Terminal() {
 				continue
 			}
@@ -158,7 +159,7 @@ func (c *crowd) finish() {
 		if time.Since(begun) > patience {
 			for _, id := range open[:min(len(open), 20)] {
 				op, err := h.boxes[0].as("operator").GetTokenOperation(h.boxes[0].context(), id)
-				h.t.Logf("%+v, %v", op, err)
+				h.t.Logf("listed as %s, and is %+v, %v", listed[id].Status, op, err)
 			}
 			h.t.Fatalf("%d operations do not end", len(open))
 		}
