@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -604,6 +605,64 @@ func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApproval(t *testing.T) {
 	c.step(time.Hour+time.Second, time.Hour+time.Second)
 	_, err = r.Authorize(t.Context(), i.request(in))
 	require.NoError(t, err)
+}
+
+// Whoever has NTP sets the clock back over the quiet hours before, has the approvals recorded, which are dated by it,
+// and sets it right: the DELAY would be over before anybody could see them.
+func TestAttack_ADelayThatPassedBeforeTheApprovals(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	_, err := r.PolicyApply(t.Context(), i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	in := i.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	c.step(2*time.Hour, 2*time.Hour)
+	c.step(-2*time.Hour+time.Second, 0)
+	i.approve(in, 0, 1)
+	c.step(2*time.Hour-time.Second, 0)
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err)
+	require.NoError(t, stop())
+	again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
+	start(t, again)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err) // nor does a new worker forget it
+
+	c.step(time.Hour+time.Second, time.Hour+time.Second)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+}
+
+// The same, read by who did not write it, or died before the journal said so, while the clock is back.
+func TestAttack_ADelayThatPassedBeforeTheApprovalsWereRead(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	_, err := r.PolicyApply(t.Context(), i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	in := i.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	old := r.journal.last
+	c.step(2*time.Hour, 2*time.Hour)
+	c.step(-2*time.Hour+time.Second, 0)
+	i.approve(in, 0, 1)
+	require.NoError(t, stop())
+	j, err := openJournal(dir)
+	require.NoError(t, err)
+	j.last = old
+	require.NoError(t, errors.Join(j.compact(), j.close(), os.Remove(filepath.Join(dir, withheldFile))))
+
+	again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
+	start(t, again)
+	require.Eventually(t, func() bool { return again.known().ready }, patience, 10*time.Millisecond)
+	c.step(2*time.Hour-time.Second, 0)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err)
 }
 
 // A boot has one name, whether the kernel tells it or, where only processes are left of /proc, systemd does. Without

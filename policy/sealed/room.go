@@ -423,12 +423,22 @@ func (r *room) apply(value []byte) error {
 			r.clocks = r.clocks.vouched()
 		}
 		if now, err := r.clock(); err == nil {
-			r.held(batch, now.wall.Sub(batch.Time), now.wall)
+			r.held(batch, r.later(now, batch.Time), now.wall)
 		}
 	}
 	r.metrics.sequence.Set(float64(seq + 1))
 	r.keep.grown += len(value)
 	return nil
+}
+
+// later is how long after a batch's own time it is read, by the machine where the wall
+// clock is behind that.
+func (r *room) later(now instant, of time.Time) time.Duration {
+	by := max(now.wall.Sub(of), 0)
+	if b, err := r.clocks.next(now, time.Time{}, r.skew()); err == nil {
+		by = plus(by, b.behind())
+	}
+	return by
 }
 
 // skew is how far the wall clock may be ahead of the machine's in one boot.
