@@ -14,8 +14,7 @@ import (
 // operator could make nothing of it.
 var explained = map[string]string{
 	"ERROR a reorg deeper than the confirmations took an operation's block away":                             "MintwardenOperationAlarm, DEEP_REORG",
-	"ERROR anchor not renewed; nothing is signed until it is":                                                "MintwardenNoticed, anchor_conflict: as another seal's anchor",
-	"ERROR another seal wrote the anchor; nothing is signed":                                                 "MintwardenNoticed, anchor_conflict: an author that was paused past its lease woke up",
+	"ERROR anchor not renewed; nothing is signed until it is":                                                "MintwardenTokenLost: tried again before anything is decided",
 	"ERROR call to the token is stuck; its session is abandoned":                                             "MintwardenHSMStuck",
 	"ERROR chain node is of another chain; nothing is sent to it":                                            "MintwardenNodeErrors",
 	"ERROR ledger in doubt; nothing is decided":                                                              "MintwardenStoreErrors: asked again as soon as etcd answers",
@@ -32,6 +31,7 @@ var explained = map[string]string{
 	"PLAIN mintwardend: daemon: store: etcd is not available":                                                "MintwardenDown: it ends where there is no etcd at its start, and is started again",
 	"WARN a fence is given back when the store answers":                                                      "MintwardenStoreErrors",
 	"WARN an operation whose block is gone is looked at again":                                               "Chains and nodes that misbehave: a reorg",
+	"WARN another seal wrote the anchor, of this log; deciding anew":                                         "MintwardenNoticed, commit_refused: an author that was paused past its lease woke up",
 	"WARN api: the seal does not say how it is":                                                              "MintwardenSealDown",
 	"WARN archive's archivist: starting again":                                                               "MintwardenStoreErrors",
 	"WARN archive's collector: starting again":                                                               "MintwardenStoreErrors",
