@@ -34,10 +34,7 @@ func (c *crowd) lawmaker(n int, seed uint64, stop <-chan struct{}) {
 			return
 		case <-time.After(time.Duration(200+r.IntN(1500)) * time.Millisecond): // people are no faster
 		}
-		d := &decree{key: fmt.Sprintf("law-%d-%d", n, number)}
-		c.mu.Lock()
-		c.decrees = append(c.decrees, d)
-		c.mu.Unlock()
+		d := c.decree(fmt.Sprintf("law-%d-%d", n, number), 0)
 		switch what := r.IntN(20); {
 		case what < 8:
 			c.amend(r, d, c.h.tight, c.otherLimit(r))
@@ -49,6 +46,15 @@ func (c *crowd) lawmaker(n int, seed uint64, stop <-chan struct{}) {
 			c.stopAndGo(r, d)
 		}
 	}
+}
+
+// decree begins one.
+func (c *crowd) decree(key string, need int) *decree {
+	d := &decree{key: key, need: need}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.decrees = append(c.decrees, d)
+	return d
 }
 
 // asked calls until it is answered, and tells whether that was no refusal.
@@ -177,10 +183,7 @@ func (c *crowd) stopAndGo(r *rand.Rand, d *decree) {
 	}
 	c.freeze(r, d, s, true, 1)
 	time.Sleep(time.Duration(1000+r.IntN(3000)) * time.Millisecond) // how long it is stopped
-	again := &decree{key: d.key + "-lifted", need: 2}
-	c.mu.Lock()
-	c.decrees = append(c.decrees, again)
-	c.mu.Unlock()
+	again := c.decree(d.key+"-lifted", 2)
 	c.freeze(r, again, s, false, 2)
 }
 
@@ -305,7 +308,7 @@ func (c *crowd) peace() {
 	r := rand.New(rand.NewPCG(h.seed, 1<<36))
 	for n, s := range subjects {
 		h.eventually(func() error {
-			d := &decree{key: fmt.Sprint("peace-", n)}
+			d := c.decree(fmt.Sprint("peace-", n), 2)
 			if c.freeze(r, d, s, false, 2); !d.told {
 				return fmt.Errorf("%+v: %w", s, d.last) // within the second of one before
 			}
@@ -315,7 +318,7 @@ func (c *crowd) peace() {
 	tries := 0
 	h.eventually(func() error {
 		tries++
-		d := &decree{key: fmt.Sprint("peace-charter-", tries)}
+		d := c.decree(fmt.Sprint("peace-charter-", tries), 2)
 		if c.recharter(r, d, func(c *policy.Charter) {
 			c.Groups["approvers"], c.Limits.MaxOutstanding = []string{"approver-1", "approver-2", "approver-3"}, 16
 		}); !d.told {
@@ -327,7 +330,7 @@ func (c *crowd) peace() {
 		two := 2
 		h.eventually(func() error {
 			tries++
-			d := &decree{key: fmt.Sprint("peace-policy-", tries)}
+			d := c.decree(fmt.Sprint("peace-policy-", tries), 2)
 			if c.amend(r, d, id, func(rules []client.PolicyRule) []client.PolicyRule {
 				rules = slices.DeleteFunc(otherRules(r)(rules), func(rule client.PolicyRule) bool {
 					return rule.Type != client.PolicyRuleTypeREQUIREAPPROVAL && rule.Type != client.PolicyRuleTypeDAILYLIMIT
