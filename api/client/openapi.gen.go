@@ -2154,7 +2154,7 @@ type Operation struct {
 	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
 	FromAddress *string `json:"fromAddress"`
 
-	// History Every status that the operation was in, first to last.
+	// History Every status that the operation was in, first to last; of one that went to and fro between BROADCASTING and CONFIRMING more than 512 times, the last of those (the audit log has all).
 	History []StatusChange `json:"history"`
 
 	// Intent Base64 of the exact bytes that approvers sign.
@@ -2315,7 +2315,7 @@ type OperationSummary struct {
 	// Example: 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
 	FromAddress *string `json:"fromAddress"`
 
-	// History Every status that the operation was in, first to last.
+	// History Every status that the operation was in, first to last; of one that went to and fro between BROADCASTING and CONFIRMING more than 512 times, the last of those (the audit log has all).
 	History []StatusChange `json:"history"`
 
 	// IntentDigest SHA-256 of exact bytes.
