@@ -266,8 +266,17 @@ func init() { // refers to itself through perform
 			p.ops[a[0]], p.all = o, append(p.all, o.ID)
 		}},
 		"approve": {1, func(p *play, a []string) { p.house.approve(p.op(a[0])) }},
+		// burn NAME AMOUNT: or all that there is.
 		"burn": {2, func(p *play, a []string) {
-			p.add(a[0], p.submit(operation.Request{Type: policy.OpBurn, TokenID: p.token.ID, Amount: &a[1], From: p.own()}))
+			amount := a[1]
+			if amount == "all" {
+				w, err := p.registry.OldestWallet(p.t.Context(), p.vault, networkName)
+				require.NoError(p.t, err)
+				owned, err := p.registry.BalanceOf(p.t.Context(), p.token, w.Address)
+				require.NoError(p.t, err)
+				amount = owned.String()
+			}
+			p.add(a[0], p.submit(operation.Request{Type: policy.OpBurn, TokenID: p.token.ID, Amount: &amount, From: p.own()}))
 		}},
 		"pause": {1, func(p *play, a []string) {
 			p.add(a[0], p.submit(operation.Request{Type: policy.OpPause, TokenID: p.token.ID}))
