@@ -136,7 +136,7 @@ func ruleForm(o policy.RuleOutcome) RuleOutcome {
 func (s *Server) rehearse(ctx context.Context, p *registry.Policy, f *Policy) {
 	if p.Status == registry.PolicyPending {
 		r, err := s.registry.Rehearse(ctx, p)
-		if err != nil && !errors.Is(err, registry.ErrRehearsing) {
+		if err != nil && !errors.Is(err, registry.ErrRehearsing) && ctx.Err() == nil { // who hung up hears nothing of it
 			s.log.Warn("api: a proposal is not rehearsed", "policy", p.ID, "error", err)
 		}
 		f.Rehearsal = rehearsalForm(r, err)

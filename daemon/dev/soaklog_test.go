@@ -32,7 +32,7 @@ var explained = map[string]string{
 	"WARN a fence is given back when the store answers":                                                      "MintwardenStoreErrors",
 	"WARN an operation whose block is gone is looked at again":                                               "Chains and nodes that misbehave: a reorg",
 	"WARN another seal wrote the anchor, of this log; deciding anew":                                         "MintwardenNoticed, commit_refused: an author that was paused past its lease woke up",
-	"WARN api: a proposal is not rehearsed":                                                                  "MintwardenSealDown; or who asked hung up",
+	"WARN api: a proposal is not rehearsed":                                                                  "MintwardenSealDown",
 	"WARN api: the seal does not say how it is":                                                              "MintwardenSealDown",
 	"WARN archive's archivist: starting again":                                                               "MintwardenStoreErrors",
 	"WARN archive's collector: starting again":                                                               "MintwardenStoreErrors",
