@@ -82,10 +82,10 @@ func (f *front) pass(ctx context.Context) error {
 		newest, ahead = common, true
 	}
 	depth := f.chain.Network().Confirmations
-	if newest+1 < depth {
+	if head.Number+1 < depth {
 		return nil
 	}
-	final := newest + 1 - depth
+	final := newest + 1 - min(newest+1, depth) // a node that holds everything back has to show in what is measured, too
 	f.skip, f.unfinished = map[string]bool{}, ahead
 	faults := f.load(ctx, final)
 	if head.Hash == f.head {

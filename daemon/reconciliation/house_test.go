@@ -14,6 +14,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/chain"
@@ -47,6 +48,7 @@ type house struct {
 	external []tx.Address
 	others   []*registry.Token // beside the token
 	nodes    []*ledgerNode     // where they differ
+	metrics  prometheus.Registerer
 
 	mu      sync.Mutex
 	ids     []string // of operations, ascending
@@ -298,7 +300,7 @@ func (h *house) service(ctx context.Context) (*reconciliation.Service, *store.St
 	require.NoError(h.t, err)
 	h.t.Cleanup(c.Close)
 	s, err := reconciliation.New(reconciliation.Deps{Store: st, Registry: h, Operations: h, Seal: h, Chains: map[string]*chain.Client{networkName: c},
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(time.Hour) }}) // what was asked for is long over
+		Log: slog.New(slog.DiscardHandler), Registerer: h.metrics, Now: func() time.Time { return time.Now().Add(time.Hour) }}) // what was asked for is long over
 	require.NoError(h.t, err)
 	return s, st
 }

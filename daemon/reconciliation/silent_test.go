@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
@@ -54,6 +55,28 @@ func TestAttack_ANodeThatIsAheadHidesNothing(t *testing.T) {
 			require.Contains(t, r.Unmatched[0].Event, "Transfer")
 		})
 	}
+}
+
+// A node that has no block but the first, as one that syncs says of itself, holds the other one's events back: that shows.
+func TestANodeWithoutBlocksHoldsBackAndShows(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.node.advance(2_000)
+	h.until(settled(1_998))
+	h.urls = append(h.urls, newNode().serve(t))
+	h.node.advance(4_000)
+	reg := prometheus.NewRegistry()
+	h.metrics = reg
+	h.until(func(*reconciliation.Report) bool {
+		all, err := reg.Gather()
+		require.NoError(t, err)
+		for _, f := range all {
+			if f.GetName() == "mintwarden_reconciliation_behind_blocks" && f.GetMetric()[0].GetGauge().GetValue() == 2_000 {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // It tells of something else at the very place of what it hides: both are told, and the true one is frozen for.
