@@ -122,7 +122,7 @@ type anchoring struct {
 // anchorConflict says that another seal wrote the anchor since we did.
 type anchorConflict struct {
 	held, found *anchor
-	beside      bool // held stands there too
+	beside      bool // held stands there too, and nothing is gone for it
 }
 
 // lost is true where what we know to have stood there is gone, and nothing higher stands
@@ -218,7 +218,9 @@ func (n *anchoring) write(ctx context.Context, next *anchor, now time.Duration) 
 	}
 	for i, o := range objects {
 		if !slices.ContainsFunc(n.ours, func(w []byte) bool { return bytes.Equal(w, o) }) {
-			return &anchorConflict{held: next, found: all[i], beside: true} // written since we read: it may be answered already
+			// Written since we read: it may be answered already. What we wrote before still stands then.
+			beside := first || amongAnchors([]*anchor{n.held}, all)
+			return &anchorConflict{held: next, found: all[i], beside: beside}
 		}
 	}
 	n.held, n.all, n.at, n.due = next, all, now, false

@@ -117,16 +117,29 @@ func (c *lateCouple) acts() {
 }
 
 // Whoever restores an older token while an appliance runs that shares it puts an anchor
-// back that is of this very log, too. That is no author that was paused.
+// back that is of this very log, too. That is no author that was paused, whether the next
+// thing is an answer or a batch.
 func TestAttack_AnOlderAnchorIsPutBackUnderAnAuthor(t *testing.T) {
-	c := newCouple(t)
-	old, err := standing(t).encode()
-	require.NoError(t, err)
-	cancel := seal.CancelRequest{OperationID: newID("op"), Reason: "moves the anchor on"}
-	_, err = c.one.Cancel(t.Context(), cancel)
-	require.NoError(t, err)
-	require.NoError(t, house.hsm.ReplaceObject(t.Context(), anchorName, old))
-	_, err = c.one.Cancel(t.Context(), cancel)
-	requireKind(t, seal.KindStore, err)
-	require.NotZero(t, testutil.ToFloat64(c.one.metrics.notices.WithLabelValues(string(noticedAnchor))))
+	for name, asks := range map[string]func(first seal.CancelRequest) seal.CancelRequest{
+		"it answers": func(first seal.CancelRequest) seal.CancelRequest { return first },
+		"it writes a batch": func(seal.CancelRequest) seal.CancelRequest {
+			return seal.CancelRequest{OperationID: newID("op"), Reason: "one more"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCouple(t)
+			old, err := standing(t).encode()
+			require.NoError(t, err)
+			first := seal.CancelRequest{OperationID: newID("op"), Reason: "moves the anchor on"}
+			_, err = c.one.Cancel(t.Context(), first)
+			require.NoError(t, err)
+			require.NoError(t, house.hsm.ReplaceObject(t.Context(), anchorName, old))
+			next := asks(first)
+			_, err = c.one.Cancel(t.Context(), next)
+			requireKind(t, seal.KindStore, err)
+			require.NotZero(t, testutil.ToFloat64(c.one.metrics.notices.WithLabelValues(string(noticedAnchor))))
+			_, err = c.one.Cancel(t.Context(), next)
+			require.NoError(t, err, "its own memory holds the store to what was answered")
+		})
+	}
 }
