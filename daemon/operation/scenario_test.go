@@ -212,8 +212,8 @@ func (p *play) submit(r operation.Request) (o *operation.Operation) {
 // over waits, with blocks, until an operation is terminal.
 func (p *play) over(o *operation.Operation) *operation.Operation {
 	p.t.Helper()
-	p.mineUntil(o.ID+" ends", func() bool { return p.now(o.ID).Status.Terminal() })
-	return p.now(o.ID)
+	p.mineUntil(o.ID+" ends", func() bool { o = p.now(o.ID); return o.Status.Terminal() })
+	return o
 }
 
 func (p *play) number(text string) uint64 {
