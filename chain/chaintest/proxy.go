@@ -33,6 +33,7 @@ type Proxy struct {
 	posts  int               // requests, each with one question or many
 	many   int               // those that had the form of many
 	frozen map[string]json.RawMessage
+	given  map[string]json.RawMessage // receipts, by what was asked
 }
 
 // Faults are the names that Set takes, and what they do. Arguments that are numbers are decimal.
@@ -54,6 +55,7 @@ var Faults = map[string]string{
 	"hide":          "knows nothing of any transaction",
 	"from":          "says of every transaction that the argument sent it",
 	"receipts-hide": "knows no receipt",
+	"receipts-keep": "gives every receipt again that it gave once, whatever became of its block",
 	"failed":        "says of every mined transaction that it failed",
 	"otherblock":    "says of every receipt that it is of another block",
 	"fork":          "says of every block but the first and the newest that it is another one",
@@ -67,7 +69,8 @@ var Faults = map[string]string{
 
 // New starts a proxy in front of the node at url; Close ends it.
 func New(url string) *Proxy {
-	p := &Proxy{target: url, faults: map[string]string{}, woken: make(chan struct{}), counts: map[string]int{}, frozen: map[string]json.RawMessage{}}
+	p := &Proxy{target: url, faults: map[string]string{}, woken: make(chan struct{}), counts: map[string]int{}, frozen: map[string]json.RawMessage{},
+		given: map[string]json.RawMessage{}}
 	p.server = httptest.NewServer(http.HandlerFunc(p.serve))
 	return p
 }
@@ -313,6 +316,9 @@ func (p *Proxy) answer(r *http.Request, q message) (message, error) {
 
 // bend is where it lies.
 func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
+	if q.Method == "eth_getTransactionReceipt" {
+		result = p.again(string(q.Params), result)
+	}
 	if string(result) == "null" || result == nil {
 		return result
 	}
@@ -398,6 +404,18 @@ func (p *Proxy) keep(method string, result json.RawMessage) json.RawMessage {
 	}
 	p.frozen[method] = result
 	return result
+}
+
+// again is a receipt, or the one that was given before it was gone.
+func (p *Proxy) again(asked string, receipt json.RawMessage) json.RawMessage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if receipt != nil && string(receipt) != "null" {
+		p.given[asked] = receipt
+	} else if _, on := p.faults["receipts-keep"]; on && p.given[asked] != nil {
+		return p.given[asked]
+	}
+	return receipt
 }
 
 func field(object json.RawMessage, name string) json.RawMessage {

@@ -28,8 +28,8 @@ type endings struct {
 	more  chan struct{}                  // closed and replaced when there is one more
 }
 
-// watched is an ending; seen, once its block was found to be the chain's after the newest block was looked at:
-// a reorg from then on shows by that one.
+// watched is an ending; seen, once its block was found to be the chain's after the newest block was looked at and that one
+// follows the one seen before: a reorg from then on shows by that one.
 type watched struct {
 	at     ending
 	seen   bool
@@ -67,7 +67,8 @@ func (e *endings) put(o *Operation) {
 }
 
 // of is what is watched on a network, by block, without what every node's newest block, of which reached is the
-// lowest, has left far behind; unless all is set, without what was seen.
+// lowest, has left far behind; unless all is set, without what was seen. With all set nothing counts as seen any more:
+// nodes hear of a reorg one after the other, and the next look may be the first at which they all know of it.
 func (e *endings) of(network string, reached uint64, all bool) map[ending][]string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -77,7 +78,8 @@ func (e *endings) of(network string, reached uint64, all bool) map[ending][]stri
 			delete(e.ended[network], id)
 			continue
 		}
-		if all || !w.seen {
+		w.seen = w.seen && !all
+		if !w.seen {
 			out[w.at] = append(out[w.at], id)
 		}
 	}
@@ -176,7 +178,9 @@ func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head)
 		}
 		for _, id := range ids {
 			if is == at.hash {
-				s.endings.see(network, id, at)
+				if !reorg {
+					s.endings.see(network, id, at)
+				}
 				continue
 			}
 			if err := s.reopen(ctx, c, id, at); err != nil {
