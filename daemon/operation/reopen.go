@@ -18,6 +18,9 @@ const (
 	watchDepth = 128
 	// watchMost bounds how many ended operations a start looks at; those before them ended long ago.
 	watchMost = 1024
+	// watchKept is about how many ended operations of a network are watched, the newest: more than end within watchDepth
+	// blocks. A node that tells of few blocks has none forgotten by their depth.
+	watchKept = 1 << 16
 )
 
 // endings is the operations that ended by a block that a reorg may still take away: the block's hash is looked
@@ -73,8 +76,9 @@ func (e *endings) of(network string, reached uint64, all bool) map[ending][]stri
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := map[ending][]string{}
+	oldest := e.oldestKept(network)
 	for id, w := range e.ended[network] {
-		if w.at.number+watchDepth < reached {
+		if w.at.number+watchDepth < reached || w.at.number < oldest {
 			delete(e.ended[network], id)
 			continue
 		}
@@ -84,6 +88,20 @@ func (e *endings) of(network string, reached uint64, all bool) map[ending][]stri
 		}
 	}
 	return out
+}
+
+// oldestKept is the block before which nothing is watched for its number; the caller holds the lock.
+func (e *endings) oldestKept(network string) uint64 {
+	over := len(e.ended[network]) - watchKept
+	if over <= 0 {
+		return 0
+	}
+	numbers := make([]uint64, 0, len(e.ended[network]))
+	for _, w := range e.ended[network] {
+		numbers = append(numbers, w.at.number)
+	}
+	slices.Sort(numbers)
+	return numbers[over]
 }
 
 // thefts are the operations that ended because a stranger is said to hold their nonces, and by which block.
