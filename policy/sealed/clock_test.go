@@ -665,6 +665,72 @@ func TestAttack_ADelayThatPassedBeforeTheApprovalsWereRead(t *testing.T) {
 	requireKind(t, seal.KindWait, err)
 }
 
+// The same by nearly as long as an intent may live: it is remembered until the intent has expired, which may be later
+// than the clock that was set back said by as much as clocks may differ.
+func TestAttack_ADelayThatPassedBeforeTheApprovalsIsRememberedUntilTheIntentExpired(t *testing.T) {
+	c := newTestClock(t)
+	s := openLog(t, house.store)
+	held := &heldKV{KV: s.c.KV}
+	s.c.KV = held
+	i, r, _ := inProcess(t, roomOptions{store: s, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	_, err := r.PolicyApply(t.Context(), i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	life := i.charter.MaxIntentLifetime()
+	back := life - 15*time.Second
+	c.step(back+time.Second, back+time.Second)
+	c.step(-back, 0)
+	now, err := c.read()
+	require.NoError(t, err)
+	mint := func() *policy.Intent {
+		in := i.mint("3")
+		in.NotBefore = policy.Seconds(now.wall.Add(25 * time.Second))
+		in.ExpiresAt = in.NotBefore.Add(life)
+		return in
+	}
+	in := mint()
+	i.approve(in, 0, 1)
+	c.step(back, 0)
+	held.during = func() { held.during = nil; c.step(31*time.Second, 31*time.Second) }
+	i.approve(mint(), 0) // held back too, which has what is over forgotten
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err)
+}
+
+// Approvals that nobody saw for two hours are read by a clock that was set days ahead for just that moment: by it, all
+// that they could let be signed is over.
+func TestAttack_ApprovalsThatWereHeldBackAreReadByAClockOfLaterDays(t *testing.T) {
+	c := newTestClock(t)
+	dir := t.TempDir()
+	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.furnish()
+	i.deploy()
+	_, err := r.PolicyApply(t.Context(), i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	in := i.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	old := r.journal.last
+	i.approve(in, 0, 1)
+	require.NoError(t, stop())
+	j, err := openJournal(dir)
+	require.NoError(t, err)
+	j.last = old // the process died while the store held them back
+	require.NoError(t, errors.Join(j.compact(), j.close()))
+
+	c.step(2*time.Hour, 2*time.Hour)
+	c.step(72*time.Hour, 0)
+	again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
+	start(t, again)
+	require.Eventually(t, func() bool { return again.known().ready }, patience, 10*time.Millisecond)
+	c.step(-72*time.Hour, 0)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err)
+	c.step(20*time.Hour, 20*time.Hour)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindDenied, err)
+}
+
 // A boot has one name, whether the kernel tells it or, where only processes are left of /proc, systemd does. Without
 // either nothing is decided: a clock that nobody vouches for is none.
 func TestTheBootsNameIsTheKernelsOrSystemds(t *testing.T) {

@@ -331,7 +331,7 @@ func (r *room) commit(ctx context.Context, rd *round) error {
 	if err != nil {
 		return &fatalError{err}
 	}
-	r.held(batch, plus(now.boot-rd.clocks.last.boot, rd.clocks.behind()), now.wall)
+	r.held(batch, plus(now.boot-rd.clocks.last.boot, rd.clocks.behind()))
 	// The very reading that begin checked: while etcd held the commit, the clock
 	// may have been set.
 	if custodianSpoke(batch.Records, batch.Time) {

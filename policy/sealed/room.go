@@ -423,7 +423,7 @@ func (r *room) apply(value []byte) error {
 			r.clocks = r.clocks.vouched()
 		}
 		if now, err := r.clock(); err == nil {
-			r.held(batch, r.later(now, batch.Time), now.wall)
+			r.held(batch, r.later(now, batch.Time))
 		}
 	}
 	r.metrics.sequence.Set(float64(seq + 1))

@@ -30,7 +30,9 @@ type late struct {
 // sweeps is how often what has expired goes, while an intent may live.
 const sweeps = 16
 
-// note takes the decisions of a batch that came so much later than its own time.
+// note takes the decisions of a batch that came so much later than its own time. What is
+// over is told by the batches' own times, too: they never go back, and a clock that was
+// set while nobody looked has nothing forgotten before its time.
 func (w *withheld) note(records []ledger.Record, by time.Duration, now time.Time, keep time.Duration) {
 	if now.Sub(w.swept).Abs() > keep/sweeps {
 		w.swept = now
@@ -55,16 +57,17 @@ func (w *withheld) note(records []ledger.Record, by time.Duration, now time.Time
 	}
 }
 
-// held notes a batch's decisions if it came later by more than clocks may differ. What
-// came later than an intent may live is of operations that are over.
-func (r *room) held(batch *ledger.Batch, by time.Duration, now time.Time) {
+// held notes a batch's decisions if it came later by more than clocks may differ. By no
+// more than an intent may live, for then they are of operations that are over; but that
+// is the word of a reading that nobody may have checked, so they are noted all the same.
+func (r *room) held(batch *ledger.Batch, by time.Duration) {
 	charter, _ := r.fold.Charter()
 	if charter == nil {
 		return
 	}
 	skew, life := charter.MaxClockSkew(), charter.MaxIntentLifetime()
-	if by > skew && by <= life+2*skew {
-		r.withheld.note(batch.Records, by, now, life)
+	if by > skew {
+		r.withheld.note(batch.Records, min(by, life+2*skew), batch.Time, life+skew)
 	}
 }
 
