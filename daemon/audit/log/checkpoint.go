@@ -50,18 +50,26 @@ func parseSigned(b []byte) (*signedTree, error) {
 // errBehind says that this process does not know yet what it would ask about.
 var errBehind = errors.New("auditlog: behind the ledger")
 
+// failedRest is for how long nobody's wish is heard after a checkpoint that failed: whoever waits for one wishes again
+// at all that is new, and a refusal is.
+const failedRest = time.Second
+
 // checkpoint asks for one whenever it is time, or somebody waits, and there is something new. It returns
 // only with ctx.
 func (l *Log) checkpoint(ctx context.Context, fence *store.Fence) error {
 	tick := time.NewTicker(l.opts.CheckpointEvery)
 	defer tick.Stop()
 	told := ""
+	wished, rested := (<-chan struct{})(l.kick), (<-chan time.Time)(nil)
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-rested:
+			wished, rested = l.kick, nil
+			continue
 		case <-tick.C:
-		case <-l.kick:
+		case <-wished:
 		}
 		err := l.checkpointOnce(ctx, fence)
 		switch {
@@ -69,6 +77,7 @@ func (l *Log) checkpoint(ctx context.Context, fence *store.Fence) error {
 			told = ""
 		case errors.Is(err, errBehind) || ctx.Err() != nil:
 		default:
+			wished, rested = nil, time.After(failedRest)
 			l.metrics.refused.Inc()
 			if told != err.Error() { // a seal that is sealed says so at every tick
 				told = err.Error()

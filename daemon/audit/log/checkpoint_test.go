@@ -214,3 +214,32 @@ func TestACheckpointThatWasRefusedIsAskedForAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever waits for a receipt while checkpoints are refused has one asked for now and then, not without a pause: each
+// refusal is news, upon which he wishes for another one.
+func TestAttack_CheckpointsThatAreRefusedAreNoStorm(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	s := srv.Open(store.UserServe)
+	n := newNotary(t, srv)
+	n.write(`"type":"charter"`)
+	o := n.options(filepath.Join(t.TempDir(), "appliance-1"))
+	o.CheckpointEvery = time.Hour
+	var refused atomic.Int64
+	o.Ledger.Check = func(context.Context, *seal.CheckpointKeys) error {
+		refused.Add(1)
+		return errors.New("keys of nobody")
+	}
+	l, _ := run(t, s, o)
+	if err := write(t.Context(), s, "t", 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := l.ReceiptOf(ctx, "token", "t", "token.step9"); err == nil {
+		t.Error("a receipt by a checkpoint that was refused")
+	}
+	if n := refused.Load(); n < 1 || n > 5 {
+		t.Errorf("%d checkpoints in 3 s", n)
+	}
+}

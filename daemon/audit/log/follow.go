@@ -27,6 +27,7 @@ type following struct {
 	words  cosigning
 	// anchored is the anchor that this following wrote last.
 	anchored []byte
+	refusal  string // why the last checkpoint was refused, which it may be at every tick
 	retry    func() // begins anew, after a while
 }
 
@@ -312,7 +313,10 @@ func (f *following) checkpointed(ctx context.Context, value []byte) {
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			f.log.Error("audit log: what stands in the store is no checkpoint of this ledger's appliances", "error", err)
+			if f.refusal != err.Error() {
+				f.refusal = err.Error()
+				f.log.Error("audit log: what stands in the store is no checkpoint of this ledger's appliances", "error", err)
+			}
 			f.metrics.faults.WithLabelValues("refused").Set(1)
 			f.refusals.Add(1)
 		}
@@ -344,6 +348,7 @@ func (f *following) checkpointed(ctx context.Context, value []byte) {
 		return
 	}
 	f.metrics.faults.WithLabelValues("refused").Set(0)
+	f.refusal = ""
 	f.signed.Store(s)
 	f.metrics.signed.Set(float64(s.tree.Size))
 	f.metrics.signedAt.SetToCurrentTime()
