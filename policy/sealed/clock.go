@@ -101,8 +101,14 @@ func (b baseline) next(now instant, newest time.Time, skew time.Duration) (basel
 		// count as explained; what it was ahead by at that mark is not lost.
 		boot = b.last.boot - b.anchor.boot + now.boot
 		after := baseline{last: now, anchor: now, unexplained: plus(b.unexplained, wall-boot)}
-		if wall < boot {
-			after.anchor.wall = b.anchor.wall.Add(boot) // nor is what it is behind by
+		// Nor is what it is behind by. A container that is started anew has its machine's
+		// clock, which went on; so a reading that is not below the last one is taken for that.
+		least := boot
+		if now.boot >= b.last.boot {
+			least -= b.last.boot
+		}
+		if wall < least {
+			after.anchor.wall = b.anchor.wall.Add(least)
 		}
 		return after, nil
 	}

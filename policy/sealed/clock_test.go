@@ -173,6 +173,10 @@ func TestClockBehindTheMachine(t *testing.T) {
 	b = b.vouched()
 	require.NoError(t, b.onTime(skew), "it had been wrong before, says a custodian")
 	require.NoError(t, read(17*time.Minute, time.Hour+time.Minute, "boot-2"))
+	b = baseline{last: first, anchor: first}
+	require.NoError(t, read(5*time.Minute, time.Hour+5*time.Minute, "boot-2"), "a container that is started anew, whose machine's clock went on")
+	requireKind(t, seal.KindClock, read(5*time.Minute, time.Hour+20*time.Minute, "boot-3"))
+	require.Equal(t, 15*time.Minute, b.behind())
 	b = baseline{last: first, anchor: instant{noon.AddDate(400, 0, 0), 0, "boot-1"}}
 	require.Equal(t, time.Duration(math.MaxInt64), b.behind(), "sums do not wrap")
 }
