@@ -24,7 +24,8 @@ check "the API's user reaches the seal" connects mintwarden $SEAL
 check "another user does not" fails connects games $SEAL
 check "the seal's user reaches the way to etcd" connects mintwarden-seal $E
 check "the API's does not" fails connects mintwarden $E
-etcd() { openssl s_client -unix $E -CAfile $C/tls/etcd-ca.crt -verify_return_error -verify_ip 127.0.0.1 </dev/null; }
+# It may end in error: etcd hangs up on whoever shows no certificate, now or a moment later.
+etcd() { [[ $(openssl s_client -unix $E -CAfile $C/tls/etcd-ca.crt -verify_return_error -verify_ip 127.0.0.1 </dev/null || true) == *"Verification: OK"* ]]; }
 check "etcd is reached through its way, by its certificate" etcd
 
 # The level of both logs changes while they run.
