@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/store"
@@ -90,20 +91,30 @@ func TestReorgOfEverything(t *testing.T) {
 	require.Equal(t, "15", h.supply(token))
 }
 
-// TestReorgThatKeepsTheTransaction: it is in another block, which is final already: the end stands.
+// TestReorgThatKeepsTheTransaction: it is in another block, which is final already: the end stands. Nobody is told of
+// the chain while it is still shorter than that.
 func TestReorgThatKeepsTheTransaction(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, options{kind: tx.KindEVM, period: manual}) // whose new blocks take what the old ones had
+	var node *chaintest.Proxy
+	h := newHouse(t, options{kind: tx.KindEVM, period: manual, nodes: func(own string) []string { // whose new blocks take what the old ones had
+		node = chaintest.New(own)
+		t.Cleanup(node.Close)
+		return []string{node.URL()}
+	}})
 	stop := h.mineAlways()
 	token := h.deployed("0")
 	o := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
 	h.settled(o.ID)
 	stop()
 	h.mine(2)
+	node.Set("500", "")
 	h.reorg(h.head()-o.BlockNumber+1, false)
-	h.until("its block is noted", func() bool { return *h.now(o.ID).EndHash != *o.EndHash })
-	after := h.now(o.ID)
-	require.Equal(t, operation.Completed, after.Status)
+	node.Behave()
+	h.until("its block is noted", func() bool {
+		after := h.now(o.ID)
+		require.Equal(t, operation.Completed, after.Status)
+		return *after.EndHash != *o.EndHash
+	})
 	require.Zero(t, h.emitted("token.reconciliation_failed"))
 	require.Equal(t, "5", h.supply(token))
 }
