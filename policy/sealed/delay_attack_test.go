@@ -12,6 +12,32 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
+// heldKV is an etcd that takes a batch and holds its answer until it was told.
+type heldKV struct {
+	clientv3.KV
+	during func()
+}
+
+func (h *heldKV) Txn(ctx context.Context) clientv3.Txn {
+	return &heldTxn{h.KV.Txn(ctx), h}
+}
+
+type heldTxn struct {
+	clientv3.Txn
+	kv *heldKV
+}
+
+func (h *heldTxn) If(c ...clientv3.Cmp) clientv3.Txn  { h.Txn = h.Txn.If(c...); return h }
+func (h *heldTxn) Then(o ...clientv3.Op) clientv3.Txn { h.Txn = h.Txn.Then(o...); return h }
+func (h *heldTxn) Else(o ...clientv3.Op) clientv3.Txn { h.Txn = h.Txn.Else(o...); return h }
+func (h *heldTxn) Commit() (*clientv3.TxnResponse, error) {
+	r, err := h.Txn.Commit()
+	if h.kv.during != nil {
+		h.kv.during()
+	}
+	return r, err
+}
+
 // lateKV is an etcd that shows nobody a batch until it was told.
 type lateKV struct {
 	clientv3.KV
