@@ -77,7 +77,7 @@ type Options struct {
 func Run(ctx context.Context, cfg *config.Config, o Options) error {
 	pacing, stop := context.WithCancel(ctx)
 	defer stop()
-	go paceGC(pacing)
+	go Pace(pacing)
 	p, err := open(ctx, cfg, o)
 	if err != nil {
 		return err

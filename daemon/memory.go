@@ -18,10 +18,11 @@ const (
 	paceEvery                 = time.Second
 )
 
-// paceGC holds the collector's pace to what lives on the heap until ctx ends, unless who started the process
-// said otherwise by Go's own variables. A memory limit in its place spent half of the processor once ten
-// thousand operations had outgrown it.
-func paceGC(ctx context.Context) {
+// Pace holds the collector's pace to what lives on the heap until ctx ends, unless who started the process
+// said otherwise by Go's own variables. Run does it of itself; dev begins before that, for its etcd reads every
+// key at its start. A memory limit in its place spent half of the processor once ten thousand operations had
+// outgrown it.
+func Pace(ctx context.Context) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
@@ -38,10 +39,6 @@ func paceGC(ctx context.Context) {
 		}
 	}
 }
-
-// Pace is what Run does of itself, for a caller that fills the heap before it until ctx ends: dev, whose etcd reads
-// every key at its start. At Go's own pace that took 130 collections.
-func Pace(ctx context.Context) { paceGC(ctx) }
 
 // percentFor is the pace by which live bytes fill heapRoom.
 func percentFor(live uint64) int {
