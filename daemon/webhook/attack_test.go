@@ -6,6 +6,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -240,6 +241,28 @@ func TestSilence(t *testing.T) {
 	e, _ := w.endpoint(s)
 	w.emit("token.minted", "op_1", 0)
 	require.Equal(t, "no answer within 10 s", w.stranded(e))
+}
+
+// TestAttack_AnAnswerThatSwitchesProtocols: whoever answers that he goes on in another protocol, and says nothing
+// more, holds neither his lane nor the end of all deliveries.
+func TestAttack_AnAnswerThatSwitchesProtocols(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	w, s := newWorld(t), newSink(t, func(rw http.ResponseWriter, _ received) {
+		conn, _, err := rw.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		go func() { <-hold; _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: silence\r\n\r\n")
+	})
+	defer close(hold)
+	w.run()
+	e, _ := w.endpoint(s)
+	w.emit("token.minted", "op_1", 0)
+	require.Equal(t, "status 101", w.stranded(e))
+	w.stop()
 }
 
 // idempotent is an idempotency key whose answer is the endpoint as the API shows it.

@@ -83,7 +83,10 @@ func post(ctx context.Context, c *http.Client, url, id string, body []byte, secr
 	if err != nil {
 		return failure(err)
 	}
-	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer) // what it holds changes nothing
+	// One that switches protocols hands over its connection, from which a read ends with nothing but its sender.
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer) // what it holds changes nothing
+	}
 	_ = answer.Body.Close()
 	switch s := answer.StatusCode; {
 	case s >= 200 && s <= 299:
