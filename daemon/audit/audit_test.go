@@ -92,6 +92,10 @@ func TestVerifyFindsEveryBreak(t *testing.T) {
 		{"one repeated", func(e []*audit.Entry) []*audit.Entry { return append(e[:2:2], e[1:]...) }, 3},
 		{"actor changed", func(e []*audit.Entry) []*audit.Entry { e[3].ActorID = "admin"; return e }, 4},
 		{"metadata changed", func(e []*audit.Entry) []*audit.Entry { e[3].Metadata = []byte(`{"n":4}`); return e }, 4},
+		{"digits that no float64 holds", func(e []*audit.Entry) []*audit.Entry {
+			e[3].Metadata = []byte(strings.Replace(string(e[3].Metadata), `"n":3`, `"n":3.00000000000000000000001`, 1))
+			return e
+		}, 4},
 		{"changed and hashed again", func(e []*audit.Entry) []*audit.Entry {
 			e[1].ActorID = "admin"
 			e[1].EntryHash, _ = e[1].Hash()

@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -12,13 +14,17 @@ import (
 var Genesis = strings.Repeat("0", 64)
 
 // Hash is e's entryHash as it must be: sha256: and the hex of SHA-256 over e.PrevHash, as text, and e's
-// RFC 8785 form without entryHash.
+// RFC 8785 form without entryHash. Metadata in another form have none: digits that a float64 does not hold would be
+// read and not be hashed.
 func (e *Entry) Hash() (string, error) {
 	bare := *e
 	bare.EntryHash = ""
 	b, err := canonical(&bare)
 	if err != nil {
 		return "", fmt.Errorf("audit: entry %d: %w", e.Seq, err)
+	}
+	if !bytes.Contains(b, slices.Concat([]byte(`"metadata":`), e.Metadata)) {
+		return "", fmt.Errorf("%w: entry %d: its metadata are not in RFC 8785 form", ErrEntry, e.Seq)
 	}
 	h := sha256.New()
 	h.Write([]byte(e.PrevHash))

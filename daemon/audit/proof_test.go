@@ -130,6 +130,7 @@ func TestEvidenceOfAnotherEntryIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{strings.Replace(good, `"actorId":"operator"`, `"actorId":"admin"`, 1), strings.Replace(good, `[{}]`, `[]`, 1), "{}",
+		strings.Replace(good, `"n":0`, `"n":1e-999`, 1),
 		strings.Replace(good, `"format":1,"entry"`, `"format":2,"entry"`, 1), strings.Replace(good, `"keys":{}`, `"keys":{},"more":1`, 1)} {
 		if _, _, err := audit.ParseEvidence([]byte(bad)); !errors.Is(err, audit.ErrProof) {
 			t.Errorf("%q: %v", bad, err)

@@ -194,20 +194,31 @@ func TestVerifySeesTheStoreTamperedWith(t *testing.T) {
 
 func TestUnreadablePendingIsShownNotSkipped(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t)
-	tx := s.Tx()
-	tx.Put(store.AuditPending+"01J0000000000000000000000X/00", []byte("garbage"))
-	if _, err := tx.Commit(t.Context()); err != nil {
+	other, err := audit.Draft{Action: "token.created", ResourceType: "token", Metadata: map[string]any{"n": 1}}.Pend("aud_1", "acme", time.Now())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := write(t.Context(), s, "t", 1); err != nil {
+	other.Metadata = []byte(`{"n":1.0}`) // has no hash
+	pending, err := other.Encode()
+	if err != nil {
 		t.Fatal(err)
 	}
-	l, _ := start(t, s)
-	if e := await(t, l, 2); e[1].Action != "audit.unreadable" || e[0].ResourceID != "t" {
-		t.Errorf("got %+v, %+v", e[1], e[0])
-	}
-	if r, err := l.Verify(t.Context()); err != nil || !r.Valid {
-		t.Errorf("%+v, %v", r, err)
+	for _, unreadable := range [][]byte{[]byte("garbage"), pending} {
+		s := storetest.Open(t)
+		tx := s.Tx()
+		tx.Put(store.AuditPending+"01J0000000000000000000000X/00", unreadable)
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(t.Context(), s, "t", 1); err != nil {
+			t.Fatal(err)
+		}
+		l, _ := start(t, s)
+		if e := await(t, l, 2); e[1].Action != "audit.unreadable" || e[0].ResourceID != "t" {
+			t.Errorf("%s: got %+v, %+v", unreadable, e[1], e[0])
+		}
+		if r, err := l.Verify(t.Context()); err != nil || !r.Valid {
+			t.Errorf("%s: %+v, %v", unreadable, r, err)
+		}
 	}
 }

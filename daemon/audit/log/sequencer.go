@@ -313,14 +313,18 @@ func (s *sequencing) grow(end *head) (taken int) {
 // shown as it is: a sequencer that stopped at it would hide everything after it.
 func entry(kv store.KV, seq uint64, prev string) (*audit.Entry, error) {
 	p, err := audit.ParsePending(kv.Value)
-	if err != nil {
-		p, err = audit.Draft{
-			Action: "audit.unreadable", ResourceType: "audit", ResourceID: strings.TrimPrefix(kv.Key, store.AuditPending),
-			Metadata: map[string]any{"value": kv.Value[:min(len(kv.Value), 16<<10)], "bytes": len(kv.Value)},
-		}.Pend(store.NewID("aud_"), "", time.Now())
-		if err != nil {
-			return nil, err
+	if err == nil {
+		var e *audit.Entry
+		if e, err = p.Entry(seq, prev); err == nil {
+			return e, nil
 		}
+	}
+	p, err = audit.Draft{
+		Action: "audit.unreadable", ResourceType: "audit", ResourceID: strings.TrimPrefix(kv.Key, store.AuditPending),
+		Metadata: map[string]any{"value": kv.Value[:min(len(kv.Value), 16<<10)], "bytes": len(kv.Value)},
+	}.Pend(store.NewID("aud_"), "", time.Now())
+	if err != nil {
+		return nil, err
 	}
 	return p.Entry(seq, prev)
 }
