@@ -14,7 +14,9 @@
 // worker reaches its state, its socket, the token's library and the store, by
 // TCP only where no Unix socket forwards to it, and executes nothing; the keeper
 // reaches the PIN's sources and its own program besides. What a token's library
-// needs beyond that stands in seal.toml, [sandbox].
+// needs beyond that stands in seal.toml, [sandbox]. What it writes to standard output
+// or error reaches no log, nor do the stacks and registers that Go writes when it
+// crashes: the keeper keeps how it crashed and where in the source.
 //
 // # Sealed and unsealed
 //

@@ -95,6 +95,7 @@ func TestTheTokenMisbehaves(t *testing.T) {
 		restart bool // it takes another worker
 		doubted bool // a session was lost just before, so handles are read back again
 	}
+	crashes := map[string]string{"C_Sign abort": "SIGABRT: abort", "C_Decrypt segv": "SIGSEGV: segmentation violation"}
 	for name, c := range map[string]struct {
 		hsm    string
 		faults []fault
@@ -141,6 +142,11 @@ func TestTheTokenMisbehaves(t *testing.T) {
 				require.NoFileExists(t, p.control(), "%s took place", f.tell)
 				if f.restart {
 					require.NotZero(t, refusals, f.tell)
+					if said := crashes[f.tell]; said != "" {
+						crashed := p.await("worker crashed")
+						require.Equal(t, said, crashed.Said)
+						require.Contains(t, strings.Join(crashed.At, " "), "hsm/", "it says where")
+					}
 					p.await("worker ended; starting another")
 					p.await("seal answers")
 					require.NotEqual(t, worker, p.worker)

@@ -318,9 +318,8 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 	}
 	cmd := exec.Command(self, "worker")
 	cmd.Args[0] = os.Args[0]
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{fromKeeper, fromWorker} // 3 and 4 there
-	err = cmd.Start()
+	report, err := k.start(cmd)
 	_ = fromKeeper.Close()
 	_ = fromWorker.Close()
 	if err != nil {
@@ -339,6 +338,7 @@ func (k *keeper) run(ctx context.Context) (code int, told bool, err error) {
 		k.log.Error("worker did not take its greeting", "error", err)
 	}
 	err = cmd.Wait()
+	report()
 	k.voice.left()
 	<-heard // the worker's end of the pipe closed with it; k.pin is ours again
 	close(ended)

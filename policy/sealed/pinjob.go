@@ -121,8 +121,8 @@ func (k *keeper) pinJob(ctx context.Context, verb pinVerb, old, next *seal.PINs)
 	defer up.Close()
 	cmd := exec.CommandContext(ctx, self, PINJob)
 	cmd.Args[0] = os.Args[0]
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{down}
-	err = cmd.Start()
+	cmd.ExtraFiles = []*os.File{down}
+	report, err := k.start(cmd)
 	_ = down.Close()
 	if err != nil {
 		return err
@@ -139,6 +139,7 @@ func (k *keeper) pinJob(ctx context.Context, verb pinVerb, old, next *seal.PINs)
 		}
 	}
 	err = cmd.Wait()
+	report()
 	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == exitPINRefused {
 		return errPINs
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/mintwarden/mintwarden/hsm/softhsm"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
+	sysjournal "github.com/mintwarden/mintwarden/systemd/journal"
 )
 
 // patience bounds what a test waits for a process.
@@ -48,7 +49,15 @@ var program = sync.OnceValues(func() (string, error) {
 // like everything else.
 func asProgram(coverage string) int {
 	level := new(slog.LevelVar)
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	var out io.Writer = os.Stderr
+	if len(os.Args) == 2 { // a keeper's child
+		var err error
+		if out, err = sysjournal.Stdout(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))
 	defer func() {
 		if err := rtcoverage.WriteCountersDir(coverage); err != nil {
 			log.Error("coverage", "error", err)
@@ -105,13 +114,15 @@ type process struct {
 }
 
 type line struct {
-	Message string `json:"msg"`
-	Process string `json:"process"`
-	PID     int    `json:"pid"`
-	Reason  string `json:"reason"`
-	Error   string `json:"error"`
-	Was     string `json:"was"`
-	Now     string `json:"now"`
+	Message string   `json:"msg"`
+	Process string   `json:"process"`
+	PID     int      `json:"pid"`
+	Reason  string   `json:"reason"`
+	Said    string   `json:"said"`
+	At      []string `json:"at"`
+	Error   string   `json:"error"`
+	Was     string   `json:"was"`
+	Now     string   `json:"now"`
 }
 
 // newProcess prepares a directory with a token, a PIN file and a seal.toml.
@@ -229,9 +240,11 @@ func (p *process) launch() {
 		s := bufio.NewScanner(r)
 		for s.Scan() {
 			var l line
-			if json.Unmarshal(s.Bytes(), &l, jsontext.AllowDuplicateNames(true)) == nil {
-				lines <- l
+			if json.Unmarshal(s.Bytes(), &l, jsontext.AllowDuplicateNames(true)) != nil {
+				p.t.Errorf("no line of a log, and so perhaps a secret: %q", s.Text())
+				continue
 			}
+			lines <- l
 		}
 	}()
 	cmd := p.cmd

@@ -14,6 +14,7 @@ import (
 	"os"
 
 	"github.com/coreos/go-systemd/v22/journal"
+	"golang.org/x/sys/unix"
 )
 
 // Stderr is standard error, for a log of JSON lines by log/slog. Where it is a
@@ -25,6 +26,28 @@ func Stderr() io.Writer {
 	}
 	return ranked{os.Stderr}
 }
+
+// Stdout is standard output, for the log of a program of whose standard error nothing is to reach the journal. It
+// is the log's alone from then on: who else writes to standard output, such as a library in C, writes to standard
+// error. It is called once, before anything else is opened.
+func Stdout() (io.Writer, error) {
+	is, err := journal.StdoutIsJournalStream()
+	fd, duplicated := unix.FcntlInt(uintptr(unix.Stdout), unix.F_DUPFD_CLOEXEC, apart)
+	if duplicated == nil {
+		duplicated = unix.Dup3(unix.Stderr, unix.Stdout, 0)
+	}
+	if duplicated != nil {
+		return nil, fmt.Errorf("standard output is not the log's alone: %w", duplicated)
+	}
+	log := os.NewFile(uintptr(fd), "log")
+	if err != nil || !is {
+		return log, nil
+	}
+	return ranked{log}, nil
+}
+
+// apart is the least descriptor that the log takes: those below may be a parent's gifts.
+const apart = 16
 
 // End says why a program ends: to the journal as a line of the log, to anybody
 // else in words.

@@ -59,3 +59,34 @@ func TestOnlyTheJournalsStream(t *testing.T) {
 		require.Regexp(t, `^\{"time".*"level":"WARN".*\nmintwardend: no disk\n$`, said(stream))
 	}
 }
+
+// Nothing that a library writes to either stream gets into a log on standard output.
+func TestStandardOutputIsTheLogsAlone(t *testing.T) {
+	if os.Getenv("JOURNAL_TEST") != "" {
+		log, err := Stdout()
+		require.NoError(t, err)
+		fmt.Print("o")
+		fmt.Fprint(os.Stderr, "e")
+		slog.New(slog.NewJSONHandler(log, nil)).Warn("x")
+		os.Exit(0)
+	}
+	file, err := os.Create(t.TempDir() + "/stdout")
+	require.NoError(t, err)
+	defer file.Close()
+	var at syscall.Stat_t
+	require.NoError(t, syscall.Fstat(int(file.Fd()), &at))
+	for stream, want := range map[string]string{fmt.Sprintf("%d:%d", at.Dev, at.Ino): "<4>{", "": "{"} {
+		require.NoError(t, file.Truncate(0))
+		_, err := file.Seek(0, 0)
+		require.NoError(t, err)
+		var rest bytes.Buffer
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), "JOURNAL_TEST=1", "JOURNAL_STREAM="+stream), file, &rest
+		require.NoError(t, cmd.Run())
+		b, err := os.ReadFile(file.Name())
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(b), want), "%s", b)
+		require.Equal(t, 1, bytes.Count(b, []byte("\n")), "%s", b)
+		require.Equal(t, "oe", rest.String())
+	}
+}
