@@ -165,6 +165,9 @@ func (x *Embedded) ready(ctx context.Context, cfg EmbeddedConfig, log *slog.Logg
 	case <-ctx.Done():
 		return fmt.Errorf("%w: embedded etcd in %s did not start within %s", ErrUnavailable, cfg.Dir, cfg.StartLimit)
 	}
+	if usersSetUp(x.etcd.Server.AuthStore()) {
+		return nil
+	}
 	t, err := clientTLS(cfg.CAFile, cfg.RootCert, cfg.RootKey, cfg.ServerName)
 	if err != nil {
 		return err

@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"go.etcd.io/etcd/api/v3/authpb"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/auth"
+	"google.golang.org/protobuf/proto"
 )
 
 // The etcd users, named after the common names of the certificates that they come with.
@@ -27,6 +32,29 @@ var grants = []struct {
 	{UserSeal, Root, clientv3.PermissionType(clientv3.PermRead)},
 }
 
+// users have a role each, of their own name.
+var users = []string{userRoot, UserServe, UserSeal}
+
+// usersSetUp is true where setUpUsers would find everything done: each of its steps is a write.
+func usersSetUp(held auth.AuthStore) bool {
+	if !held.IsAuthEnabled() {
+		return false
+	}
+	for _, u := range users {
+		if !held.HasRole(u, u) {
+			return false
+		}
+	}
+	for _, g := range grants {
+		want := &authpb.Permission{PermType: authpb.Permission_Type(g.kind), Key: []byte(g.prefix), RangeEnd: []byte(clientv3.GetPrefixRangeEnd(g.prefix))}
+		role, err := held.RoleGet(&pb.AuthRoleGetRequest{Role: g.user})
+		if err != nil || !slices.ContainsFunc(role.Perm, func(p *authpb.Permission) bool { return proto.Equal(p, want) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // setUpUsers makes users and roles and turns authentication on. Every step run again finds itself done.
 func setUpUsers(ctx context.Context, c *clientv3.Client) error {
 	noPassword := &clientv3.UserAddOptions{NoPassword: true}
@@ -36,7 +64,7 @@ func setUpUsers(ctx context.Context, c *clientv3.Client) error {
 		}
 		return err
 	}
-	for _, u := range []string{userRoot, UserServe, UserSeal} {
+	for _, u := range users {
 		if _, err := c.RoleAdd(ctx, u); done(err) != nil {
 			return fmt.Errorf("role %s: %w", u, err)
 		}
@@ -62,7 +90,7 @@ func setUpUsers(ctx context.Context, c *clientv3.Client) error {
 // server: one a line, to be run with root's client certificate.
 func SetupCommands() []string {
 	var out []string
-	for _, u := range []string{userRoot, UserServe, UserSeal} {
+	for _, u := range users {
 		out = append(out, "etcdctl role add "+u, "etcdctl user add --no-password "+u, fmt.Sprintf("etcdctl user grant-role %s %s", u, u))
 	}
 	for _, g := range grants {
