@@ -190,8 +190,7 @@ func (c *cli) signCharter(ctx context.Context, o *consent, which policy.Digest) 
 		return err
 	}
 	if slices.Contains(p.SignedBy, custodian.Name) {
-		c.say("Already signed by %s: %d of %d; version %d waits for the others.", custodian.Name, len(p.SignedBy), charter.Custodians.Threshold, p.Charter.Version)
-		return nil
+		return c.tell(p, "Already signed by %s: %d of %d; version %d waits for the others.", custodian.Name, len(p.SignedBy), charter.Custodians.Threshold, p.Charter.Version)
 	}
 	if err := followsCharter(fold, p.Charter); err != nil {
 		return err
@@ -260,6 +259,9 @@ func (c *cli) openCharter(ctx context.Context, which policy.Digest) (*charterPro
 
 // signFirstCharter signs charter 1 away from the appliance.
 func (c *cli) signFirstCharter(ctx context.Context, o *consent, file, out string) error {
+	if err := replaceable(out, policy.MaxEnvelope+1, policy.ParseEnvelope); err != nil {
+		return err
+	}
 	document, err := readBounded(file, policy.MaxDocument)
 	if err != nil {
 		return usagef("--first: %w", err)

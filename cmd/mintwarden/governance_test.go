@@ -62,6 +62,8 @@ func TestCharterProposeAndSign(t *testing.T) {
 
 	got = mintwarden(t, "charter", "sign", "--yes", "--key", keyFileOf(t, "custodian-1"))
 	require.Contains(t, got.out, "Already signed by custodian-1")
+	got = mintwarden(t, "charter", "sign", "--yes", "--key", keyFileOf(t, "custodian-1"), "--json")
+	require.Contains(t, got.out, string(a.sent()[0].PayloadDigest()), "programs are told, too")
 	got = mintwarden(t, "charter", "sign", "--yes", "--key", keyFileOf(t, "ann"))
 	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.err, "ann is no custodian")

@@ -70,7 +70,9 @@ func (f *founding) signJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := fold.Joined(f.seal.Appliance); ok {
+	if stands, err := f.takesPart(ctx, fold); err != nil {
+		return err
+	} else if stands {
 		f.c.say("Appliance %s takes part already.", f.seal.Appliance)
 		return nil
 	}
@@ -89,8 +91,52 @@ func (f *founding) signJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The seal goes by it once it has read it.
+	if _, err := f.await(ctx, "through with the store", func(s *seal.Status) bool { return !s.Sealed && s.Doubt == nil }); err != nil {
+		return err
+	}
 	f.c.say("Appliance %s takes part since batch %d.", f.seal.Appliance, done.Sequence)
 	return nil
+}
+
+// takesPart is true of an appliance that joined, and needs no other join. One that
+// another appliance recorded stands in for its memory until it writes a batch itself:
+// from then on its seal alone can tell whether it remembers that.
+func (f *founding) takesPart(ctx context.Context, fold *ledger.Fold) (bool, error) {
+	if _, ok := fold.Joined(f.seal.Appliance); !ok {
+		return false, nil
+	}
+	unused := false
+	for value, err := range keptBatches(f.c.dir) {
+		if err != nil {
+			return false, err
+		}
+		b, err := ledger.ParseBatch(value)
+		if err != nil {
+			return false, err
+		}
+		if b.Author == f.seal.Appliance {
+			unused = false
+			continue
+		}
+		for _, r := range b.Records {
+			if r.Join == nil {
+				continue
+			}
+			j, err := ledger.ParseJoin(r.Join.Payload)
+			if err != nil {
+				return false, err
+			}
+			unused = unused || j.ApplianceID == f.seal.Appliance
+		}
+	}
+	if unused {
+		return true, nil
+	}
+	status, err := f.await(ctx, "unsealed and through with the store", func(s *seal.Status) bool {
+		return !s.Sealed && (s.Doubt == nil || s.Doubt.Kind == "stranger")
+	})
+	return err == nil && status.Doubt == nil, err
 }
 
 // joinFile is where the document and its signatures are.
@@ -116,6 +162,9 @@ func (f *founding) joinEnvelope(ctx context.Context, charter *policy.Charter, fo
 	d, err := ledger.ParseJoin(e.Payload)
 	if err != nil || d.ApplianceID != f.seal.Appliance || d.LedgerKey != f.me.LedgerKey {
 		return nil, unverified("%s is no join of this appliance; take it away, and %s", g.file, g.file+draftEnding)
+	}
+	if sequence, ok := fold.Recorded(e.PayloadDigest()); ok {
+		return nil, refused("the join in %s was recorded in batch %d, and the appliance has lost its memory since; take it and %s away and run this again for a new one", g.file, sequence, g.file+draftEnding)
 	}
 	return f.completeJoin(ctx, g, charter, d, e)
 }

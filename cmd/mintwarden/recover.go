@@ -80,7 +80,12 @@ func (c *cli) recover(ctx context.Context, r *recovery) error {
 	charter, _ := accepted.Charter()
 	a := act{kind: policy.DocRecover, need: int(charter.Custodians.Threshold), next: "mintwarden recover"}
 	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return c.draftRecover(ctx, r, accepted, lost) }
-	a.show = func(payload []byte) error { return c.showRecover(payload, accepted, lost) }
+	a.show = func(payload []byte) error {
+		if err := r.said(payload); err != nil {
+			return err
+		}
+		return c.showRecover(payload, accepted, lost)
+	}
 	a.apply = func(ctx context.Context, e *policy.Envelope) error {
 		if r.socket == "" {
 			c.say("That is enough. Hand it in on the appliance: mintwarden recover --socket SOCKET --document %s --key FILE", r.file)
@@ -191,6 +196,23 @@ func (c *cli) draftRecover(ctx context.Context, r *recovery, accepted, lost *led
 		}
 	}
 	return doc, nil
+}
+
+// said refuses a document that says otherwise than --lane: it was drafted by an earlier
+// run, and stays as it is.
+func (r *recovery) said(payload []byte) error {
+	d, err := ledger.ParseRecover(payload)
+	if err != nil {
+		return unverified("%w", err)
+	}
+	for _, s := range r.lanes {
+		id, text, _ := strings.Cut(s, "=")
+		nonce, err := strconv.ParseUint(text, 10, 53)
+		if err != nil || !slices.Contains(d.Lanes, ledger.RecoverLane{WalletID: id, Nonce: nonce}) {
+			return usagef("--lane %s: the document of before does not say that; take %s and %s away to begin anew", s, r.file, r.file+draftEnding)
+		}
+	}
+	return nil
 }
 
 // lanesOf is where every wallet goes on: the highest of what the ledgers and

@@ -65,6 +65,9 @@ func (c *cli) renewShow() *cobra.Command {
 			return err
 		}
 		if f.out != "" {
+			if err := replaceable(f.out, maxRenewal, seal.ParseRenewal); err != nil {
+				return err
+			}
 			text, err := r.Encode()
 			if err != nil {
 				return err
@@ -183,6 +186,11 @@ type renewer struct {
 }
 
 func (c *cli) renewer(ctx context.Context, f *renewFlags) (*renewer, error) {
+	if f.out != "" {
+		if err := replaceable(f.out, policy.MaxEnvelope+1, policy.ParseEnvelope); err != nil {
+			return nil, err
+		}
+	}
 	signer, fold, err := c.signing(ctx, f.key)
 	if err != nil {
 		return nil, err

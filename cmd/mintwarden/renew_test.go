@@ -55,6 +55,14 @@ func TestRenew(t *testing.T) {
 	got = renew(append(mine("carol"), "take", "--charter1", string(root), "--socket", socket, "--keep", s.path("carol.new"))...)
 	require.NotEqual(t, exitDone, got.code, "nothing is split")
 	require.NoFileExists(t, s.path("carol.new"))
+	for _, args := range [][]string{{"show", "--socket", socket}, append(mine("erin"), "give", "--request", s.path("renewal.json"), "--share", old("erin"))} {
+		key := s.read("erin.key")
+		got = renew(append(args, "--charter1", string(root), "--out", s.path("erin.key"))...)
+		require.Equal(t, exitUsage, got.code, got.err)
+		require.Contains(t, got.err, "something else is there")
+		require.Equal(t, key, s.read("erin.key"))
+		require.NoFileExists(t, s.path("erin.receive"))
+	}
 
 	for _, name := range []string{"carol", "dave"} {
 		done(append(mine(name), "give", "--socket", socket, "--share", old(name))...)
@@ -117,6 +125,11 @@ func TestRotate(t *testing.T) {
 	require.NoError(t, err)
 	s.write("rotate.json"+draftEnding, string(payload))
 	digest := "--expect-digest=" + string(policy.DigestOf(payload))
+	for flag, says := range map[string]string{"--to=mintwarden-wrapping-3": "mintwarden-wrapping-2", "--appliance=appliance-9": "appliance-1"} {
+		got = rotate(digest, "--key", s.path("carol.key"), flag) // what is typed does not go into a document that is there
+		require.Equal(t, exitUsage, got.code, got.err)
+		require.Contains(t, got.err, "the document of before says "+says)
+	}
 	got = rotate(digest, "--key", s.path("carol.key"), "--socket", s.path("seal.sock"))
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, "Signed: 1 of 2")

@@ -64,7 +64,12 @@ func (c *cli) rotate(ctx context.Context, r *rotation) error {
 	charter, digest := fold.Charter()
 	a := act{kind: policy.DocRotate, need: int(charter.Custodians.Threshold), next: "mintwarden rotate"}
 	a.draft = func() (interface{ Encode() ([]byte, error) }, error) { return r.draft(charter, digest) }
-	a.show = func(payload []byte) error { return c.showRotate(payload, charter, digest) }
+	a.show = func(payload []byte) error {
+		if err := r.said(payload); err != nil {
+			return err
+		}
+		return c.showRotate(payload, charter, digest)
+	}
 	a.apply = func(ctx context.Context, e *policy.Envelope) error {
 		if r.socket == "" {
 			c.say("That is enough. Hand it in on the appliance: mintwarden rotate --socket SOCKET --document %s", r.file)
@@ -87,6 +92,21 @@ func (r *rotation) draft(charter *policy.Charter, digest policy.Digest) (*policy
 		return nil, usagef("--appliance %q is none of the charter's", appliance)
 	}
 	return &policy.Rotate{Format: policy.Format, Instance: charter.Instance, ApplianceID: appliance, Charter: digest, WrappingKey: r.to, CreatedAt: policy.Seconds(time.Now())}, nil
+}
+
+// said refuses a document that says otherwise than the flags: it was drafted by an
+// earlier run, and stays as it is.
+func (r *rotation) said(payload []byte) error {
+	d, err := policy.ParseRotate(payload)
+	if err != nil {
+		return unverified("%w", err)
+	}
+	for _, f := range []struct{ flag, typed, says string }{{"to", r.to, d.WrappingKey}, {"appliance", r.appliance, d.ApplianceID}} {
+		if f.typed != "" && f.typed != f.says {
+			return usagef("--%s %s: the document of before says %s; take %s and %s away to begin anew", f.flag, f.typed, f.says, r.file, r.file+draftEnding)
+		}
+	}
+	return nil
 }
 
 // showRotate is what a custodian reads.

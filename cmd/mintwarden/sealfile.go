@@ -156,6 +156,22 @@ func ownerOf(info os.FileInfo) *owner {
 	return nil
 }
 
+// replaceable refuses to have --out written over anything but what an earlier run left
+// there: where a slip of the fingers points may be the very key that signs.
+func replaceable[T any](path string, max int64, parse func([]byte) (T, error)) error {
+	text, err := readBounded(path, max)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		_, err = parse(text)
+	}
+	if err != nil {
+		return usagef("--out %s: something else is there, and is not written over; name another file", path)
+	}
+	return nil
+}
+
 // writeWhole puts a file in place in one step that survives a crash: temporary
 // file, fsync, rename, fsync of the directory.
 func writeWhole(path string, content []byte, mode os.FileMode, of *owner) error {

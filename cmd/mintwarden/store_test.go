@@ -127,6 +127,11 @@ func TestRecover(t *testing.T) {
 	for _, words := range []string{"goes on from batch 2", "up to batch 3", "1 batches", "Epoch 2 begins", "Wallet " + wallet + " goes on at nonce 7; the accepted ledger is at 0"} {
 		require.Contains(t, got.out, words)
 	}
+	// What is typed later does not go into a document that is there, and is not passed over either.
+	got = recover("--socket", s.path("seal.sock"), "--lane", wallet+"=9", "--key", s.path("carol.key"))
+	require.Equal(t, exitUsage, got.code, got.err)
+	require.Contains(t, got.err, "--lane "+wallet+"=9: the document of before does not say that")
+	require.Contains(t, got.err, file+draftEnding)
 	document := s.read("recover.json" + draftEnding)
 	digest := policy.DigestOf([]byte(document))
 	d, err := ledger.ParseRecover([]byte(document))
@@ -200,6 +205,55 @@ func TestInitJoin(t *testing.T) {
 	status := two.await(func(st *seal.Status) bool { return st.Sequence == 4 && st.Doubt == nil })
 	require.Equal(t, "acme-1", status.Instance)
 	require.NotEqual(t, one.read("shares/carol.share"), two.read("shares/carol.share"))
+}
+
+// TestAnApplianceThatForgetsTwiceJoinsTwice: a join stands in for one loss of memory. The
+// appliance wrote batches since, and its disk is lost once more.
+func TestAnApplianceThatForgetsTwiceJoinsTwice(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	got := s.init(nil, s.filed()...)
+	require.Equal(t, exitDone, got.code, got.err)
+	root := s.begun()
+	a := s.api(root)
+	caughtUp := func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.values = s.batches()
+	}
+	forget := func() {
+		s.stop()
+		require.NoError(t, os.Remove(s.path("state/journal")))
+		s.start()
+		s.unsealBy(root, "carol", "erin")
+		s.await(func(st *seal.Status) bool { return st.Doubt != nil && st.Doubt.Kind == "stranger" })
+		caughtUp()
+	}
+	remembers := func(st *seal.Status) bool { return !st.Sealed && st.Doubt == nil }
+	join := func() result { return s.init(nil, append(s.filed(), "--join")...) }
+
+	forget()
+	got = join()
+	require.Equal(t, exitDone, got.code, got.err+s.read("seal.log"))
+	require.Contains(t, got.out, "takes part since batch 2")
+	caughtUp()
+	got = join()
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Contains(t, got.out, "takes part already")
+	s.furnish(func(c *policy.Charter) { c.Groups["desk"] = []string{"ann"} })
+
+	forget()
+	got = join()
+	require.Equal(t, exitRefused, got.code, got.out+got.err)
+	require.Contains(t, got.err, "was recorded in batch 2, and the appliance has lost its memory since")
+	for _, ending := range []string{"", draftEnding} {
+		require.Contains(t, got.err, s.path("ceremony/join.json"+ending))
+		require.NoError(t, os.Remove(s.path("ceremony/join.json"+ending)))
+	}
+	got = join()
+	require.Equal(t, exitDone, got.code, got.err+s.read("seal.log"))
+	require.Contains(t, got.out, "takes part since batch 5")
+	s.await(remembers)
 }
 
 // second is another appliance of the same instance, with the same store and token.

@@ -228,6 +228,9 @@ func (c *cli) ownShare(ctx context.Context, u *unsealing, custodian string) (sea
 
 // answerRequest is a custodian's part of the first ceremony on another machine.
 func (c *cli) answerRequest(ctx context.Context, u *unsealing) error {
+	if err := replaceable(u.out, policy.MaxEnvelope+1, policy.ParseEnvelope); err != nil {
+		return err
+	}
 	q, err := readUnsealRequest(u.request)
 	if err != nil {
 		return err
