@@ -43,11 +43,11 @@ anybody: keep DIR off the appliance. Roots that are there stay as they are.`,
 		if err := os.MkdirAll(dir, privateDir); err != nil {
 			return err
 		}
-		r, err := newRoots(name)
+		r, err := makeRoots(dir, name)
 		if err != nil {
 			return err
 		}
-		if err := r.keep(dir); err != nil {
+		if err := r.publish(dir); err != nil {
 			return err
 		}
 		c.say("The roots are in %s; give %s to servers and clients, and %s and %s to nobody.", dir, rootsFile, classicRoot+".key", quantumRoot+".key")
@@ -55,14 +55,8 @@ anybody: keep DIR off the appliance. Roots that are there stay as they are.`,
 	})
 }
 
-// keep writes the roots, ca.crt last.
-func (r *roots) keep(dir string) error {
-	if err := writePair(dir, classicRoot, r.classic.Pair()); err != nil {
-		return err
-	}
-	if err := writePair(dir, quantumRoot, r.quantum.Pair()); err != nil {
-		return err
-	}
+// publish writes ca.crt, which says that all else is there.
+func (r *roots) publish(dir string) error {
 	both := bytes.Join([][]byte{r.classic.Pair().Certificate, r.quantum.Pair().Certificate}, nil)
 	return writeWhole(filepath.Join(dir, rootsFile), both, 0o644, nil)
 }
@@ -123,8 +117,10 @@ written readable by you alone.`,
 		}
 		for word, root := range by {
 			file := name + "-" + word
-			if exists(filepath.Join(out, file+".crt")) {
-				return refused("%s is there already; renew it, or issue under another name", filepath.Join(out, file+".crt"))
+			for _, ending := range []string{".crt", ".key"} {
+				if path := filepath.Join(out, file+ending); exists(path) {
+					return refused("%s is there already; renew it, or issue under another name", path)
+				}
 			}
 			pair, err := issue(root, name, hosts, kindOf(word))
 			if err != nil {
@@ -178,9 +174,10 @@ func (c *cli) certRenew() *cobra.Command {
 		Use: "renew FILE.crt… --ca DIR", Short: "Renew certificates in place: the same names and use, new keys",
 		Long: `Renew certificates in place: the same names and use, new keys.
 
-FILE.crt and FILE.key are replaced. The appliance takes its own in within seconds,
-without a dropped connection; what breaks off here in between is put right by
-running it again. An API key that is bound to the old certificate's fingerprint
+FILE.crt and FILE.key are replaced, owners and modes stay. The appliance takes its
+own in within seconds, without a dropped connection, but for a key that is a systemd
+credential: that is encrypted anew, and read when the unit starts. What breaks off
+here in between is put right by running it again. An API key that is bound to the old certificate's fingerprint
 needs the new one's, which 'mintwarden cert show' prints.`,
 		Example: "  mintwarden cert renew /etc/mintwarden/tls/api-ecdsa.crt /etc/mintwarden/tls/api-mldsa.crt --ca /media/vault/ca",
 		Args:    cobra.MinimumNArgs(1),

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -35,7 +37,12 @@ func (f *founding) writeCredential(ctx context.Context) error {
 	if err := cmd.Run(); err != nil {
 		return refused("encrypting the PIN as a systemd credential (key %s): %w: %s", key, err, strings.TrimSpace(said.String()))
 	}
-	if err := writeWhole(path, out.Bytes(), 0o600, nil); err != nil {
+	// The seal looks at it too, for what it is encrypted with.
+	info, err := os.Stat(f.seal.State)
+	if err != nil {
+		return fmt.Errorf("the seal's state directory: %w", err)
+	}
+	if err := writeWhole(path, out.Bytes(), 0o600, ownerOf(info)); err != nil {
 		return err
 	}
 	f.c.say("The PIN stands encrypted in %s, as credential %s: the unit loads it (LoadCredentialEncrypted=), and seal.toml names it under [pin].", path, name)

@@ -27,6 +27,9 @@ func (f *founding) splitPINs(ctx context.Context) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("custody of the PINs: %w", err)
 	}
+	if path := f.opts.credential; path != "" && exists(path) {
+		return refused("%s is there, and is not of this ceremony's PIN; take it away, or name another file with --credential", path)
+	}
 	if f.opts.custody != "" {
 		if err := f.pinsOfAnother(ctx); err != nil {
 			return err
@@ -123,22 +126,26 @@ func (f *founding) handShares(ctx context.Context, custody *seal.Custody, shares
 }
 
 func (f *founding) writeShares(custody *seal.Custody, shares map[string]seal.Share) error {
-	if err := os.MkdirAll(f.opts.shares, privateDir); err != nil {
-		return err
-	}
-	for _, m := range custody.Members {
-		text := append(shares[m.Name].Encode(), '\n')
-		err := writeWhole(shareFile(f.opts.shares, m.Name), text, 0o600, nil)
-		clear(text)
-		if err != nil {
-			return err
+	var files []secretFile
+	defer func() {
+		for _, s := range files {
+			clear(s.text)
 		}
+	}()
+	for _, m := range custody.Members {
+		files = append(files, secretFile{m.Name + shareEnding, append(shares[m.Name].Encode(), '\n')})
+	}
+	if err := f.writeSecrets("--shares", f.opts.shares, files); err != nil {
+		return err
 	}
 	f.c.say("Each custodian keeps the file of their name in %s, where nobody else can read it, and takes it away from here once this command has ended.", f.opts.shares)
 	return nil
 }
 
-func shareFile(dir, custodian string) string { return filepath.Join(dir, custodian+".share") }
+// shareEnding is of a share's file, which has its custodian's name.
+const shareEnding = ".share"
+
+func shareFile(dir, custodian string) string { return filepath.Join(dir, custodian+shareEnding) }
 
 // clearScreen empties a terminal and what can be scrolled back to.
 const clearScreen = "\x1b[2J\x1b[3J\x1b[H"

@@ -19,6 +19,7 @@ import (
 
 // Files of a ceremony's work directory. None holds a secret.
 const (
+	workWritten    = "written.json"     // digests of the files with shares and keys that were written
 	workUsers      = "users.json"       // ids and names of the first users
 	workCharter    = "charter1.json"    // the exact bytes that every custodian signs
 	workSigned     = "charter1.signed"  // the envelope, with the signatures so far
@@ -188,6 +189,9 @@ type step struct {
 
 func (f *founding) found(ctx context.Context) error {
 	if err := f.begun(ctx); err != nil {
+		return err
+	}
+	if err := f.rootsAtHand(); err != nil {
 		return err
 	}
 	return f.run(ctx, []step{

@@ -30,23 +30,56 @@ func (f *founding) roots() (*roots, error) {
 	if exists(filepath.Join(dir, rootsFile)) {
 		return loadRoots(dir)
 	}
-	r, err := newRoots(f.plan.Instance)
+	r, err := makeRoots(dir, f.plan.Instance)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.writeServer(dir, f.plan.TLS.Hosts); err != nil {
 		return nil, err
 	}
-	return r, r.keep(dir)
+	return r, r.publish(dir)
 }
 
-func newRoots(instance string) (*roots, error) {
-	classic, err := pki.NewCA(instance+" root (ECDSA)", pki.ECDSAP256)
-	if err != nil {
-		return nil, err
+// rootsAtHand refuses before anything is changed roots that cannot issue the first
+// users' certificates in the end.
+func (f *founding) rootsAtHand() error {
+	dir := f.plan.TLS.Dir
+	if !exists(filepath.Join(dir, rootsFile)) || exists(f.plan.Bootstrap) {
+		return nil
 	}
-	quantum, err := pki.NewCA(instance+" root (ML-DSA)", pki.MLDSA65)
-	return &roots{classic, quantum}, err
+	if _, err := loadRoots(dir); err != nil {
+		return usagef("tls.dir: %s has %s and cannot issue certificates: %w; name the directory that 'mintwarden cert ca' made, or one without %s, where roots are made",
+			dir, rootsFile, err, rootsFile)
+	}
+	return nil
+}
+
+// makeRoots makes what a directory lacks of two roots. A root that is there with its
+// key stays: everything that it issued hangs on it.
+func makeRoots(dir, name string) (*roots, error) {
+	r := &roots{}
+	for _, x := range []struct {
+		file, name string
+		algorithm  pki.Algorithm
+		root       **pki.CA
+	}{{classicRoot, name + " root (ECDSA)", pki.ECDSAP256, &r.classic}, {quantumRoot, name + " root (ML-DSA)", pki.MLDSA65, &r.quantum}} {
+		// The certificate is written first: without its key it is what a crash left.
+		key := filepath.Join(dir, x.file+".key")
+		if !exists(key) {
+			root, err := pki.NewCA(x.name, x.algorithm)
+			if err != nil {
+				return nil, err
+			}
+			if err := writePair(dir, x.file, root.Pair()); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		if *x.root, err = loadRoot(dir, x.file); err != nil {
+			return nil, refused("%s is there, and is not written over: %w; put its certificate beside it, or take another directory", key, err)
+		}
+	}
+	return r, nil
 }
 
 func loadRoots(dir string) (*roots, error) {
@@ -79,6 +112,11 @@ func (r *roots) writeServer(dir string, hosts []string) error {
 		ca   *pki.CA
 		alg  pki.Algorithm
 	}{{classicAPI, r.classic, pki.ECDSAP256}, {quantumAPI, r.quantum, pki.MLDSA65}} {
+		if path := filepath.Join(dir, s.name+".crt"); exists(path) { // of the run before this one, or somebody's
+			if leaf, err := readCertificate(path); err != nil || !s.ca.Issued(leaf) {
+				return refused("%s is there, is not of the roots in that directory, and is not written over; take it away, or leave tls.hosts out", path)
+			}
+		}
 		pair, err := s.ca.IssueServer("mintwarden", hosts, s.alg)
 		if err != nil {
 			return err
@@ -90,9 +128,26 @@ func (r *roots) writeServer(dir string, hosts []string) error {
 	return nil
 }
 
+// writePair writes a certificate and its key. In the place of a pair it keeps their
+// owners and modes: who renews a service's key is not who reads it. A key is nobody
+// else's all the same.
 func writePair(dir, name string, p pki.Pair) error {
-	if err := writeWhole(filepath.Join(dir, name+".crt"), p.Certificate, 0o644, nil); err != nil {
-		return err
+	for _, f := range []struct {
+		ending     string
+		text       []byte
+		mode, most os.FileMode
+	}{{".crt", p.Certificate, 0o644, 0o777}, {".key", p.Key, 0o600, 0o770}} {
+		path := filepath.Join(dir, name+f.ending)
+		var of *owner
+		info, err := os.Stat(path)
+		if err == nil {
+			f.mode, of = info.Mode().Perm()&f.most, ownerOf(info)
+		} else if !os.IsNotExist(err) {
+			return err
+		}
+		if err := writeWhole(path, f.text, f.mode, of); err != nil {
+			return err
+		}
 	}
-	return writeWhole(filepath.Join(dir, name+".key"), p.Key, 0o600, nil)
+	return nil
 }

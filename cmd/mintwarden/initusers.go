@@ -9,7 +9,6 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/oklog/ulid/v2"
@@ -177,22 +176,17 @@ func (f *founding) give(keys []*bearer) error {
 	if f.opts.keys == "" {
 		return f.showKeys(keys)
 	}
-	if err := os.MkdirAll(f.opts.keys, privateDir); err != nil {
-		return err
-	}
+	var files []secretFile
 	for _, b := range keys {
-		for ending, text := range map[string]string{".apikey": b.Key + "\n", ".crt": b.Certificate, ".key": b.PrivateKey} {
-			if err := writeWhole(filepath.Join(f.opts.keys, b.User+ending), []byte(text), 0o600, nil); err != nil {
-				return err
-			}
-		}
+		files = append(files, secretFile{b.User + ".apikey", []byte(b.Key + "\n")}, secretFile{b.User + ".crt", []byte(b.Certificate)},
+			secretFile{b.User + ".key", []byte(b.PrivateKey)})
 	}
-	return nil
+	return f.writeSecrets("--keys", f.opts.keys, files)
 }
 
 func (f *founding) showKeys(keys []*bearer) error {
 	if f.c.json {
-		return nil // sayDone prints them
+		return f.showBegun(keys)
 	}
 	for _, b := range keys {
 		w := f.c.out
@@ -211,16 +205,18 @@ type begunInstance struct {
 	Keys        []*bearer     `json:"keys,omitzero"` // without --keys
 }
 
+func (f *founding) showBegun(keys []*bearer) error {
+	return f.c.showJSON(begunInstance{Instance: f.plan.Instance, ApplianceID: f.seal.Appliance, Charter1: f.signed.PayloadDigest(), Bootstrap: f.plan.Bootstrap, Keys: keys})
+}
+
 func (f *founding) sayDone(keys []*bearer) error {
-	digest := f.signed.PayloadDigest()
-	if f.c.json {
-		out := begunInstance{Instance: f.plan.Instance, ApplianceID: f.seal.Appliance, Charter1: digest, Bootstrap: f.plan.Bootstrap}
-		if f.opts.keys == "" {
-			out.Keys = keys
-		}
-		return f.c.showJSON(out)
+	c, digest := f.c, f.signed.PayloadDigest()
+	switch {
+	case c.json && keys != nil && f.opts.keys == "":
+		return nil // it stands there with the keys, which are shown before they count
+	case c.json:
+		return f.showBegun(nil)
 	}
-	c := f.c
 	c.say("")
 	c.say("Instance %s has begun.", f.plan.Instance)
 	c.say("Every custodian keeps: their share, their signing key, and the digest %s.", digest)
