@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -44,6 +45,7 @@ type appliance struct {
 	audit      []*audit.Entry // oldest first
 	sealed     bool
 	shifts     int                // by how many decimals it lies of a token
+	lie        string             // what it says in place of an id, an address, a line of an export; a vault's name, too
 	denial     *client.ErrorBody  // answers a burn
 	received   []*policy.Envelope // what people signed
 	requests   []request          // what people asked for
@@ -120,6 +122,9 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("DELETE /v1/policies/{id}", a.withdrawPolicy)
 	mux.HandleFunc("GET /v1/vault/accounts", func(w http.ResponseWriter, _ *http.Request) {
 		l := client.VaultAccountList{Data: []client.VaultAccount{{ID: id("vault", 1), Name: "treasury"}, {ID: id("vault", 2), Name: "twins"}, {ID: id("vault", 3), Name: "twins"}}}
+		if a.lie != "" {
+			l.Data = append(l.Data, client.VaultAccount{ID: id("vault", 4), Name: a.lie})
+		}
 		l.Pagination.Total = len(l.Data)
 		a.answer(w, l)
 	})
@@ -130,7 +135,9 @@ func (a *appliance) start() map[string]string {
 		}
 		a.answer(w, client.TokenDetail{ID: r.PathValue("id"), Network: network, Symbol: "EIT", Decimals: decimals})
 	})
-	mux.HandleFunc("POST /v1/tokens", a.ask(client.Token{ID: id("token", 1), Decimals: 18}))
+	mux.HandleFunc("POST /v1/tokens", func(w http.ResponseWriter, r *http.Request) {
+		a.ask(client.Token{ID: cmp.Or(a.lie, id("token", 1)), Decimals: 18})(w, r)
+	})
 	mux.HandleFunc("POST /v1/tokens/{id}/burn", func(w http.ResponseWriter, r *http.Request) {
 		if a.denial != nil {
 			w.WriteHeader(http.StatusUnprocessableEntity)
@@ -139,12 +146,17 @@ func (a *appliance) start() map[string]string {
 		}
 		a.ask(client.BurnAccepted{OperationID: id("op", 1)})(w, r)
 	})
-	mux.HandleFunc("POST /v1/tokens/{id}/", a.ask(client.MintAccepted{OperationID: id("op", 1)})) // all answers of this kind hold it
+	mux.HandleFunc("POST /v1/tokens/{id}/", func(w http.ResponseWriter, r *http.Request) {
+		a.ask(client.MintAccepted{OperationID: cmp.Or(a.lie, id("op", 1))})(w, r) // all answers of this kind hold it
+	})
+	mux.HandleFunc("GET /v1/transactions/export", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, a.lie) })
 	mux.HandleFunc("DELETE /v1/tokens/{id}/allowlist/{address}", a.ask(client.AccountChangeAccepted{OperationID: id("op", 1)}))
 	mux.HandleFunc("POST /v1/tokens/{id}/retire", a.ask(client.Token{ID: id("token", 1), Status: client.TokenStatusRETIRED, Decimals: 18}))
-	mux.HandleFunc("POST /v1/tokens/{id}/deployment/estimate", a.ask(client.DeploymentEstimate{Network: network, Currency: "QC", GasLimit: 2_000_000,
-		PredictedContractAddress: account("alice").String(), Warnings: []string{"wallet_01 has 0 wei"},
-		Strategies: []client.StrategyFee{{FeeStrategy: client.FeeStrategyLOW, MaxFee: "4200000000000000", MaxFeePerGas: "2100000000"}}}))
+	mux.HandleFunc("POST /v1/tokens/{id}/deployment/estimate", func(w http.ResponseWriter, r *http.Request) {
+		a.ask(client.DeploymentEstimate{Network: network, Currency: "QC", GasLimit: 2_000_000,
+			PredictedContractAddress: cmp.Or(a.lie, account("alice").String()), Warnings: []string{"wallet_01 has 0 wei"},
+			Strategies: []client.StrategyFee{{FeeStrategy: client.FeeStrategyLOW, MaxFee: "4200000000000000", MaxFeePerGas: "2100000000"}}})(w, r)
+	})
 	mux.HandleFunc("POST /v1/credentials", a.ask(client.CredentialCreated{ID: id("cred", 1), Key: ptr("qcs_test_secret")}))
 	s := httptest.NewUnstartedServer(mux)
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}

@@ -83,7 +83,7 @@ func charterRows(ch *policy.Charter, digest policy.Digest) *rows {
 	r.add("tenant", ch.TenantID)
 	for _, n := range ch.Networks {
 		r.add("network "+n.Name, fmt.Sprintf("%s, chain id %d, %s; fees at most %s %s an operation, %s %s a wallet and day", n.Kind, n.ChainID, n.Scheme,
-			policy.Units(n.DefaultMaxFee, policy.CurrencyDecimals), n.Currency, policy.Units(n.DailyFee, policy.CurrencyDecimals), n.Currency))
+			policy.Units(n.DefaultMaxFee, policy.CurrencyDecimals), policy.Word(n.Currency), policy.Units(n.DailyFee, policy.CurrencyDecimals), policy.Word(n.Currency)))
 	}
 	r.add("custodians", fmt.Sprintf("%d of %d sign a change", ch.Custodians.Threshold, len(ch.Custodians.Members)))
 	for _, m := range ch.Custodians.Members {
@@ -96,7 +96,7 @@ func charterRows(ch *policy.Charter, digest policy.Digest) *rows {
 		r.add("group "+g, strings.Join(ch.Groups[g], ", "))
 	}
 	for _, a := range ch.Appliances {
-		r.add("appliance "+a.ID, fmt.Sprintf("token %s, ledger key %s, unseal key %s", a.Token.Serial, a.LedgerKey.KeyID(), policy.DigestOf(a.UnsealKey)))
+		r.add("appliance "+a.ID, fmt.Sprintf("token %s, ledger key %s, unseal key %s", policy.Word(a.Token.Serial), a.LedgerKey.KeyID(), policy.DigestOf(a.UnsealKey)))
 		for _, key := range slices.Sorted(maps.Keys(a.Token.CheckValues)) {
 			r.add("check value", key+": "+a.Token.CheckValues[key])
 		}

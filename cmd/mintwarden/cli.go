@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -250,6 +251,15 @@ func checkID(prefix, id string) error {
 			return usagef("%w; '%s' shows them", err, list)
 		}
 		return usage(err)
+	}
+	return nil
+}
+
+// answered refuses an id of the appliance's that is none: it goes into command lines
+// that people are shown to paste.
+func answered(prefix, id string) error {
+	if err := policy.CheckID(prefix, id); err != nil {
+		return &client.AnswerError{HTTPStatus: http.StatusOK, Err: err}
 	}
 	return nil
 }

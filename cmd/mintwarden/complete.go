@@ -11,13 +11,15 @@ import (
 
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // A shell waits for its completions; an appliance that takes longer gives none.
 const completionTime = time.Second
 
 // suggest completes from what the appliance lists, silently nothing where it
-// does not answer.
+// does not answer. Shells evaluate the line again at the next word, so nothing
+// is offered that means anything to one.
 func (c *cli) suggest(from func(ctx context.Context, api *client.Client, yield func(id, what string))) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		c.patience = -1
@@ -27,7 +29,12 @@ func (c *cli) suggest(from func(ctx context.Context, api *client.Client, yield f
 		var out []cobra.Completion
 		if api, err := c.connect(); err == nil {
 			from(ctx, api, func(id, what string) {
-				out = append(out, cobra.CompletionWithDesc(printable(id), printable(what)))
+				if policy.CheckName(id) != nil {
+					id, what = what, id // a name that is typed needs quotes: its id does
+				}
+				if policy.CheckName(id) == nil {
+					out = append(out, cobra.CompletionWithDesc(id, printable(what)))
+				}
 			})
 		}
 		return out, cobra.ShellCompDirectiveNoFileComp

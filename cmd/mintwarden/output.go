@@ -148,6 +148,30 @@ func shownJSON(text []byte) []byte {
 	return out
 }
 
+// shower writes text for a terminal as it comes, escaped as shownJSON escapes.
+type shower struct {
+	w    io.Writer
+	rest []byte // of a character that did not come whole yet
+}
+
+func (s *shower) Write(b []byte) (int, error) {
+	text := append(s.rest, b...)
+	whole := len(text)
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if at := len(text) - n; utf8.RuneStart(text[at]) {
+			if !utf8.FullRune(text[at:]) || text[at] == '\r' {
+				whole = at
+			}
+			break
+		}
+	}
+	s.rest = bytes.Clone(text[whole:])
+	if _, err := s.w.Write(shownJSON(bytes.ReplaceAll(text[:whole], []byte("\r\n"), []byte("\n")))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 // listed is a list as --json prints it.
 type listed[T any] struct {
 	Data []T `json:"data"`

@@ -159,7 +159,7 @@ func (c *cli) showProposal(p *proposal, fold *ledger.Fold) error {
 	say := func(format string, args ...any) { w.printf("%s\n", wrapped(fmt.Sprintf(format, args...), w.width())) }
 	sequence, _ := fold.Head()
 	charter, _ := fold.Charter()
-	say("Policy %s, “%s”, version %d, covers %s.", p.Policy.ID, printable(p.Policy.Name), p.Policy.Version, scopeWords(p.Policy.Scope))
+	say("Policy %s, %s, version %d, covers %s.", p.Policy.ID, policy.Word(p.Policy.Name), p.Policy.Version, scopeWords(p.Policy.Scope))
 	in, there := fold.Policy(p.Policy.ID)
 	switch {
 	case p.Policy.Retired:
@@ -198,7 +198,7 @@ func (c *cli) showProposal(p *proposal, fold *ledger.Fold) error {
 func changes(old, next *policy.Policy, fold *ledger.Fold) []string {
 	var out []string
 	if old.Name != next.Name {
-		out = append(out, fmt.Sprintf("the name was “%s”", printable(old.Name)))
+		out = append(out, "the name was "+policy.Word(old.Name))
 	}
 	if old.Scope != next.Scope {
 		out = append(out, fmt.Sprintf("it covered %s", scopeWords(old.Scope)))

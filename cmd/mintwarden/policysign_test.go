@@ -32,7 +32,7 @@ func TestPolicySign(t *testing.T) {
 	got := mintwarden(t, "policy", "sign", "dev-default", "--yes", "--key", keyFileOf(t, "custodian-3"))
 	require.Equal(t, exitDone, got.code, got.err)
 	for _, shown := range []string{
-		"“dev-default”, version 2, covers everything",
+		"dev-default, version 2, covers everything",
 		"- no more: MAX_AMOUNT: at most 1,000,000,000,000,000,000,000 base units an operation",
 		"+ new: MAX_AMOUNT: at most 2,000,000,000,000,000,000,000 base units an operation",
 		"Digest of the document: " + string(policy.DigestOf(document)),

@@ -79,7 +79,7 @@ func (c *cli) keepReceipt(root policy.Digest, id string, r *client.Receipt, out 
 	if out == "" {
 		out = id + ".tlog-proof"
 	}
-	if err := os.WriteFile(out, []byte(r.Proof), 0o600); err != nil {
+	if err := writeWhole(out, []byte(r.Proof), 0o600, nil); err != nil {
 		return fmt.Errorf("receipt: %w", err)
 	}
 	if c.json {

@@ -5,6 +5,7 @@ import (
 	"crypto/mldsa"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -290,4 +291,24 @@ func TestAttack_AStrangersSignatureLineThatTheTerminalObeys(t *testing.T) {
 	err := c.keepReceipt(w.root, l.entry.ID, &client.Receipt{Proof: strange}, "-")
 	require.Equal(t, exitUnverified, exitCode(err), "%v", err)
 	require.Empty(t, b)
+}
+
+// TestAttack_AReceiptThatGoesWhereALinkLeads: the directory that a receipt is written into is another's, too, who put a
+// link to a file of this user's there.
+func TestAttack_AReceiptThatGoesWhereALinkLeads(t *testing.T) {
+	w := newWorld(t)
+	l := newLog(w, 7)
+	t.Chdir(t.TempDir())
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	mine := filepath.Join(t.TempDir(), "mine")
+	require.NoError(t, os.WriteFile(mine, []byte("mine"), 0o600))
+	require.NoError(t, os.Symlink(mine, l.entry.ID+".tlog-proof"))
+	c, receipt := &cli{out: &printer{w: io.Discard}}, l.receipt("appliance-1")
+	require.NoError(t, c.keepReceipt(w.root, l.entry.ID, &client.Receipt{Proof: receipt}, ""))
+	text, err := os.ReadFile(mine)
+	require.NoError(t, err)
+	require.Equal(t, "mine", string(text))
+	text, err = os.ReadFile(l.entry.ID + ".tlog-proof")
+	require.NoError(t, err)
+	require.True(t, string(text) == receipt)
 }

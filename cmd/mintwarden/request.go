@@ -52,6 +52,9 @@ func (p *privileged) check() error {
 
 // accepted shows what the API made of a request, and follows it if asked to.
 func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string, replayed bool) error {
+	if err := answered("op", id); err != nil {
+		return err
+	}
 	var op *client.Operation
 	if !c.json || p.sign.key != "" {
 		var err error

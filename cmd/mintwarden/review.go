@@ -189,7 +189,7 @@ func (r *review) token(fold *ledger.Fold) {
 	case i.OperationType == policy.OpCancel:
 	case i.OperationType != policy.OpDeployToken:
 		if bound {
-			r.note("contract %s is token %s by the ledger (%s, %d decimals, template %s)", b.ContractAddress, b.TokenID, b.Symbol, b.Decimals, b.TemplateID)
+			r.note("contract %s is token %s by the ledger (%s, %d decimals, template %s)", b.ContractAddress, b.TokenID, policy.Word(b.Symbol), b.Decimals, b.TemplateID)
 		}
 	case used:
 		r.misfit("token %s is contract %s already, and it was bound by the custodians, or operations were authorized there", i.Token.ID, b.ContractAddress)
@@ -220,7 +220,7 @@ func (r *review) parties(fold *ledger.Fold) {
 			continue
 		}
 		if b, ok := fold.BindingByContract(i.ChainID, *p.address); ok {
-			r.warn("%s %s is no account but the contract of token %s (%s)", p.role, p.address, b.TokenID, b.Symbol)
+			r.warn("%s %s is no account but the contract of token %s (%s)", p.role, p.address, b.TokenID, policy.Word(b.Symbol))
 			continue
 		}
 		r.note("%s %s is no wallet of ours", p.role, p.address)
@@ -240,7 +240,7 @@ func (r *review) versions(in judging) {
 	}
 	for _, p := range in.policies {
 		if !slices.Contains(r.intent.Policies, p.Ref()) {
-			r.note("policy %s v%d (%s) judges too", p.Policy.ID, p.Policy.Version, p.Policy.Name)
+			r.note("policy %s v%d (%s) judges too", p.Policy.ID, p.Policy.Version, policy.Word(p.Policy.Name))
 		}
 	}
 }

@@ -95,6 +95,9 @@ func (c *cli) createToken(ctx context.Context, n *newToken) error {
 		return err
 	}
 	t, err := api.CreateToken(ctx, body, keyed(n.key)...)
+	if err == nil {
+		err = answered("token", t.ID)
+	}
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ The token can be used once the custodians' threshold has signed the binding with
 			return err
 		}
 		t, err := api.ImportToken(ctx, body, keyed(key)...)
+		if err == nil {
+			err = answered("token", t.ID)
+		}
 		if err != nil {
 			return err
 		}
@@ -145,7 +148,7 @@ func (c *cli) bindToken(ctx context.Context, o *consent, tokenID string) error {
 func (c *cli) showBinding(b *policy.Binding, served *client.TokenBinding, fold *ledger.Fold) {
 	out := c.people()
 	out.printf("Token %s is to be contract %s on %s (chain %d).\n", printable(b.TokenID), b.ContractAddress, printable(b.Network), b.ChainID)
-	out.printf("It is a %s with symbol %s and %d decimals; policy %s judges it.\n", printable(b.TemplateID), printable(b.Symbol), b.Decimals, printable(b.PolicyID))
+	out.printf("It is a %s with symbol %s and %d decimals; policy %s judges it.\n", printable(b.TemplateID), policy.Word(b.Symbol), b.Decimals, printable(b.PolicyID))
 	for _, id := range b.Performers {
 		w, _ := fold.Wallet(id)
 		out.printf("Its operations may be sent by wallet %s, %s.\n", id, w.Address)

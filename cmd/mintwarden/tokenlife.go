@@ -63,7 +63,7 @@ func (c *cli) tokenEstimate() *cobra.Command {
 			return err
 		}
 		w := c.people()
-		w.printf("Deployed next, the contract stands at %s.\n", e.PredictedContractAddress)
+		w.printf("Deployed next, the contract stands at %s.\n", printable(e.PredictedContractAddress))
 		for _, warning := range e.Warnings {
 			w.printf("%s\n", hanging("WARNING: ", printable(warning), w.width()))
 		}

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/mintwarden/mintwarden/api/client"
 )
@@ -157,7 +160,11 @@ the whole.`,
 		if err != nil {
 			return err
 		}
+		var out io.Writer = c.out
+		if f, ok := c.out.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			out = &shower{w: c.out}
+		}
 		return api.ExportTransactions(ctx, client.ExportTransactionsParams{Format: &f, TokenID: pointer(filter.token), OperationType: pointer(client.OperationType(filter.kind)),
-			Status: pointer(client.OperationStatus(filter.status)), RequestedBy: pointer(filter.by), WalletID: pointer(filter.wallet), Network: pointer(filter.network), From: from, To: to}, c.out)
+			Status: pointer(client.OperationStatus(filter.status)), RequestedBy: pointer(filter.by), WalletID: pointer(filter.wallet), Network: pointer(filter.network), From: from, To: to}, out)
 	})
 }
