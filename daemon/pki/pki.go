@@ -166,7 +166,18 @@ func (c *CA) IssueClient(commonName string, alg Algorithm) (Pair, error) {
 	return c.issue(template, alg)
 }
 
+// issue makes what a clock that is wrong, or a root that is over, would make worthless an
+// error. Nothing is good for longer than its root.
 func (c *CA) issue(template *x509.Certificate, alg Algorithm) (Pair, error) {
+	switch now := time.Now(); {
+	case now.Before(c.cert.NotBefore):
+		return Pair{}, fmt.Errorf("pki: this machine's clock says %s, and the root %q is of %s: set the clock right first",
+			now.UTC().Format(time.RFC3339), c.Name(), c.cert.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(c.cert.NotAfter):
+		return Pair{}, fmt.Errorf("pki: the root %q ended at %s: make new ones", c.Name(), c.cert.NotAfter.UTC().Format(time.RFC3339))
+	case template.NotAfter.After(c.cert.NotAfter):
+		template.NotAfter = c.cert.NotAfter
+	}
 	key, err := generate(alg)
 	if err != nil {
 		return Pair{}, fmt.Errorf("pki: %q: %w", template.Subject.CommonName, err)

@@ -1,13 +1,20 @@
 package pki_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/pki"
 )
@@ -104,4 +111,54 @@ func get(t *testing.T, url string, roots *x509.CertPool, client pki.Pair) (strin
 	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(answer.Body)
 	return string(body), err
+}
+
+// What a machine issues whose clock is wrong, or whose root is over, nobody ever takes; nothing is good for longer than
+// its root.
+func TestIssuesWithinItsRoot(t *testing.T) {
+	now := time.Now()
+	root := func(from, to time.Time) *pki.CA {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "acme"}, NotBefore: from, NotAfter: to,
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+		der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca, err := pki.LoadCA(pki.Pair{Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+			Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ca
+	}
+	const day = 24 * time.Hour
+	for says, ca := range map[string]*pki.CA{
+		"set the clock right first": root(now.Add(day), now.Add(100*day)),
+		"make new ones":             root(now.Add(-100*day), now.Add(-day)),
+	} {
+		if _, err := ca.IssueClient("back-end", pki.ECDSAP256); err == nil || !strings.Contains(err.Error(), says) {
+			t.Fatalf("got %v, want %q", err, says)
+		}
+	}
+	ends := now.Add(30 * day).Truncate(time.Second)
+	ca := root(now.Add(-100*day), ends)
+	issued, err := ca.IssueServer("api", []string{"127.0.0.1"}, pki.ECDSAP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := pki.ParseCertificate(issued.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !leaf.NotAfter.Equal(ends) {
+		t.Fatalf("it ends at %s, its root at %s", leaf.NotAfter, ends)
+	}
 }
