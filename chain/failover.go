@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,6 +52,60 @@ func ask[T any](ctx context.Context, c *Client, questions func(session) (T, erro
 		return v, failed.err(c.net.Name)
 	}
 	return v, err
+}
+
+// heard asks every node that does not rest and gives what those say that answer soon: once one has, the others have as
+// long as a silent node has before it is outrun. Errors are ask's.
+func heard[T any](ctx context.Context, c *Client, questions func(session) (T, error)) (all []T, err error) {
+	nodes := slices.DeleteFunc(slices.Clone(c.nodes), (*node).resting)
+	if len(nodes) < 2 {
+		v, err := ask(ctx, c, questions)
+		return []T{v}, err
+	}
+	answers, silent := make(chan said[T], len(nodes)), slices.Clone(nodes)
+	own, cancel := context.WithCancel(ctx)
+	defer cancel() // whoever is late
+	for _, n := range nodes {
+		go func() {
+			a := said[T]{n: n}
+			s := session{n, own, c.metrics}
+			if a.err = c.check(s); a.err == nil {
+				a.v, a.err = questions(s)
+			}
+			answers <- a
+		}()
+	}
+	var failed failures
+	var late <-chan time.Time
+	for range nodes {
+		select {
+		case a := <-answers:
+			silent = slices.DeleteFunc(silent, func(n *node) bool { return n == a.n })
+			switch {
+			case a.err == nil:
+				all = append(all, a.v)
+				if late == nil {
+					late = time.After(outrunAfter)
+				}
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
+			default:
+				failed.add(a.n, a.err)
+				c.failed(a.n, a.err)
+			}
+		case <-late:
+			for _, n := range silent {
+				c.slow(n)
+			}
+			return all, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if len(all) == 0 {
+		return nil, failed.err(c.net.Name)
+	}
+	return all, nil
 }
 
 // said is what one node had to say.

@@ -54,35 +54,53 @@ type feeHistory struct {
 }
 
 // Fees suggests fees for the next block: the tip is the median, over recent blocks that are not
-// empty, of the strategy's percentile; if all are empty, what the node suggests.
+// empty, of the strategy's percentile; if all are empty, what the node suggests. Of several nodes the
+// median is taken, the higher of two: what one of them alone says is too little would be in no block,
+// and its nonce is spent.
 func (c *Client) Fees(ctx context.Context, s Strategy) (Fees, error) {
 	p := s.percentile()
 	if p == 0 {
 		return Fees{}, fmt.Errorf("fee strategy %q is none of LOW, MEDIUM, HIGH", string(s))
 	}
-	return ask(ctx, c, func(s session) (Fees, error) {
-		var h *feeHistory
-		if err := s.ask(&h, "eth_feeHistory", hexutil.Uint64(feeBlocks), "latest", []int{p}); err != nil {
-			return Fees{}, err
-		}
-		if h == nil || len(h.BaseFeePerGas) == 0 || h.BaseFeePerGas[len(h.BaseFeePerGas)-1] == nil {
-			return Fees{}, fmt.Errorf("%w: fee history", errAnswer)
-		}
-		base := h.BaseFeePerGas[len(h.BaseFeePerGas)-1].ToInt() // the next block's
-		tip, err := s.tip(h)
-		if err != nil {
-			return Fees{}, err
-		}
-		if tip.Cmp(tipFloor) < 0 {
-			tip = tipFloor
-		}
-		maxFee := new(big.Int).Lsh(base, 1)
-		maxFee.Add(maxFee, tip)
-		if maxFee.BitLen() > 256 {
-			return Fees{}, fmt.Errorf("%w: fees above 2^256", errAnswer)
-		}
-		return Fees{MaxFee: maxFee, Tip: new(big.Int).Set(tip)}, nil
-	})
+	said, err := heard(ctx, c, func(s session) (price, error) { return s.price(p) })
+	if err != nil {
+		return Fees{}, err
+	}
+	tip := median(said, func(p price) *big.Int { return p.tip })
+	if tip.Cmp(tipFloor) < 0 {
+		tip = tipFloor
+	}
+	maxFee := new(big.Int).Lsh(median(said, func(p price) *big.Int { return p.base }), 1)
+	maxFee.Add(maxFee, tip)
+	if maxFee.BitLen() > 256 {
+		return Fees{}, fmt.Errorf("%w: fees above 2^256", errAnswer)
+	}
+	return Fees{MaxFee: maxFee, Tip: new(big.Int).Set(tip)}, nil
+}
+
+// price is what one node says of the next block, in wei per gas.
+type price struct{ base, tip *big.Int }
+
+// median is the higher one of two in the middle.
+func median(said []price, of func(price) *big.Int) *big.Int {
+	var all []*big.Int
+	for _, p := range said {
+		all = append(all, of(p))
+	}
+	slices.SortFunc(all, (*big.Int).Cmp)
+	return all[len(all)/2]
+}
+
+func (s session) price(percentile int) (price, error) {
+	var h *feeHistory
+	if err := s.ask(&h, "eth_feeHistory", hexutil.Uint64(feeBlocks), "latest", []int{percentile}); err != nil {
+		return price{}, err
+	}
+	if h == nil || len(h.BaseFeePerGas) == 0 || h.BaseFeePerGas[len(h.BaseFeePerGas)-1] == nil {
+		return price{}, fmt.Errorf("%w: fee history", errAnswer)
+	}
+	tip, err := s.tip(h)
+	return price{h.BaseFeePerGas[len(h.BaseFeePerGas)-1].ToInt(), tip}, err // the next block's
 }
 
 // tip is the median of the history's rewards, or the node's suggestion.

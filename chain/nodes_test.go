@@ -186,3 +186,27 @@ func TestOpinion(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, o.Stolen, "one node says so")
 }
+
+// What is signed at fees that one node makes too low is in no block, and its nonce is spent: with two nodes the one that
+// says more is believed, with three most are.
+func TestAttack_ANodeSaysThatBlocksAreCheap(t *testing.T) {
+	n := manual(t)
+	honest := dial(t, network(n.URL()))
+	want, err := honest.Fees(t.Context(), Medium)
+	require.NoError(t, err)
+	liar := proxy(t, n)
+	for fault, nodes := range map[string][]string{"cheap": {liar.URL(), n.URL()}, "dear": {liar.URL(), n.URL(), n.URL() + "/"}} {
+		t.Run(fault, func(t *testing.T) {
+			c := dial(t, network(nodes...))
+			liar.Set(fault, "1000")
+			defer liar.Behave()
+			got, err := c.Fees(t.Context(), Medium)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			liar.Set("stall", "")
+			got, err = c.Fees(t.Context(), Medium)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
+	}
+}

@@ -62,6 +62,8 @@ var Faults = map[string]string{
 	"head":          "adds the argument to the newest block's number",
 	"future":        "adds the argument, in seconds, to the newest block's time",
 	"freeze":        "shows the newest block that it showed last",
+	"cheap":         "divides every base fee by the argument",
+	"pruned":        "keeps no state but the newest block's",
 	"dear":          "multiplies every base fee by the argument",
 	"swallow":       "says of every transaction that it took it, and forgets it",
 	"refuse":        "refuses every transaction with the argument as message",
@@ -286,6 +288,9 @@ func (p *Proxy) answer(r *http.Request, q message) (message, error) {
 			return message{Version: "2.0", ID: q.ID, Result: hash}, err
 		}
 	}
+	if _, on := p.fault("pruned"); on && q.ofOldState() {
+		return message{Version: "2.0", ID: q.ID, Error: json.RawMessage(`{"code":-32000,"message":"missing trie node"}`)}, nil
+	}
 	body, err := json.Marshal(q)
 	if err != nil {
 		return message{}, err
@@ -312,6 +317,16 @@ func (p *Proxy) answer(r *http.Request, q message) (message, error) {
 		a.Result = json.RawMessage("null")
 	}
 	return a, nil
+}
+
+// ofOldState is true of a question about the state after a block that it numbers.
+func (q message) ofOldState() bool {
+	var params []json.RawMessage
+	switch q.Method {
+	case "eth_getTransactionCount", "eth_getBalance", "eth_getCode", "eth_call":
+		return json.Unmarshal(q.Params, &params) == nil && len(params) == 2 && strings.HasPrefix(string(params[1]), `"0x`)
+	}
+	return false
 }
 
 // bend is where it lies.
@@ -356,9 +371,7 @@ func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
 		}
 		result = p.keep(q.Method, result)
 	case "eth_feeHistory":
-		if n, on := p.fault("dear"); on {
-			result = with(result, "baseFeePerGas", timesEach(field(result, "baseFeePerGas"), n))
-		}
+		result = p.price(result, timesEach)
 	case "eth_getBlockByNumber":
 		result = p.bendBlock(q, result)
 	}
@@ -383,9 +396,7 @@ func (p *Proxy) bendBlock(q message, block json.RawMessage) json.RawMessage {
 	if n, on := p.fault("head"); on {
 		block = with(block, "number", add(field(block, "number"), n))
 	}
-	if n, on := p.fault("dear"); on {
-		block = with(block, "baseFeePerGas", times(field(block, "baseFeePerGas"), n))
-	}
+	block = p.price(block, times)
 	if n, on := p.fault("future"); on {
 		block = with(block, "timestamp", add(field(block, "timestamp"), n))
 	}
@@ -452,7 +463,18 @@ func add(quantity json.RawMessage, n string) json.RawMessage {
 	return number(n, v)
 }
 
-func timesEach(quantities json.RawMessage, n string) json.RawMessage {
+// price bends the base fee, or base fees, of an object.
+func (p *Proxy) price(object json.RawMessage, by func(of json.RawMessage, factor *big.Rat) json.RawMessage) json.RawMessage {
+	for fault, factor := range map[string]func(*big.Rat) *big.Rat{"dear": func(n *big.Rat) *big.Rat { return n }, "cheap": new(big.Rat).Inv} {
+		text, on := p.fault(fault)
+		if n, ok := new(big.Rat).SetString(text); on && ok && n.Sign() > 0 {
+			object = with(object, "baseFeePerGas", by(field(object, "baseFeePerGas"), factor(n)))
+		}
+	}
+	return object
+}
+
+func timesEach(quantities json.RawMessage, n *big.Rat) json.RawMessage {
 	var list []json.RawMessage
 	if json.Unmarshal(quantities, &list) != nil {
 		return quantities
@@ -467,14 +489,14 @@ func timesEach(quantities json.RawMessage, n string) json.RawMessage {
 	return out
 }
 
-// times multiplies a hexadecimal number by a decimal one.
-func times(quantity json.RawMessage, n string) json.RawMessage {
+// times multiplies a hexadecimal number, and leaves the fraction out.
+func times(quantity json.RawMessage, n *big.Rat) json.RawMessage {
 	var v hexutil.Big
-	by, ok := new(big.Int).SetString(n, 10)
-	if !ok || json.Unmarshal(quantity, &v) != nil {
+	if json.Unmarshal(quantity, &v) != nil {
 		return quantity
 	}
-	out, err := json.Marshal((*hexutil.Big)(by.Mul(by, v.ToInt())))
+	product := new(big.Rat).Mul(new(big.Rat).SetInt(v.ToInt()), n)
+	out, err := json.Marshal((*hexutil.Big)(new(big.Int).Quo(product.Num(), product.Denom())))
 	if err != nil {
 		return quantity
 	}
