@@ -29,7 +29,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/mintwarden/mintwarden/chain/devnet"
@@ -226,18 +225,31 @@ func (a *appliance) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Neither knows of the other, and with a long history both take seconds to open.
-	var g errgroup.Group
-	g.Go(func() error { return a.startEtcd(ctx) })
-	g.Go(func() error { return a.startChain(ctx) })
-	if err := g.Wait(); err != nil {
+	endpoint, err := freeEndpoint()
+	if err != nil {
 		return err
 	}
-	return a.startSeal(ctx, token, users)
+	// With a long history each of them takes long to open. The seal opens its token meanwhile, and its connection
+	// waits for etcd's.
+	chain, err := a.startChain(ctx)
+	if err != nil {
+		return err
+	}
+	f, err := a.startSeal(ctx, token, "https://"+endpoint)
+	if err != nil {
+		return err
+	}
+	if err := a.startEtcd(ctx, endpoint); err != nil {
+		return err
+	}
+	if err := chain(); err != nil {
+		return err
+	}
+	return a.configure(ctx, f, users)
 }
 
-func (a *appliance) startEtcd(ctx context.Context) (err error) {
-	a.etcd, err = store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: a.path("etcd"),
+func (a *appliance) startEtcd(ctx context.Context, address string) (err error) {
+	a.etcd, err = store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: a.path("etcd"), Addr: address,
 		CAFile: a.path("pki", "root-mldsa.crt"), CertFile: a.path("pki", "etcd.crt"), KeyFile: a.path("pki", "etcd.key"),
 		RootCert: a.path("pki", "etcd-root.crt"), RootKey: a.path("pki", "etcd-root.key")}, a.log)
 	if err != nil {
@@ -249,11 +261,11 @@ func (a *appliance) startEtcd(ctx context.Context) (err error) {
 // chainPatience is how long the devnet may take to open its chain.
 const chainPatience = 30 * time.Second
 
-// startChain returns when the devnet serves.
-func (a *appliance) startChain(ctx context.Context) error {
+// startChain starts the devnet; what it returns waits until that serves.
+func (a *appliance) startChain(ctx context.Context) (wait func() error, err error) {
 	program, err := self()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ready := make(chan struct{})
 	var once sync.Once
@@ -263,44 +275,52 @@ func (a *appliance) startChain(ctx context.Context) error {
 			once.Do(func() { close(ready) })
 		}
 	}))
-	select {
-	case <-ready:
-		return nil
-	case <-time.After(chainPatience):
-		return fmt.Errorf("dev: the devnet does not serve on %s; see its messages above", a.o.RPC)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return func() error {
+		select {
+		case <-ready:
+			return nil
+		case <-time.After(chainPatience):
+			return fmt.Errorf("dev: the devnet does not serve on %s; see its messages above", a.o.RPC)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, nil
 }
 
-func (a *appliance) startSeal(ctx context.Context, token *sealToken, users *registry.FirstUsers) error {
+// startSeal starts the seal, whose store need not be there yet, and returns its configuration.
+func (a *appliance) startSeal(ctx context.Context, token *sealToken, store string) (*sealFile, error) {
 	socket, err := a.socket("seal.sock")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f := sealFile{Appliance: applianceID, State: a.path("seal"), Socket: socket, ParentPipe: true, Log: sealLog{a.o.Level},
 		HSM: token.hsm,
 		PIN: sealPIN{File: token.pin}, Sandbox: token.sandbox,
-		Store: sealStore{Endpoints: []string{a.etcd.Endpoint()}, CA: a.path("pki", "root-mldsa.crt"), Cert: a.path("pki", "etcd-seal.crt"), Key: a.path("pki", "etcd-seal.key")}}
+		Store: sealStore{Endpoints: []string{store}, CA: a.path("pki", "root-mldsa.crt"), Cert: a.path("pki", "etcd-seal.crt"), Key: a.path("pki", "etcd-seal.key")}}
 	if known, err := a.readCharter1(); err != nil {
-		return err
+		return nil, err
 	} else if known != nil {
 		f.Charter1 = known.PayloadDigest()
 	}
 	if err := a.writeSealConfig(f); err != nil {
-		return err
+		return nil, err
 	}
 	a.children = append(a.children, startChild(ctx, "seal", []string{a.o.SealBin, "--config", a.path("config", "seal.toml")},
 		append(environment(), token.env...), a.log, nil))
-	a.door, err = seal.Dial(ctx, socket)
-	if err != nil {
-		return fmt.Errorf("dev: the seal: %w", err)
+	if a.door, err = seal.Dial(ctx, socket); err != nil {
+		return nil, fmt.Errorf("dev: the seal: %w", err)
 	}
+	return &f, nil
+}
+
+// configure writes what serve goes by. That is rooted in charter 1, so a first start makes that first; else the seal
+// is brought to where it signs beside the start of what asks it.
+func (a *appliance) configure(ctx context.Context, f *sealFile, users *registry.FirstUsers) (err error) {
 	bring := func(ctx context.Context) (policy.Digest, error) {
 		if err := waitSeal(ctx, a.door, func(*seal.Status) bool { return true }); err != nil {
 			return "", err
 		}
-		return a.firstStart(ctx, f, users)
+		return a.firstStart(ctx, *f, users)
 	}
 	digest := f.Charter1
 	if digest == "" {
@@ -310,7 +330,7 @@ func (a *appliance) startSeal(ctx context.Context, token *sealToken, users *regi
 	} else {
 		a.bring = func(ctx context.Context) error { _, err := bring(ctx); return err }
 	}
-	a.config, err = a.writeConfig(string(digest), socket)
+	a.config, err = a.writeConfig(string(digest), f.Socket)
 	return err
 }
 

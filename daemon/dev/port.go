@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -28,4 +29,15 @@ func listenFree(network, address string) (net.Listener, error) {
 		}
 	}
 	return net.Listen(network, address)
+}
+
+// freeEndpoint is a free port of 127.0.0.1, for a server in this process that is told to others before it listens.
+// Another process may take it before; the server then fails and says so.
+func freeEndpoint() (string, error) {
+	l, err := listenFree("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("dev: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
 }
