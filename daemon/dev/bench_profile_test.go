@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/mintwarden/mintwarden/daemon/dev"
 	"github.com/mintwarden/mintwarden/policy/sealed"
+	"github.com/mintwarden/mintwarden/systemd/journal"
 )
 
 // The programs have no profiler, and the seal shall have none. So that a
@@ -50,9 +52,12 @@ func init() {
 	case "--config":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
-		err = sealed.RunKeeper(ctx, os.Args[2], benchLogger(), level)
+		err = sealed.RunKeeper(ctx, os.Args[2], benchLogger(os.Stderr), level)
 	case "worker":
-		os.Exit(sealed.RunWorker("profiled", benchLogger(), level))
+		var log io.Writer
+		if log, err = journal.Stdout(); err == nil {
+			os.Exit(sealed.RunWorker("profiled", benchLogger(log), level))
+		}
 	default:
 		err = fmt.Errorf("%s plays no %q", profiledProgram, os.Args[1])
 	}
@@ -63,15 +68,15 @@ func init() {
 	os.Exit(0)
 }
 
-func benchLogger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+func benchLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelError}))
 }
 
 func playDev(self, dir string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return dev.Run(ctx, dev.Options{Dir: dir, API: "127.0.0.1:0", Monitor: "127.0.0.1:0", RPC: "127.0.0.1:0", Period: blockPeriod,
-		SealBin: self, Version: "profiled", Log: benchLogger(), Level: "error", Stdout: os.Stdout, Stderr: os.Stderr})
+		SealBin: self, Version: "profiled", Log: benchLogger(os.Stderr), Level: "error", Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
 // profiled writes what this process does between the two signals.

@@ -46,7 +46,7 @@ func playEtcd(appliance, address string) error {
 	defer stop()
 	pki := func(name string) string { return filepath.Join(appliance, "pki", name) }
 	e, err := store.StartEmbedded(ctx, store.EmbeddedConfig{Dir: filepath.Join(appliance, "etcd"), Addr: address, CAFile: pki("root-mldsa.crt"),
-		CertFile: pki("etcd.crt"), KeyFile: pki("etcd.key"), RootCert: pki("etcd-root.crt"), RootKey: pki("etcd-root.key")}, benchLogger())
+		CertFile: pki("etcd.crt"), KeyFile: pki("etcd.key"), RootCert: pki("etcd-root.crt"), RootKey: pki("etcd-root.key")}, benchLogger(os.Stderr))
 	if err != nil {
 		return err
 	}
