@@ -24,7 +24,7 @@ const (
 	rehearsalLimit = 10 * time.Minute
 	// rehearsalAge is how long a rehearsal is shown although the ledger went on.
 	rehearsalAge = time.Minute
-	// maxRehearsals bounds what is kept.
+	// maxRehearsals bounds what is kept, and what is under way or waits for its turn.
 	maxRehearsals = 64
 )
 
@@ -87,7 +87,9 @@ func (s *Service) rehearsal(ctx context.Context, p *Policy) (*rehearsal, error) 
 		return r, nil
 	}
 	r := &rehearsal{head: head, done: make(chan struct{})}
-	s.rehearsals.put(p.DocumentDigest, r)
+	if !s.rehearsals.put(p.DocumentDigest, r) {
+		return nil, ErrRehearsing
+	}
 	go func() {
 		defer close(r.done)
 		// Whoever asked may go away; the next one finds the answer.
@@ -132,8 +134,8 @@ func (r *rehearsal) fresh(head uint64, now time.Time) bool {
 	}
 }
 
-// put keeps a rehearsal; where there are too many the ones that are done go.
-func (rs *rehearsals) put(d policy.Digest, r *rehearsal) {
+// put keeps a rehearsal; where there are too many the ones that are done go, and where none is done it is not kept.
+func (rs *rehearsals) put(d policy.Digest, r *rehearsal) bool {
 	if len(rs.byDigest) >= maxRehearsals {
 		for other, old := range rs.byDigest {
 			select {
@@ -143,7 +145,11 @@ func (rs *rehearsals) put(d policy.Digest, r *rehearsal) {
 			}
 		}
 	}
+	if len(rs.byDigest) >= maxRehearsals {
+		return false
+	}
 	rs.byDigest[d] = r
+	return true
 }
 
 // logged is every batch from next up to head, in order.
