@@ -43,7 +43,7 @@ func (s *Service) ProposeCharter(ctx context.Context, a Actor, document []byte, 
 			proposal = open[at]
 			tx.Require(charterKey, rev)
 		} else {
-			if err := mayFollow(inForce, body, digest, len(open)); err != nil {
+			if err := mayFollow(inForce, body, digest, open, a.Name); err != nil {
 				return nil, err
 			}
 			proposal = &Charter{
@@ -68,8 +68,10 @@ func (s *Service) ProposeCharter(ctx context.Context, a Actor, document []byte, 
 	return nil, fmt.Errorf("registry: the charter: %w", store.ErrConflict)
 }
 
-// mayFollow refuses what the ledger would not take even if everybody signed it.
-func mayFollow(inForce *Charter, next *policy.Charter, digest policy.Digest, open int) error {
+// mayFollow refuses what the ledger would not take even if everybody signed it,
+// and what the open proposals leave no room for.
+func mayFollow(inForce *Charter, next *policy.Charter, digest policy.Digest, open []*Charter, proposer string) error {
+	own := slices.DeleteFunc(slices.Clone(open), func(c *Charter) bool { return c.ProposedBy != proposer })
 	switch old := inForce.Body; {
 	case digest == inForce.Digest:
 		return Refuse(TxStateConflict, "this charter is in force already")
@@ -81,8 +83,10 @@ func mayFollow(inForce *Charter, next *policy.Charter, digest policy.Digest, ope
 		return Refuse(Validation, "the charter's environment is %q, which cannot change from %q", next.Environment, old.Environment)
 	case next.TenantID != old.TenantID:
 		return Refuse(Validation, "the charter is of tenant %q, this is %q, which cannot change", next.TenantID, old.TenantID)
-	case open >= maxOpenProposals:
-		return Refuse(TxStateConflict, "the charter has %d open proposals; have one signed first", open)
+	case len(open) >= maxOpenProposals:
+		return Refuse(TxStateConflict, "the charter has %d open proposals; have one signed first", len(open))
+	case len(own) >= maxOwnProposals:
+		return Refuse(TxStateConflict, "%s has %d open proposals of a charter, and the rest is for others; have one signed first", proposer, len(own))
 	}
 	return nil
 }

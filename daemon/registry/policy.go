@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -88,6 +89,11 @@ const (
 	// maxOpenProposals bounds a policy's open proposals, so that the batch that
 	// decides between them fits one transaction with their digests and audit.
 	maxOpenProposals = 16
+	// maxOwnProposals is how many of them one proposer may have: nobody alone keeps
+	// the others from changing what is in force.
+	maxOwnProposals = maxOpenProposals / 2
+	// maxOpenBytes bounds their documents together, four of the largest: whoever looks at the policy reads them all.
+	maxOpenBytes = 4 * policy.MaxDocument
 )
 
 // policyHead is what holds a policy's versions together: every change of any of
@@ -188,9 +194,6 @@ func (s *Service) proposeNext(ctx context.Context, a Actor, id string, idem *sto
 		if active != nil && active.Retired {
 			return nil, Refuse(TxStateConflict, "policy %s is retired; propose a new one", id)
 		}
-		if len(head.Open) >= maxOpenProposals {
-			return nil, Refuse(TxStateConflict, "policy %s has %d open proposals; have one signed, or withdraw them", id, len(head.Open))
-		}
 		spec, retire, err := next(active)
 		if err != nil {
 			return nil, err
@@ -199,12 +202,36 @@ func (s *Service) proposeNext(ctx context.Context, a Actor, id string, idem *sto
 		if err != nil {
 			return nil, err
 		}
+		if err := p.fits(versions.open); err != nil {
+			return nil, err
+		}
 		if err = s.addProposal(ctx, a, head, rev, p, idem); lostRace(err) {
 			continue
 		}
 		return p, err
 	}
 	return nil, fmt.Errorf("registry: policy %s: %w", id, store.ErrConflict)
+}
+
+// fits refuses a proposal that the open ones of its policy, or those of its
+// proposer among them, leave no room for.
+func (p *Policy) fits(open []*Policy) error {
+	own := slices.DeleteFunc(slices.Clone(open), func(o *Policy) bool { return o.ProposedBy != p.ProposedBy })
+	switch {
+	case len(open) >= maxOpenProposals || size(open...)+size(p) > maxOpenBytes:
+		return Refuse(TxStateConflict, "policy %s has %d open proposals of %d bytes; have one signed, or withdraw them", p.ID, len(open), size(open...))
+	case len(own) >= maxOwnProposals || size(own...)+size(p) > maxOpenBytes/2:
+		return Refuse(TxStateConflict, "%s has %d open proposals of policy %s, of %d bytes, and the rest is for others; have one signed, or withdraw them", p.ProposedBy, len(own), p.ID, size(own...))
+	}
+	return nil
+}
+
+// size is how much their documents have, in bytes.
+func size(policies ...*Policy) (n int) {
+	for _, p := range policies {
+		n += len(p.Document)
+	}
+	return n
 }
 
 // draftPolicy builds the document that custodians are to sign and checks it

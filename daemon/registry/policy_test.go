@@ -2,11 +2,13 @@ package registry_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
@@ -225,14 +227,78 @@ func TestPoliciesThatCannotBeAreRefusedWhenProposed(t *testing.T) {
 	p, err := d.s.ProposePolicy(t.Context(), operator, registry.PolicySpec{Name: "p", Rules: twoOfApprovers(), VaultAccountID: d.vault.ID}, nil)
 	require.NoError(t, err)
 	require.Equal(t, policy.Scope{VaultAccountID: d.vault.ID}, p.Scope)
-	for range 15 {
-		_, err = d.s.ProposePolicyVersion(t.Context(), operator, p.ID, registry.PolicySpec{Name: "p", Rules: twoOfApprovers()}, nil)
-		require.NoError(t, err)
+	propose := func(by string, rules []policy.Rule) error {
+		_, err := d.s.ProposePolicyVersion(t.Context(), registry.Actor{Name: by}, p.ID, registry.PolicySpec{Name: "p", Rules: rules}, nil)
+		return err
 	}
-	_, err = d.s.ProposePolicyVersion(t.Context(), operator, p.ID, registry.PolicySpec{Name: "p", Rules: twoOfApprovers()}, nil)
-	require.Contains(t, refused(t, err, registry.TxStateConflict), "16")
+	for n := range 16 {
+		if n > 0 { // the first is the operator's
+			require.NoError(t, propose([]string{"operator", "admin"}[n/8], twoOfApprovers()))
+		}
+		if n == 7 {
+			require.Contains(t, refused(t, propose("operator", twoOfApprovers()), registry.TxStateConflict), "operator has 8", "nobody alone keeps the others from it")
+		}
+	}
+	require.Contains(t, refused(t, propose("custodian-1", twoOfApprovers()), registry.TxStateConflict), "16")
 	_, err = d.s.SignPolicy(t.Context(), custodian("1"), p.ID, d.sign(p, "1", "2"))
 	require.NoError(t, err, "sixteen proposals fit the transaction that decides between them")
+}
+
+// large is rules whose document is nearly as large as one may be.
+func large() []policy.Rule {
+	rules := twoOfApprovers()
+	for len(rules) < 20 {
+		r := policy.Rule{Type: policy.RuleBlacklistAddress}
+		for range 60 {
+			r.Addresses = append(r.Addresses, tx.Address{byte(len(rules)), byte(len(r.Addresses))})
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+// TestAttack_LargePoliciesFillNoMemory: whoever may propose has nobody's list, and nobody's look at one policy, read
+// more than a bound; all of it can be read.
+func TestAttack_LargePoliciesFillNoMemory(t *testing.T) {
+	d := newDesk(t)
+	const many, bound = 24, 640 << 10
+	for range many {
+		_, err := d.s.ProposePolicy(t.Context(), operator, registry.PolicySpec{Name: "large", Rules: large()}, nil)
+		require.NoError(t, err)
+	}
+	seen, pages := map[string]bool{}, 0
+	for offset, total := 0, many; offset < total; pages++ {
+		page, n, err := d.s.Policies(t.Context(), 200, offset)
+		require.NoError(t, err)
+		require.NotEmpty(t, page)
+		bytes := 0
+		for _, p := range page {
+			seen[p.ID] = true
+			bytes += len(p.Document)
+		}
+		require.Less(t, bytes, bound)
+		offset, total = offset+len(page), n
+	}
+	require.GreaterOrEqual(t, len(seen), many)
+	require.Greater(t, pages, 1)
+
+	p, err := d.s.ProposePolicy(t.Context(), operator, registry.PolicySpec{Name: "large", Rules: large()}, nil)
+	require.NoError(t, err)
+	for n := range 16 {
+		by := registry.Actor{Name: fmt.Sprint("proposer-", n%4)}
+		_, err = d.s.ProposePolicyVersion(t.Context(), by, p.ID, registry.PolicySpec{Name: "large", Rules: large()}, nil)
+		if err != nil {
+			require.Contains(t, refused(t, err, registry.TxStateConflict), "bytes")
+		}
+	}
+	p, err = d.s.Policy(t.Context(), p.ID)
+	require.NoError(t, err)
+	bytes := len(p.Document)
+	for _, open := range p.Proposals {
+		bytes += len(open.Document)
+	}
+	require.Less(t, bytes, bound)
+	require.Greater(t, len(p.Proposals), 1)
 }
 
 func TestTheThresholdIsKeptWhileTheSealIsAway(t *testing.T) {

@@ -60,18 +60,25 @@ func (s *Service) supersededBy(ctx context.Context, p *Policy) ([]*Policy, error
 	return out, nil
 }
 
+// maxPageBytes bounds the documents of a page of policies, in bytes: an answer has
+// them several times over, and hundreds of answers may be made at once.
+const maxPageBytes = 512 << 10
+
 // Policies lists policies, newest first, each as [Service.Policy] shows it, and
-// says how many there are.
+// says how many there are. It gives fewer where they are large, but one at least.
 func (s *Service) Policies(ctx context.Context, limit, offset int) ([]*Policy, int, error) {
 	heads, total, err := s.policies.newest(ctx, s.store, func(*policyHead) bool { return true }, limit, offset)
 	if err != nil {
 		return nil, 0, err
 	}
-	page := make([]*Policy, 0, len(heads))
+	page, bytes := make([]*Policy, 0, len(heads)), 0
 	for _, head := range heads {
 		p, err := s.showPolicy(ctx, head)
 		if err != nil {
 			return nil, 0, err
+		}
+		if bytes += size(p) + size(p.Proposals...); bytes > maxPageBytes && len(page) > 0 {
+			break
 		}
 		page = append(page, p)
 	}
