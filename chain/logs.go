@@ -260,8 +260,8 @@ func (s session) logs(from, to uint64, q LogQuery) ([]Log, error) {
 var limits = []string{"more than", "block range", "too large", "too many", "too big", "limit exceeded", "limited to", "exceed", "response size",
 	"query timeout", "timed out", "max results", "range is"}
 
-// tooMany tells a node's limit from its other refusals. An answer that does not end within the timeout or the limit
-// of size is one, too.
+// tooMany tells a node's limit from its other refusals. An answer beyond the limit of size is one, too; that there is
+// none in time is not, for another node may have one.
 func tooMany(err error) bool {
 	var refused *RPCError
 	var size *http.MaxBytesError

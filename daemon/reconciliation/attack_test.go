@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
@@ -221,4 +222,16 @@ func TestAttackOneNodeSaysThatAnExternalHolderSentIt(t *testing.T) {
 	h.node.advance(20)
 	r := h.until(func(r *reconciliation.Report) bool { return r.BlockNumber >= 18 })
 	require.EqualValues(t, 1, r.UnmatchedTotal, "what one node says of the sender whitewashes nothing")
+}
+
+// A node that says nothing of a limit, and does not answer within its time where many blocks are asked for, is asked for
+// fewer: what stands behind them is looked at all the same.
+func TestAttack_ANodeThatHangsAtManyBlocks(t *testing.T) {
+	h := newHouse(t)
+	h.timeout = 200 * time.Millisecond
+	h.node.hangs = func(f filter) bool { return f.To-f.From >= 400 }
+	h.mint(5, 1, account(1), 10)
+	h.mint(4_990, 2, account(2), theft)
+	h.node.advance(5_000)
+	require.EqualValues(t, 2, h.until(settled(4_998)).UnmatchedTotal)
 }

@@ -42,6 +42,7 @@ type front struct {
 
 	tokens map[string]*track
 	blocks uint64 // of one question
+	taken  uint64 // to how many they grow fast
 	head   tx.Hash
 
 	// Of one pass: tokens that have had their turn or could not be worked on, and that not all was done that is to be
@@ -64,7 +65,7 @@ type track struct {
 }
 
 func newFront(s *Service, fence *store.Fence, network string, c *chain.Client) *front {
-	return &front{s: s, fence: fence, network: network, chain: c, tokens: map[string]*track{}, blocks: firstRange}
+	return &front{s: s, fence: fence, network: network, chain: c, tokens: map[string]*track{}, blocks: firstRange, taken: mostRange}
 }
 
 // pass looks at every final block that was not looked at yet.
@@ -278,7 +279,13 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) (faults 
 		half := len(group) / 2
 		return append(f.step(ctx, group[:half], to), f.step(ctx, group[half:], to)...)
 	case err != nil:
-		f.blocks = max(f.blocks, firstRange) // what was too much of one token is none of the others'
+		// So many blocks may be more than a node tells of in its time, without a word about it: the next question is about
+		// fewer, and it takes longer until one is about so many again. What was too much of one block is none of the others'.
+		f.blocks = (to - from + 1) / 2
+		if f.blocks == 0 {
+			f.blocks = firstRange
+		}
+		f.taken = f.blocks
 		for _, t := range group {
 			f.skip[t.token.ID] = true
 			faults = append(faults, fmt.Errorf("token %s: %w", t.token.ID, err))
@@ -286,8 +293,10 @@ func (f *front) step(ctx context.Context, group []*track, final uint64) (faults 
 		return faults
 	case len(logs) > manyLogs:
 		f.blocks = max(1, f.blocks/2)
+	case len(logs) < fewLogs && f.blocks < f.taken:
+		f.blocks = min(f.taken, f.blocks*2)
 	case len(logs) < fewLogs:
-		f.blocks = min(mostRange, f.blocks*2)
+		f.blocks = min(mostRange, f.blocks+f.blocks/16+1)
 	}
 	for _, t := range group {
 		if err := f.take(ctx, t, of(t, logs), of(t, others), to, hash); err != nil {

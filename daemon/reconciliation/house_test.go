@@ -43,6 +43,7 @@ type house struct {
 	store    *store.Store
 	node     *ledgerNode
 	urls     []string
+	timeout  time.Duration // of a question to a node; 0: the client's own
 	token    *registry.Token
 	contract common.Address
 	external []tx.Address
@@ -296,7 +297,7 @@ func (h *house) service(ctx context.Context) (*reconciliation.Service, *store.St
 	}
 	require.NoError(h.t, err)
 	c, err := chain.Dial(h.t.Context(), chain.Network{Name: networkName, Kind: tx.KindQuantum, ChainID: chainID, RPCURLs: h.urls, Confirmations: confirmations,
-		Scheme: tx.Dilithium3, Currency: "QC", BlockPeriod: 10 * time.Millisecond}, nil, nil)
+		Scheme: tx.Dilithium3, Currency: "QC", BlockPeriod: 10 * time.Millisecond, Timeout: h.timeout}, nil, nil)
 	require.NoError(h.t, err)
 	h.t.Cleanup(c.Close)
 	s, err := reconciliation.New(reconciliation.Deps{Store: st, Registry: h, Operations: h, Seal: h, Chains: map[string]*chain.Client{networkName: c},

@@ -1,6 +1,7 @@
 package reconciliation_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"math/big"
@@ -32,6 +33,8 @@ type ledgerNode struct {
 	after func(method string) error // may refuse; nil: nothing
 	// refuse says what is too much of a question for logs; nil: nothing is.
 	refuse func(filter) bool
+	// hangs says what of a question for logs takes longer than anybody waits; nil: nothing does.
+	hangs func(filter) bool
 	// tells is whose logs this node answers with, where it is asked for logs; nil: its own. Asked for a receipt it says
 	// what it knows itself.
 	tells *ledgerNode
@@ -170,9 +173,16 @@ type filter struct {
 	Topics  [][]common.Hash  `json:"topics"`
 }
 
-func (a *ethAPI) GetLogs(f filter) ([]*types.Log, error) {
+func (a *ethAPI) GetLogs(ctx context.Context, f filter) ([]*types.Log, error) {
 	if err := a.begin("logs"); err != nil {
 		return nil, err
+	}
+	a.n.mu.Lock()
+	hangs := a.n.hangs != nil && a.n.hangs(f)
+	a.n.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	a.n.mu.Lock()
 	defer a.n.mu.Unlock()
