@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -267,8 +268,19 @@ func (c *cli) renewGiving(ctx context.Context, f *renewFlags) error {
 	if err != nil {
 		return err
 	}
-	return c.hand(ctx, f, e)
+	err = c.hand(ctx, f, e)
+	var no *notTakenError
+	if errors.As(err, &no) && n.custodian {
+		return errors.Join(err, os.Remove(f.receive)) // nothing will ever come for that key
+	}
+	return err
 }
+
+// notTakenError says that the seal refused a document for certain.
+type notTakenError struct{ err error }
+
+func (e *notTakenError) Error() string { return e.err.Error() }
+func (e *notTakenError) Unwrap() error { return e.err }
 
 // giveUp is the custodian's share that is good now, encrypted to the appliance's unseal
 // key from the verified charter.
@@ -333,8 +345,11 @@ func (c *cli) handRenewal(ctx context.Context, socket string, e *policy.Envelope
 	defer door.Close()
 	r, err := door.Renew(ctx, e)
 	lost := errors.Is(err, seal.ErrUnreachable)
+	if kind, told := seal.KindOf(err); told && kind != seal.KindStore {
+		return &notTakenError{err}
+	}
 	if err != nil && !lost {
-		return sealAway(socket, err)
+		return err
 	}
 	if lost || len(r.Waiting) == 0 && len(r.Parcels) > 0 {
 		if r, err = c.renewalDone(ctx, socket); err != nil {

@@ -64,12 +64,15 @@ func TestRenew(t *testing.T) {
 		require.NoFileExists(t, s.path("erin.receive"))
 	}
 
+	got = renew(append(mine("carol"), "give", "--charter1", string(root), "--socket", socket, "--share", old("dave"))...)
+	require.Equal(t, exitRefused, got.code, got.err)
+	require.NoFileExists(t, s.path("carol.receive"), "what the seal refused leaves nothing in the way")
 	for _, name := range []string{"carol", "dave"} {
 		done(append(mine(name), "give", "--socket", socket, "--share", old(name))...)
 	}
 	got = renew(append(mine("carol"), "give", "--charter1", string(root), "--socket", socket, "--share", old("carol"))...)
 	require.NotEqual(t, exitDone, got.code)
-	require.Contains(t, got.err, "exists", "a key that is waited for is not replaced")
+	require.Contains(t, got.err, "exists; keep it if you gave already", "a key that is waited for is not replaced")
 	done(append(mine("erin"), "give", "--request", s.path("renewal.json"), "--share", old("erin"), "--out", s.path("erin.json"))...)
 	got = done("submit", "--socket", socket, "--document", s.path("erin.json"))
 	require.Contains(t, got.out, "The new shares are split")

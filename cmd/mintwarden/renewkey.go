@@ -33,7 +33,10 @@ func makeReceiveKey(path string) (public []byte, err error) {
 		return nil, err
 	}
 	defer clear(text)
-	return public, writeNew(path, text)
+	if err = writeNew(path, text); errors.Is(err, fs.ErrExist) {
+		err = usagef("--receive: %w; keep it if you gave already, for 'renew take' needs it; else name another file", err)
+	}
+	return public, err
 }
 
 // openParcel decrypts a new share with the key in the file; the caller destroys it.
