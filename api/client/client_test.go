@@ -282,6 +282,8 @@ func TestConfig(t *testing.T) {
 	for name, change := range map[string]func(*client.Config){
 		"URL without TLS": func(c *client.Config) { c.URL = "http://127.0.0.1:1" },
 		"no URL":          func(c *client.Config) { c.URL = "" },
+		"URL with a user": func(c *client.Config) { c.URL = strings.Replace(c.URL, "https://", "https://warden:qcs_test_key@", 1) },
+		"and no URL":      func(c *client.Config) { c.URL = "https://warden:qcs_test_key@[" },
 		"no roots":        func(c *client.Config) { c.CAFile = c.APIKeyFile },
 		"no certificate":  func(c *client.Config) { c.CertFile = c.APIKeyFile },
 		"key for another": func(c *client.Config) { c.KeyFile = c.CAFile },

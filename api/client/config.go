@@ -88,6 +88,9 @@ const requestTimeout = 2 * time.Minute
 
 // New reads the files that c names and makes a client. It does not connect.
 func New(c Config) (*Client, error) {
+	if strings.Contains(c.URL, "@") { // every error would tell it
+		return nil, errors.New("client: the URL holds a user or a password; certificate and API key say who calls")
+	}
 	u, err := url.Parse(c.URL)
 	if err != nil {
 		return nil, fmt.Errorf("client: URL %q: %w", c.URL, err)

@@ -202,7 +202,7 @@ func (c *Config) checkNetworks(f *faults) {
 		for j, r := range n.RPCURLs {
 			u, err := url.Parse(r)
 			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-				f.add(key(fmt.Sprintf("rpc_urls[%d]", j)), "%q is not an http or https URL", r)
+				f.add(key(fmt.Sprintf("rpc_urls[%d]", j)), "is not an http or https URL; write for example \"http://127.0.0.1:8545\"") // it may hold a secret
 			}
 		}
 		if n.ResubmitAfter > 1000 {

@@ -281,3 +281,12 @@ func TestTrace(t *testing.T) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 }
+
+// What a node is asked with may stand in its URL; what is wrong with the file goes to the journal.
+func TestANodesSecretIsNotTold(t *testing.T) {
+	text := strings.Replace(whole, `"http://127.0.0.1:8545"`, `"ws://warden:hunter2@127.0.0.1:8545"`, 1)
+	_, err := config.Parse([]byte(text), "/etc/mintwarden")
+	if err == nil || !strings.Contains(err.Error(), "rpc_urls[0]") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
