@@ -29,9 +29,10 @@ const (
 // readBody reads the whole body, or refuses one that is too large or too slow.
 func (s *Server) readBody(c *gin.Context) ([]byte, error) {
 	r := c.Request
-	if r.Body == nil || r.Body == http.NoBody {
+	if !hasBody(r) {
 		return nil, nil
 	}
+	requestOf(c).taken = true
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		p := fault(registry.Validation, "%d bytes of the body came in %s; send it faster", len(b), s.limits.BodyTimeout)
@@ -48,21 +49,48 @@ func (s *Server) readBody(c *gin.Context) ([]byte, error) {
 	return b, nil
 }
 
+// dropBody throws away the body of a request that needs none.
+func (s *Server) dropBody(c *gin.Context, r *request) error {
+	if !hasBody(c.Request) {
+		return nil
+	}
+	r.taken = true
+	s.bodyUnread(c)
+	if n, err := io.CopyN(io.Discard, c.Request.Body, maxBody+1); !errors.Is(err, io.EOF) {
+		return fault(registry.Validation, "%s %s takes no body, and %d bytes came without an end", r.route.method, r.route.path, n)
+	}
+	s.bodyRead(c)
+	return nil
+}
+
+// maxDrains is how many bodies that are too large are drained at once: whoever
+// sends one may not be known.
+const maxDrains = 64
+
 // tooLarge answers a body that says itself that it is too large, before anything
 // else is looked at, as the document has it; the attempt costs what any costs.
 func (s *Server) tooLarge(c *gin.Context, r *request) error {
 	if err := s.take(c, r.charged(), shedRate); err != nil {
 		return err
 	}
-	return drained(c.Request)
+	select {
+	case s.drains <- struct{}{}:
+		defer func() { <-s.drains }()
+		r.taken = true
+		return drained(c.Request)
+	default:
+		return errTooLarge
+	}
 }
 
 // drained throws away what is left of a body that is too large. What is not
 // drained is cut off; that is the caller's loss, not an error of ours.
 func drained(r *http.Request) error {
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxDrain))
-	return fault(bodyTooLarge, "the body is larger than %d bytes", maxBody)
+	return errTooLarge
 }
+
+var errTooLarge = fault(bodyTooLarge, "the body is larger than %d bytes", maxBody)
 
 // checkMedia refuses a body that is not plain JSON. A compressed one is refused
 // unread: it could be a bomb.

@@ -151,6 +151,9 @@ func (s *Server) refuse(c *gin.Context, err error) {
 		p = &problem{code: p.code, message: "internal error; its request id is " + r.id, details: p.details}
 	}
 	r.problem = p
+	if !r.taken {
+		s.bodyUnread(c)
+	}
 	if p.shed != "" {
 		s.metrics.shed(p.shed)
 	}

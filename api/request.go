@@ -32,6 +32,8 @@ type request struct {
 	// uncertified says why the client certificate is not honoured any more.
 	uncertified error
 
+	// taken says that the body was read, or given up.
+	taken bool
 	// raw is the body, one strict JSON value; empty if the route takes none.
 	raw jsontext.Value
 	// key is the idempotency key; empty if there is none.

@@ -76,6 +76,7 @@ type Server struct {
 	metrics  *metrics
 	work     work
 	answers  *answers
+	drains   chan struct{} // holds one for each body that is thrown away though nobody may have asked
 	// connections that HTTPServer serves, with tls.
 	connections *connections
 	tls         *TLS
@@ -108,7 +109,7 @@ func New(d Deps) (*Server, error) {
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, statuses: statuses{seal: d.Seal, limit: d.Limits.Timeout},
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, tracer: d.Tracer, nodeDown: d.NodeDown, document: doc, metrics: m,
-		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, answers: taken, connections: conns, tls: d.TLS,
+		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, answers: taken, drains: make(chan struct{}, maxDrains), connections: conns, tls: d.TLS,
 	}
 	s.reconciliation = d.Reconciliation
 	s.engine = s.routes()
@@ -205,6 +206,12 @@ func (s *Server) check(c *gin.Context) {
 	if err := s.admit(c, r); err != nil {
 		s.refuse(c, err)
 		return
+	}
+	if !r.route.writes() {
+		if err := s.dropBody(c, r); err != nil {
+			s.refuse(c, err)
+			return
+		}
 	}
 	s.trace(c, r)
 	leave, full := s.work.of(r.route).enter(r.callers()...)

@@ -63,7 +63,7 @@ func TestAttack_AViewerAndItsCertificateDoNotShutOutWrites(t *testing.T) {
 			require.Contains(t, []int{401, 403}, <-one, path)
 		}
 	}
-	require.Zero(t, s.gauge("mintwarden_api_in_flight"))
+	require.Zero(t, s.sum("mintwarden_api_in_flight"))
 	is[api.VaultAccount](s.as("operator", "POST", "/v1/vault/accounts", `{"name":"treasury"}`), 201)
 	require.Zero(t, s.turnedAway("share")+s.turnedAway("writes")+s.turnedAway("stops"))
 }
@@ -79,6 +79,60 @@ func TestAttack_BodiesThatNeverComeAreRated(t *testing.T) {
 	require.Equal(t, float64(seen[429]), s.turnedAway("rate"))
 }
 
+// Bodies that say that they are too large, and then do not come, wait by the few, whoever sends them.
+func TestAttack_LargeBodiesThatNeverComeAreFew(t *testing.T) {
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{BodyTimeout: time.Hour} })
+	attacker := s.elsewhere("attacker")
+	attacker.client.Timeout = 0
+	const sent, wait = 100, 64
+	refused := make(chan int, sent)
+	for range sent {
+		body, w := io.Pipe()
+		defer w.Close()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/v1/tokens", body)
+		require.NoError(t, err)
+		req.ContentLength = 2 << 20
+		go func() {
+			if resp, err := attacker.client.Do(req); err == nil {
+				resp.Body.Close()
+				refused <- resp.StatusCode
+			}
+		}()
+	}
+	for range sent - wait {
+		require.Equal(t, 413, <-refused)
+	}
+}
+
+// Whoever has a certificate and no key holds no connection from which others would have to be kept: bodies that nobody
+// reads are not waited for, from however many addresses they do not come.
+func TestAttack_BodiesThatNobodyReadsHoldNoConnection(t *testing.T) {
+	for _, what := range []string{"POST /v1/nowhere", "POST /v1/tokens", "PUT /v1/tokens", "GET /v1/openapi.json", "GET /v1/tokens"} {
+		t.Run(what, func(t *testing.T) {
+			const most = 8
+			s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits = api.Limits{Connections: most, BodyTimeout: time.Hour} })
+			for i := range most {
+				conn, err := s.tls11(fmt.Sprintf("127.0.0.%d", 2+i%2))
+				require.NoError(t, err)
+				defer conn.Close()
+				_, err = io.WriteString(conn, what+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 10\r\n\r\n")
+				require.NoError(t, err)
+			}
+			require.Eventually(t, func() bool { return s.sum("mintwarden_api_requests_total") >= most }, waitLimit, 5*time.Millisecond)
+			conf := &tls.Config{RootCAs: s.pki.roots, Certificates: []tls.Certificate{s.cert}}
+			newcomer := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}, Timeout: waitLimit}
+			require.Eventually(t, func() bool {
+				resp, err := newcomer.Do(s.request("viewer", "GET", "/v1/tokens", ""))
+				if err != nil {
+					return false // cut off to make room
+				}
+				defer resp.Body.Close()
+				return resp.StatusCode == 200
+			}, waitLimit, 5*time.Millisecond)
+		})
+	}
+}
+
 // A second key of a user is no second share, and neither is a second user behind
 // one certificate.
 func TestAttack_ASecondNameIsNoSecondShare(t *testing.T) {
@@ -88,7 +142,7 @@ func TestAttack_ASecondNameIsNoSecondShare(t *testing.T) {
 	for range 2 {
 		one.stalled(s.keys["operator"], "POST", "/v1/vault/accounts")
 	}
-	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 2 }, waitLimit, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.sum("mintwarden_api_in_flight") == 2 }, waitLimit, 5*time.Millisecond)
 	require.Contains(t, s.elsewhere("two").as("", "POST", "/v1/vault/accounts", `{"name":"a"}`, bearer(second)).fails(429, 1604), "one caller")
 	require.Contains(t, one.as("admin", "POST", "/v1/vault/accounts", `{"name":"a"}`).fails(429, 1604), "one certificate")
 	is[api.VaultAccount](s.elsewhere("three").as("admin", "POST", "/v1/vault/accounts", `{"name":"a"}`), 201)
@@ -100,7 +154,7 @@ func TestAttack_AFloodOfWritesDoesNotStopWhatStops(t *testing.T) {
 	stolen := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q}`, s.users["viewer"])), 201)
 	s.elsewhere("one").stalled(s.keys["operator"], "POST", "/v1/vault/accounts")
 	s.elsewhere("two").stalled(s.keys["admin"], "POST", "/v1/vault/accounts")
-	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 2 }, waitLimit, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.sum("mintwarden_api_in_flight") == 2 }, waitLimit, 5*time.Millisecond)
 	s.as("root", "POST", "/v1/vault/accounts", `{"name":"a"}`).fails(429, 1604)
 
 	is[api.Credential](s.as("root", "DELETE", "/v1/credentials/"+stolen.ID, ""), 200)
@@ -114,7 +168,7 @@ func TestAttack_AFloodOfWritesDoesNotStopWhatStops(t *testing.T) {
 	// Nor does one who may stop things shut the others out.
 	s.elsewhere("three").stalled(s.keys["approver-3"], "POST", "/v1/token-operations/op_x/reject")
 	s.elsewhere("four").stalled(s.keys["approver-3"], "POST", "/v1/token-operations/op_x/reject")
-	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_in_flight") == 3 && s.turnedAway("share") == 1 }, waitLimit, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.sum("mintwarden_api_in_flight") == 3 && s.turnedAway("share") == 1 }, waitLimit, 5*time.Millisecond)
 	is[api.User](s.as("root", "PATCH", "/v1/users/"+s.users["operator"], `{"status":"ACTIVE"}`), 200)
 }
 
@@ -131,14 +185,14 @@ func TestAttack_AnswersThatNobodyTakesAreBounded(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Eventually(t, func() bool { return s.turnedAway("answers") == 36 }, waitLimit, 5*time.Millisecond)
-	require.Less(t, s.gauge("mintwarden_api_answer_bytes"), float64(5*size))
+	require.Less(t, s.sum("mintwarden_api_answer_bytes"), float64(5*size))
 	require.Contains(t, attacker.as("", "GET", "/v1/openapi.json", "").fails(429, 1604), "take them faster")
 	for range 10 {
 		require.Len(t, s.as("", "GET", "/v1/openapi.json", "").body, size)
 		is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200)
 	}
 	w.conn.Close()
-	require.Eventually(t, func() bool { return s.gauge("mintwarden_api_answer_bytes") == 0 }, waitLimit, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.sum("mintwarden_api_answer_bytes") == 0 }, waitLimit, 5*time.Millisecond)
 	require.Len(t, attacker.as("", "GET", "/v1/openapi.json", "").body, size)
 }
 

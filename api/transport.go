@@ -53,21 +53,30 @@ func (s *Server) streamError(kind string) {
 	}
 }
 
-// limitBody gives the request's body its time. What no handler reads net/http
-// drains within the same time.
-func (s *Server) limitBody(c *gin.Context) {
-	if c.Request.Body == nil || c.Request.Body == http.NoBody {
-		return
-	}
-	setDeadline(http.NewResponseController(c.Writer).SetReadDeadline, time.Now().Add(s.limits.BodyTimeout))
+// unreadTimeout is how long net/http may wait for a body that nobody reads, of
+// which it takes what is left before it answers or takes the next request: the
+// connection makes no room for others until then.
+const unreadTimeout = time.Second
+
+// limitBody gives the request's body its time.
+func (s *Server) limitBody(c *gin.Context) { s.bodyUntil(c, time.Now().Add(s.limits.BodyTimeout)) }
+
+// bodyUnread gives a body that nobody reads the little time that it has.
+func (s *Server) bodyUnread(c *gin.Context) {
+	s.bodyUntil(c, time.Now().Add(min(s.limits.BodyTimeout, unreadTimeout)))
 }
 
 // bodyRead ends what limitBody began; else the deadline would end the handler.
-func (s *Server) bodyRead(c *gin.Context) {
-	if c.Request.Body != nil && c.Request.Body != http.NoBody {
-		setDeadline(http.NewResponseController(c.Writer).SetReadDeadline, time.Time{})
+func (s *Server) bodyRead(c *gin.Context) { s.bodyUntil(c, time.Time{}) }
+
+func (s *Server) bodyUntil(c *gin.Context, at time.Time) {
+	if hasBody(c.Request) {
+		setDeadline(http.NewResponseController(c.Writer).SetReadDeadline, at)
 	}
 }
+
+// hasBody tells whether something follows the header, be it empty.
+func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
 
 // setDeadline sets one where the transport has any; a recorder in a test has
 // none, and there is nobody slow behind it.
