@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -24,6 +25,9 @@ const (
 	formatAmount  = "uint256"
 	formatAddress = "address"
 )
+
+// formatTime is shape, of which a schema sees only how it is written.
+const formatTime = "date-time"
 
 // checkBody holds a body against its schema. It returns the first thing wrong
 // with its shape, or else the first wrong amount or address.
@@ -110,6 +114,8 @@ func (r *route) shapeProblem(e *openapi3.SchemaError) *problem {
 			return fault(r.amountType(), "%s is %s; an amount is a string of decimal digits in base units, from 0 to 2^256 - 1, without sign or leading zero", field, quote(e.Value))
 		case formatAddress:
 			return fault(r.addressType(), "%s is %s; an address is 0x and 40 hex digits", field, quote(e.Value))
+		case formatTime:
+			return badTime(field, e.Value)
 		}
 	}
 	switch e.SchemaField {
@@ -254,11 +260,25 @@ func (w *walker) walk(field string, s *openapi3.Schema, v any) error {
 			}
 		}
 	case string:
+		if s.Format == formatTime && !shown(v) {
+			return badTime(field, v)
+		}
 		if w.badValue == nil {
 			w.badValue = w.route.checkValue(field, s.Format, v)
 		}
 	}
 	return nil
+}
+
+// shown tells whether a text is a time that an answer can show, in UTC: the last hours of the year 9999 in a western
+// zone are of a year that RFC 3339 does not have.
+func shown(text string) bool {
+	t, err := time.Parse(time.RFC3339, text)
+	return err == nil && t.UTC().Year() >= 0 && t.UTC().Year() <= 9999
+}
+
+func badTime(field string, v any) *problem {
+	return fault(registry.Validation, "%s is %s; it must be an RFC 3339 time of the years 0 to 9999, such as 2026-04-27T10:14:00Z", field, quote(v))
 }
 
 func join(field, name string) string {

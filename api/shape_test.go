@@ -2,8 +2,10 @@ package api_test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -122,6 +124,25 @@ func TestBodies(t *testing.T) {
 		s.as("operator", "POST", create, amount(`"x"`), key("again")).fails(400, 1713)
 		is[api.Token](s.as("operator", "POST", create, good, key("again")), 201)
 	})
+}
+
+// TestAttack_TimesThatCannotBeShown: a time that no answer could hold is refused where it comes in, and is no fault of
+// ours that somebody is called for.
+func TestAttack_TimesThatCannotBeShown(t *testing.T) {
+	s := newHouse(t).serve()
+	expiring := func(at string) answer {
+		return s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q,"expiresAt":%q}`, s.users["viewer"], at))
+	}
+	for _, at := range []string{"9999-12-31T23:59:59-00:01", "0000-01-01T00:00:00+00:01", "2026-02-30T00:00:00Z", "2026-02-03T24:00:00Z", "2026-02-03T04:05:06"} {
+		require.Contains(t, expiring(at).fails(400, 1100), at)
+		require.Contains(t, s.as("viewer", "POST", "/v1/policies/"+s.policyID+"/simulate", fmt.Sprintf(`{"operationType":"DEPLOY_TOKEN","at":%q}`, at)).fails(400, 1100), at)
+		for _, list := range []string{"audit", "transactions"} {
+			require.Contains(t, []int{200, 400}, s.as("viewer", "GET", "/v1/"+list+"?from="+url.QueryEscape(at), "").status)
+		}
+	}
+	last := "9999-12-31T23:59:59Z"
+	require.Equal(t, last, is[api.CredentialCreated](expiring(last), 201).ExpiresAt.Format(time.RFC3339))
+	require.Zero(t, s.sum("mintwarden_api_panics_total"))
 }
 
 func TestHeadersAndPaths(t *testing.T) {
