@@ -60,13 +60,16 @@ var stopping = []string{
 }
 
 // finishing are the other writes that a store near its quota takes: what lets something that was begun end,
-// takes something back that was given, or stores nothing. The rest adds what the store has no room for.
+// or takes something back that was given. The rest adds what the store has no room for.
 var finishing = []string{
 	"approveTokenOperation", "approveTransaction", "signTokenOperationRequest", "signTokenBinding", "signPolicy", "signCharter",
 	"revokeTokenRole", "pauseToken", "freezeTokenAccount", "removeTokenAllowlist", "retireToken", "cancelWalletNonce",
 	"rotateCredential", "deleteWebhook", "withdrawPolicy", "proposeCharter",
-	"simulatePolicy", "estimateTokenDeployment",
 }
+
+// asking are the writes by their method that store nothing, not even an answer for their key: whoever may read may
+// ask, as often as he likes.
+var asking = []string{"simulatePolicy", "estimateTokenDeployment"}
 
 // Reads that are large, and reads that may wait for the seal.
 var (
@@ -77,8 +80,11 @@ var (
 // stops tells whether the route is one of those.
 func (r *route) stops() bool { return slices.Contains(stopping, r.id) }
 
+// stores tells whether the route is a write that leaves something in the store.
+func (r *route) stores() bool { return r.writes() && !slices.Contains(asking, r.id) }
+
 // adds tells whether the route is a write that a store near its quota has no room for.
-func (r *route) adds() bool { return r.writes() && !r.stops() && !slices.Contains(finishing, r.id) }
+func (r *route) adds() bool { return r.stores() && !r.stops() && !slices.Contains(finishing, r.id) }
 
 // The routes of the door itself: they need the seal's custodians, not its
 // ledger, so a ledger that does not verify stops neither.
@@ -143,7 +149,7 @@ func newDocument() (*document, error) {
 			d.routes[method+" "+r.template], known[r.id] = r, true
 		}
 	}
-	for _, id := range slices.Concat(stopping, finishing, ledgerReads, receiptReads) {
+	for _, id := range slices.Concat(stopping, finishing, asking, ledgerReads, receiptReads) {
 		if !known[id] {
 			return nil, fmt.Errorf("api: the document has no %s, for which places are kept", id)
 		}

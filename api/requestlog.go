@@ -19,7 +19,7 @@ import (
 // A line has ids, the route's template and figures. No path, query, header or body is in it.
 func (s *Server) tell(c *gin.Context, r *request, took time.Duration) {
 	status, level := c.Writer.Status(), slog.LevelDebug
-	if r.route != nil && r.route.writes() && status < http.StatusBadRequest && c.Writer.Header().Get("Idempotency-Replayed") == "" {
+	if r.route != nil && r.route.stores() && status < http.StatusBadRequest && c.Writer.Header().Get("Idempotency-Replayed") == "" {
 		level = slog.LevelInfo
 	}
 	ctx := c.Request.Context()

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -14,12 +13,6 @@ import (
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
-
-// simulation is a verdict and the moment at which it was asked for.
-type simulation struct {
-	verdict policy.Verdict
-	at      time.Time
-}
 
 // SimulatePolicy answers POST /v1/policies/{policyId}/simulate.
 func (s *Server) SimulatePolicy(c *gin.Context, policyID PolicyID, _ SimulatePolicyParams) {
@@ -33,18 +26,22 @@ func (s *Server) SimulatePolicy(c *gin.Context, policyID PolicyID, _ SimulatePol
 		s.refuse(c, err)
 		return
 	}
-	change(s, c, http.StatusOK, sure(simulationForm), recorded(s, func(ctx context.Context) (simulation, error) {
-		q, err := s.simulated(ctx, b)
-		if err != nil {
-			return simulation{}, err
-		}
-		at := time.Now().UTC().Truncate(time.Second)
-		if b.At != nil {
-			at = *b.At
-		}
-		v, err := s.registry.Simulate(ctx, policyID, policy.Digest(of(b.Proposal)), q, at)
-		return simulation{v, at}, err
-	}))
+	ctx := c.Request.Context()
+	q, err := s.simulated(ctx, b)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	at := time.Now().UTC().Truncate(time.Second)
+	if b.At != nil {
+		at = *b.At
+	}
+	v, err := s.registry.Simulate(ctx, policyID, policy.Digest(of(b.Proposal)), q, at)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	s.answer(c, simulationForm(v, at))
 }
 
 // simulated is the operation that a body describes, its parties looked up.
@@ -112,8 +109,8 @@ func (s *Server) walletOf(ctx context.Context, id, vaultID, network string) (*re
 	return s.registry.OldestWallet(ctx, vaultID, network)
 }
 
-func simulationForm(v simulation) Simulation {
-	return Simulation{Outcome: Outcome(v.verdict.Outcome), At: second(v.at), Rules: forms(v.verdict.Rules, ruleForm)}
+func simulationForm(v policy.Verdict, at time.Time) Simulation {
+	return Simulation{Outcome: Outcome(v.Outcome), At: second(at), Rules: forms(v.Rules, ruleForm)}
 }
 
 func ruleForm(o policy.RuleOutcome) RuleOutcome {

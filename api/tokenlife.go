@@ -24,7 +24,6 @@ func (s *Server) EstimateTokenDeployment(c *gin.Context, tokenID TokenID, _ Esti
 		TokenID: tokenID, DeployerWalletID: of(b.DeployerWalletID), PerformedBy: performer(b.PerformedBy),
 		ConstructorArgs: constructorArgs(b.ConstructorArgs),
 	}
-	// Readers may ask, so that no key of theirs is kept either.
 	e, err := s.operations.EstimateDeployment(c.Request.Context(), r.actor(), req)
 	if err != nil {
 		s.refuse(c, err)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"log/slog"
 	"math/big"
 	"testing"
 
@@ -80,23 +81,33 @@ func TestTokenLife(t *testing.T) {
 	is[api.Token](s.as("operator", "PATCH", path, `{"description":"of 2025"}`), 200)
 }
 
-// TestAttackReadersFillTheStoreWithEstimates: a fresh key with each estimate left a record each, by whoever
-// may read.
-func TestAttackReadersFillTheStoreWithEstimates(t *testing.T) {
+// TestAttack_ReadersFillTheStore: whoever may read leaves nothing in the store, with whatever keys he asks what is only
+// asked, and no lines that drive others' out of the journal.
+func TestAttack_ReadersFillTheStore(t *testing.T) {
 	h := newHouse(t)
-	s := h.serve()
-	vault, _ := s.vault("treasury")
-	path := "/v1/tokens/" + s.token(vault) + "/deployment/estimate"
-	before, err := h.store.Count(t.Context(), "/mw/idem/")
-	require.NoError(t, err)
-	for _, k := range []string{"e1", "e2", "e3", "e3"} {
-		a := s.as("viewer", "POST", path, "", key(k))
-		is[api.DeploymentEstimate](a, 200)
-		require.Empty(t, a.header.Get("Idempotency-Replayed"))
+	var info journal
+	s := h.serve(func(d *api.Deps) { d.Log = slog.New(slog.NewJSONHandler(&info, nil)) })
+	vault, wallet := s.vault("treasury")
+	token := s.token(vault)
+	count := func() int64 {
+		n, err := h.store.Count(t.Context(), "/mw/idem/")
+		require.NoError(t, err)
+		return n
 	}
-	after, err := h.store.Count(t.Context(), "/mw/idem/")
-	require.NoError(t, err)
-	require.Equal(t, before, after)
+	before := count()
+	for path, body := range map[string]string{
+		"/v1/tokens/" + token + "/deployment/estimate": "",
+		"/v1/policies/" + s.policyID + "/simulate":     `{"operationType":"DEPLOY_TOKEN","performedBy":{"type":"walletId","walletId":"` + wallet + `"}}`,
+	} {
+		for _, k := range []string{"k1", "k2", "k3", "k3"} {
+			a := s.as("viewer", "POST", path, body, key(k))
+			require.Equal(t, 200, a.status, "%s: %s", path, a.body)
+			require.Empty(t, a.header.Get("Idempotency-Replayed"), path)
+		}
+		require.Equal(t, before, count(), path)
+	}
+	info.of(t, s.as("operator", "PATCH", "/v1/tokens/"+token, `{"tags":["a"]}`))
+	require.NotContains(t, info.String(), `"user":"viewer"`)
 }
 
 // Why an account is frozen is what approvers and auditors ask next: the operation

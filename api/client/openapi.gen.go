@@ -6303,7 +6303,7 @@ type ClientInterface interface {
 
 	// ListPolicies List policies
 	//
-	// Policies, newest first.
+	// Policies, newest first. A page has fewer than `limit` where they are large, and at least one: the next one begins behind those that came.
 	//
 	// Corresponds with GET /v1/policies (the `ListPolicies` operationId).
 	ListPolicies(ctx context.Context, params *ListPoliciesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6378,7 +6378,7 @@ type ClientInterface interface {
 
 	// SimulatePolicyWithBody Ask what the policies would say
 	//
-	// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+	// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed, so a retry with the same idempotency key is answered anew.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6387,7 +6387,7 @@ type ClientInterface interface {
 
 	// SimulatePolicy Ask what the policies would say
 	//
-	// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+	// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed, so a retry with the same idempotency key is answered anew.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7588,7 +7588,7 @@ func (c *Wire) GetOpenAPI(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // ListPolicies List policies
 //
-// Policies, newest first.
+// Policies, newest first. A page has fewer than `limit` where they are large, and at least one: the next one begins behind those that came.
 //
 // Corresponds with GET /v1/policies (the `ListPolicies` operationId).
 func (c *Wire) ListPolicies(ctx context.Context, params *ListPoliciesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7753,7 +7753,7 @@ func (c *Wire) SignPolicy(ctx context.Context, policyID PolicyID, params *SignPo
 
 // SimulatePolicyWithBody Ask what the policies would say
 //
-// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed, so a retry with the same idempotency key is answered anew.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7772,7 +7772,7 @@ func (c *Wire) SimulatePolicyWithBody(ctx context.Context, policyID PolicyID, pa
 
 // SimulatePolicy Ask what the policies would say
 //
-// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed.
+// Judges an operation that nobody asked for, as the seal would at that moment with what is recorded now, by every policy in scope. With `proposal` the policy's proposal of that digest is taken in place of the version in force. Nothing is recorded, charged or signed, so a retry with the same idempotency key is answered anew.
 //
 // Takes a body of the `application/json` content type.
 //
