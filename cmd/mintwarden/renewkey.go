@@ -92,14 +92,13 @@ func keepShare(path string, s seal.Share) error {
 		return err
 	}
 	had, readErr := readShare(path)
-	if readErr != nil {
-		return err
+	if readErr == nil {
+		defer had.Destroy()
+		if had.Digest() == s.Digest() {
+			return nil
+		}
 	}
-	defer had.Destroy()
-	if had.Digest() != s.Digest() {
-		return err
-	}
-	return nil
+	return usagef("--keep: %w, and is not this share; name another file", err)
 }
 
 // writeNew writes a file that must not be there, for its owner alone, and durably.
@@ -110,6 +109,7 @@ func writeNew(path string, text []byte) error {
 	}
 	_, err = f.Write(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(path) // the next run would take it for somebody's
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return syncDir(filepath.Dir(path))

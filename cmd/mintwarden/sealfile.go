@@ -181,7 +181,7 @@ func writeWhole(path string, content []byte, mode os.FileMode, of *owner) error 
 	return nil
 }
 
-func writeWholeFile(path string, content []byte, mode os.FileMode, of *owner) error {
+func writeWholeFile(path string, content []byte, mode os.FileMode, of *owner) (err error) {
 	// A file of its own: what stands there may be what a crash left, or a link, or a file that
 	// somebody else put into a directory of his, for root to write to.
 	if err := os.Remove(path + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -191,6 +191,11 @@ func writeWholeFile(path string, content []byte, mode os.FileMode, of *owner) er
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(path + ".new") // half a share or a key, on a disk that is full
+		}
+	}()
 	err = f.Chmod(mode) // whatever the umask says
 	if err == nil && of != nil && os.Geteuid() == 0 {
 		err = f.Chown(of.uid, of.gid)
