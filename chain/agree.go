@@ -112,6 +112,11 @@ func (s session) view(account tx.Address, nonce uint64, hashes []tx.Hash, confir
 	if err != nil || v.status.Mined {
 		return v, err
 	}
+	// Unused now is unused before: a node is asked about a state that it may not keep only where that decides.
+	used, err := s.nonceAt(account, nil)
+	if err != nil || used <= nonce {
+		return view{nonce: used}, err
+	}
 	var newest *hexutil.Uint64
 	if err := s.ask(&newest, "eth_blockNumber"); err != nil {
 		return view{}, err
@@ -119,7 +124,7 @@ func (s session) view(account tx.Address, nonce uint64, hashes []tx.Hash, confir
 	if newest == nil || uint64(*newest)+1 < confirmations {
 		return view{}, nil
 	}
-	used, err := s.nonceAt(account, new(big.Int).SetUint64(uint64(*newest)+1-confirmations))
+	used, err = s.nonceAt(account, new(big.Int).SetUint64(uint64(*newest)+1-confirmations))
 	if err != nil || used <= nonce {
 		return view{nonce: used}, err
 	}

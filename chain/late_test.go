@@ -21,7 +21,7 @@ func TestAttack_OurOwnBlocksBetweenTwoQuestions(t *testing.T) {
 	fund(t, n, w)
 	late := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err == nil && bytes.Contains(body, []byte(`"eth_blockNumber"`)) {
+		if err == nil && bytes.Contains(body, []byte(`"eth_getTransactionCount"`)) {
 			mine(t, n, 3)
 		}
 		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))

@@ -119,9 +119,7 @@ func (l *lane) tooSoon(ctx context.Context, c *chain.Client, o *Operation, head 
 	if !waits || o.Status != Broadcasting {
 		return false, nil
 	}
-	used, err := glanceUnder(ctx, l.s.glances, c, head.Hash, "nonce of "+string(o.Performer[:]), func(ctx context.Context) (uint64, error) {
-		return c.NonceAt(ctx, o.Performer, nil)
-	})
+	used, err := usedUnder(ctx, l.s.glances, c, head, o.Performer)
 	if err != nil || used > o.Nonce {
 		return false, ctx.Err()
 	}
@@ -172,18 +170,22 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 		l.lookedAt(o.ID, head)
 		return nil
 	}
-	nonce, err := nonceUnder(ctx, l.s.glances, c, head, o.Performer, head.Number+1-depth)
+	// Unused now is unused at depth, which not every node can tell: some forget states sooner than a block is final.
+	nonce, err := usedUnder(ctx, l.s.glances, c, head, o.Performer)
+	if err == nil && nonce > o.Nonce {
+		nonce, err = nonceUnder(ctx, l.s.glances, c, head, o.Performer, head.Number+1-depth)
+	}
 	if err != nil {
 		return err
 	}
 	if nonce > o.Nonce {
 		// Mined in between, perhaps, or one node is wrong: the receipts have the last word, and every node has one.
-		stolen, err := l.stolen(ctx, c, o, hashes)
+		stolen, why, err := l.stolen(ctx, c, o, hashes)
 		if err != nil {
 			return err
 		}
 		if !stolen {
-			return errNothingNew
+			return cmp.Or(l.disagreed(ctx, fence, o, why), errNothingNew)
 		}
 		at := ending{number: head.Number + 1 - depth}
 		if at.hash, err = hashUnder(ctx, l.s.glances, c, head, at.number); err != nil {

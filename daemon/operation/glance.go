@@ -187,6 +187,11 @@ func hashUnder(ctx context.Context, g *glances, c *chain.Client, head chain.Head
 	return glanceUnder(ctx, g, c, head.Hash, "block "+strconv.FormatUint(number, 10), func(ctx context.Context) (tx.Hash, error) { return c.HashAt(ctx, number) })
 }
 
+// usedUnder is how many of an account's nonces are used up while a head is the newest.
+func usedUnder(ctx context.Context, g *glances, c *chain.Client, head chain.Head, who tx.Address) (uint64, error) {
+	return glanceUnder(ctx, g, c, head.Hash, "nonce of "+string(who[:]), func(ctx context.Context) (uint64, error) { return c.NonceAt(ctx, who, nil) })
+}
+
 // nonceUnder is how many of an account's nonces are used up at a number of a head's chain.
 func nonceUnder(ctx context.Context, g *glances, c *chain.Client, head chain.Head, who tx.Address, number uint64) (uint64, error) {
 	return glanceUnder(ctx, g, c, head.Hash, "nonce "+strconv.FormatUint(number, 10)+string(who[:]), func(ctx context.Context) (uint64, error) {

@@ -102,10 +102,12 @@ func (s *Service) agreed(ctx context.Context, c *chain.Client, o *Operation, has
 	case len(opinion.Missing) > 0:
 		return false, fmt.Sprintf("%s: it is final where it was asked for; no answer from %s", attentionNodes, strings.Join(opinion.Missing, ", ")), nil
 	case opinion.Differing:
-		return false, attentionDiffer + ": nodes contradict each other about what became of its transaction; it waits until they agree", nil
+		return false, differing, nil
 	}
 	return false, "", nil
 }
+
+const differing = attentionDiffer + ": nodes contradict each other about what became of its transaction; it waits until they agree"
 
 // disagreed says for whom an operation waits that some nodes call final.
 func (l *lane) disagreed(ctx context.Context, fence *store.Fence, o *Operation, why string) error {
@@ -118,8 +120,12 @@ func (l *lane) disagreed(ctx context.Context, fence *store.Fence, o *Operation, 
 	return l.attend(ctx, fence, o, why)
 }
 
-// stolen reports whether every configured node says that another transaction holds the nonce at depth.
-func (l *lane) stolen(ctx context.Context, c *chain.Client, o *Operation, hashes []tx.Hash) (bool, error) {
+// stolen reports whether every configured node says that another transaction holds the nonce at depth; if not, why is
+// set where one of them has the operation's own in a block that is final.
+func (l *lane) stolen(ctx context.Context, c *chain.Client, o *Operation, hashes []tx.Hash) (is bool, why string, err error) {
 	opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
-	return opinion.Stolen, err
+	if err == nil && opinion.Differing {
+		why = differing
+	}
+	return opinion.Stolen, why, err
 }
