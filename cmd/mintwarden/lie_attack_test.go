@@ -33,6 +33,11 @@ func TestAttack_AnIDThatIsPasted(t *testing.T) {
 			require.NotContains(t, got.out, "touch pwned")
 			require.Negative(t, strings.IndexFunc(got.out+got.err, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }), "%q", got.out+got.err)
 		}
+		// The request's answer is as it should be, and the operation's has the other one.
+		a.lie, a.operations[id("op", 1)] = "", op
+		got := mintwarden(t, "token", "mint", id("token", 1), "--amount", "1", "--to", "treasury")
+		require.Equal(t, exitUnreachable, got.code, got.out+got.err)
+		require.NotContains(t, got.out, "mintwarden approve")
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -78,7 +79,11 @@ func (c *cli) operation(ctx context.Context, id string) (*client.Operation, erro
 	if err != nil {
 		return nil, err
 	}
-	return api.GetTokenOperation(ctx, id)
+	op, err := api.GetTokenOperation(ctx, id)
+	if err == nil && op.OperationID != id {
+		return nil, &client.AnswerError{HTTPStatus: http.StatusOK, Err: fmt.Errorf("it is operation %q, asked for was %s", op.OperationID, id)}
+	}
+	return op, err
 }
 
 func (c *cli) operationShow() *cobra.Command {

@@ -87,7 +87,7 @@ func (c *cli) accepted(ctx context.Context, p *privileged, answer any, id string
 // signIfWanted signs an operation that was just asked for, where the charter wants
 // that and a key is there. Who has none here is told how to do it later.
 func (c *cli) signIfWanted(ctx context.Context, p *privileged, id string) (*client.Operation, error) {
-	op, err := c.api.GetTokenOperation(ctx, id)
+	op, err := c.operation(ctx, id)
 	if err != nil || !c.requestWanted(ctx, op) {
 		return op, err
 	}
