@@ -151,7 +151,7 @@ func nonceFor(i *policy.Intent) uint64 {
 	return 0
 }
 
-// boundsOf are what the seal accepts as the gas limit.
+// boundsOf are what the seal accepts as the gas limit, as far as it is enough.
 func boundsOf(i *policy.Intent) (lowest, highest uint64) {
 	if i.OperationType == policy.OpDeployToken {
 		if t, ok := qrc20.TemplateByID(i.Token.TemplateID); ok {
@@ -166,5 +166,13 @@ func boundsOf(i *policy.Intent) (lowest, highest uint64) {
 	if i.Params.Source != nil && *i.Params.Source != i.Performer.Address {
 		return qrc20.GasBounds(m[len(m)-1])
 	}
-	return qrc20.GasBounds(m[0])
+	lowest, highest = qrc20.GasBounds(m[0])
+	if i.OperationType == policy.OpGrantRole {
+		lowest = grantGas
+	}
+	return lowest, highest
 }
+
+// grantGas is what a grant is given at least: one that finds the role granted, and has it taken away before it is mined,
+// writes four slots (some 120,000 gas in all) of which its estimate knows nothing.
+const grantGas = 150_000

@@ -216,6 +216,11 @@ func (p *play) over(o *operation.Operation) *operation.Operation {
 	return o
 }
 
+func (p *play) role(change policy.OperationType) operation.Request {
+	return operation.Request{Type: change, TokenID: p.token.ID, Role: "BURNER",
+		Subject: &operation.Party{Type: operation.PartyAddress, Address: "0x0000000000000000000000000000000000000abc"}}
+}
+
 func (p *play) number(text string) uint64 {
 	n, err := strconv.ParseUint(text, 10, 64)
 	require.NoError(p.t, err)
@@ -284,6 +289,9 @@ func init() { // refers to itself through perform
 		"unpause": {1, func(p *play, a []string) {
 			p.add(a[0], p.submit(operation.Request{Type: policy.OpUnpause, TokenID: p.token.ID}))
 		}},
+		// grant NAME, revoke NAME: of one role, which one stranger has or has not.
+		"grant":  {1, func(p *play, a []string) { p.add(a[0], p.submit(p.role(policy.OpGrantRole))) }},
+		"revoke": {1, func(p *play, a []string) { p.add(a[0], p.submit(p.role(policy.OpRevokeRole))) }},
 		// cancel NAME: a CANCEL of the lane's next nonce.
 		"cancel": {1, func(p *play, a []string) {
 			id := p.wallet(p.vault)
