@@ -385,3 +385,31 @@ func TestTransactionsThatFailHoldUpNoOther(t *testing.T) {
 	h.ends(o.ID, operation.Completed)
 	require.Equal(t, "9", h.supply())
 }
+
+// However much stands in Qustody's list that is refused, or that nothing can be had of, what is behind it is taken: it may
+// be others' affair altogether, or be there for this alone.
+func TestAttack_WhatIsNotTakenHidesNothing(t *testing.T) {
+	h := newHouse(t, tx.KindQuantum)
+	lie := func(silent string) {
+		h.qustody.Lie(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
+			lies := what == silent || what == "payload" && ref > callbacktest.Ref(24) && ref < callbacktest.Ref(520)
+			if lies {
+				w.WriteHeader(http.StatusConflict)
+			}
+			return lies
+		})
+	}
+	lie("list")
+	for n := range 520 { // more than a round reads
+		ref := h.create(mint(1), func(*tx.Unsigned) {})
+		if n < 25 { // more than a round refuses
+			h.qustody.Change(ref, func(t *callbacktest.Transaction) { t.Source = h.other.Address.String() })
+		}
+	}
+	behind := h.create(mint(9))
+	lie("")
+	o := h.taken(behind)
+	h.approve(o)
+	h.ends(o.ID, operation.Completed)
+	require.Equal(t, "9", h.supply())
+}

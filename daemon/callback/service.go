@@ -23,7 +23,7 @@ const (
 	DefaultPoll = 5 * time.Second
 	// longestPause is how long a round that failed is followed by none, at most.
 	longestPause = time.Minute
-	// maxPages bounds what one round reads of the list; the rest is for the next.
+	// maxPages bounds what one round reads of a list; of what waits for a signature the rest is for the next.
 	maxPages = 10
 	// maxQuestions is how many steps of the operations' worker may wait for Qustody at once. The worker's places are
 	// everybody's: a Qustody that takes its time must not hold up operations that have nothing to do with it.
@@ -79,6 +79,7 @@ type Service struct {
 	poll       time.Duration
 	now        func() time.Time
 	metrics    *metrics
+	page       int           // of Qustody's list, where the next round begins; work's alone
 	slots      chan struct{} // holds a token for each question that a lane waits for
 	refusals   *refusals     // of transactions
 	failures   *refusals     // transactions of which nothing could be learned

@@ -82,11 +82,14 @@ func (r *refusals) put(ref, text string, until time.Time) (news bool) {
 }
 
 // takeAll takes what Qustody lists, page by page. One transaction's trouble holds up no other, but what fails
-// again and again is left for the next round.
+// again and again is left for the next round. A round goes on where the one before stopped, and from the list's end the
+// next one begins anew: what is refused stays in the list, and hides nothing behind it, however much it is.
 func (s *Service) takeAll(ctx context.Context) error {
 	refused := 0
 	var failed []error
-	for page := range maxPages {
+	first := s.page
+	s.page = 0
+	for page := first; page < first+maxPages; page++ {
 		listed, err := s.client.pending(ctx, page*pageSize)
 		if err != nil {
 			return errors.Join(append(failed, err)...)
@@ -106,13 +109,15 @@ func (s *Service) takeAll(ctx context.Context) error {
 				refused++
 			}
 			if refused == maxRefusals || len(failed) == maxFailures || ctx.Err() != nil {
+				s.page = page
 				return errors.Join(failed...)
 			}
 		}
 		if len(listed) < pageSize {
-			break
+			return errors.Join(failed...)
 		}
 	}
+	s.page = first + maxPages
 	return errors.Join(failed...)
 }
 
