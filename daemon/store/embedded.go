@@ -156,13 +156,16 @@ func (x *Embedded) Close() {
 }
 
 func (x *Embedded) ready(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, cfg.StartLimit)
+	limited, cancel := context.WithTimeout(ctx, cfg.StartLimit)
 	defer cancel()
 	select {
 	case <-x.etcd.Server.ReadyNotify():
 	case err := <-x.etcd.Err():
 		return fmt.Errorf("store: embedded etcd: %w", err)
-	case <-ctx.Done():
+	case <-limited.Done():
+		if ctx.Err() != nil {
+			return fmt.Errorf("store: embedded etcd: %w", ctx.Err())
+		}
 		return fmt.Errorf("%w: embedded etcd in %s did not start within %s", ErrUnavailable, cfg.Dir, cfg.StartLimit)
 	}
 	if usersSetUp(x.etcd.Server.AuthStore()) {
@@ -177,7 +180,7 @@ func (x *Embedded) ready(ctx context.Context, cfg EmbeddedConfig, log *slog.Logg
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	if err := setUpUsers(ctx, root); err != nil {
+	if err := setUpUsers(limited, root); err != nil {
 		return wrap(ctx, "setting up etcd's users", err)
 	}
 	return nil
