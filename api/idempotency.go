@@ -82,7 +82,7 @@ func bodyHash(raw jsontext.Value) (string, error) {
 // prepare makes the record that the service will store with its change. Whoever
 // renders it, render is told the resource and gives the answer.
 func (s *Server) prepare(c *gin.Context, r *request) error {
-	if r.key == "" || !r.route.stores() {
+	if r.key == "" {
 		return nil
 	}
 	body, err := bodyHash(r.raw)
