@@ -25,7 +25,7 @@ func TestAuditFiltersAndCursors(t *testing.T) {
 	list := func(query url.Values) api.AuditEntryList {
 		return is[api.AuditEntryList](s.as("viewer", "GET", "/v1/audit?"+query.Encode(), ""), 200)
 	}
-	require.Eventually(t, func() bool { return list(url.Values{"action": {"user.created"}}).Pagination.Total > 0 }, patience, poll)
+	require.Eventually(t, func() bool { return list(url.Values{"action": {"credential.created"}}).Pagination.Total > 0 }, patience, poll)
 	page := func(query url.Values) (out []api.AuditEntry) {
 		query = url.Values{"limit": {"5"}, "to": {time.Now().UTC().Add(time.Hour).Format(time.RFC3339)}, "from": query["from"],
 			"actor": query["actor"], "action": query["action"], "resource_type": query["resource_type"], "resource_id": query["resource_id"], "request_id": query["request_id"]}
