@@ -42,12 +42,13 @@ func (h *soakHouse) note(format string, args ...any) {
 }
 
 // keep leaves notes and logs behind for who looks for the cause, in the
-// directory that MINTWARDEN_SOAK_KEEP names.
+// directory that MINTWARDEN_SOAK_KEEP names, by kind.
 func (h *soakHouse) keep(t *testing.T) {
 	dir := os.Getenv("MINTWARDEN_SOAK_KEEP")
 	if dir == "" {
 		return
 	}
+	dir = filepath.Join(dir, string(h.kind))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Error(err)
 		return

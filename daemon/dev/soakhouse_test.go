@@ -17,16 +17,20 @@ import (
 
 	"github.com/mintwarden/mintwarden/api/client"
 	"github.com/mintwarden/mintwarden/chain/chaintest"
+	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/config"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // members is how many etcd has.
 const members = 3
 
 // soakHouse is two appliances on an etcd of three members and a chain that two
-// nodes show, every process and every line between them in the hands of a test.
+// nodes show, which sign for a Qustody, too; every process and every line between
+// them in the hands of a test.
 type soakHouse struct {
 	*pair
+	kind     tx.Kind
 	seed     uint64
 	instance string // the charter's
 
@@ -48,7 +52,9 @@ type soakHouse struct {
 	notes      notes
 
 	sink    *sink
+	setUp   int // operations that made all this
 	wallets []client.Wallet
+	qustody *soakQustody
 	tokens  []soakToken
 	wide    string                       // policy for all
 	tight   string                       // policy of the second token
@@ -64,16 +70,48 @@ type soakToken struct {
 // change it: less than what the clients ask for, so that it binds.
 const tightLimit = 2_000
 
-func newSoakHouse(t *testing.T, seed uint64) *soakHouse {
-	h := &soakHouse{seed: seed}
+func newSoakHouse(t *testing.T, kind tx.Kind, seed uint64) *soakHouse {
+	h := &soakHouse{kind: kind, seed: seed}
 	_ = t.TempDir() // taken away after what is kept of it
 	t.Cleanup(func() { h.keep(t) })
-	h.pair = pairOver(t, h.cluster)
+	h.pairUp(t)
 	h.secondJoins()
 	h.instance = h.boxes[0].charter().Instance
 	h.furnishSoak()
 	h.handOver()
+	h.eventually(h.qustody.registered)
 	return h
+}
+
+// blockPeriods are how often there is a block. Go-ethereum's have a second between them at least, and those that a
+// reorg makes at once run ahead of the clock, which slower ones make up for.
+var blockPeriods = map[tx.Kind]time.Duration{tx.KindQuantum: 500 * time.Millisecond, tx.KindEVM: 2 * time.Second}
+
+// pairUp makes the pair on the house's etcd and chain, the first of the two alone in the charter.
+func (h *soakHouse) pairUp(t *testing.T) {
+	t.Helper()
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := program{bin: bin, period: blockPeriods[h.kind], flags: []string{"--network", string(h.kind)}}.start(t, filepath.Join(t.TempDir(), "appliance"))
+	made.stop()
+	h.pair = &pair{serving: serving{appliance: made, t: t, etcd: freeAddress(t), rpc: freeAddress(t), api: freeAddress(t), monitor: freeAddress(t)}}
+	h.configure()
+	h.cluster(&h.serving)
+	for n := range h.boxes {
+		h.apis[n], h.pair.links[n], h.pages[n] = freeAddress(t), freeAddress(t), freeAddress(t)
+		h.boxes[n] = &appliance{t: t, owner: t, dir: h.dir, url: "https://" + h.apis[n], rpc: "http://" + h.rpc, clients: map[string]*client.Client{}}
+		t.Cleanup(h.boxes[n].hangUp)
+	}
+	h.configureSeals()
+	h.chain = &process{name: "chain", path: filepath.Join(bin, "mintwardend"), log: filepath.Join(h.dir, "box", "chain.log"),
+		args: []string{"devnet", "--kind", string(h.kind), "--dir", filepath.Join(h.dir, "chain"), "--rpc", h.rpc, "--period", blockPeriods[h.kind].String()}}
+	h.chain.start(t)
+	h.startSeal(0)
+	h.firstCharter()
+	h.configureServes()
+	h.startServe(0)
 }
 
 // cluster starts the three members, which reach each other over wires.
@@ -118,16 +156,23 @@ const wideLimit = "1000000000"
 func (h *soakHouse) furnishSoak() {
 	h.t.Helper()
 	one := h.boxes[0]
-	vault, first, _ := one.treasury()
-	h.wallets = []client.Wallet{first}
-	for range 2 {
-		w, err := one.as("operator").CreateWallet(one.context(), vault.ID, client.WalletCreate{Network: first.Network})
+	vault, err := one.as("operator").CreateVaultAccount(one.context(), client.VaultAccountCreate{Name: "treasury"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	made := func() client.Wallet {
+		w, err := one.as("operator").CreateWallet(one.context(), vault.ID, client.WalletCreate{Network: one.charter().Networks[0].Name})
 		if err != nil {
 			h.t.Fatal(err)
 		}
 		one.rpcCall("devnet_fund", `["`+w.Address+`"]`)
-		h.wallets = append(h.wallets, *w)
+		return *w
 	}
+	for range 3 {
+		h.wallets = append(h.wallets, made())
+	}
+	one.nextCharter(func(c *policy.Charter) { groups(c, "") }, "custodian-1", "custodian-2")
+	one.twoOf("dev-default", nil)
 	most := wideLimit
 	h.wide = one.twoOf("wide", nil, client.PolicyRule{Type: client.PolicyRuleTypeDAILYLIMIT, Amount: &most}).ID
 	for n := range 2 {
@@ -143,9 +188,10 @@ func (h *soakHouse) furnishSoak() {
 		}
 		h.tokens = append(h.tokens, made)
 	}
+	h.qustody = h.newQustody(made(), h.tokens[0])
 	var grants []string
 	for _, token := range h.tokens {
-		for _, w := range h.wallets[1:] {
+		for _, w := range slices.Concat(h.wallets[1:], []client.Wallet{h.qustody.wallet}) {
 			for _, role := range []client.Role{client.RoleMINTER, client.RoleBURNER, client.RoleADMIN} {
 				op, err := one.as("operator").GrantTokenRole(one.context(), token.id, client.RoleChangeRequest{Role: role,
 					Subject: client.Party{Type: client.PartyTypeWalletID, WalletID: &w.ID}})
@@ -160,6 +206,7 @@ func (h *soakHouse) furnishSoak() {
 	for _, id := range grants {
 		one.completed(id)
 	}
+	h.setUp = len(h.tokens) + len(grants)
 	h.sink = newSink(h.t)
 	hook, err := one.as("admin").CreateWebhook(one.context(), client.WebhookCreate{URL: h.sink.server.URL, Events: []string{"*"}})
 	if err != nil {
@@ -187,12 +234,6 @@ func (h *soakHouse) handOver() {
 		}
 		h.boxes[n].hangUp()
 	}
-	if err := h.pair.chain.Process.Signal(syscall.SIGTERM); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := h.pair.chain.Wait(); err != nil {
-		h.t.Fatalf("devnet: %v", err)
-	}
 	bin, err := binaries()
 	if err != nil {
 		h.t.Fatal(err)
@@ -202,9 +243,6 @@ func (h *soakHouse) handOver() {
 		serve += "-race"
 		goRun(h.t, moduleRoot(h.t), "build", "-race", "-o", serve, "./cmd/mintwardend")
 	}
-	h.chain = &process{name: "chain", path: filepath.Join(bin, "mintwardend"), log: filepath.Join(h.dir, "box", "chain.log"),
-		args: []string{"devnet", "--dir", filepath.Join(h.dir, "chain"), "--rpc", h.rpc, "--period", "500ms"}}
-	h.chain.start(h.t)
 	for n := range h.nodes {
 		h.nodes[n] = chaintest.New("http://" + h.rpc)
 		h.t.Cleanup(h.nodes[n].Close)
@@ -265,6 +303,7 @@ func (h *soakHouse) rewire(n int) {
 	}
 	c.Link.Peers = map[string]string{applianceIDs[1-n]: "https://" + h.links[1-n].address()}
 	c.Limits.MaxPending = 10_000 // one key asks for everything
+	c.Callback = h.qustody.config()
 	if h.archives() {
 		c.Operation.RetentionText, c.Audit.RetentionText = "15s", "15s"
 	}
@@ -303,5 +342,5 @@ func (h *soakHouse) wires() (all []*wire) {
 	for n := range h.serveStore {
 		all = append(append(append(all, h.serveStore[n][:]...), h.sealStore[n][:]...), h.links[n])
 	}
-	return append(all, h.peers[:]...)
+	return append(append(all, h.peers[:]...), h.qustody.line)
 }

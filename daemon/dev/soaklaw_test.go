@@ -5,7 +5,6 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/mintwarden/mintwarden/api/client"
@@ -39,9 +38,9 @@ func (c *crowd) lawmaker(n int, seed uint64, stop <-chan struct{}) {
 		case what < 8:
 			c.amend(r, d, c.h.tight, c.otherLimit(r))
 		case what < 13:
-			c.amend(r, d, c.h.wide, otherRules(r))
+			c.amend(r, d, c.h.wide, c.otherRules(r))
 		case what < 16:
-			c.recharter(r, d, otherGroup(r))
+			c.recharter(r, d, otherGroups(r))
 		default:
 			c.stopAndGo(r, d)
 		}
@@ -215,82 +214,6 @@ func inWire(e *policy.Envelope) (wire client.Envelope, err error) {
 	return wire, json.Unmarshal(e.Encode(), &wire)
 }
 
-// otherLimit draws another daily limit for the tight token: lower than the one
-// in force, or higher than every one before, so that there is something to charge.
-func (c *crowd) otherLimit(r *rand.Rand) func([]client.PolicyRule) []client.PolicyRule {
-	return func(was []client.PolicyRule) []client.PolicyRule {
-		rules := slices.Clone(was)
-		for n := range rules {
-			if rules[n].Type != client.PolicyRuleTypeDAILYLIMIT {
-				continue
-			}
-			var now int64
-			if _, err := fmt.Sscan(*rules[n].Amount, &now); err != nil {
-				c.fault("a limit of %s: %v", *rules[n].Amount, err)
-			}
-			if r.IntN(2) == 0 {
-				now -= 1 + r.Int64N(now/2)
-			} else {
-				c.mu.Lock()
-				c.highest += 1 + r.Int64N(500)
-				now = c.highest
-				c.mu.Unlock()
-			}
-			amount := fmt.Sprint(now)
-			rules[n].Amount = &amount
-		}
-		return rules
-	}
-}
-
-// otherRules draws how many must approve, for how long it then waits, how much
-// an operation may be about, and whom nothing may be done to.
-func otherRules(r *rand.Rand) func([]client.PolicyRule) []client.PolicyRule {
-	two, three := 2, 3
-	return func(was []client.PolicyRule) []client.PolicyRule {
-		rules := slices.DeleteFunc(slices.Clone(was), func(rule client.PolicyRule) bool {
-			return slices.Contains([]client.PolicyRuleType{client.PolicyRuleTypeDELAY, client.PolicyRuleTypeMAXAMOUNT, client.PolicyRuleTypeBLACKLISTADDRESS}, rule.Type)
-		})
-		for n := range rules {
-			if rules[n].Type == client.PolicyRuleTypeREQUIREAPPROVAL {
-				rules[n].MinApprovers = &two
-				if r.IntN(3) == 0 {
-					rules[n].MinApprovers = &three
-				}
-			}
-		}
-		if r.IntN(3) == 0 {
-			seconds := int64(1 + r.IntN(4))
-			rules = append(rules, client.PolicyRule{Type: client.PolicyRuleTypeDELAY, Seconds: &seconds})
-		}
-		if r.IntN(3) == 0 {
-			most := fmt.Sprint(50 + r.IntN(50))
-			rules = append(rules, client.PolicyRule{Type: client.PolicyRuleTypeMAXAMOUNT, Amount: &most})
-		}
-		if r.IntN(3) == 0 {
-			whom := []client.Address{subject(r), subject(r)}
-			if whom[0] == whom[1] {
-				whom = whom[:1]
-			}
-			rules = append(rules, client.PolicyRule{Type: client.PolicyRuleTypeBLACKLISTADDRESS, Addresses: &whom})
-		}
-		return rules
-	}
-}
-
-// otherGroup draws who approves, and how many authorizations of a wallet may
-// wait for the chain.
-func otherGroup(r *rand.Rand) func(*policy.Charter) {
-	return func(c *policy.Charter) {
-		all := []string{"approver-1", "approver-2", "approver-3"}
-		if without := r.IntN(5); without < 3 {
-			all = slices.Delete(all, without, without+1)
-		}
-		c.Groups["approvers"] = all
-		c.Limits.MaxOutstanding = uint64(4 + r.IntN(13))
-	}
-}
-
 // peace gives the law back as it was, so that everything can come to its end.
 func (c *crowd) peace() {
 	h := c.h
@@ -319,28 +242,17 @@ func (c *crowd) peace() {
 	h.eventually(func() error {
 		tries++
 		d := c.decree(fmt.Sprint("peace-charter-", tries), 2)
-		if c.recharter(r, d, func(c *policy.Charter) {
-			c.Groups["approvers"], c.Limits.MaxOutstanding = []string{"approver-1", "approver-2", "approver-3"}, 16
-		}); !d.told {
+		if c.recharter(r, d, func(c *policy.Charter) { groups(c, ""); c.Limits.MaxOutstanding = 16 }); !d.told {
 			return fmt.Errorf("the charter: %+v", d)
 		}
 		return nil
 	})
 	for _, id := range []string{h.wide, h.tight} {
-		two := 2
 		h.eventually(func() error {
 			tries++
 			d := c.decree(fmt.Sprint("peace-policy-", tries), 2)
 			if c.amend(r, d, id, func(rules []client.PolicyRule) []client.PolicyRule {
-				rules = slices.DeleteFunc(otherRules(r)(rules), func(rule client.PolicyRule) bool {
-					return rule.Type != client.PolicyRuleTypeREQUIREAPPROVAL && rule.Type != client.PolicyRuleTypeDAILYLIMIT
-				})
-				for i := range rules {
-					if rules[i].Type == client.PolicyRuleTypeREQUIREAPPROVAL {
-						rules[i].MinApprovers = &two
-					}
-				}
-				return rules
+				return append([]client.PolicyRule{persons(2)}, dailyLimits(rules)...)
 			}); !d.told {
 				return fmt.Errorf("policy %s: %+v", id, d)
 			}

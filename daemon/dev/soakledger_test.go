@@ -132,12 +132,22 @@ func (l *lawReader) decision(b *ledger.Batch, e *ledger.Enveloped) error {
 	if l.frozen[policy.Subject{Person: d.Approver}] {
 		l.h.t.Errorf("batch %d records %s of %s on %s, who is suspended", b.Sequence, d.Decision, d.Approver, i.OperationID)
 	}
-	s := saying{who: d.Approver, verb: d.Decision, intent: policy.DigestOf(d.Intent), at: b.Time, batch: b.Sequence, grouped: l.member("approvers", d.Approver)}
+	s := saying{who: d.Approver, verb: d.Decision, intent: policy.DigestOf(d.Intent), at: b.Time, batch: b.Sequence, grouped: l.grouped(d.Approver)}
 	l.said[i.OperationID] = append(l.said[i.OperationID], s)
 	if d.Decision != policy.Approve && s.grouped {
 		l.refused[i.OperationID] = d.Approver
 	}
 	return nil
+}
+
+// grouped is true of a person who is of any group.
+func (l *lawReader) grouped(person string) bool {
+	for group := range l.charter.Groups {
+		if l.member(group, person) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *lawReader) member(group, person string) bool {
@@ -221,78 +231,20 @@ func (l *lawReader) authorize(b *ledger.Batch, a *ledger.Authorize) error {
 			laws[ref.Digest] = "when it was asked for, " + ref.ID
 		}
 	}
+	bare := true // no MAX_FEE stands in the place of the charter's limit
 	for _, digest := range slices.Sorted(maps.Keys(laws)) {
 		p := l.versions[digest]
+		bare = bare && !slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Type == policy.RuleMaxFee })
 		if err := l.judge(b, a, i, p, func(format string, args ...any) {
 			wrong("against version %d of policy %s (%s): %s", p.Version, p.Name, laws[digest], fmt.Sprintf(format, args...))
 		}); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// judge holds an authorization to every rule of one policy; a DELAY counts from
-// the last approval that the policy's own rules took.
-func (l *lawReader) judge(b *ledger.Batch, a *ledger.Authorize, i *policy.Intent, p *policy.Policy, wrong func(format string, args ...any)) error {
-	var complete time.Time
-	for _, r := range p.Rules {
-		if len(r.Operations) > 0 && !slices.Contains(r.Operations, i.OperationType) {
-			continue
-		}
-		switch r.Type {
-		case policy.RuleRequireApproval:
-			var counted []string
-			for _, s := range l.said[a.OperationID] {
-				if s.verb != policy.Approve || s.intent != a.Intent || s.who == i.Requester || l.frozen[policy.Subject{Person: s.who}] ||
-					!l.member(r.ApproverGroup, s.who) || slices.Contains(counted, s.who) {
-					continue
-				}
-				if counted = append(counted, s.who); len(counted) == int(r.MinApprovers) && s.at.After(complete) {
-					complete = s.at
-				}
-			}
-			if len(counted) < int(r.MinApprovers) {
-				wrong("%d must approve, %v did: %+v", r.MinApprovers, counted, l.said[a.OperationID])
-			}
-		case policy.RuleDailyLimit:
-			sum := new(big.Int)
-			for at, n := range l.charged {
-				if at.contract == l.contract(i) && at.day == b.Time.UTC().Format(time.DateOnly) && (len(r.Operations) == 0 || slices.Contains(r.Operations, at.operation)) {
-					sum.Add(sum, n)
-				}
-			}
-			if len(a.Charges) > 0 && sum.Cmp(r.Amount.Big()) > 0 {
-				wrong("%s are charged to a daily limit of %s", sum, r.Amount)
-			}
-		case policy.RuleMaxAmount:
-			if amount := i.Params.Amount; amount != nil && amount.Cmp(*r.Amount) > 0 {
-				wrong("%s is above %s", amount, r.Amount)
-			}
-		case policy.RuleBlacklistAddress:
-			for _, whom := range []*tx.Address{i.Params.Recipient, i.Params.Subject, i.Params.Source} {
-				if whom != nil && slices.Contains(r.Addresses, *whom) {
-					wrong("%s is on the blacklist", whom)
-				}
-			}
-		case policy.RuleDelay: // below
-		default:
-			return fmt.Errorf("a rule %s that the soak does not write", r.Type)
-		}
-	}
-	for _, r := range p.Rules {
-		if r.Type == policy.RuleDelay && b.Time.Before(complete.Add(time.Duration(r.Seconds)*time.Second)) {
-			wrong("%s is not %d s after the approvals of %s", b.Time, r.Seconds, complete)
-		}
+	if n, ok := l.charter.Network(i.Network); !ok || bare && i.FeeCap.Cmp(n.DefaultMaxFee) > 0 {
+		wrong("a fee cap of %s on network %s, by no MAX_FEE", i.FeeCap, i.Network)
 	}
 	return nil
-}
-
-func (l *lawReader) contract(i *policy.Intent) tx.Address {
-	if i.Token.ContractAddress == nil {
-		return tx.Address{} // a deployment, with no supply
-	}
-	return *i.Token.ContractAddress
 }
 
 // lawHolds: what custodians were told is in force stands in the ledger, what too

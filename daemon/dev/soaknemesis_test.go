@@ -73,7 +73,7 @@ func plan(seed uint64, span time.Duration, lanes int, faults []fault) (all []att
 // lies are what one of the two nodes may say, of which the other says otherwise:
 // nothing ends by the word of one, and nobody is accused by it.
 var lies = map[string]string{"nonce": "3", "failed": "", "otherblock": "", "fork": "", "head": "5", "from": "0x00000000000000000000000000000000000000aa",
-	"dear": "3", "chain": "7", "genesis": "", "garbage": "", "refuse": "insufficient funds"}
+	"dear": "3", "cheap": "1000", "chain": "7", "genesis": "", "garbage": "", "refuse": "insufficient funds"}
 
 // faults are all that the house can suffer. No clock is turned, and no store
 // lies; of the nodes one at a time does, and the token names wrong objects.
@@ -161,9 +161,11 @@ func (h *soakHouse) faults() (all []fault) {
 	for _, w := range h.peers {
 		lines(1, w.name, w)
 	}
+	lines(2, h.qustody.line.name, h.qustody.line)
+	add(1, 6*time.Second, h.qustody.line.name, "Qustody is unwell", func(context.Context) { h.qustody.Lie(unwell) }, func(context.Context) { h.qustody.Lie(nil) })
 	for n, p := range h.nodes {
 		name := fmt.Sprint("node ", n+1)
-		for _, what := range []string{"stall", "reset", "429", "500", "html", "empty", "freeze", "swallow", "hide", "receipts-hide"} {
+		for _, what := range []string{"stall", "reset", "429", "500", "html", "empty", "freeze", "swallow", "hide", "receipts-hide", "pruned"} {
 			add(1, 8*time.Second, "nodes", name+": "+what, func(context.Context) { p.Set(what, "") }, func(context.Context) { p.Behave() })
 		}
 	}
@@ -228,6 +230,7 @@ func (h *soakHouse) heal(ctx context.Context) {
 		n.Behave()
 	}
 	h.sink.set(false, 0)
+	h.qustody.Lie(nil)
 	for n := range applianceIDs {
 		h.behave(n)
 	}

@@ -6,11 +6,13 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // drawing is a house of which nothing runs: enough to draw what would be broken.
 func drawing(t *testing.T) *soakHouse {
-	h := &soakHouse{pair: &pair{serving: serving{t: t}}, chain: &process{name: "chain"}}
+	h := &soakHouse{pair: &pair{serving: serving{t: t}}, chain: &process{name: "chain"}, qustody: &soakQustody{line: &wire{name: "line to Qustody"}}}
 	for n := range members {
 		h.etcds[n], h.peers[n] = &process{name: fmt.Sprint("etcd-", n+1)}, &wire{name: fmt.Sprint("peer-", n+1)}
 	}
@@ -120,5 +122,48 @@ func TestAWireIsHeldAndCut(t *testing.T) {
 	w.heal()
 	if err := hears(dial(), "healed"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The reader of the ledger says no where a tree is not filled by persons of their own, and where a window is shut.
+func TestTheSoaksReaderJudgesTreesAndWindows(t *testing.T) {
+	l := &lawReader{charter: &policy.Charter{Groups: ranks}}
+	seniors, juniors := &policy.Quorum{Group: "seniors", Min: 1}, &policy.Quorum{Group: "juniors", Min: 1}
+	both, either := &policy.Quorum{All: []*policy.Quorum{seniors, juniors}}, &policy.Quorum{Any: []*policy.Quorum{seniors, {Group: "juniors", Min: 2}}}
+	two := &policy.Quorum{KOf: &policy.KOf{K: 2, Of: []*policy.Quorum{seniors, juniors, {Group: "approvers", Min: 1}}}}
+	for _, x := range []struct {
+		tree  *policy.Quorum
+		who   string // numbers of approvers
+		holds bool
+	}{
+		{both, "12", true}, {both, "13", true}, {both, "2", false}, {both, "1", false}, {both, "23", true},
+		{either, "1", true}, {either, "3", false}, {either, "23", true},
+		{two, "2", false}, {two, "13", true}, {two, "3", false}, {two, "", false},
+		{&policy.Quorum{Group: "approvers", Min: 3}, "12", false}, {&policy.Quorum{Group: "approvers", Min: 3}, "123", true},
+	} {
+		var people []string
+		for _, n := range x.who {
+			people = append(people, "approver-"+string(n))
+		}
+		if holds := len(l.left(x.tree, people)) > 0; holds != x.holds {
+			t.Errorf("%s by %v: %v", x.tree, people, holds)
+		}
+	}
+	at := time.Date(2026, 7, 3, 22, 30, 0, 0, time.UTC) // a Friday; in Zurich it is Saturday, 00:30
+	for _, x := range []struct {
+		rule policy.Rule
+		open bool
+	}{
+		{policy.Rule{Days: []policy.Weekday{"FRI"}, Start: "22:00", End: "22:31"}, true},
+		{policy.Rule{Days: []policy.Weekday{"FRI"}, Start: "22:00", End: "22:30"}, false},
+		{policy.Rule{Days: []policy.Weekday{"FRI"}, Start: "22:31", End: "24:00"}, false},
+		{policy.Rule{Days: []policy.Weekday{"SAT"}, Start: "00:00", End: "24:00"}, false},
+		{policy.Rule{Days: []policy.Weekday{"SAT"}, Start: "00:00", End: "24:00", Timezone: "Europe/Zurich"}, true},
+		{policy.Rule{Days: []policy.Weekday{"FRI"}, Start: "23:00", End: "01:00", Timezone: "Europe/Zurich"}, true},
+		{policy.Rule{Days: []policy.Weekday{"SAT"}, Start: "23:00", End: "01:00", Timezone: "Europe/Zurich"}, false},
+	} {
+		if open, err := isOpen(&x.rule, at); err != nil || open != x.open {
+			t.Errorf("%+v: %v, %v", x.rule, open, err)
+		}
 	}
 }

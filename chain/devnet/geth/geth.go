@@ -3,7 +3,7 @@
 //
 // It is put together from go-ethereum's packages as `geth --dev` is: one author, a prefunded account, every
 // fork that Ethereum has taken. It speaks JSON-RPC over HTTP on loopback, under go-ethereum's names alone, and
-// devnet_fund, which gives an account coins from the prefunded one.
+// devnet_fund, which gives an account coins from the prefunded one; devnet_reorg does what Reorg does.
 //
 // It promises that a block which was announced to anybody survives SIGKILL of the process: the state of every
 // block is kept, and written before the block is the head. Waiting transactions are kept in go-ethereum's own
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -64,6 +65,9 @@ var faucetKey = sync.OnceValue(func() *ecdsa.PrivateKey {
 	}
 	return key
 })
+
+// Faucet is the prefunded account: what Fund gives comes from it.
+func Faucet() common.Address { return crypto.PubkeyToAddress(faucetKey().PublicKey) }
 
 // Config says which chain to run and where.
 type Config struct {
@@ -151,7 +155,7 @@ func address(cfg Config) (host string, port int, err error) {
 
 // open starts the node's parts.
 func (n *Node) open() error {
-	faucet := crypto.PubkeyToAddress(faucetKey().PublicKey)
+	faucet := Faucet()
 	ec := ethconfig.Defaults
 	ec.NetworkId = ChainID
 	ec.Genesis = core.DeveloperGenesisBlock(gasLimit, &faucet)
@@ -189,6 +193,15 @@ type devnetAPI struct{ n *Node }
 // Fund is Node.Fund.
 func (a *devnetAPI) Fund(ctx context.Context, account common.Address) (bool, error) {
 	return a.n.Fund(ctx, account)
+}
+
+// Reorg is Node.Reorg; it answers the new head's number.
+func (a *devnetAPI) Reorg(depth hexutil.Uint64, forget *bool) (hexutil.Uint64, error) {
+	h, err := a.n.Reorg(uint64(depth), forget != nil && *forget)
+	if err != nil {
+		return 0, err
+	}
+	return hexutil.Uint64(h.Number.Uint64()), nil
 }
 
 // URL is where the node answers JSON-RPC.
@@ -321,13 +334,12 @@ func (n *Node) Fund(ctx context.Context, account common.Address) (bool, error) {
 
 // gift is the faucet's next transaction.
 func (n *Node) gift(ctx context.Context, account common.Address) (*types.Transaction, error) {
-	key := faucetKey()
-	nonce, err := n.client.NonceAt(ctx, crypto.PubkeyToAddress(key.PublicKey), nil)
+	nonce, err := n.client.NonceAt(ctx, Faucet(), nil)
 	if err != nil {
 		return nil, err
 	}
 	id, tip := big.NewInt(ChainID), big.NewInt(params.GWei)
 	most := new(big.Int).Add(tip, new(big.Int).Lsh(n.Head().BaseFee, 1))
-	return types.SignNewTx(key, types.LatestSignerForChainID(id), &types.DynamicFeeTx{ChainID: id, Nonce: nonce, GasTipCap: tip,
+	return types.SignNewTx(faucetKey(), types.LatestSignerForChainID(id), &types.DynamicFeeTx{ChainID: id, Nonce: nonce, GasTipCap: tip,
 		GasFeeCap: most, Gas: params.TxGas, To: &account, Value: Gift})
 }

@@ -8,14 +8,17 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -73,6 +76,7 @@ type Transaction struct {
 	Raw      []byte
 	Source   string
 	Status   string
+	Signed   []byte // once its signature was taken
 	Hash     string
 	Shown    map[string]any // in place of what is true
 }
@@ -81,7 +85,9 @@ type Transaction struct {
 func New(tb testing.TB, n Network) *Qustody {
 	q := &Qustody{network: n, wallets: map[string]map[string]string{}, txs: map[string]*Transaction{}, posts: map[string]int{}, asked: map[string]int{},
 		signatures: map[string]bool{}}
-	s := httptest.NewTLSServer(q)
+	s := httptest.NewUnstartedServer(q)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // who asks dies, and lines are cut
+	s.StartTLS()
 	tb.Cleanup(s.Close)
 	q.URL, q.Roots = s.URL+"/v1", x509.NewCertPool()
 	q.Roots.AddCert(s.Certificate())
@@ -335,16 +341,42 @@ func (q *Qustody) sign(ref string, t *Transaction, w http.ResponseWriter, r *htt
 		return
 	}
 	q.signatures[digest.String()] = true
-	node, err := rpc.Dial(q.network.RPC)
-	if err == nil {
-		defer node.Close()
-		err = node.Call(nil, "eth_sendRawTransaction", hexutil.Encode(raw))
-	}
-	t.Hash, t.Status = tx.HashOf(raw).String(), "BROADCASTING"
-	if err != nil && !strings.Contains(err.Error(), "already known") {
+	t.Signed, t.Hash, t.Status = raw, tx.HashOf(raw).String(), "BROADCASTING"
+	if refused, ok := errors.AsType[rpc.Error](q.send(context.WithoutCancel(r.Context()), raw)); ok && !strings.Contains(refused.Error(), "already known") {
 		t.Status = "FAILED"
 	}
 	Reply(w, 200, map[string]any{"id": ref, "status": t.Status, "transactionHash": t.Hash})
+}
+
+// sendTimeout is how long the node may take.
+const sendTimeout = 10 * time.Second
+
+// send hands a transaction to the node.
+func (q *Qustody) send(ctx context.Context, raw []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	node, err := rpc.DialContext(ctx, q.network.RPC)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	return node.CallContext(ctx, nil, "eth_sendRawTransaction", hexutil.Encode(raw))
+}
+
+// Resend sends every transaction again that was sent before, or could not be: the node may have been away, or have
+// forgotten it.
+func (q *Qustody) Resend(ctx context.Context) {
+	q.mu.Lock()
+	var raws [][]byte
+	for _, ref := range q.order {
+		if t := q.txs[ref]; t.Status == "BROADCASTING" {
+			raws = append(raws, t.Signed)
+		}
+	}
+	q.mu.Unlock()
+	for _, raw := range raws {
+		_ = q.send(ctx, raw) // it is in a block, perhaps, or the node is away
+	}
 }
 
 // register is POST /vault/accounts/{id}/wallets.
