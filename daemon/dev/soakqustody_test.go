@@ -106,7 +106,13 @@ func (c *crowd) qustody(seed uint64, stop <-chan struct{}) {
 		q.mu.Unlock()
 		id, going := c.becomes(a, stop)
 		if id != "" {
-			c.submit(id, c.opinions(r))
+			words := c.opinions(r)
+			c.mu.Lock()
+			c.words[id] = words
+			c.mu.Unlock()
+			for _, w := range words { // at once: what the clients asked for does not come first
+				c.say(ctx, r, id, w)
+			}
 			going = c.signs(a, id, stop)
 		}
 		if id == "" || going {
