@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	rtcoverage "runtime/coverage"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -275,21 +276,27 @@ func (p *process) attributes() *syscall.SysProcAttr {
 // await reads the log up to a message.
 func (p *process) await(message string) line {
 	p.t.Helper()
+	return p.awaitAny(message)
+}
+
+// awaitAny reads the log up to the first of some messages.
+func (p *process) awaitAny(messages ...string) line {
+	p.t.Helper()
 	limit := time.After(patience)
 	for {
 		select {
 		case l, ok := <-p.lines:
 			if !ok {
-				p.t.Fatalf("the seal ended before it said %q", message)
+				p.t.Fatalf("the seal ended before it said one of %q", messages)
 			}
 			if l.Message == "worker started" {
 				p.worker = l.PID
 			}
-			if l.Message == message {
+			if slices.Contains(messages, l.Message) {
 				return l
 			}
 		case <-limit:
-			p.t.Fatalf("the seal did not say %q", message)
+			p.t.Fatalf("the seal did not say any of %q", messages)
 		}
 	}
 }

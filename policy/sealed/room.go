@@ -91,6 +91,7 @@ type room struct {
 	withheld withheld
 
 	keep      keeping
+	asked     bool   // the ledger was read, or that failed, once
 	loaded    bool   // the fold began with what load gave
 	refolds   bool   // our own snapshot is not to be gone by
 	lent      uint64 // the batch of the store's snapshot that the fold began with; 0: it began with batch 1 or our own
@@ -265,6 +266,13 @@ func (r *room) follow(ctx context.Context) error {
 	var fatal *fatalError
 	if errors.As(err, &fatal) {
 		return err
+	}
+	starting := !r.asked
+	r.asked = true
+	if err != nil && starting && noticeOf(err) == "" && ctx.Err() == nil {
+		// It may be starting beside us.
+		r.log.Warn("the ledger is not read yet; it is tried again", "error", err)
+		return nil
 	}
 	if err != nil && ctx.Err() == nil {
 		if was := r.known().doubt; was == nil || was.Error() != err.Error() {

@@ -263,3 +263,18 @@ func TestTheTokenIsWatched(t *testing.T) {
 	<-ended
 	require.Equal(t, before+3, calls(t, "sign_ed25519"))
 }
+
+// A store that opens beside the seal and takes longer is no doubt: nobody is alarmed, and nobody has to help.
+func TestAStoreThatIsNotThereYet(t *testing.T) {
+	etcd, store := newWire(t)
+	p := newProcess(t)
+	p.store = &store
+	p.configure("")
+	found(t, p, p.start())
+	p.stop()
+	etcd.set(false, true)
+	p.launch()
+	p.await("the ledger is not read yet; it is tried again")
+	etcd.set(false, false)
+	require.NotEqual(t, "ledger in doubt; nothing is decided", p.awaitAny("ledger in doubt; nothing is decided", "author of the ledger").Message)
+}
