@@ -25,12 +25,19 @@ const snapshotFile = "snapshot"
 type keeping struct {
 	LedgerConfig
 	dir     string    // state; empty: nothing is kept there
+	own     *restored // of the snapshot there, from when it was read until a reading begins with it
 	at      uint64    // sequence of the newest snapshot that we know
 	size    int       // its bytes
 	grown   int       // bytes of the batches that were read or written since
 	taken   time.Time // when it was taken or loaded, by the wall clock
 	archive *ledger.Archive
 	failed  time.Time // when keeping last failed, so that it is not tried every second
+}
+
+// restored is what a snapshot gave.
+type restored struct {
+	fold *ledger.Fold // nil: there is none, or none that can be taken
+	size int          // bytes of the snapshot
 }
 
 // keepAgain is how long keeping rests after it failed.
@@ -298,23 +305,21 @@ func (r *room) archive(ctx context.Context, first, kept uint64) error {
 // one. What is lent rests on whoever signed it until journal, anchor or a join
 // name a batch behind it (see remembers).
 func (r *room) load(ctx context.Context, own bool) (f *ledger.Fold, lent bool, err error) {
+	if own && r.keep.own == nil { // before the store is asked, which may have a start of its own to make
+		if r.keep.own, err = r.restore(); err != nil {
+			return nil, false, err
+		}
+	}
 	first, err := r.store.first(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	if own && r.keep.dir != "" {
-		signed, err := os.ReadFile(filepath.Join(r.keep.dir, snapshotFile))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, false, err
-		}
-		if err == nil {
-			f, err := ledger.RestoreFold(signed, r.charter1)
-			if err != nil {
-				r.log.Error("own snapshot not taken; reading the store", "error", err)
-			} else if seq := headOf(f); seq+1 >= first && seq <= r.journal.last.Sequence {
-				r.keep.size = len(signed)
-				return f, false, nil
-			}
+	kept := r.keep.own
+	r.keep.own = nil
+	if own && kept.fold != nil {
+		if seq := headOf(kept.fold); seq+1 >= first && seq <= r.journal.last.Sequence {
+			r.keep.size = kept.size
+			return kept.fold, false, nil
 		}
 	}
 	if first <= ledger.FirstSequence {
@@ -328,4 +333,26 @@ func (r *room) load(ctx context.Context, own bool) (f *ledger.Fold, lent bool, e
 		return nil, false, fmt.Errorf("the store's snapshot: %w", err)
 	}
 	return f, true, nil
+}
+
+// restore reads the snapshot in our own state directory.
+func (r *room) restore() (*restored, error) {
+	out := &restored{}
+	if r.keep.dir == "" {
+		return out, nil
+	}
+	signed, err := os.ReadFile(filepath.Join(r.keep.dir, snapshotFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := ledger.RestoreFold(signed, r.charter1)
+	if err != nil {
+		r.log.Error("own snapshot not taken; reading the store", "error", err)
+		return out, nil
+	}
+	out.fold, out.size = f, len(signed)
+	return out, nil
 }
