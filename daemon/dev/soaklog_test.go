@@ -65,6 +65,7 @@ var explained = map[string]string{
 	"WARN store: etcd does not say how full it is":                                      "MintwardenStoreErrors",
 	"WARN store: fences end with their lease only":                                      "MintwardenStoreErrors",
 	"WARN the keeper was not told that callers are answered":                            "MintwardenSealDown: it was killed",
+	"WARN the ledger is not read yet; it is tried again":                                "MintwardenStoreErrors: etcd was away when the seal began",
 	"WARN the log has moved on, or the author key changed; deciding anew":               "MintwardenNoticed, commit_refused: a paused appliance woke up",
 	"WARN the token gave a key's handle to another object; the key is looked for again": "MintwardenHSMErrors: nothing was signed with it",
 	"WARN the token's canary failed":                                                    "MintwardenTokenLost",

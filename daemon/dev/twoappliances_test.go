@@ -129,16 +129,13 @@ type pair struct {
 
 var applianceIDs = [2]string{"appliance-1", "appliance-2"}
 
-func newPair(t *testing.T) *pair { return pairOver(t, (*serving).cluster) }
-
-// pairOver is a pair over the etcd that cluster starts, of which the first
-// serves.
-func pairOver(t *testing.T, cluster func(*serving)) *pair {
+// newPair is a pair of which the first serves.
+func newPair(t *testing.T) *pair {
 	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
 	a.stop()
 	p := &pair{serving: serving{appliance: a, t: t, etcd: freeAddress(t), rpc: freeAddress(t), api: freeAddress(t), monitor: freeAddress(t)}}
 	p.configure()
-	cluster(&p.serving)
+	p.cluster()
 	for n := range p.boxes {
 		p.apis[n], p.links[n], p.pages[n] = freeAddress(t), freeAddress(t), freeAddress(t)
 		p.boxes[n] = &appliance{t: t, owner: t, dir: a.dir, url: "https://" + p.apis[n], rpc: "http://" + p.rpc, clients: map[string]*client.Client{}}
