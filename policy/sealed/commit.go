@@ -408,6 +408,12 @@ func (r *room) offer(ctx context.Context, sequence uint64, value []byte) (outcom
 	}
 }
 
+// away is true where nobody answered.
+func away(err error) bool {
+	var refused rpctypes.EtcdError
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) && refused.Code() == codes.Unavailable
+}
+
 // certainly is true of errors with which etcd says that it did nothing.
 func certainly(err error) bool {
 	var refused rpctypes.EtcdError

@@ -269,7 +269,7 @@ func (r *room) follow(ctx context.Context) error {
 	}
 	starting := !r.asked
 	r.asked = true
-	if err != nil && starting && noticeOf(err) == "" && ctx.Err() == nil {
+	if err != nil && starting && away(err) && ctx.Err() == nil {
 		// It may be starting beside us.
 		r.log.Warn("the ledger is not read yet; it is tried again", "error", err)
 		return nil
