@@ -92,7 +92,7 @@ func (t *Token) ExchangeObject(ctx context.Context, name string, value []byte, o
 
 // AddObject makes an object of the name beside those that stand, and returns the values
 // of all that stand behind it, its own read back among them.
-func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [][]byte, err error) {
+func (t *Token) AddObject(ctx context.Context, name string, value []byte) ([][]byte, error) {
 	if err := checkID(name); err != nil {
 		return nil, err
 	}
@@ -101,7 +101,8 @@ func (t *Token) AddObject(ctx context.Context, name string, value []byte) (all [
 	}
 	value = bytes.Clone(value)
 	made := false
-	err = t.change(ctx, "add_object", func(s *session) error {
+	var all [][]byte // whoever gave up leaves it to the call, which may still be under way
+	err := t.change(ctx, "add_object", func(s *session) error {
 		if !made { // asked again, in another session, it looks again
 			if _, err := t.store(s, name, value); err != nil {
 				return err

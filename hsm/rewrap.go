@@ -73,12 +73,11 @@ func (t *Token) listEnvelopes(s *session) ([]string, error) {
 // anywhere, and run again, it finishes. Keys can be used meanwhile, in this process and
 // in others.
 func (t *Token) Rewrap(ctx context.Context, to string) (rewrapped int, err error) {
-	var ids []string
-	err = t.do(ctx, "list_envelopes", func(s *session) error {
+	var ids []string // whoever gave up leaves them to the call
+	if err := t.do(ctx, "list_envelopes", func(s *session) (err error) {
 		ids, err = t.listEnvelopes(s)
 		return err
-	})
-	if err != nil {
+	}); err != nil {
 		return 0, err
 	}
 	for _, id := range ids {
