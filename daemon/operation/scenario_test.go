@@ -339,6 +339,11 @@ func init() { // refers to itself through perform
 			o := p.now(p.op(a[0]).ID)
 			require.Equal(p.t, operation.Status(a[1]), o.Status, "%s %s", o.FailureReason, o.Attention)
 		}},
+		// open NAME: now; whatever its state is, it is no end.
+		"open": {1, func(p *play, a []string) {
+			o := p.now(p.op(a[0]).ID)
+			require.False(p.t, o.Status.Terminal(), "%s %s %s", o.Status, o.FailureReason, o.Attention)
+		}},
 		// attention NAME WORD: with blocks.
 		"attention": {2, func(p *play, a []string) {
 			p.mineUntil(a[0]+" says "+a[1], func() bool { return strings.HasPrefix(p.now(p.op(a[0]).ID).Attention, a[1]) })
