@@ -46,6 +46,11 @@ type limited struct{ http.RoundTripper }
 
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.RoundTripper.RoundTrip(r)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		// It hands over its connection, from which a read ends with nothing but its sender.
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%w: it switches protocols", errAnswer)
+	}
 	if err == nil {
 		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	}
