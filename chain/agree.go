@@ -28,6 +28,20 @@ func everybody[T any](ctx context.Context, c *Client, questions func(session) (T
 	return answers
 }
 
+// aloneKey is under what a context holds the one node that is to be asked.
+type aloneKey struct{}
+
+// Each calls f for one configured node after the other, whatever it is known to be like, and gives what f returned for
+// each. Under f's context that node alone answers what this client is asked, save what asks every node: Ask, Stands,
+// MostNonce and the like.
+func (c *Client) Each(ctx context.Context, f func(context.Context) error) []error {
+	errs := make([]error, len(c.nodes))
+	for i, n := range c.nodes {
+		errs[i] = f(context.WithValue(ctx, aloneKey{}, n))
+	}
+	return errs
+}
+
 // Nodes is how many nodes are configured.
 func (c *Client) Nodes() int { return len(c.nodes) }
 

@@ -57,7 +57,7 @@ func ask[T any](ctx context.Context, c *Client, questions func(session) (T, erro
 // heard asks every node that does not rest and gives what those say that answer soon: once one has, the others have as
 // long as a silent node has before it is outrun. Errors are ask's.
 func heard[T any](ctx context.Context, c *Client, questions func(session) (T, error)) (all []T, err error) {
-	nodes := slices.DeleteFunc(slices.Clone(c.nodes), (*node).resting)
+	nodes := slices.DeleteFunc(slices.Clone(c.order(ctx)), (*node).resting)
 	if len(nodes) < 2 {
 		v, err := ask(ctx, c, questions)
 		return []T{v}, err
@@ -115,7 +115,7 @@ type said[T any] struct {
 // answer, or an error that settles says would be everybody's. failed, if not nil, is why there is none; err is
 // what settled it, or the context's if the caller gave up.
 func race[T any](ctx context.Context, c *Client, questions func(session) (T, error), settles func(error) bool) (v T, failed *failures, err error) {
-	order := c.order()
+	order := c.order(ctx)
 	answers := make(chan said[T], len(order))
 	own, cancel := context.WithCancel(ctx)
 	defer cancel() // whoever was outrun

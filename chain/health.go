@@ -58,7 +58,7 @@ func (c *Client) look(ctx context.Context) {
 	}
 	all.Wait()
 	best, usable := Head{}, 0
-	for _, n := range c.order() {
+	for _, n := range c.order(ctx) {
 		if c.rank(n, c.middle(), time.Now()) == fit {
 			usable++
 		}
@@ -185,8 +185,11 @@ func (c *Client) middle() uint64 {
 }
 
 // order is the nodes in the order in which to ask them: as configured, but odd ones behind, and those that
-// failed lately last.
-func (c *Client) order() []*node {
+// failed lately last; under a context of Each the one that it is for.
+func (c *Client) order(ctx context.Context) []*node {
+	if alone, ok := ctx.Value(aloneKey{}).(*node); ok && slices.Contains(c.nodes, alone) {
+		return []*node{alone}
+	}
 	if len(c.nodes) == 1 {
 		return c.nodes
 	}

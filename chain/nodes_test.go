@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"math/big"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestEveryFaultFailsOver(t *testing.T) {
 	c := dial(t, network(bad.URL(), n.URL()))
 	c.stop()
 	c.work.Wait() // the watch finds faults, too
-	for _, fault := range []string{"stall", "reset", "429", "500", "html", "garbage", "huge", "empty"} {
+	for _, fault := range []string{"stall", "reset", "upgrade", "429", "500", "html", "garbage", "huge", "empty"} {
 		t.Run(fault, func(t *testing.T) {
 			bad.Set(fault, "")
 			b, err := c.Balance(t.Context(), w.address)
@@ -45,6 +46,47 @@ func TestEveryFaultFailsOver(t *testing.T) {
 	}
 }
 
+// TestAttack_ANodeThatSwitchesProtocols: whoever answers that he goes on in another protocol, and says nothing more,
+// holds nobody who asked.
+func TestAttack_ANodeThatSwitchesProtocols(t *testing.T) {
+	n := manual(t)
+	bad := proxy(t, n)
+	c := dial(t, network(bad.URL()))
+	bad.Set("upgrade", "")
+	_, err := c.Balance(t.Context(), newWallet(t).address)
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, "switches protocols")
+}
+
+// TestEachNodeIsAskedAlone: what one says is no other's word.
+func TestEachNodeIsAskedAlone(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	poor := proxy(t, n)
+	poor.Set("poor", "")
+	c := dial(t, network(poor.URL(), n.URL(), "http://127.0.0.1:1"))
+	var said []*big.Int
+	errs := c.Each(t.Context(), func(ctx context.Context) error {
+		b, err := c.Balance(ctx, w.address)
+		if err != nil {
+			return err
+		}
+		f, err := c.Fees(ctx, Medium)
+		require.NoError(t, err)
+		require.Positive(t, f.MaxFee.Sign())
+		said = append(said, b)
+		return nil
+	})
+	require.Len(t, errs, 3)
+	require.NoError(t, errs[0])
+	require.NoError(t, errs[1])
+	require.ErrorIs(t, errs[2], ErrUnavailable)
+	require.Len(t, said, 2)
+	require.Zero(t, said[0].Sign())
+	require.Equal(t, devnet.Gift, said[1])
+}
+
 // TestAHungNodeIsOutrun: a timeout of minutes keeps nobody waiting while another node answers.
 func TestAHungNodeIsOutrun(t *testing.T) {
 	n := manual(t)
@@ -56,7 +98,7 @@ func TestAHungNodeIsOutrun(t *testing.T) {
 	_, err := c.Head(t.Context())
 	require.NoError(t, err)
 	require.True(t, c.nodes[0].resting())
-	require.Equal(t, c.nodes[1], c.order()[0], "further questions go to the other one at once")
+	require.Equal(t, c.nodes[1], c.order(t.Context())[0], "further questions go to the other one at once")
 	w := newWallet(t)
 	fund(t, n, w)
 	c.nodes[0].outrun(0)
@@ -106,7 +148,7 @@ func TestHealth(t *testing.T) {
 	first := func() int {
 		c.look(t.Context())
 		for i, n := range c.nodes {
-			if n == c.order()[0] {
+			if n == c.order(t.Context())[0] {
 				return i
 			}
 		}

@@ -43,6 +43,7 @@ var Faults = map[string]string{
 	"stall-batches": "answers nothing that is asked together until it is told to behave",
 	"stall":         "answers nothing until it is told to behave",
 	"reset":         "ends every connection in the middle",
+	"upgrade":       "switches to another protocol, and says nothing in it",
 	"429":           "HTTP 429",
 	"500":           "HTTP 500",
 	"html":          "a web page in place of JSON",
@@ -62,6 +63,7 @@ var Faults = map[string]string{
 	"head":          "adds the argument to the newest block's number",
 	"future":        "adds the argument, in seconds, to the newest block's time",
 	"freeze":        "shows the newest block that it showed last",
+	"poor":          "says of every account that it has nothing to pay with",
 	"cheap":         "divides every base fee by the argument",
 	"pruned":        "keeps no state but the newest block's",
 	"dear":          "multiplies every base fee by the argument",
@@ -251,6 +253,13 @@ func (p *Proxy) broken(w http.ResponseWriter) bool {
 			}
 			_ = c.Close()
 		}
+	case has("upgrade"):
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: silence\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c) // until whoever asked hangs up
+			_ = c.Close()
+		}
 	case has("429"):
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "slow down", http.StatusTooManyRequests)
@@ -347,6 +356,10 @@ func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
 	case "eth_getTransactionCount":
 		if n, on := p.fault("nonce"); on {
 			return add(result, n)
+		}
+	case "eth_getBalance":
+		if _, on := p.fault("poor"); on {
+			return json.RawMessage(`"0x0"`)
 		}
 	case "eth_getTransactionByHash":
 		if hide {

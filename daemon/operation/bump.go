@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,8 +204,13 @@ func (l *lane) keepVersion(ctx context.Context, fence *store.Fence, c *chain.Cli
 	return nil
 }
 
-// tooDear says of an operation that is not signed that its cap does not pay for a block now; other errors pass.
-func (l *lane) tooDear(ctx context.Context, fence *store.Fence, o *Operation, err error) error {
+// putOff says of an operation that is not signed that its cap does not pay for a block now, or that nodes contradict each
+// other about it; other errors pass.
+func (l *lane) putOff(ctx context.Context, fence *store.Fence, o *Operation, err error) error {
+	var contested *contestedError
+	if errors.As(err, &contested) {
+		return cmp.Or(l.disagreed(ctx, fence, o, contested.attention), errNothingNew)
+	}
 	var dear *dearError
 	if !errors.As(err, &dear) {
 		return err

@@ -56,7 +56,7 @@ func (s *Service) checkFacts(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.askTwice(func(g *glances) (*facts, error) {
+	_, err = s.askTwice(ctx, func(ctx context.Context, g *glances) (*facts, error) {
 		f, err := s.facts(ctx, p, to, data, g)
 		if err != nil {
 			return nil, err
@@ -77,11 +77,11 @@ func (s *Service) checkFacts(ctx context.Context, p *plan) error {
 }
 
 // askTwice asks with what is shared; a refusal holds only if it is given again by what is not.
-func (s *Service) askTwice(ask func(*glances) (*facts, error)) (*facts, error) {
-	f, err := ask(s.glances)
+func (s *Service) askTwice(ctx context.Context, ask func(context.Context, *glances) (*facts, error)) (*facts, error) {
+	f, err := ask(ctx, s.glances)
 	var refusal *registry.Refusal
 	if errors.As(err, &refusal) {
-		return ask(nil)
+		return ask(ctx, nil)
 	}
 	return f, err
 }

@@ -36,7 +36,7 @@ func (s *Service) offer(ctx context.Context, p *plan, o *Operation, i *policy.In
 	if err != nil {
 		return registry.Refuse(registry.Validation, "it makes no transaction: %s", err)
 	}
-	_, err = s.askTwice(func(g *glances) (*facts, error) {
+	ask := func(ctx context.Context, g *glances) (*facts, error) {
 		f, err := s.facts(ctx, p, u.To, u.Data, g)
 		if err != nil {
 			return nil, err
@@ -54,8 +54,40 @@ func (s *Service) offer(ctx context.Context, p *plan, o *Operation, i *policy.In
 			return nil, fmt.Errorf("operation: %d gas at %s wei for %s: more than 2^256-1", r.GasLimit, r.MaxFee, o.ID)
 		}
 		return f, p.checkFunds(f, once, "one transaction")
-	})
-	return err
+	}
+	_, err = s.askTwice(ctx, ask)
+	var refusal *registry.Refusal
+	if p.chain.Nodes() == 1 || !errors.As(err, &refusal) {
+		return err
+	}
+	return everybodys(refusal, p.chain.Each(ctx, func(ctx context.Context) error {
+		_, err := ask(ctx, nil)
+		return err
+	}))
+}
+
+// contestedError says that not every configured node gives a reason to make no transaction: what one of them says alone
+// ends nothing that people approved.
+type contestedError struct{ attention string }
+
+func (e *contestedError) Error() string { return e.attention }
+
+// everybodys is the refusal if every configured node's word gives one.
+func everybodys(refused *registry.Refusal, each []error) error {
+	silent := false
+	for _, err := range each {
+		var refusal *registry.Refusal
+		switch {
+		case err == nil:
+			return &contestedError{fmt.Sprintf("%s: one node says that it cannot be done (%s), another that it can; it waits until they agree, or it expires", attentionDiffer, refused.Type)}
+		case !errors.As(err, &refusal):
+			silent = true
+		}
+	}
+	if silent {
+		return &contestedError{fmt.Sprintf("%s: it cannot be done where it was asked for (%s); another node does not answer", attentionNodes, refused.Type)}
+	}
+	return refused
 }
 
 // dearError says that a block costs more than the approved cap allows: the operation waits until that falls.

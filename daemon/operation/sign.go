@@ -45,7 +45,7 @@ func (l *lane) sign(ctx context.Context, fence *store.Fence, e entry) error {
 	if a, ok := l.s.authorization(o.ID); ok {
 		r.GasLimit, r.MaxFee, r.Tip = a.GasLimit, a.MaxFee, a.Tip
 	} else if why, err := l.s.propose(ctx, o, i, &r); err != nil {
-		return l.tooDear(ctx, fence, o, err)
+		return l.putOff(ctx, fence, o, err)
 	} else if why != "" {
 		return l.end(ctx, fence, o, end{Failed, why})
 	} else if no, err := l.s.wanted(ctx, o, &r); err != nil {
