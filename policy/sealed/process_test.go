@@ -14,7 +14,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	rtcoverage "runtime/coverage"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,18 +111,6 @@ type process struct {
 	stdin  io.WriteCloser
 	lines  chan line // of its log; closed when keeper and worker are gone
 	worker int       // pid of the newest worker seen
-}
-
-type line struct {
-	Message string   `json:"msg"`
-	Process string   `json:"process"`
-	PID     int      `json:"pid"`
-	Reason  string   `json:"reason"`
-	Said    string   `json:"said"`
-	At      []string `json:"at"`
-	Error   string   `json:"error"`
-	Was     string   `json:"was"`
-	Now     string   `json:"now"`
 }
 
 // newProcess prepares a directory with a token, a PIN file and a seal.toml.
@@ -271,63 +258,6 @@ func (p *process) attributes() *syscall.SysProcAttr {
 		}
 	}
 	return a
-}
-
-// await reads the log up to a message.
-func (p *process) await(message string) line {
-	p.t.Helper()
-	return p.awaitAny(message)
-}
-
-// awaitAny reads the log up to the first of some messages.
-func (p *process) awaitAny(messages ...string) line {
-	p.t.Helper()
-	limit := time.After(patience)
-	for {
-		select {
-		case l, ok := <-p.lines:
-			if !ok {
-				p.t.Fatalf("the seal ended before it said one of %q", messages)
-			}
-			if l.Message == "worker started" {
-				p.worker = l.PID
-			}
-			if slices.Contains(messages, l.Message) {
-				return l
-			}
-		case <-limit:
-			p.t.Fatalf("the seal did not say any of %q", messages)
-		}
-	}
-}
-
-// back waits until the next worker answers on a connection of its own.
-func (p *process) back(c remote) {
-	p.t.Helper()
-	p.await("seal answers")
-	for {
-		_, err := c.Status(p.t.Context())
-		if err == nil {
-			return
-		}
-		require.ErrorIs(p.t, err, seal.ErrUnreachable)
-	}
-}
-
-// gone waits until both processes ended: then nobody holds the log open.
-func (p *process) gone() {
-	p.t.Helper()
-	limit := time.After(patience)
-	for {
-		select {
-		case _, ok := <-p.lines:
-			if !ok {
-				return
-			}
-		case <-limit:
-			p.t.Fatal("keeper or worker still run")
-		}
-	}
 }
 
 // stop ends the keeper as a service manager does.
