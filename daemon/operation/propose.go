@@ -77,8 +77,9 @@ func everybodys(refused *registry.Refusal, each []error) error {
 	silent := false
 	for _, err := range each {
 		var refusal *registry.Refusal
+		var dear *dearError
 		switch {
-		case err == nil:
+		case err == nil || errors.As(err, &dear): // it can, for more
 			return &contestedError{fmt.Sprintf("%s: one node says that it cannot be done (%s), another that it can; it waits until they agree, or it expires", attentionDiffer, refused.Type)}
 		case !errors.As(err, &refusal):
 			silent = true
