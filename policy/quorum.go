@@ -105,11 +105,11 @@ func (q *Quorum) choices() (all [][]leaf, ok bool) {
 		for n := k; n > 0; n-- {
 			for _, before := range held[n-1] {
 				for _, way := range ways {
+					if len(held[n]) == maxChoices { // before they are made: of two branches there may be a million
+						return nil, false
+					}
 					held[n] = append(held[n], slices.Concat(before, way))
 				}
-			}
-			if len(held[n]) > maxChoices {
-				return nil, false
 			}
 		}
 	}

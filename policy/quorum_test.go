@@ -130,3 +130,13 @@ func TestAQuorumTreeHoldsExactlyIfDistinctPersonsFillIt(t *testing.T) {
 	})
 	require.Len(t, seen, 3)
 }
+
+// A tree of 44 KB, which one custodian or whoever may propose has others read, is refused for its ways to hold before
+// they are made: they would take some hundred megabytes.
+func TestAttack_AQuorumTreeWithAMillionWaysToHold(t *testing.T) {
+	leaves := func(n int) []*Quorum { return slices.Repeat([]*Quorum{{Group: "approvers", Min: 1}}, n) }
+	wide := &Quorum{All: []*Quorum{{All: leaves(12)}, {Any: leaves(1000)}}}
+	rule := Rule{Type: RuleRequireApproval, Quorum: &Quorum{All: []*Quorum{wide, wide}}}
+	require.ErrorContains(t, rule.Check(), "ways to hold")
+	require.Less(t, testing.AllocsPerRun(1, func() { _ = rule.Check() }), 100_000.0)
+}
