@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"math/big"
+	"slices"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -63,7 +64,7 @@ type Opinion struct {
 	Absent bool
 	// Missing are the hosts of nodes that gave no usable answer.
 	Missing []string
-	// Differing: some nodes say that it is final, and others something else.
+	// Differing: some nodes say that it is final, and others something else than that it is a few blocks less deep.
 	Differing bool
 }
 
@@ -97,14 +98,14 @@ func (c *Client) Ask(ctx context.Context, account tx.Address, nonce uint64, hash
 	if len(views) == 0 {
 		return o, failed.err(c.net.Name)
 	}
-	o.sum(views, nonce, len(o.Missing) == 0)
+	o.sum(views, nonce, c.net.Confirmations, len(o.Missing) == 0)
 	return o, nil
 }
 
 // sum makes one opinion of what the nodes said; all reports whether every configured one did.
-func (o *Opinion) sum(views []view, nonce uint64, all bool) {
+func (o *Opinion) sum(views []view, nonce, confirmations uint64, all bool) {
 	o.Final, o.Stolen, o.Absent = all, all, true
-	for i, v := range views {
+	for _, v := range views {
 		st := v.status
 		if st.Mined {
 			o.Absent = false
@@ -113,11 +114,25 @@ func (o *Opinion) sum(views []view, nonce uint64, all bool) {
 				o.Mined, o.Which = st, v.which
 			}
 		}
-		first := views[0]
 		o.Stolen = o.Stolen && !st.Mined && v.nonce > nonce
-		o.Final = o.Final && st.Final && v.which == first.which && st.BlockHash == first.status.BlockHash && st.Success == first.status.Success
-		o.Differing = o.Differing || i > 0 && (st.Final != first.status.Final || st.Final && !o.Final && all)
+		o.Final = o.Final && st.Final && v.same(views[0])
+		o.Differing = o.Differing || slices.ContainsFunc(views, func(other view) bool {
+			return other.status.Final && !v.backs(other, confirmations)
+		})
 	}
+}
+
+// same reports whether two nodes have the same transaction in the same block, with the same result.
+func (v view) same(other view) bool {
+	a, b := v.status, other.status
+	return a.Mined && b.Mined && v.which == other.which && a.BlockHash == b.BlockHash && a.Success == b.Success
+}
+
+// backs reports whether a node says the same as another one for which it is final, or is only a few blocks behind that
+// one: they hear of a block one after the other.
+func (v view) backs(other view, confirmations uint64) bool {
+	deep := v.status.Confirmations
+	return v.same(other) && (v.status.Final || deep < confirmations && deep+behindMost >= other.status.Confirmations)
 }
 
 // view is what one node says of transactions of which at most one can be in a block: that with the account's nonce.

@@ -178,11 +178,11 @@ func (c *Client) slow(n *node) {
 	n.outrun(restTime)
 }
 
-// failed lets a node rest that failed to answer. One that merely refused a question is working.
+// failed lets a node rest that failed to answer. One that merely refused a question, or is behind, is working.
 func (c *Client) failed(n *node, err error) {
 	var refused *RPCError
 	var rejected *RejectedError
-	if errors.As(err, &refused) || errors.As(err, &rejected) {
+	if errors.As(err, &refused) || errors.As(err, &rejected) || errors.Is(err, errNotThere) {
 		return
 	}
 	switch {

@@ -76,7 +76,18 @@ func (c *Client) look(ctx context.Context) {
 func (n *node) told(h Head) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.head, n.headAt = h, time.Now()
+	now := time.Now()
+	if n.headAt.IsZero() || h.Number > n.head.Number {
+		n.rose = now
+	}
+	n.head, n.headAt = h, now
+}
+
+// standing is for how long a node's newest block has had the same number, whatever time it says that it is of.
+func (n *node) standing(now time.Time) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return now.Sub(n.rose)
 }
 
 // looked notes that a node was asked for its newest block, and answered or failed to.
@@ -157,7 +168,7 @@ func (c *Client) rank(n *node, middle uint64, now time.Time) rank {
 	case !known:
 	case h.Time.After(now.Add(aheadOf)):
 		return odd
-	case now.Sub(h.Time) > max(oldBlocks*c.net.BlockPeriod, oldLeast):
+	case max(now.Sub(h.Time), n.standing(now)) > max(oldBlocks*c.net.BlockPeriod, oldLeast):
 		return odd
 	case h.Number+behindMost < middle:
 		return odd

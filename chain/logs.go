@@ -141,7 +141,7 @@ func (c *Client) AllLogs(ctx context.Context, from, to uint64, queries ...LogQue
 				a, err = s.tellLogs(from, to, queries)
 			}
 			if err != nil {
-				if ctx.Err() == nil && !errors.Is(err, errNotThere) {
+				if ctx.Err() == nil {
 					c.failed(n, err)
 				}
 				return

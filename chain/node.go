@@ -34,6 +34,7 @@ type node struct {
 	rested  time.Time // until then others are asked first
 	head    Head      // the newest block that it told of
 	headAt  time.Time // when it did
+	rose    time.Time // when that had a higher number than the one before
 	tried   bool      // it was asked for that once, whatever became of it
 }
 

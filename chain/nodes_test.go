@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"math/big"
+	"strconv"
 	"testing"
 	"time"
 
@@ -166,6 +167,38 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, 1, first(), "and one whose newest block is old")
 	proxies[1].Set("head", "1000000")
 	require.Equal(t, 1, first(), "a claim of more blocks makes nobody the odd one")
+	for _, p := range proxies {
+		p.Behave()
+	}
+	proxies[0].Set("freeze", "")
+	require.Equal(t, 0, first())
+	for _, n := range c.nodes {
+		n.mu.Lock()
+		n.rose = time.Now().Add(-time.Hour) // so much later
+		n.mu.Unlock()
+	}
+	require.Equal(t, 0, first(), "on a chain that stands still nobody is the odd one")
+	mine(t, n, 1)
+	require.Equal(t, 1, first(), "one that stands still alone is, of whatever time it says its newest block is")
+}
+
+// TestANodeThatIsBehindDoesNotRest: one that does not have a block yet works; it is not left alone for that.
+func TestANodeThatIsBehindDoesNotRest(t *testing.T) {
+	n := manual(t)
+	mine(t, n, 3)
+	c := dial(t, network(n.URL()))
+	l := Log{BlockNumber: 3}
+	var err error
+	l.BlockHash, err = c.BlockHash(t.Context(), l.BlockNumber)
+	require.NoError(t, err)
+	n.Lag(1)
+	w, err := c.Witnesses(t.Context(), l)
+	require.NoError(t, err)
+	require.Equal(t, Witness{Nodes: 1}, w, "it says nothing")
+	require.False(t, c.nodes[0].resting())
+	_, err = c.BlockHash(t.Context(), l.BlockNumber)
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.False(t, c.nodes[0].resting())
 }
 
 // TestOpinion: an operation's end is what every configured node says.
@@ -203,8 +236,16 @@ func TestOpinion(t *testing.T) {
 		require.True(t, o.Differing, fault)
 		two.Behave()
 	}
-	two.Set("head", "-1")
-	require.False(t, opinion().Final, "the other one does not see the depth")
+	for _, p := range []*chaintest.Proxy{one, two} {
+		p.Set("head", "-1")
+		o = opinion()
+		require.False(t, o.Final, "one does not see the depth")
+		require.False(t, o.Differing, "a block less contradicts nobody")
+		p.Behave()
+	}
+	mine(t, n, behindMost)
+	two.Set("head", "-"+strconv.Itoa(behindMost+2))
+	require.True(t, opinion().Differing, "one that stays behind does")
 	two.Behave()
 	two.Set("reset", "")
 	o = opinion()
