@@ -95,18 +95,19 @@ func (s *Store) tryFence(ctx context.Context, name string) (_ *Fence, rev int64,
 		return nil, 0, wrap(ctx, "fence "+name, err)
 	}
 	if !r.Succeeded {
+		seen := r.Header.Revision
 		kv := r.Responses[0].GetResponseRange().Kvs[0]
 		var holder string
 		var lease clientv3.LeaseID
 		if _, err := fmt.Sscanf(string(kv.Value), "%s %x", &holder, &lease); err != nil || holder != s.cfg.Owner {
-			return nil, r.Header.Revision, nil
+			return nil, seen, nil
 		}
 		r, err = s.client.Txn(rctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(put).Commit()
 		if err != nil {
 			return nil, 0, wrap(ctx, "fence "+name, err)
 		}
 		if !r.Succeeded {
-			return nil, r.Header.Revision, nil
+			return nil, seen, nil // it may be gone since, which whoever waits is to see
 		}
 	}
 	wctx, stop := context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -163,6 +164,38 @@ func TestAFenceThatWasTakenUnheard(t *testing.T) {
 	}
 	if _, err := s.Fence(t.Context(), "lane"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAFenceThatIsGivenBackWhileItIsTakenOver: an earlier process of the owner gives it back, or its lease ends, between
+// the moment in which the next one sees that it has it and the one in which that takes it over.
+func TestAFenceThatIsGivenBackWhileItIsTakenOver(t *testing.T) {
+	t.Parallel()
+	srv := storetest.Start(t)
+	cfg := srv.ClientConfig(store.UserServe)
+	cfg.Owner = "appliance-1"
+	before, after := srv.OpenConfig(cfg), srv.OpenConfig(cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 50 {
+		old, err := before.Fence(ctx, "lane")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var releasing sync.WaitGroup
+		releasing.Go(func() {
+			if err := old.Release(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		f, err := after.Fence(ctx, "lane")
+		if err != nil {
+			t.Fatalf("nobody has it: %v", err)
+		}
+		releasing.Wait()
+		if err := f.Release(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
