@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -70,6 +71,9 @@ func (c *Client) Close() error {
 
 // connection is the one that lives, or a new one.
 func (c *Client) connection(ctx context.Context) (*wire, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	var s connecting
 	select {
 	case s = <-c.state:
@@ -355,13 +359,20 @@ func (w *wire) write(ctx context.Context, body []byte) error {
 		_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
 		close(ended)
 	})
-	_, err := w.conn.Write(body)
+	n, err := w.conn.Write(body)
 	if !stop() {
 		<-ended // or it would end the next one's write
 	}
 	if err != nil {
+		over := context.Cause(ctx)
+		if over != nil && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			return over // nothing of it is out, so the calls of others go on
+		}
 		// Half a frame may be out, so nothing may follow it.
 		w.fail(fmt.Errorf("%w: %w", ErrUnreachable, err))
+		if over != nil {
+			return over
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.err

@@ -91,6 +91,36 @@ func TestCallEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// A call whose context ends, ends alone: what others asked on the same connection is answered.
+func TestAnEndedCallBreaksNobodysConnection(t *testing.T) {
+	started, release := make(chan struct{}, 1), make(chan struct{})
+	d := open(t, socket(t), &room{cancel: func(context.Context, seal.CancelRequest) (*seal.Recorded, error) {
+		started <- struct{}{}
+		<-release
+		return &seal.Recorded{Sequence: 1}, nil
+	}}, seal.Options{}, seal.Serve)
+	defer d.close()
+	over := sync.OnceFunc(func() { close(release) })
+	defer over()
+	c := client(t, d.path)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.Cancel(t.Context(), "op_1", "why")
+		answered <- err
+	}()
+	<-started
+	for range 20_000 { // where the end finds the call is chance: before its write, in it, after it
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		_, err := c.Status(ctx)
+		if kind, _ := seal.KindOf(err); err != nil && kind != seal.KindBusy { // those that went are still answered
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	}
+	over()
+	require.NoError(t, <-answered)
+}
+
 // other is the other end of a client, written by hand.
 func other(t testing.TB, talk func(*raw)) *seal.Client {
 	path := socket(t)
