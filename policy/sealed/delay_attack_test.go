@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/ledger"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -124,5 +126,45 @@ func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApprovalAndTheSealStartsAgain(t
 	}
 	clock.step(time.Hour+time.Second, time.Hour+time.Second)
 	_, err = i.door.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+}
+
+// The same behind a recover, whose batches have the numbers of those that were lost: an appliance that knew those has
+// seen none of these.
+func TestAttack_ADelayThatPassesBehindARecoverThatTheNextAuthorHasNotSeen(t *testing.T) {
+	c := newCouple(t)
+	c.deploy()
+	_, err := c.door.PolicyApply(t.Context(), c.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600}))
+	require.NoError(t, err)
+	c.arrive(roomOptions{})
+	const lost = 6
+	c.many(lost)
+	seq, _ := c.one.known().fold.Head()
+	c.reaches(c.two, seq)
+	require.NoError(t, errors.Join(c.stopTwo(), c.stopOne()))
+	trimLog(t, lost)
+
+	clock := newTestClock(t)
+	one := newTestRoom(t, c.digest, roomOptions{state: c.dirs[0], clock: clock.read})
+	stop := start(t, one)
+	inDoubt(t, one, "behind")
+	_, err = one.Recover(t.Context(), c.recovering(one, func(d *ledger.Recover) { d.Usage = []ledger.RecoverUsage{} }))
+	require.NoError(t, err)
+	c.door = one
+	in := c.mint("3")
+	in.Epoch, in.ExpiresAt = 2, in.NotBefore.Add(20*time.Hour)
+	c.approve(in, 0, 1)
+	require.NoError(t, stop())
+	require.Less(t, headOf(one.fold), seq)
+
+	clock.step(2*time.Hour, 2*time.Hour)
+	two := newTestRoom(t, c.digest, roomOptions{state: c.dirs[1], appliance: secondAppliance, clock: clock.read})
+	start(t, two)
+	c.takesOver(two)
+	_, err = two.Authorize(t.Context(), c.request(in))
+	requireKind(t, seal.KindWait, err)
+
+	clock.step(time.Hour+time.Second, time.Hour+time.Second)
+	_, err = two.Authorize(t.Context(), c.request(in))
 	require.NoError(t, err)
 }

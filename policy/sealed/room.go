@@ -425,7 +425,8 @@ func (r *room) apply(value []byte) error {
 	if err := r.notes(batch, head); err != nil {
 		return err
 	}
-	if seq+1 > r.journal.last.Sequence {
+	// Behind a recover the numbers are those of batches that it gave up.
+	if last := r.journal.last; seq+1 > last.Sequence || last.Epoch > 0 && batch.Epoch > last.Epoch {
 		if batch.Author == r.appliance && custodianSpoke(batch.Records, batch.Time) {
 			// An earlier life wrote it, and died before its journal said so.
 			r.clocks = r.clocks.vouched()
