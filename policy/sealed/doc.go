@@ -86,9 +86,9 @@
 // object in the token) what is left when the disk is not. The store must extend
 // both; one that ends before, or has another history there, is refused, and status
 // says which of the two contradicts it and what it knew. The anchor is written
-// before a seal authors in a higher term, at every change of what holds, once a
-// minute of activity, and where another appliance reaches the token with every
-// batch, before any answer leaves: of two seals that are shown two histories one
+// before a seal authors in a higher term, at every change of what holds, before a
+// snapshot, once a minute of activity, and where another appliance reaches the token
+// with every batch, before any answer leaves: of two seals that are shown two histories one
 // finds the other's term there. Only Recover, by a document of the threshold that
 // names exactly what is lost and what is accepted, goes on from another history.
 //

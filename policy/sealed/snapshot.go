@@ -56,7 +56,7 @@ func (r *room) tendLog(ctx context.Context) error {
 	}
 	err = r.letGo(ctx, now.wall)
 	if err == nil && r.snapshotDue(now.wall) {
-		err = r.takeSnapshot(ctx, now.wall)
+		err = r.takeSnapshot(ctx, now)
 	}
 	var fatal *fatalError
 	if errors.As(err, &fatal) {
@@ -85,9 +85,16 @@ func (r *room) snapshotDue(now time.Time) bool {
 // takeSnapshot signs the fold as it is, puts it into the state directory and the
 // store, and, where batches are old enough to go, records the trim as the very
 // next batch, which is what makes every follower compare the snapshot. It is never
-// in memory as a whole: with a long log it would be as large as all that is.
-func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
+// in memory as a whole: with a long log it would be as large as all that is. The
+// anchor never names a batch before it: a start that begins with the snapshot would
+// go back there batch by batch.
+func (r *room) takeSnapshot(ctx context.Context, now instant) error {
 	seq, _ := r.fold.Head()
+	if a := r.anchors.held; a == nil || a.Sequence != seq {
+		if err := r.anchorHere(ctx, now); err != nil {
+			return err
+		}
+	}
 	signed, digest, err := r.writeSnapshot(ctx)
 	if err != nil {
 		return err
@@ -98,7 +105,7 @@ func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("snapshot of batch %d: %w", seq, err)
 	}
 	before := r.keep.at
-	r.keep.at, r.keep.size, r.keep.grown, r.keep.taken = seq, size, 0, now
+	r.keep.at, r.keep.size, r.keep.grown, r.keep.taken = seq, size, 0, now.wall
 	r.log.Info("snapshot", "sequence", seq, "bytes", size)
 	if err := r.dropSnapshots(ctx, before); err != nil {
 		return err
@@ -106,7 +113,7 @@ func (r *room) takeSnapshot(ctx context.Context, now time.Time) error {
 	if r.keep.Retention == 0 {
 		return nil
 	}
-	first, err := r.firstKept(ctx, now.Add(-time.Duration(r.keep.Retention)))
+	first, err := r.firstKept(ctx, now.wall.Add(-time.Duration(r.keep.Retention)))
 	if err != nil || first == 0 {
 		return err
 	}

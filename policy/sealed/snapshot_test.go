@@ -1,9 +1,12 @@
 package sealed
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +57,40 @@ func TestAStartFromASnapshot(t *testing.T) {
 	_, known := again.trail.digests[1]
 	require.False(t, known)
 	require.Equal(t, head, again.trail.digests[seq])
+}
+
+// What journal and anchor name stands behind the snapshot: each batch before it would be a question of its own to
+// the store, and an author writes thousands between two anchors that only time asks for.
+func TestAStartFromASnapshotAsksForNoBatchBeforeIt(t *testing.T) {
+	options := roomOptions{state: t.TempDir(), ledger: LedgerConfig{SnapshotBatches: 5}}
+	i, r, stop := inProcess(t, options, nil)
+	i.furnish()
+	law, _ := r.known().fold.Head()
+	i.many(12)
+	require.Eventually(t, func() bool { all := snapshotsIn(t); return len(all) > 0 && slices.Max(all) > law+5 }, patience, 10*time.Millisecond)
+	require.NoError(t, stop())
+
+	s := openLog(t, house.store)
+	asked := &askedKV{KV: s.c.KV}
+	s.c.KV = asked
+	again := newTestRoom(t, i.digest, roomOptions{state: options.state, ledger: options.ledger, store: s})
+	start(t, again)
+	require.Eventually(t, func() bool { return again.known().ready }, patience, 10*time.Millisecond)
+	require.Greater(t, again.keep.at, law, "it was read from the snapshot on")
+	require.Zero(t, asked.alone.Load())
+}
+
+// askedKV counts the batches that somebody asks for one by one.
+type askedKV struct {
+	clientv3.KV
+	alone atomic.Int64
+}
+
+func (a *askedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	if _, ok := ledger.ParseKey(key); ok && len(opts) == 0 {
+		a.alone.Add(1)
+	}
+	return a.KV.Get(ctx, key, opts...)
 }
 
 // A snapshot that somebody touched, or that another history would follow, is not
