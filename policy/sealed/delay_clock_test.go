@@ -22,6 +22,35 @@ func (i *instance) delay(r *room) {
 	require.NoError(i.t, err)
 }
 
+// delaying is a room with such a DELAY, started in a directory of its own, and a mint of twenty hours that nobody
+// approved yet.
+func delaying(t *testing.T, c *testClock) (i *instance, r *room, stop func() error, dir string, in *policy.Intent) {
+	t.Helper()
+	dir = t.TempDir()
+	i, r, stop = inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
+	i.delay(r)
+	in = i.mint("3")
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	return i, r, stop, dir, in
+}
+
+// approvedEarlier has a mint approved by a clock that is set back over the two quiet hours before.
+func (i *instance) approvedEarlier(c *testClock, in *policy.Intent) {
+	i.t.Helper()
+	c.step(2*time.Hour, 2*time.Hour)
+	c.step(-2*time.Hour+time.Second, 0)
+	i.approve(in, 0, 1)
+}
+
+// forgets has the journal in dir say what it said before, as if the process had died before it saw more.
+func forgets(t *testing.T, dir string, before mark) {
+	t.Helper()
+	j, err := openJournal(dir)
+	require.NoError(t, err)
+	j.last = before
+	require.NoError(t, errors.Join(j.compact(), j.close()))
+}
+
 // A hostile etcd holds the commit of the approval that completes the quorum for as long as the DELAY lasts: nobody
 // who follows the log could see it meanwhile, and the moment it is there it is over.
 func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApproval(t *testing.T) {
@@ -50,14 +79,8 @@ func TestAttack_ADelayThatPassesWhileEtcdHoldsTheApproval(t *testing.T) {
 // and sets it right: the DELAY would be over before anybody could see them.
 func TestAttack_ADelayThatPassedBeforeTheApprovals(t *testing.T) {
 	c := newTestClock(t)
-	dir := t.TempDir()
-	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
-	i.delay(r)
-	in := i.mint("3")
-	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
-	c.step(2*time.Hour, 2*time.Hour)
-	c.step(-2*time.Hour+time.Second, 0)
-	i.approve(in, 0, 1)
+	i, r, stop, dir, in := delaying(t, c)
+	i.approvedEarlier(c, in)
 	c.step(2*time.Hour-time.Second, 0)
 	_, err := r.Authorize(t.Context(), i.request(in))
 	requireKind(t, seal.KindWait, err)
@@ -75,26 +98,18 @@ func TestAttack_ADelayThatPassedBeforeTheApprovals(t *testing.T) {
 // The same, read by who did not write it, or died before the journal said so, while the clock is back.
 func TestAttack_ADelayThatPassedBeforeTheApprovalsWereRead(t *testing.T) {
 	c := newTestClock(t)
-	dir := t.TempDir()
-	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
-	i.delay(r)
-	in := i.mint("3")
-	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	i, r, stop, dir, in := delaying(t, c)
 	old := r.journal.last
-	c.step(2*time.Hour, 2*time.Hour)
-	c.step(-2*time.Hour+time.Second, 0)
-	i.approve(in, 0, 1)
+	i.approvedEarlier(c, in)
 	require.NoError(t, stop())
-	j, err := openJournal(dir)
-	require.NoError(t, err)
-	j.last = old
-	require.NoError(t, errors.Join(j.compact(), j.close(), os.Remove(filepath.Join(dir, withheldFile))))
+	forgets(t, dir, old)
+	require.NoError(t, os.Remove(filepath.Join(dir, withheldFile)))
 
 	again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: c.read})
 	start(t, again)
 	require.Eventually(t, func() bool { return again.known().ready }, patience, 10*time.Millisecond)
 	c.step(2*time.Hour-time.Second, 0)
-	_, err = again.Authorize(t.Context(), i.request(in))
+	_, err := again.Authorize(t.Context(), i.request(in))
 	requireKind(t, seal.KindWait, err)
 }
 
@@ -132,18 +147,11 @@ func TestAttack_ADelayThatPassedBeforeTheApprovalsIsRememberedUntilTheIntentExpi
 // that they could let be signed is over.
 func TestAttack_ApprovalsThatWereHeldBackAreReadByAClockOfLaterDays(t *testing.T) {
 	c := newTestClock(t)
-	dir := t.TempDir()
-	i, r, stop := inProcess(t, roomOptions{state: dir, clock: c.read}, nil)
-	i.delay(r)
-	in := i.mint("3")
-	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	i, r, stop, dir, in := delaying(t, c)
 	old := r.journal.last
 	i.approve(in, 0, 1)
 	require.NoError(t, stop())
-	j, err := openJournal(dir)
-	require.NoError(t, err)
-	j.last = old // the process died while the store held them back
-	require.NoError(t, errors.Join(j.compact(), j.close()))
+	forgets(t, dir, old) // the process died while the store held them back
 
 	c.step(2*time.Hour, 2*time.Hour)
 	c.step(72*time.Hour, 0)
@@ -151,7 +159,7 @@ func TestAttack_ApprovalsThatWereHeldBackAreReadByAClockOfLaterDays(t *testing.T
 	start(t, again)
 	require.Eventually(t, func() bool { return again.known().ready }, patience, 10*time.Millisecond)
 	c.step(-72*time.Hour, 0)
-	_, err = again.Authorize(t.Context(), i.request(in))
+	_, err := again.Authorize(t.Context(), i.request(in))
 	requireKind(t, seal.KindWait, err)
 	c.step(20*time.Hour, 20*time.Hour)
 	_, err = again.Authorize(t.Context(), i.request(in))

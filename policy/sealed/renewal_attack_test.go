@@ -32,11 +32,10 @@ func renewingKeeper(t *testing.T) (k *keeper, who *people, public []byte, shares
 	return k, who, public, shares
 }
 
-// A custodian's document seals the appliance while a renewal that was just completed waits for its worker to end. The
-// renewal may finish; it gives nobody a login.
-func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
-	k, who, public, shares := renewingKeeper(t)
-	k.pin = memguard.NewBufferFromBytes([]byte(processPIN))
+// nearlyRenewed has the quorum give its shares and everybody a key. What it returns has everybody say that he has his new
+// share, and tells whether that completed the renewal.
+func nearlyRenewed(t *testing.T, k *keeper, who *people, public []byte, shares map[string]seal.Share) (complete func() (open bool)) {
+	t.Helper()
 	charter := policy.DigestOf([]byte("charter"))
 	part := func() *renewPart { return &renewPart{Charter: charter, Instance: "test", Custodians: who.seats(2)} }
 	r, _, err := k.renew(part())
@@ -64,17 +63,28 @@ func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
 		keys["custodian-"+x] = key
 		give("custodian-"+x, func(p *renewPart) { p.ReceiveKey = key.PublicKey().Bytes() })
 	}
-	open := false
-	parcels, nonce := r.Parcels, r.Nonce
-	for _, x := range names {
-		name := "custodian-" + x
-		s, err := seal.OpenShare(keys[name], seal.Binding{Purpose: seal.ForCustodian, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: nonce}, parcels[name])
-		require.NoError(t, err)
-		open = give(name, func(p *renewPart) { p.Received = s.Digest() })
+	return func() (open bool) {
+		t.Helper()
+		parcels, nonce := r.Parcels, r.Nonce
+		for _, x := range names {
+			name := "custodian-" + x
+			s, err := seal.OpenShare(keys[name], seal.Binding{Purpose: seal.ForCustodian, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: nonce}, parcels[name])
+			require.NoError(t, err)
+			open = give(name, func(p *renewPart) { p.Received = s.Digest() })
+		}
+		return open
 	}
-	require.True(t, open)
+}
+
+// A custodian's document seals the appliance while a renewal that was just completed waits for its worker to end. The
+// renewal may finish; it gives nobody a login.
+func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
+	k, who, public, shares := renewingKeeper(t)
+	k.pin = memguard.NewBufferFromBytes([]byte(processPIN))
+	complete := nearlyRenewed(t, k, who, public, shares)
+	require.True(t, complete())
 	require.NoError(t, k.sealOn(asking{}), "behind it on the pipe, before the worker ends")
-	_, err = os.Stat(k.marker("sealed"))
+	_, err := os.Stat(k.marker("sealed"))
 	require.NoError(t, err)
 	require.Nil(t, k.pin)
 
@@ -89,33 +99,7 @@ func TestAttack_ARenewalThatCompletesUndoesASealing(t *testing.T) {
 // to be worthless: the PIN that the next worker gets must be none that the token does not take any more.
 func TestAttack_AnUnsealingByOldSharesBehindACompletedRenewal(t *testing.T) {
 	k, who, public, shares := renewingKeeper(t)
-	charter := policy.DigestOf([]byte("charter"))
-	part := func() *renewPart { return &renewPart{Charter: charter, Instance: "test", Custodians: who.seats(2)} }
-	r, _, err := k.renew(part())
-	require.NoError(t, err)
-	n := 0
-	give := func(custodian string, fill func(p *renewPart)) (open bool) {
-		t.Helper()
-		p := part()
-		n++
-		p.Custodian, p.Nonce, p.Document = custodian, r.Nonce, policy.DigestOf([]byte{byte(n)})
-		fill(p)
-		r, open, err = k.renew(p)
-		require.NoError(t, err)
-		return open
-	}
-	for _, name := range []string{"custodian-1", "custodian-2"} {
-		text, err := seal.SealShare(public, seal.Binding{Purpose: seal.ForRenewal, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: r.Nonce}, shares[name])
-		require.NoError(t, err)
-		give(name, func(p *renewPart) { p.Share = text })
-	}
-	keys := map[string]hpke.PrivateKey{}
-	for _, x := range names {
-		key, err := hpke.MLKEM768X25519().GenerateKey()
-		require.NoError(t, err)
-		keys["custodian-"+x] = key
-		give("custodian-"+x, func(p *renewPart) { p.ReceiveKey = key.PublicKey().Bytes() })
-	}
+	complete := nearlyRenewed(t, k, who, public, shares)
 	p0, err := k.quorum.look()
 	require.NoError(t, err)
 	unseal := func(name string) (bool, error) {
@@ -126,14 +110,7 @@ func TestAttack_AnUnsealingByOldSharesBehindACompletedRenewal(t *testing.T) {
 	open, err := unseal("custodian-1")
 	require.NoError(t, err)
 	require.False(t, open)
-	parcels, nonce := r.Parcels, r.Nonce
-	for _, x := range names {
-		name := "custodian-" + x
-		s, err := seal.OpenShare(keys[name], seal.Binding{Purpose: seal.ForCustodian, Instance: "test", ApplianceID: testAppliance, Custodian: name, Nonce: nonce}, parcels[name])
-		require.NoError(t, err)
-		open = give(name, func(p *renewPart) { p.Received = s.Digest() })
-	}
-	require.True(t, open)
+	require.True(t, complete())
 	open, err = unseal("custodian-2") // behind it on the pipe, before the worker ends
 	requireKind(t, seal.KindConflict, err)
 	require.False(t, open)
