@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -135,7 +136,7 @@ func Probe(ctx context.Context, c Config) error {
 	return nil
 }
 
-// Close exports what it can in [closing], and no more after that.
+// Close exports what it can in [closing], and no more after that; nothing is logged after it.
 func (t *Tracer) Close() {
 	if t == nil {
 		return
@@ -143,7 +144,8 @@ func (t *Tracer) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		t.exporter.log.Warn("trace: the last spans were not exported", "error", short(err))
+		t.exporter.say(slog.LevelWarn, "trace: the last spans were not exported", "error", short(err))
+		t.exporter.hush()
 		_ = t.exporter.to.Shutdown(ctx) // ends what is under way, which would end with this process otherwise
 	}
 }
@@ -173,11 +175,29 @@ func (b *bounded) OnEnd(s sdk.ReadOnlySpan) {
 // exporter counts what the collector takes, and says when it stops and when it takes again.
 type exporter struct {
 	to      sdk.SpanExporter
-	log     *slog.Logger
 	at      string // host and port
 	waiting atomic.Int64
 	failing atomic.Bool
 	spans   *prometheus.CounterVec
+
+	mu  sync.Mutex
+	log *slog.Logger // nil: whoever is told has gone
+}
+
+// say logs, until hush.
+func (e *exporter) say(level slog.Level, message string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.log != nil {
+		e.log.Log(context.Background(), level, message, args...)
+	}
+}
+
+// hush ends what is said: an export that a stop did not wait for outlives it.
+func (e *exporter) hush() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.log = nil
 }
 
 func (e *exporter) register(reg prometheus.Registerer) error {
@@ -202,15 +222,15 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	n := len(spans)
 	e.waiting.Add(-int64(n))
 	if err != nil {
-		e.spans.WithLabelValues("failed").Add(float64(n))
 		if !e.failing.Swap(true) {
-			e.log.Warn("trace: the collector takes no spans; nothing waits for it", "collector", e.at, "error", short(err))
+			e.say(slog.LevelWarn, "trace: the collector takes no spans; nothing waits for it", "collector", e.at, "error", short(err))
 		}
+		e.spans.WithLabelValues("failed").Add(float64(n))
 		return nil
 	}
 	e.spans.WithLabelValues("exported").Add(float64(n))
 	if e.failing.Swap(false) {
-		e.log.Info("trace: the collector takes spans again", "collector", e.at)
+		e.say(slog.LevelInfo, "trace: the collector takes spans again", "collector", e.at)
 	}
 	return nil
 }

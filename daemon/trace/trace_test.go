@@ -3,9 +3,11 @@ package trace_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,10 +30,15 @@ type world struct {
 
 func open(t *testing.T, ratio float64) *world {
 	t.Helper()
+	return openLogged(t, ratio, t.Output())
+}
+
+func openLogged(t *testing.T, ratio float64, log io.Writer) *world {
+	t.Helper()
 	w := &world{t: t, collector: tracetest.Start(t), metrics: prometheus.NewRegistry()}
 	var err error
 	w.Tracer, err = trace.Open(trace.Config{Endpoint: w.collector.Endpoint(), Ratio: ratio, Service: "mintwardend", Version: "v1", Instance: "appliance-1",
-		Word: func(error) string { return "other" }}, slog.New(slog.NewTextHandler(t.Output(), nil)), w.metrics)
+		Word: func(error) string { return "other" }}, slog.New(slog.NewTextHandler(log, nil)), w.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,9 +257,23 @@ func (w *world) gauge() float64 {
 	return 0
 }
 
-// A stop waits for a dead collector a moment only.
+// listener hears what is logged, and nothing may be once it has gone.
+type listener struct {
+	t    *testing.T
+	gone atomic.Bool
+}
+
+func (l *listener) Write(line []byte) (int, error) {
+	if l.gone.Load() {
+		l.t.Errorf("said after the end: %s", line)
+	}
+	return len(line), nil
+}
+
+// A stop waits for a dead collector a moment only, and what it did not wait for says nothing later.
 func TestCloseWithACollectorThatHangs(t *testing.T) {
-	w := open(t, 1)
+	said := &listener{t: t}
+	w := openLogged(t, 1, said)
 	w.collector.Hang()
 	_, s := w.Serve(t.Context(), http.Header{}, "request", time.Now())
 	s.End(nil)
@@ -262,6 +283,13 @@ func TestCloseWithACollectorThatHangs(t *testing.T) {
 	case <-closed:
 	case <-time.After(enough):
 		t.Fatal("it waits for the collector")
+	}
+	said.gone.Store(true)
+	w.collector.Answer()
+	for begun := time.Now(); w.count("failed")+w.count("exported") == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > enough {
+			t.Fatal("what was under way does not end")
+		}
 	}
 }
 
