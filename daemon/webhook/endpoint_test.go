@@ -326,6 +326,36 @@ func TestBacklogBound(t *testing.T) {
 	require.Len(t, w.keys("/mw/webhook/pending/"+e.ID+"/"), 30)
 }
 
+// TestAttack_DeadEndpointsFillTheStoreTogether: endpoints that take nothing have a bound together, above which each is held
+// to its part. One that takes what it gets never gets less for it.
+func TestAttack_DeadEndpointsFillTheStoreTogether(t *testing.T) {
+	t.Parallel()
+	const events, together = 100, 120
+	hold := make(chan struct{})
+	w := newWorld(t, func(d *webhook.Deps) { d.MaxBacklog = events })
+	w.hooks.SetTogether(together)
+	dead, live := newSink(t, func(http.ResponseWriter, received) { <-hold }), newSink(t, nil)
+	defer close(hold)
+	var ids []string
+	for range 5 {
+		e, _ := w.endpoint(dead)
+		ids = append(ids, e.ID)
+	}
+	w.endpoint(live)
+	w.run()
+	for n := range events {
+		w.emit("token.minted", fmt.Sprintf("op_%d", n), n)
+		live.await(n + 1)
+	}
+	waiting := 0
+	for _, id := range ids {
+		waiting += len(w.keys("/mw/webhook/pending/" + id + "/"))
+	}
+	require.Less(t, waiting, 2*together)
+	require.GreaterOrEqual(t, waiting, together-len(ids))
+	w.until("the rest is told of", func() bool { return w.metric("mintwarden_webhook_dropped_total") == float64(len(ids)*events-waiting) })
+}
+
 // TestAttackTestsAndReplaysPileUp: tests and replays of an endpoint that takes nothing are bounded as events
 // are, and tests come one a second.
 func TestAttackTestsAndReplaysPileUp(t *testing.T) {

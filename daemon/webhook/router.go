@@ -136,7 +136,7 @@ func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 	if err != nil {
 		return err
 	}
-	t := d.store.Tx()
+	t, most := d.store.Tx(), d.most()
 	told := map[string]subscriber{}
 	added := map[string]int64{}
 	var made []placed
@@ -144,7 +144,7 @@ func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 	for _, o := range batch {
 		t.Delete(o.key)
 		for _, to := range d.subscribers(o.event) {
-			if to.waiting.Load()+added[to.id] >= d.maxBacklog {
+			if to.waiting.Load()+added[to.id] >= most {
 				dropped = append(dropped, func() { d.drop(to, o.event) })
 				continue
 			}
@@ -198,6 +198,21 @@ func (d *dispatcher) tryHandOn(ctx context.Context, batch []outgoing) error {
 		d.start(ctx, to.known)
 	}
 	return nil
+}
+
+// most is how many deliveries may wait for one endpoint: those of a backlog or, while all endpoints have as many as the
+// store is to hold, an equal part of these.
+func (d *dispatcher) most() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waiting := int64(0)
+	for _, k := range d.known {
+		waiting += k.waiting.Load()
+	}
+	if waiting < d.together {
+		return d.maxBacklog
+	}
+	return min(d.maxBacklog, d.together/int64(len(d.known)))
 }
 
 // placed is a new delivery of an endpoint.

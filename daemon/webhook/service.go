@@ -20,6 +20,8 @@ const (
 	DefaultRetention = 7 * 24 * time.Hour
 	// DefaultMaxBacklog is how many deliveries may wait for one endpoint: about a gigabyte in the store.
 	DefaultMaxBacklog = 250_000
+	// backlogs is how many backlogs all endpoints may have together before each is held to an equal part of them.
+	backlogs = 4
 )
 
 // Deps is what webhooks stand on.
@@ -54,6 +56,7 @@ type Service struct {
 	plain      func() bool
 	retention  time.Duration
 	maxBacklog int64
+	together   int64 // deliveries that may wait for all endpoints before one is held to its part
 	now        func() time.Time
 	after      func(time.Duration) <-chan time.Time
 	metrics    *metrics
@@ -88,6 +91,7 @@ func New(d Deps) (*Service, error) {
 	if s.maxBacklog <= 0 {
 		s.maxBacklog = DefaultMaxBacklog
 	}
+	s.together = backlogs * max(s.maxBacklog, DefaultMaxBacklog)
 	if s.guard.resolver == nil {
 		s.guard.resolver = net.DefaultResolver
 	}
