@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
@@ -90,6 +91,36 @@ func TestACharterIsInForceWhenTheThresholdSigned(t *testing.T) {
 	require.Contains(t, sign("custodian-3", sibling, "custodian-3").fails(409, 1301), p.DocumentDigest, "a sibling says what superseded it")
 	require.Contains(t, s.proposeCharter("custodian-1", sibling).fails(409, 1301), p.DocumentDigest)
 	require.NotNil(t, is[api.Charter](s.proposeCharter("custodian-1", s.nextCharter(func(c *policy.Charter) { c.Custodians.Threshold = 3 })), 202))
+}
+
+// TestALargeCharterIsAnsweredOnce: fifteen large proposals whose place a charter takes are more than the record of a key
+// holds, and are not in the answer to the signature that put it in force.
+func TestALargeCharterIsAnsweredOnce(t *testing.T) {
+	s := newHouse(t).serve()
+	people := make([]policy.Person, 19)
+	for i := range people {
+		people[i] = policy.Person{Name: fmt.Sprintf("person-%02d", i), Keys: []policy.PublicKey{signer(t, policy.MLDSA65).Public()}, Users: []string{store.NewID("user_")}}
+	}
+	var proposals [16][]byte
+	size := 0
+	for i := range proposals {
+		proposals[i] = s.nextCharter(func(c *policy.Charter) {
+			c.Limits.MaxOutstanding = uint64(33 + i)
+			c.Persons = append(c.Persons, people...)
+		})
+		is[api.Charter](s.proposeCharter([]string{"admin", "custodian-1"}[i%2], proposals[i]), 202)
+		size += base64.StdEncoding.EncodedLen(len(proposals[i]))
+	}
+	require.Greater(t, size-size/len(proposals), store.MaxTxBytes)
+	sign := func(body string) answer {
+		return s.as("custodian-3", "POST", "/v1/charter/sign", body, key("in-force"))
+	}
+	is[api.Charter](s.as("custodian-1", "POST", "/v1/charter/sign", s.signedBy(policy.DocCharter, proposals[7], "custodian-1")), 200)
+	body := s.signedBy(policy.DocCharter, proposals[7], "custodian-3")
+	last := sign(body)
+	require.Equal(t, api.CharterStatusACTIVE, is[api.Charter](last, 200).Status)
+	require.Equal(t, string(last.body), string(sign(body).body))
+	require.Len(t, *is[api.Charter](s.as("viewer", "GET", "/v1/charter", ""), 200).Proposals, 15)
 }
 
 func TestCharterProposalsThatCannotBe(t *testing.T) {

@@ -159,13 +159,22 @@ func (s *Service) collectCharter(ctx context.Context, a Actor, e *policy.Envelop
 }
 
 // charterByDigest finds the charter in force or the proposal, open or decided,
-// whose document has the digest.
+// whose document has the digest. It is shown by itself: with its proposals it may
+// be more than the record of an idempotency key holds.
 func (s *Service) charterByDigest(ctx context.Context, d policy.Digest) (*Charter, error) {
-	c, err := s.Charter(ctx)
+	head, _, err := s.charterHead(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, known := range append([]*Charter{c}, c.Proposals...) {
+	c, err := head.charter()
+	if err != nil || c.Digest == d {
+		return c, err
+	}
+	open, err := s.charterProposals(ctx, c, head.Open)
+	if err != nil {
+		return nil, err
+	}
+	for _, known := range open {
 		if known.Digest == d {
 			return known, nil
 		}
