@@ -14,26 +14,21 @@ import (
 // ImportToken answers POST /v1/tokens/import.
 func (s *Server) ImportToken(c *gin.Context, _ ImportTokenParams) {
 	r := requestOf(c)
-	if r.badValue != nil {
-		s.refuse(c, r.badValue)
-		return
-	}
-	b, err := bind[TokenImport](r.raw)
+	b, err := privileged[TokenImport](r)
 	if err != nil {
 		s.refuse(c, err)
 		return
 	}
 	spec := registry.ImportSpec{Network: b.Network, TemplateID: b.TemplateID, AdminVaultAccountID: b.Admin.VaultAccountID,
-		ApprovalPolicyID: b.Admin.ApprovalPolicyID, Description: of(b.Description), Tags: of(b.Tags)}
+		ApprovalPolicyID: b.Admin.ApprovalPolicyID, Description: of(b.Description), Tags: of(b.Tags), Bad: r.bad()}
 	address := func(field, text string) tx.Address {
-		a, problem := tx.ParseAddress(text)
-		if problem == nil && a != (tx.Address{}) || err != nil {
-			return a
-		}
-		if problem == nil {
-			err = fault(registry.InvalidRecipient, "%s is the zero address", field)
-		} else {
-			err = fault(registry.InvalidRecipient, "%s %s: %v", field, quote(text), problem)
+		a, err := tx.ParseAddress(text)
+		switch {
+		case spec.Bad != nil:
+		case err != nil:
+			spec.Bad = fault(registry.InvalidRecipient, "%s %s: %v", field, quote(text), err)
+		case a == (tx.Address{}):
+			spec.Bad = fault(registry.InvalidRecipient, "%s is the zero address", field)
 		}
 		return a
 	}
@@ -41,16 +36,13 @@ func (s *Server) ImportToken(c *gin.Context, _ ImportTokenParams) {
 	for _, holder := range of(b.ExternalHolders) {
 		spec.External = append(spec.External, address("externalHolders", holder))
 	}
-	if b.CreationTransactionHash != nil && err == nil {
-		hash, problem := tx.ParseHash(*b.CreationTransactionHash)
-		if problem != nil {
-			err = fault(registry.Validation, "creationTransactionHash %s: %v", quote(*b.CreationTransactionHash), problem)
+	if b.CreationTransactionHash != nil {
+		hash, err := tx.ParseHash(*b.CreationTransactionHash)
+		if err != nil {
+			s.refuse(c, fault(registry.Validation, "creationTransactionHash %s: %v", quote(*b.CreationTransactionHash), err))
+			return
 		}
 		spec.CreationTransactionHash = &hash
-	}
-	if err != nil {
-		s.refuse(c, err)
-		return
 	}
 	change(s, c, http.StatusCreated, sure(tokenForm), func(ctx context.Context, idem *store.Idempotent) (*registry.Token, error) {
 		return s.registry.ImportToken(ctx, r.actor(), spec, idem)

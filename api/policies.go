@@ -54,12 +54,13 @@ func reshape[T any](v any) (T, error) {
 // policySpec is a policy as a caller writes it in the form of the document that
 // custodians sign: addresses in EIP-55, whatever case they were given in.
 func policySpec(r *request) (registry.PolicySpec, error) {
-	if r.badValue != nil {
-		return registry.PolicySpec{}, r.badValue
-	}
-	b, err := bind[PolicyWrite](r.raw)
+	b, err := privileged[PolicyWrite](r)
 	if err != nil {
 		return registry.PolicySpec{}, err
+	}
+	spec := registry.PolicySpec{Name: b.Name, VaultAccountID: of(b.VaultAccountID), TokenID: of(b.TokenID), Bad: r.bad()}
+	if spec.Bad != nil {
+		return spec, nil
 	}
 	for i := range b.Rules {
 		if b.Rules[i].Addresses == nil {
@@ -73,11 +74,10 @@ func policySpec(r *request) (registry.PolicySpec, error) {
 			(*b.Rules[i].Addresses)[j] = address.String()
 		}
 	}
-	rules, err := reshape[[]policy.Rule](b.Rules)
-	if err != nil {
+	if spec.Rules, err = reshape[[]policy.Rule](b.Rules); err != nil {
 		return registry.PolicySpec{}, fault(registry.Validation, "rules do not hold: %s", syntax(err))
 	}
-	return registry.PolicySpec{Name: b.Name, VaultAccountID: of(b.VaultAccountID), TokenID: of(b.TokenID), Rules: rules}, nil
+	return spec, nil
 }
 
 // CreatePolicy answers POST /v1/policies.

@@ -14,9 +14,9 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
-// privileged binds the body of a call that moves a token. Amounts and addresses
-// go on as the caller wrote them, for their refusal has its place behind the
-// token's existence and state. One that is not even a string goes on as a text
+// privileged binds the body of a call that moves a token, or names others. Amounts
+// and addresses go on as the caller wrote them, for their refusal has its place
+// behind existence and state. One that is not even a string goes on as a text
 // that no amount and no address can be.
 func privileged[B any](r *request) (*B, error) {
 	raw := r.raw

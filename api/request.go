@@ -68,6 +68,14 @@ func requestOf(c *gin.Context) *request {
 	return r.(*request)
 }
 
+// bad is badValue as an error, nil if there is none.
+func (r *request) bad() error {
+	if r.badValue == nil {
+		return nil
+	}
+	return r.badValue
+}
+
 // template is the route as metrics and logs name it. Paths that are not ours
 // share one name, or anybody could make metrics without end.
 func (r *request) template() string {

@@ -23,6 +23,9 @@ func TestBodies(t *testing.T) {
 	mint := func(amount, recipient string) string {
 		return `{"amount":` + amount + `,"recipient":` + recipient + `}`
 	}
+	imported := func(contract, template string) string {
+		return fmt.Sprintf(`{"network":%q,"contractAddress":%q,"templateId":%q,"admin":{"vaultAccountId":%q,"approvalPolicyId":%q}}`, network, contract, template, vault, s.policyID)
+	}
 	tooMuch := "115792089237316195423570985008687907853269984665640564039457584007913129639936" // 2^256
 	const create, mintPath = "/v1/tokens", "/v1/tokens/{token}/mint"
 
@@ -78,6 +81,12 @@ func TestBodies(t *testing.T) {
 		{"amount as object", create, amount(`{}`), 400, 1713, "object"},
 		{"amount in Arabic-Indic digits", create, amount(`"١"`), 400, 1713, `\u0661`},
 
+		{"unknown template before value", create, strings.Replace(amount(`"-1"`), "tpl_qrc20_v1", "tpl_nope", 1), 404, 1701, "tpl_nope"},
+		{"unknown vault before a number", create, strings.Replace(amount(`5`), vault, "vault_nope", 1), 404, 1400, "vault_nope"},
+		{"import: unknown template before value", create + "/import", imported("0x12", "tpl_nope"), 404, 1701, "tpl_nope"},
+		{"import: malformed address", create + "/import", imported("0x12", "tpl_qrc20_v1"), 400, 1712, "0x12"},
+		{"import: zero address", create + "/import", imported("0x0000000000000000000000000000000000000000", "tpl_qrc20_v1"), 400, 1712, "zero"},
+
 		{"mint: unknown token before value", "/v1/tokens/token_nope/mint", mint(`"-1"`, someone), 404, 1112, "token_nope"},
 		{"mint: shape before token", "/v1/tokens/token_nope/mint", `{"amount":"1","recipient":` + someone + `,"x":1}`, 400, 1100, `"x"`},
 		{"mint: state before value", mintPath, mint(`"-1"`, someone), 409, 1703, "DRAFT"},
@@ -101,6 +110,8 @@ func TestBodies(t *testing.T) {
 		{"policy: unknown group", "/v1/policies", `{"name":"p","rules":[{"type":"REQUIRE_APPROVAL","minApprovers":1,"approverGroup":"nobody"}]}`, 400, 1100, "nobody"},
 		{"policy: amount outside token calls", "/v1/policies", `{"name":"p","rules":[{"type":"MAX_AMOUNT","amount":"-1"}]}`, 400, 1103, `"-1"`},
 		{"policy: address outside token calls", "/v1/policies", `{"name":"p","rules":[{"type":"WHITELIST_ADDRESS","addresses":["0x12"]}]}`, 400, 1102, `"0x12"`},
+		{"policy: unknown vault before value", "/v1/policies", `{"name":"p","vaultAccountId":"vault_nope","rules":[{"type":"MAX_AMOUNT","amount":-1}]}`, 404, 1400, "vault_nope"},
+		{"simulation: unknown policy before value", "/v1/policies/pol_nope/simulate", `{"operationType":"MINT","amount":"-1"}`, 404, 1300, "pol_nope"},
 		{"policy: bad checksum", "/v1/policies", `{"name":"p","rules":[{"type":"WHITELIST_ADDRESS","addresses":["0x5aaeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}]}`, 400, 1102, "addresses[0]"},
 		{"approve: no envelope", "/v1/token-operations/op_nope/approve", `{}`, 400, 1101, "envelope"},
 	} {
@@ -114,6 +125,9 @@ func TestBodies(t *testing.T) {
 			require.Contains(t, a.fails(c.status, c.code), c.says)
 		})
 	}
+	t.Run("the next version of an unknown policy", func(t *testing.T) {
+		s.in(t).as("operator", "PUT", "/v1/policies/pol_nope", `{"name":"p","rules":[{"type":"MAX_AMOUNT","amount":"-1"}]}`).fails(404, 1300)
+	})
 	t.Run("nothing was stored", func(t *testing.T) {
 		s := s.in(t)
 		require.Equal(t, 1, is[api.TokenList](s.as("viewer", "GET", "/v1/tokens", ""), 200).Pagination.Total)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -17,8 +18,11 @@ import (
 // SimulatePolicy answers POST /v1/policies/{policyId}/simulate.
 func (s *Server) SimulatePolicy(c *gin.Context, policyID PolicyID, _ SimulatePolicyParams) {
 	r := requestOf(c)
+	ctx := c.Request.Context()
 	if r.badValue != nil {
-		s.refuse(c, r.badValue)
+		// Whether the policy exists is said first.
+		_, err := s.registry.Policy(ctx, policyID)
+		s.refuse(c, cmp.Or(err, r.bad()))
 		return
 	}
 	b, err := bind[SimulationRequest](r.raw)
@@ -26,7 +30,6 @@ func (s *Server) SimulatePolicy(c *gin.Context, policyID PolicyID, _ SimulatePol
 		s.refuse(c, err)
 		return
 	}
-	ctx := c.Request.Context()
 	q, err := s.simulated(ctx, b)
 	if err != nil {
 		s.refuse(c, err)

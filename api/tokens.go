@@ -42,11 +42,7 @@ func amount(s *string) (policy.Amount, error) {
 // CreateToken answers POST /v1/tokens.
 func (s *Server) CreateToken(c *gin.Context, _ CreateTokenParams) {
 	r := requestOf(c)
-	if r.badValue != nil {
-		s.refuse(c, r.badValue)
-		return
-	}
-	b, err := bind[TokenCreate](r.raw)
+	b, err := privileged[TokenCreate](r)
 	if err != nil {
 		s.refuse(c, err)
 		return
@@ -54,16 +50,14 @@ func (s *Server) CreateToken(c *gin.Context, _ CreateTokenParams) {
 	spec := registry.TokenSpec{
 		Standard: b.Standard, TemplateID: b.TemplateID, Name: b.Name, Symbol: b.Symbol, Decimals: b.Decimals,
 		AdminVaultAccountID: b.Admin.VaultAccountID, ApprovalPolicyID: b.Admin.ApprovalPolicyID, Network: b.Network,
-		Description: of(b.Description), Tags: of(b.Tags),
+		Description: of(b.Description), Tags: of(b.Tags), Bad: r.bad(),
 	}
 	spec.SupplyPolicy.Mintable, spec.SupplyPolicy.Burnable = b.SupplyPolicy.Mintable, b.SupplyPolicy.Burnable
-	if spec.InitialSupply, err = amount(b.InitialSupply); err != nil {
-		s.refuse(c, err)
-		return
+	if spec.Bad == nil {
+		spec.InitialSupply, spec.Bad = amount(b.InitialSupply)
 	}
-	if spec.SupplyPolicy.MaxSupply, err = amount(b.SupplyPolicy.MaxSupply); err != nil {
-		s.refuse(c, err)
-		return
+	if spec.Bad == nil {
+		spec.SupplyPolicy.MaxSupply, spec.Bad = amount(b.SupplyPolicy.MaxSupply)
 	}
 	change(s, c, http.StatusCreated, sure(tokenForm), func(ctx context.Context, idem *store.Idempotent) (*registry.Token, error) {
 		return s.registry.CreateToken(ctx, r.actor(), spec, idem)

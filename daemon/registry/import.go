@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type ImportSpec struct {
 	External    []tx.Address
 	Description string
 	Tags        []string
+	// Bad is an address of the request that does not hold; it is refused behind what the rest names.
+	Bad error
 }
 
 // Import is a token on its way in: what its id is to mean once the custodians' threshold has signed it.
@@ -75,7 +78,7 @@ func (s *Service) ImportToken(ctx context.Context, a Actor, spec ImportSpec, ide
 		ApprovalPolicyID: spec.ApprovalPolicyID, Network: spec.Network, Status: TokenDraft, Imported: true, Description: spec.Description,
 		Tags: slices.Clone(spec.Tags), CreatedBy: a.Name, CreatedAt: s.second(), UpdatedAt: s.second(), Name: "imported", Symbol: "?"}
 	// The names stand for the contract's, which are read once the rest is known to be right.
-	if err := s.checkToken(ctx, t); err != nil {
+	if err := cmp.Or(s.checkToken(ctx, t), spec.Bad); err != nil {
 		return nil, err
 	}
 	charter, _ := s.fold.Charter()
