@@ -103,6 +103,7 @@ func (s *Server) replay(c *gin.Context, r *request) (bool, error) {
 		return false, fault(idempotencyConflict, "Idempotency-Key %s was used with another body within the last 24 hours; draw a new key for a new request", quote(r.key))
 	}
 	if rec.Pending {
+		r.idem.Begun = true
 		return false, nil // the service goes on with what the first request began
 	}
 	c.Header("Idempotency-Replayed", "true")

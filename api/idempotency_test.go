@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/api"
+	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
@@ -134,6 +135,72 @@ func TestIdempotency(t *testing.T) {
 		require.NotNil(t, first.Key)
 		require.Nil(t, second.Key)
 	})
+}
+
+// TestAWithdrawalOfBefore: the ledger holds a withdrawal before its key holds the answer. Whoever comes again after what
+// was between is told what he did; who comes with another key finds the operation over.
+func TestAWithdrawalOfBefore(t *testing.T) {
+	s := newHouse(t).serve()
+	vault, _ := s.vault("treasury")
+	withdraw := func(s *server, operation, reason, k string) answer {
+		return s.as("operator", "POST", "/v1/token-operations/"+operation+"/cancel", `{"reason":"`+reason+`"}`, key(k))
+	}
+	submit := func(s *server) string {
+		return is[api.DeployAccepted](s.as("operator", "POST", "/v1/tokens/"+s.token(vault)+"/deploy", "{}", key("deploy")), 202).OperationID
+	}
+	over := func(s *server, operation string) {
+		require.Eventually(s.t, func() bool {
+			return is[api.Operation](s.as("viewer", "GET", "/v1/token-operations/"+operation, ""), 200).Status == api.OperationStatusCANCELLED
+		}, patience, poll)
+	}
+
+	t.Run("recorded, and not answered", func(t *testing.T) {
+		s := s.in(t)
+		op := submit(s)
+		s.room.set(func() { s.room.cutOff = true })
+		withdraw(s, op, "wrong name", "one").fails(503, 1605)
+		s.room.set(func() { s.room.cutOff = false })
+		over(s, op)
+		withdraw(s, op, "wrong name", "another").fails(409, 1715)
+		withdraw(s, op, "wrong amount", "one").fails(422, 1601)
+		first := withdraw(s, op, "wrong name", "one")
+		require.Equal(t, "withdrawn by operator: wrong name", *is[api.Operation](first, 200).FailureReason)
+		require.Empty(t, first.header.Get("Idempotency-Replayed"))
+		again := withdraw(s, op, "wrong name", "one")
+		require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+		require.Equal(t, first.body, again.body)
+	})
+	t.Run("somebody else came first", func(t *testing.T) {
+		s := s.in(t)
+		op := submit(s)
+		s.room.set(func() { s.room.refuses = seal.ErrUnreachable })
+		withdraw(s, op, "wrong name", "two").fails(503, 1605)
+		s.room.set(func() { s.room.refuses = nil })
+		is[api.Operation](withdraw(s, op, "not needed", "three"), 200)
+		withdraw(s, op, "wrong name", "two").fails(409, 1715)
+	})
+	t.Run("refused, so that the key is free", func(t *testing.T) {
+		s := s.in(t)
+		op := submit(s)
+		s.room.set(func() { s.room.refuses = seal.Errorf(seal.KindInvalid, "no such reason") })
+		withdraw(s, op, "wrong name", "four").fails(400, 1100)
+		s.room.set(func() { s.room.refuses = nil })
+		is[api.Operation](withdraw(s, op, "wrong amount", "four"), 200)
+	})
+}
+
+// TestARetirementThatIsProposedAlready: who asks for what was proposed before has his answer kept, too, whatever becomes of it.
+func TestARetirementThatIsProposedAlready(t *testing.T) {
+	s := newHouse(t).serve()
+	path := "/v1/policies/" + s.policyID
+	retire := func(who string) answer { return s.as(who, "DELETE", path, "", key(who)) }
+	proposed := is[api.Policy](retire("custodian-1"), 202)
+	first := retire("custodian-2")
+	require.Equal(t, proposed.DocumentDigest, is[api.Policy](first, 202).DocumentDigest)
+	is[api.Policy](s.as("custodian-1", "POST", path+"/sign", s.signedBy(policy.DocPolicy, proposed.Document, "custodian-1")), 200)
+	again := retire("custodian-2")
+	require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+	require.Equal(t, first.body, again.body)
 }
 
 func (s *server) count(path string) int {

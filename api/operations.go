@@ -113,24 +113,21 @@ func (s *Server) cancel(c *gin.Context, operationID string) {
 		s.refuse(c, err)
 		return
 	}
-	change(s, c, http.StatusOK, sure(operationForm), recorded(s, func(ctx context.Context) (*operation.Operation, error) {
-		return s.operations.Cancel(ctx, r.actor(), operationID, of(b.Reason))
-	}))
+	change(s, c, http.StatusOK, sure(operationForm), func(ctx context.Context, idem *store.Idempotent) (*operation.Operation, error) {
+		return s.operations.Cancel(ctx, r.actor(), operationID, of(b.Reason), idem)
+	})
 }
 
-// recorded is for what the seal records: the ledger holds the effect before
+// recorded is for documents that the seal records: the ledger holds the effect before
 // this process knows of it, so the answer to the key cannot be in one
 // transaction with it. A call that crashes in between is made again by its
 // retry, and the seal answers the same bytes as it did the first time.
 func recorded[T any](s *Server, do func(context.Context) (T, error)) func(context.Context, *store.Idempotent) (T, error) {
 	return func(ctx context.Context, idem *store.Idempotent) (T, error) {
 		v, err := do(ctx)
-		if err != nil || idem == nil {
+		if err != nil {
 			return v, err
 		}
-		t := s.store.Tx()
-		t.Idempotent(idem, v)
-		_, err = t.Commit(ctx)
-		return v, err
+		return v, s.store.Answer(ctx, idem, v)
 	}
 }

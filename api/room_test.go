@@ -35,7 +35,9 @@ type room struct {
 	shares  []string // while sealed: whose shares are there
 	refusal error    // what every call answers, if not nil
 	panics  bool
-	poor    bool // wallets get no coins from now on
+	poor    bool  // wallets get no coins from now on
+	cutOff  bool  // a cancel is recorded and not answered, as a crash between the two looks from here
+	refuses error // what a cancel answers, unrecorded, if not nil
 	held    *holding
 	wallets map[string]*seal.WalletResult
 	applied map[policy.Digest]uint64
@@ -250,7 +252,13 @@ func (r *room) Decide(_ context.Context, e *policy.Envelope) (*seal.Recorded, er
 func (r *room) Cancel(_ context.Context, operationID, why string) (*seal.Recorded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuses != nil {
+		return nil, r.refuses
+	}
 	at, err := r.try(ledger.Record{Cancel: &ledger.Cancel{OperationID: operationID, Reason: why}})
+	if err == nil && r.cutOff {
+		err = seal.ErrUnreachable
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
+	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
@@ -166,39 +167,60 @@ func message(err error) string {
 	return err.Error()
 }
 
-// Cancel withdraws an operation that is not signed yet, and answers once the seal recorded that.
-func (s *Service) Cancel(ctx context.Context, a registry.Actor, id, reason string) (*Operation, error) {
+// Cancel withdraws an operation that is not signed yet, and answers once the seal recorded that. The ledger holds it
+// before the answer to idem's key can be kept, so the key is taken first: a request that began before knows what it did.
+func (s *Service) Cancel(ctx context.Context, a registry.Actor, id, reason string, idem *store.Idempotent) (*Operation, error) {
 	o, _, err := s.load(ctx, id)
 	if err != nil {
 		return nil, err
-	}
-	if o.Status.Terminal() {
-		return nil, processed(o)
-	}
-	if !o.Status.beforeSignature() {
-		return nil, registry.Refuse(registry.TxStateConflict, "operation %s is %s; it can be cancelled only before it is signed", id, o.Status)
 	}
 	text := "withdrawn by " + a.Name
 	if reason != "" {
 		text += ": " + reason
 	}
+	e := end{Cancelled, text}
+	switch {
+	case idem != nil && idem.Begun && e.of(o):
+		return o, s.store.Finish(ctx, idem, o)
+	case o.Status.Terminal():
+		return nil, processed(o)
+	case !o.Status.beforeSignature():
+		return nil, registry.Refuse(registry.TxStateConflict, "operation %s is %s; it can be cancelled only before it is signed", id, o.Status)
+	}
+	if err := s.store.Begin(ctx, idem, id); err != nil {
+		return nil, err
+	}
 	defer s.asks(askCancel(id), a)()
 	step, span := s.traces.step(ctx, o, "operation.cancel")
-	r, err := s.seal.Cancel(step, id, end{Cancelled, text}.reason())
+	r, err := s.seal.Cancel(step, id, e.reason())
 	span.End(err)
 	if err != nil {
-		switch kind, _ := seal.KindOf(err); kind {
-		case seal.KindConflict, seal.KindDuplicate, seal.KindDenied:
-			return nil, s.stateConflict(ctx, o, err)
-		case seal.KindInvalid:
-			return nil, registry.Refuse(registry.Validation, "reason: %s", message(err))
-		}
-		return nil, err
+		return nil, s.cancelRefused(ctx, o, idem, err)
 	}
 	if err := s.registry.WaitCarried(ctx, r.Sequence); err != nil {
 		return nil, err
 	}
-	return s.Get(ctx, id)
+	if o, err = s.Get(ctx, id); err != nil {
+		return nil, err
+	}
+	return o, s.store.Finish(ctx, idem, o)
+}
+
+// cancelRefused says in the API's words why the seal did not record a withdrawal, whose key is free again. After any
+// other error it may be recorded.
+func (s *Service) cancelRefused(ctx context.Context, o *Operation, idem *store.Idempotent, err error) error {
+	switch kind, _ := seal.KindOf(err); kind {
+	case seal.KindConflict, seal.KindDuplicate, seal.KindDenied:
+		err = s.stateConflict(ctx, o, err)
+	case seal.KindInvalid:
+		err = registry.Refuse(registry.Validation, "reason: %s", message(err))
+	default:
+		return err
+	}
+	if kept := s.store.GiveBack(ctx, idem); kept != nil {
+		s.log.Warn("operation: the key of a refused withdrawal stays taken", "operation", o.ID, "error", kept)
+	}
+	return err
 }
 
 // end is how an operation ends without a signature; the ledger's cancel record carries it as its reason,
@@ -228,6 +250,11 @@ func parseEnd(reason string) end {
 		}
 	}
 	return end{Cancelled, reason}
+}
+
+// of reports whether an operation ended so.
+func (e end) of(o *Operation) bool {
+	return o.Status == e.status && o.FailureReason == parseEnd(e.reason()).text
 }
 
 // asks notes who causes a record that the seal is about to write, so that its audit entry names the

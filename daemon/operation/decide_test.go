@@ -81,12 +81,12 @@ func TestDecisions(t *testing.T) {
 		require.Len(t, after.Decisions, 2)
 		_, err = h.operations.Decide(t.Context(), h.actor("approver-2"), o.ID, policy.Approve, h.envelope(o, "approver-2", policy.Approve, ""))
 		refusal(t, err, registry.AlreadyProcessed)
-		_, err = h.operations.Cancel(t.Context(), operator, o.ID, "")
+		_, err = h.operations.Cancel(t.Context(), operator, o.ID, "", nil)
 		refusal(t, err, registry.AlreadyProcessed)
 	})
 	t.Run("withdrawn", func(t *testing.T) {
 		o := h.mint(token, "1")
-		after, err := h.operations.Cancel(t.Context(), operator, o.ID, "typing error")
+		after, err := h.operations.Cancel(t.Context(), operator, o.ID, "typing error", nil)
 		require.NoError(t, err)
 		require.Equal(t, operation.Cancelled, after.Status)
 		require.Equal(t, "withdrawn by operator: typing error", after.FailureReason)
@@ -94,7 +94,7 @@ func TestDecisions(t *testing.T) {
 		refusal(t, err, registry.AlreadyProcessed)
 	})
 	t.Run("a reason that shows as something else", func(t *testing.T) {
-		_, err := h.operations.Cancel(t.Context(), operator, h.mint(token, "1").ID, "fine\u202eenif")
+		_, err := h.operations.Cancel(t.Context(), operator, h.mint(token, "1").ID, "fine\u202eenif", nil)
 		refusal(t, err, registry.Validation)
 	})
 	t.Run("a withdrawn deployment gives the draft back", func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestDecisions(t *testing.T) {
 		deploying, err := h.registry.Token(t.Context(), draft.ID)
 		require.NoError(t, err)
 		require.Equal(t, registry.TokenDeploying, deploying.Status)
-		_, err = h.operations.Cancel(t.Context(), operator, o.ID, "")
+		_, err = h.operations.Cancel(t.Context(), operator, o.ID, "", nil)
 		require.NoError(t, err)
 		again, err := h.registry.Token(t.Context(), draft.ID)
 		require.NoError(t, err)

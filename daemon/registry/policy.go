@@ -168,7 +168,7 @@ func (s *Service) DeletePolicy(ctx context.Context, a Actor, id string, idem *st
 	}
 	for _, open := range p.Proposals {
 		if open.Retired {
-			return open, nil
+			return open, s.store.Answer(ctx, idem, open)
 		}
 	}
 	return s.proposeNext(ctx, a, id, idem, func(active *Policy) (PolicySpec, bool, error) {

@@ -78,12 +78,7 @@ func (s *Service) CreateWallet(ctx context.Context, a Actor, vaultID string, spe
 	if w, err = s.finishWallet(ctx, a, w); err != nil {
 		return nil, s.abandonWallet(ctx, a, w, idem, err)
 	}
-	if idem != nil {
-		if err := s.answerPending(ctx, idem, w); err != nil {
-			return nil, err
-		}
-	}
-	return w, nil
+	return w, s.store.Finish(ctx, idem, w)
 }
 
 // requestWallet stores a wallet that is still to be made, or finds the one that
@@ -231,24 +226,6 @@ func (s *Service) abandonWallet(ctx context.Context, a Actor, w *Wallet, idem *s
 		return Refuse(RateLimited, "the seal makes no wallet now: %s", told.Message)
 	}
 	return Refuse(Validation, "the seal does not make wallet %s on %s: %s", w.ID, w.Network, told.Message)
-}
-
-// answerPending completes a pending idempotency record. Whoever completes it
-// again writes the same bytes: an active wallet's rendering does not change.
-func (s *Service) answerPending(ctx context.Context, idem *store.Idempotent, w *Wallet) error {
-	r, ok, err := s.store.Idempotency(ctx, idem.Hash)
-	if err != nil || !ok || !r.Pending {
-		return err
-	}
-	status, body, err := idem.Render(w)
-	if err != nil {
-		return fmt.Errorf("registry: rendering wallet %s: %w", w.ID, err)
-	}
-	r.Status, r.Body = status, body
-	t := s.store.Tx()
-	t.IdempotentComplete(idem.Hash, r)
-	_, err = t.Commit(ctx)
-	return err
 }
 
 // Wallet is one active wallet; an unknown one, or one still being made, is

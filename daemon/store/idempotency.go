@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,7 @@ type Idempotent struct {
 	BodyHash string // of the parsed body, the field idempotencyKey removed
 	// Render is the answer for the resource that the transaction made; it is kept byte for byte.
 	Render func(resource any) (status int, body []byte, err error)
+	Begun  bool // an earlier request with this key began, and its answer is not known
 }
 
 // IdempotencyRecord is the answer that a key's first request got, or the mark that it is not yet known.
@@ -81,6 +83,78 @@ func (t *Tx) IdempotentComplete(hash string, r *IdempotencyRecord) {
 	if t.write(key, len(b)) {
 		t.ops = append(t.ops, clientv3.OpPut(key, string(b), clientv3.WithIgnoreLease()))
 	}
+}
+
+// Answer keeps i's rendering of resource for a change that is made already.
+func (s *Store) Answer(ctx context.Context, i *Idempotent, resource any) error {
+	if i == nil {
+		return nil
+	}
+	t := s.Tx()
+	t.Idempotent(i, resource)
+	_, err := t.Commit(ctx)
+	return err
+}
+
+// Begin takes i's key for a change that another log records before its answer can be kept here: what a request finds
+// done whose key was taken before (Idempotent.Begun) may be its own doing. Finish keeps the answer, GiveBack frees the
+// key of a change that was refused. A nil i takes nothing.
+func (s *Store) Begin(ctx context.Context, i *Idempotent, resourceID string) error {
+	if i == nil || i.Begun {
+		return nil
+	}
+	t := s.Tx()
+	t.IdempotentPending(i, resourceID)
+	_, err := t.Commit(ctx)
+	return err
+}
+
+// Finish keeps i's rendering of resource as the answer for a key that was taken. Where another request with it was
+// answered first that answer stands: ErrIdempotencyLost.
+func (s *Store) Finish(ctx context.Context, i *Idempotent, resource any) error {
+	return s.settle(ctx, i, func(t *Tx, r *IdempotencyRecord) (err error) {
+		if r.Status, r.Body, err = i.Render(resource); err != nil {
+			return fmt.Errorf("store: rendering the answer of %s: %w", i.Hash, err)
+		}
+		t.IdempotentComplete(i.Hash, r)
+		return nil
+	})
+}
+
+// GiveBack frees a key that was taken, unless it has its answer.
+func (s *Store) GiveBack(ctx context.Context, i *Idempotent) error {
+	return s.settle(ctx, i, func(t *Tx, _ *IdempotencyRecord) error {
+		t.Delete(idemPrefix + i.Hash)
+		return nil
+	})
+}
+
+// settle commits what stage makes of a key's record while that is pending; one that ran out is left so.
+func (s *Store) settle(ctx context.Context, i *Idempotent, stage func(*Tx, *IdempotencyRecord) error) error {
+	if i == nil {
+		return nil
+	}
+	key := idemPrefix + i.Hash
+	v, rev, ok, err := s.Get(ctx, key)
+	if err != nil || !ok {
+		return err
+	}
+	r, err := parseRecord(v)
+	if err != nil {
+		return fmt.Errorf("store: idempotency record %s: %w", i.Hash, err)
+	}
+	if !r.Pending {
+		return ErrIdempotencyLost
+	}
+	t := s.Tx()
+	t.Require(key, rev)
+	if err := stage(t, r); err != nil {
+		return err
+	}
+	if _, err = t.Commit(ctx); errors.Is(err, ErrConflict) {
+		return ErrIdempotencyLost
+	}
+	return err
 }
 
 func (t *Tx) firstRecord(hash string, r *IdempotencyRecord) {
