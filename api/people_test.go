@@ -45,6 +45,10 @@ func TestPeople(t *testing.T) {
 	require.Equal(t, role, roles.Data[0])
 	require.Empty(t, is[api.RoleDefinitionList](s.as("viewer", "GET", "/v1/roles?offset=7", ""), 200).Data)
 	s.as("operator", "POST", "/v1/roles", `{"name":"x","permissions":["tokens:read"]}`).fails(403, 1001)
+	for _, name := range []string{"made-a", "made-b"} {
+		is[api.RoleDefinition](s.as("admin", "POST", "/v1/roles", `{"name":"`+name+`","permissions":["tokens:read"]}`), 201)
+	}
+	require.Equal(t, "made-b", is[api.RoleDefinitionList](s.as("viewer", "GET", "/v1/roles", ""), 200).Data[0].Name, "newest first, within a second too")
 
 	u := is[api.User](s.as("admin", "POST", "/v1/users", `{"name":"mint-service","role":"minter"}`), 201)
 	s.as("admin", "POST", "/v1/users", `{"name":"other","role":"nobody"}`).fails(400, 1100)

@@ -60,7 +60,7 @@ func (s *Service) CreateRole(ctx context.Context, by *Principal, spec RoleSpec, 
 	if err := checkRole(spec); err != nil {
 		return nil, err
 	}
-	r := &Role{Name: spec.Name, Description: spec.Description, Permissions: slices.Clone(spec.Permissions), CreatedAt: s.second()}
+	r := &Role{Name: spec.Name, Description: spec.Description, Permissions: slices.Clone(spec.Permissions), CreatedAt: s.now().UTC().Truncate(time.Microsecond)}
 	return attempt(ctx, s, idem, func(tx *store.Tx) (*Role, func(int64), error) {
 		who, err := s.authority(ctx, tx, by, RolesWrite)
 		if err != nil {
