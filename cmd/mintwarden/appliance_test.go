@@ -115,6 +115,24 @@ func (a *appliance) start() map[string]string {
 		l.Pagination.Total = len(l.Data)
 		a.answer(w, l)
 	})
+	mux.HandleFunc("GET /v1/roles", func(w http.ResponseWriter, _ *http.Request) {
+		l := client.RoleDefinitionList{Data: []client.RoleDefinition{{Name: "viewer", Permissions: []string{"tokens:read"}, BuiltIn: true}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/tokens", func(w http.ResponseWriter, _ *http.Request) {
+		l := client.TokenList{Data: []client.Token{{ID: id("token", 1), Symbol: "EIT", Status: client.TokenStatusDEPLOYED}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/webhooks", func(w http.ResponseWriter, _ *http.Request) {
+		l := client.WebhookList{Data: []client.Webhook{{ID: id("wh", 1), URL: "https://hooks.example.com/mint"}}}
+		l.Pagination.Total = len(l.Data)
+		a.answer(w, l)
+	})
+	mux.HandleFunc("GET /v1/transactions", func(w http.ResponseWriter, _ *http.Request) {
+		a.answer(w, client.TransactionList{Data: []client.TransactionSummary{{ID: id("txreq", 1), OperationType: "MINT", Status: client.OperationStatusCOMPLETED}}})
+	})
 	mux.HandleFunc("GET /v1/token-operations", a.listOperations)
 	mux.HandleFunc("GET /v1/tokens/{id}/balances/{address}", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, client.TokenBalance{TokenID: r.PathValue("id"), Address: r.PathValue("address"), Balance: "1500000000000000000"})
@@ -149,7 +167,9 @@ func (a *appliance) start() map[string]string {
 	mux.HandleFunc("POST /v1/tokens/{id}/", func(w http.ResponseWriter, r *http.Request) {
 		a.ask(client.MintAccepted{OperationID: cmp.Or(a.lie, id("op", 1))})(w, r) // all answers of this kind hold it
 	})
-	mux.HandleFunc("GET /v1/transactions/export", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, a.lie) })
+	mux.HandleFunc("GET /v1/transactions/export", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, map[string]string{"csv": a.lie, "json": "[]"}[r.URL.Query().Get("format")])
+	})
 	mux.HandleFunc("DELETE /v1/tokens/{id}/allowlist/{address}", a.ask(client.AccountChangeAccepted{OperationID: id("op", 1)}))
 	mux.HandleFunc("POST /v1/tokens/{id}/retire", a.ask(client.Token{ID: id("token", 1), Status: client.TokenStatusRETIRED, Decimals: 18}))
 	mux.HandleFunc("POST /v1/tokens/{id}/deployment/estimate", func(w http.ResponseWriter, r *http.Request) {

@@ -39,6 +39,7 @@ type cli struct {
 
 	tokens map[string]tokenKey // by URI: people's keys in tokens
 	point  func(string) error  // tests end a ceremony where it is called
+	tab    time.Duration       // tests have a shell wait longer
 
 	api  *client.Client
 	fold *ledger.Fold

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +17,7 @@ import (
 	"github.com/mintwarden/mintwarden/policy"
 )
 
-// A shell waits for its completions; an appliance that takes longer gives none.
+// completionTime is how long a shell waits for its completions; an appliance that takes longer gives none.
 const completionTime = time.Second
 
 // suggest completes from what the appliance lists, silently nothing where it
@@ -24,7 +27,7 @@ func (c *cli) suggest(from func(ctx context.Context, api *client.Client, yield f
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		c.patience = -1
 		c.err.w = io.Discard
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+		ctx, cancel := context.WithTimeout(cmd.Context(), cmp.Or(c.tab, completionTime))
 		defer cancel()
 		var out []cobra.Completion
 		if api, err := c.connect(); err == nil {
@@ -44,45 +47,27 @@ func (c *cli) suggest(from func(ctx context.Context, api *client.Client, yield f
 // suggestions is how many things of a kind are suggested at most, newest first.
 const suggestions = 50
 
-func (c *cli) vaultNames() cobra.CompletionFunc {
+// offer completes from the first things of a list.
+func offer[T any](c *cli, list func(*client.Client, context.Context) iter.Seq2[T, error], pair func(T) (id, what string)) cobra.CompletionFunc {
 	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := suggestions
-		if l, err := api.ListVaultAccounts(ctx, client.ListVaultAccountsParams{Limit: &limit}); err == nil {
-			for _, v := range l.Data {
-				yield(v.Name, v.ID)
+		n := 0
+		for v, err := range list(api, ctx) {
+			if n++; err != nil || n > suggestions {
+				return
 			}
+			yield(pair(v))
 		}
 	})
 }
 
-func (c *cli) policyNames() cobra.CompletionFunc {
-	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := suggestions
-		if l, err := api.ListPolicies(ctx, client.ListPoliciesParams{Limit: &limit}); err == nil {
-			for _, p := range l.Data {
-				yield(p.Name, p.ID)
-			}
-		}
-	})
-}
-
-func (c *cli) userNames() cobra.CompletionFunc {
-	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := suggestions
-		if l, err := api.ListUsers(ctx, client.ListUsersParams{Limit: &limit}); err == nil {
-			for _, u := range l.Data {
-				yield(u.Name, u.Role)
-			}
-		}
-	})
-}
-
-func (c *cli) tokenIDs() cobra.CompletionFunc {
-	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := suggestions
-		if l, err := api.ListTokens(ctx, client.ListTokensParams{Limit: &limit}); err == nil {
-			for _, t := range l.Data {
-				yield(t.ID, t.Symbol+" "+string(t.Status))
+// walletIDs are of the verified ledger, newest first.
+func (c *cli) walletIDs() cobra.CompletionFunc {
+	return c.suggest(func(ctx context.Context, _ *client.Client, yield func(id, what string)) {
+		if _, fold, err := c.verified(ctx); err == nil {
+			all := fold.Wallets()
+			slices.Reverse(all)
+			for _, w := range all[:min(len(all), suggestions)] {
+				yield(w.WalletID, w.Network+" "+w.Address.String())
 			}
 		}
 	})
@@ -90,30 +75,42 @@ func (c *cli) tokenIDs() cobra.CompletionFunc {
 
 // operationIDs are of operations in any status, or of those that wait for approvals.
 func (c *cli) operationIDs(awaiting bool) cobra.CompletionFunc {
-	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := suggestions
-		p := client.ListTokenOperationsParams{Limit: &limit}
+	return offer(c, func(api *client.Client, ctx context.Context) iter.Seq2[client.OperationSummary, error] {
+		var p client.ListTokenOperationsParams
 		if awaiting {
 			p.Status = pointer(client.OperationStatusPENDINGAUTHORIZATION)
 			if strings.HasPrefix(c.as, "approver-") {
 				p.AwaitingApprovalBy = &c.as
 			}
 		}
-		if l, err := api.ListTokenOperations(ctx, p); err == nil {
-			for _, o := range l.Data {
-				yield(o.OperationID, string(o.OperationType)+" "+string(o.Status))
-			}
-		}
+		return api.Operations(ctx, p)
+	}, func(o client.OperationSummary) (id, what string) {
+		return o.OperationID, string(o.OperationType) + " " + string(o.Status)
 	})
 }
 
-// firstOnly completes a command's first argument and offers nothing behind it.
-func firstOnly(f cobra.CompletionFunc) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
+// files leaves it to the shell.
+func files(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// arguments completes what stands behind a command, by the words that its help has for it, such as TOKEN.
+func arguments(use string, kinds map[string]cobra.CompletionFunc) cobra.CompletionFunc {
+	words := strings.Fields(use)[1:]
+	if flags := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") }); flags >= 0 {
+		words = words[:flags]
+	}
+	return func(cmd *cobra.Command, given []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		next := len(given)
+		if last := len(words) - 1; last >= 0 && strings.Contains(words[last], "…") {
+			next = min(next, last)
 		}
-		return f(cmd, args, typed)
+		if next < len(words) {
+			if f := kinds[strings.Trim(words[next], "[…]")]; f != nil {
+				return f(cmd, given, typed)
+			}
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -122,59 +119,63 @@ func fixed(words ...string) cobra.CompletionFunc {
 }
 
 // completions gives every argument and flag its completion. Files are offered
-// for flags that name one, and nowhere else.
+// for what names one, and nowhere else.
 func (c *cli) completions(root *cobra.Command) {
-	vaults, policies, tokens, operations := c.vaultNames(), c.policyNames(), c.tokenIDs(), c.operationIDs(false)
-	awaiting := c.operationIDs(true)
+	vaults := offer(c, (*client.Client).VaultAccounts, func(v client.VaultAccount) (id, what string) { return v.Name, v.ID })
+	policies := offer(c, (*client.Client).Policies, func(p client.Policy) (id, what string) { return p.Name, p.ID })
+	users := offer(c, (*client.Client).Users, func(u client.User) (id, what string) { return u.Name, u.Role })
+	duties := offer(c, (*client.Client).Roles, func(r client.RoleDefinition) (id, what string) { return r.Name, r.Description })
+	tokens := offer(c, func(api *client.Client, ctx context.Context) iter.Seq2[client.Token, error] {
+		return api.Tokens(ctx, client.ListTokensParams{})
+	}, func(t client.Token) (id, what string) { return t.ID, t.Symbol + " " + string(t.Status) })
+	operations, awaiting, wallets := c.operationIDs(false), c.operationIDs(true), c.walletIDs()
+	kinds := map[string]cobra.CompletionFunc{
+		"TOKEN": tokens, "OPERATION": operations, "POLICY": policies, "VAULT": vaults, "PARTY": vaults, "USER": users, "WALLET": wallets,
+		"CREDENTIAL": offer(c, func(api *client.Client, ctx context.Context) iter.Seq2[client.Credential, error] {
+			return api.Credentials(ctx, client.ListCredentialsParams{})
+		}, func(k client.Credential) (id, what string) { return k.ID, k.Label + " " + string(k.Status) }),
+		"WEBHOOK": offer(c, (*client.Client).Webhooks, func(w client.Webhook) (id, what string) { return w.ID, w.URL }),
+		"TRANSACTION": offer(c, func(api *client.Client, ctx context.Context) iter.Seq2[client.TransactionSummary, error] {
+			return api.Transactions(ctx, client.ListTransactionsParams{})
+		}, func(t client.TransactionSummary) (id, what string) {
+			return t.ID, string(t.OperationType) + " " + string(t.Status)
+		}),
+		"FILE": files, "FILE.crt": files, "DIR": files,
+	}
 	flags := map[string]cobra.CompletionFunc{
 		"as": func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return identities(), cobra.ShellCompDirectiveNoFileComp
 		},
 		"role": fixed(roles()...), "fee": fixed("LOW", "MEDIUM", "HIGH"), "template": fixed(templateIDs()...),
 		"vault": vaults, "to": vaults, "from": vaults, "subject": vaults, "account": vaults, "performed-by": vaults, "policy": policies, "token": tokens,
-		"replaces": operations, "user": c.userNames(), "until": fixed("APPROVED", "SIGNED", "BROADCASTING", "CONFIRMING", "COMPLETED"),
+		"replaces": operations, "user": users, "wallet": wallets, "until": fixed("APPROVED", "SIGNED", "BROADCASTING", "CONFIRMING", "COMPLETED"),
+		"algorithm": fixed("ecdsa", "ml-dsa", "both"), "format": fixed("csv", "json"),
 	}
-	files := map[string]bool{"key": true, "out": true, "rules": true, "charter1": true, "receipt": true}
-	args := map[string]cobra.CompletionFunc{
-		"mintwarden approve": awaiting, "mintwarden reject": awaiting, "mintwarden operation cancel": awaiting,
-		"mintwarden operation show": operations, "mintwarden operation watch": operations,
-		"mintwarden vault show":  vaults,
-		"mintwarden policy show": policies, "mintwarden policy sign": policies, "mintwarden policy withdraw": policies,
-		"mintwarden token show": tokens, "mintwarden token deploy": tokens, "mintwarden token mint": tokens, "mintwarden token burn": tokens,
-		"mintwarden token grant": tokens, "mintwarden token revoke": tokens, "mintwarden token roles": tokens,
-		"mintwarden token estimate": tokens, "mintwarden token transfer": tokens, "mintwarden token pause": tokens,
-		"mintwarden token unpause": tokens, "mintwarden token freeze": tokens, "mintwarden token unfreeze": tokens,
-		"mintwarden token allow": tokens, "mintwarden token disallow": tokens, "mintwarden token retire": tokens,
+	for _, name := range []string{"key", "share", "shares", "old-shares", "keys", "receive", "keep", "request", "out", "document", "charter", "first", "charter1", "rules",
+		"receipt", "tiles", "config", "seal-config", "socket", "custody", "credential", "ca", "root-cert", "root-key"} {
+		flags[name] = files
 	}
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		for _, sub := range cmd.Commands() {
 			walk(sub)
 		}
-		switch f := args[cmd.CommandPath()]; {
-		case f != nil:
-			cmd.ValidArgsFunction = firstOnly(f)
-		case cmd.CommandPath() == "mintwarden token balance":
-			cmd.ValidArgsFunction = func(cmd *cobra.Command, given []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-				switch len(given) {
-				case 0:
-					return tokens(cmd, given, typed)
-				case 1:
-					return vaults(cmd, given, typed)
-				}
-				return nil, cobra.ShellCompDirectiveNoFileComp
+		if cmd.ValidArgsFunction == nil && cmd.Name() != "help" {
+			of := kinds
+			if slices.Contains([]string{"approve", "reject", "cancel"}, cmd.Name()) {
+				of = map[string]cobra.CompletionFunc{"OPERATION": awaiting}
 			}
-		case cmd.ValidArgsFunction == nil && cmd.Name() != "help":
-			cmd.ValidArgsFunction = cobra.NoFileCompletions
+			cmd.ValidArgsFunction = arguments(cmd.Use, of)
 		}
 		own := func(f *pflag.Flag) {
 			complete, known := flags[f.Name]
-			if f.Name == "from" && cmd.Name() == "list" || !known { // moments there
+			switch {
+			case f.Name == "role" && cmd.Parent().Name() == "user":
+				complete = duties
+			case (f.Name == "from" || f.Name == "to") && slices.Contains([]string{"audit", "transaction"}, cmd.Parent().Name()), !known: // moments there
 				complete = cobra.NoFileCompletions
 			}
-			if !files[f.Name] {
-				_ = cmd.RegisterFlagCompletionFunc(f.Name, complete) // an error says that it has one
-			}
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, complete) // an error says that it has one
 		}
 		cmd.LocalNonPersistentFlags().VisitAll(own)
 		if !cmd.HasParent() {

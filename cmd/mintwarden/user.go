@@ -46,7 +46,6 @@ const aUser = "one user: user_… or the name"
 func (c *cli) userShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show USER", Short: "Show a user", Example: "  mintwarden user show operator --as admin", Args: exactly(1, aUser),
-		ValidArgsFunction: c.userNames(),
 	}
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {
 		api, err := c.connect()
@@ -105,7 +104,6 @@ A role that adds permissions revokes, in the same moment, every API key of the
 user that was not narrowed with --permission, for whoever drew it could give what
 the role was then: make the user a new one with 'mintwarden credential create'.`,
 		Example: "  mintwarden user appoint auditor-1 --role compliance_officer --as admin", Args: exactly(1, aUser),
-		ValidArgsFunction: c.userNames(),
 	}
 	cmd.Flags().StringVar(&role, "role", "", "what the user may do from now on, see 'mintwarden role list'")
 	keyFlag(cmd.Flags(), &key)
@@ -119,7 +117,6 @@ func (c *cli) userStatus(verb, short string, status client.UserUpdateStatus) *co
 	var key string
 	cmd := &cobra.Command{
 		Use: verb + " USER", Short: short, Example: "  mintwarden user " + verb + " auditor-1 --as admin", Args: exactly(1, aUser),
-		ValidArgsFunction: c.userNames(),
 	}
 	keyFlag(cmd.Flags(), &key)
 	return c.leaf(cmd, func(ctx context.Context, args []string) error {

@@ -17,17 +17,6 @@ func (c *cli) webhookCommand() *cobra.Command {
 		c.webhookList(), c.webhookCreate(), c.webhookShow(), c.webhookDelete(), c.webhookTest(), c.webhookRotate(), c.webhookDeliveries(), c.webhookReplay())
 }
 
-func (c *cli) webhookIDs() cobra.CompletionFunc {
-	return c.suggest(func(ctx context.Context, api *client.Client, yield func(id, what string)) {
-		limit := suggestions
-		if l, err := api.ListWebhooks(ctx, client.ListWebhooksParams{Limit: &limit}); err == nil {
-			for _, w := range l.Data {
-				yield(w.ID, w.URL)
-			}
-		}
-	})
-}
-
 const oneWebhook = "one webhook id, wh_…"
 
 func (c *cli) webhookList() *cobra.Command {
@@ -56,7 +45,7 @@ func (c *cli) webhookList() *cobra.Command {
 func (c *cli) webhookShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show WEBHOOK", Short: "Show one webhook", Example: "  mintwarden webhook show wh_01J… --as admin",
-		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
+		Args: exactly(1, oneWebhook),
 	}
 	return c.leafOf("wh", cmd, func(ctx context.Context, api *client.Client, id string) error {
 		for w, err := range api.Webhooks(ctx) {
@@ -163,7 +152,7 @@ func (c *cli) webhookDelete() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
 		Use: "delete WEBHOOK", Short: "End a webhook; what is still to be delivered is dropped", Example: "  mintwarden webhook delete wh_01J… --as admin",
-		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
+		Args: exactly(1, oneWebhook),
 	}
 	keyFlag(cmd.Flags(), &key)
 	return c.leafOf("wh", cmd, func(ctx context.Context, api *client.Client, id string) error {
@@ -187,7 +176,7 @@ Until --grace is over deliveries carry signatures by both secrets, so that the
 endpoint can change in between. --grace 0s ends the old one at once, for one
 that got into wrong hands.`,
 		Example: "  mintwarden webhook rotate wh_01J… --grace 1h --out hook.secret --as admin",
-		Args:    exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
+		Args:    exactly(1, oneWebhook),
 	}
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "new file for the secret, or - for standard output")
@@ -229,7 +218,7 @@ func (c *cli) webhookTest() *cobra.Command {
 		Short: "Send an endpoint an event of type webhook.test and say what came back",
 		Example: `  mintwarden webhook test wh_01J… --as admin
   mintwarden webhook test wh_01J… --wait 0s --as admin     # do not wait for the answer`,
-		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
+		Args: exactly(1, oneWebhook),
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second, "how long to wait for the first attempt")
 	keyFlag(cmd.Flags(), &key)
@@ -247,7 +236,7 @@ func (c *cli) webhookReplay() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
 		Use: "replay WEBHOOK DELIVERY", Short: "Deliver an event once more, under its own id", Example: "  mintwarden webhook replay wh_01J… del_01J… --as admin",
-		Args: exactly(2, "a webhook id, wh_…, and a delivery id, del_…"), ValidArgsFunction: c.webhookIDs(),
+		Args: exactly(2, "a webhook id, wh_…, and a delivery id, del_…"),
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second, "how long to wait for the first attempt")
 	keyFlag(cmd.Flags(), &key)
@@ -332,7 +321,7 @@ func (c *cli) webhookDeliveries() *cobra.Command {
 		Use: "deliveries WEBHOOK", Short: "List what was, or is to be, delivered to an endpoint, newest first",
 		Example: `  mintwarden webhook deliveries wh_01J… --as admin
   mintwarden webhook deliveries wh_01J… --status DEAD --as admin`,
-		Args: exactly(1, oneWebhook), ValidArgsFunction: c.webhookIDs(),
+		Args: exactly(1, oneWebhook),
 	}
 	limitFlag(cmd, &limit)
 	cmd.Flags().StringVar(&status, "status", "", "only those: PENDING, DELIVERED or DEAD")
