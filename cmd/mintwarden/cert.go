@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,7 @@ anybody: keep DIR off the appliance. Roots that are there stay as they are.`,
 			return err
 		}
 		c.say("The roots are in %s; give %s to servers and clients, and %s and %s to nobody.", dir, rootsFile, classicRoot+".key", quantumRoot+".key")
-		return nil
+		return c.written(filepath.Join(dir, classicRoot+".crt"), filepath.Join(dir, quantumRoot+".crt"))
 	})
 }
 
@@ -115,23 +117,25 @@ written readable by you alone.`,
 		if err != nil {
 			return err
 		}
-		for word, root := range by {
+		var paths []string
+		for _, word := range slices.Sorted(maps.Keys(by)) {
 			file := name + "-" + word
 			for _, ending := range []string{".crt", ".key"} {
 				if path := filepath.Join(out, file+ending); exists(path) {
 					return refused("%s is there already; renew it, or issue under another name", path)
 				}
 			}
-			pair, err := issue(root, name, hosts, kindOf(word))
+			pair, err := issue(by[word], name, hosts, kindOf(word))
 			if err != nil {
 				return err
 			}
 			if err := writePair(out, file, pair); err != nil {
 				return err
 			}
+			paths = append(paths, filepath.Join(out, file+".crt"))
 			c.say("%s is issued", filepath.Join(out, file+".crt"))
 		}
-		return nil
+		return c.written(paths...)
 	})
 }
 
@@ -207,7 +211,7 @@ needs the new one's, which 'mintwarden cert show' prints.`,
 			}
 			c.say("%s is renewed", path)
 		}
-		return nil
+		return c.written(args...)
 	})
 }
 
@@ -243,23 +247,37 @@ minute, connected or not. A list is good for 90 days.`,
 			}
 			revoked[root] = append(revoked[root], leaf)
 		}
-		for file, root := range map[string]*pki.CA{classicList: r.classic, quantumList: r.quantum} {
-			path := filepath.Join(ca, file)
+		lists := listed[writtenList]{}
+		for _, l := range []struct {
+			file string
+			root *pki.CA
+		}{{classicList, r.classic}, {quantumList, r.quantum}} {
+			path := filepath.Join(ca, l.file)
 			old, err := os.ReadFile(path)
 			if err != nil && !os.IsNotExist(err) {
 				return err
 			}
-			list, err := root.Revoke(old, revoked[root]...)
+			list, err := l.root.Revoke(old, revoked[l.root]...)
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			if err := writeWhole(path, list, 0o644, nil); err != nil {
 				return err
 			}
-			c.say("%s is written; %d added", path, len(revoked[root]))
+			c.say("%s is written; %d added", path, len(revoked[l.root]))
+			lists.Data = append(lists.Data, writtenList{path, len(revoked[l.root])})
+		}
+		if c.json {
+			return c.showJSON(lists)
 		}
 		return nil
 	})
+}
+
+// writtenList is what --json prints of a revocation list.
+type writtenList struct {
+	File  string `json:"file"`
+	Added int    `json:"added"`
 }
 
 // certificateSeen is what show prints of a certificate.
@@ -280,13 +298,9 @@ func (c *cli) certShow() *cobra.Command {
 		Example: "  mintwarden cert show mint-service-ecdsa.crt", Args: cobra.MinimumNArgs(1),
 	}
 	return c.leaf(cmd, func(_ context.Context, args []string) error {
-		var all []certificateSeen
-		for _, path := range args {
-			leaf, err := readCertificate(path)
-			if err != nil {
-				return err
-			}
-			all = append(all, seenOf(path, leaf))
+		all, err := seenIn(args)
+		if err != nil {
+			return err
 		}
 		return c.show(listed[certificateSeen]{all}, func() *rows {
 			r := &rows{header: []string{"name", "algorithm", "hosts", "issuer", "ends", "days", "fingerprint"}, spare: []string{"issuer"}}
@@ -296,6 +310,30 @@ func (c *cli) certShow() *cobra.Command {
 			return r
 		})
 	})
+}
+
+func seenIn(paths []string) ([]certificateSeen, error) {
+	var all []certificateSeen
+	for _, path := range paths {
+		leaf, err := readCertificate(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, seenOf(path, leaf))
+	}
+	return all, nil
+}
+
+// written is what --json prints of certificates that were made; people were told of each.
+func (c *cli) written(paths ...string) error {
+	if !c.json {
+		return nil
+	}
+	all, err := seenIn(paths)
+	if err != nil {
+		return err
+	}
+	return c.showJSON(listed[certificateSeen]{all})
 }
 
 func seenOf(path string, leaf *x509.Certificate) certificateSeen {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,4 +41,33 @@ func TestARenewedPairKeepsItsReaders(t *testing.T) {
 			require.Equal(t, &reader, ownerOf(info), file)
 		}
 	}
+}
+
+// TestWhatIsWrittenIsJSONToo: a program learns of every file that was written.
+func TestWhatIsWrittenIsJSONToo(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct{ typed, files string }{
+		{"ca ca --name acme", "ca/root-ecdsa.crt ca/root-mldsa.crt"},
+		{"issue laptop --ca ca --out .", "laptop-ecdsa.crt laptop-mldsa.crt"},
+		{"renew laptop-mldsa.crt --ca ca", "laptop-mldsa.crt"},
+		{"revoke laptop-mldsa.crt --ca ca", "ca/crl-ecdsa.pem ca/crl-mldsa.pem"},
+	} {
+		got := mintwarden(t, append([]string{"cert", "--json"}, strings.Fields(tt.typed)...)...)
+		require.Equal(t, exitDone, got.code, got.err)
+		var said listed[struct {
+			File string `json:"file"`
+		}]
+		require.NoError(t, json.Unmarshal([]byte(got.out), &said), got.out)
+		var files []string
+		for _, f := range said.Data {
+			require.FileExists(t, f.File)
+			files = append(files, f.File)
+		}
+		require.Equal(t, tt.files, strings.Join(files, " "))
+	}
+
+	serve(t, newWorld(t))
+	got := mintwarden(t, "transaction", "export", "--json")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.JSONEq(t, "[]", got.out)
 }

@@ -63,10 +63,6 @@ func (c *cli) admit(ctx context.Context, g *gathering, socket string) error {
 		return nil
 	}
 	a.apply = func(ctx context.Context, e *policy.Envelope) error {
-		if socket == "" {
-			c.say("That is enough. Hand it in on the appliance that writes the ledger: mintwarden charter admit --document %s --socket SOCKET", g.file)
-			return nil
-		}
 		door, err := seal.Dial(ctx, socket)
 		if err != nil {
 			return usage(err)
@@ -78,6 +74,9 @@ func (c *cli) admit(ctx context.Context, g *gathering, socket string) error {
 		}
 		c.say("Recorded in batch %d.", done.Sequence)
 		return nil
+	}
+	if socket == "" {
+		a.elsewhere = " that writes the ledger: mintwarden charter admit"
 	}
 	return c.gather(ctx, g, a, charter, signer)
 }

@@ -289,6 +289,5 @@ func (c *cli) signFirstCharter(ctx context.Context, o *consent, file, out string
 	if err := writeWhole(out, append(e.Encode(), '\n'), 0o644, nil); err != nil {
 		return err
 	}
-	c.say("Signed by %s. Bring %s to the appliance.", custodian.Name, out)
-	return nil
+	return c.tell(e, "Signed by %s. Bring %s to the appliance.", custodian.Name, out)
 }

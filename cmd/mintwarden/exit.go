@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // Exit codes are documented in the command's help and in formats.md.
@@ -53,10 +54,11 @@ func exitCode(err error) int {
 	var no *client.Error
 	var unreachable *client.UnreachableError
 	var foreign *client.AnswerError
+	kind, _ := seal.KindOf(err)
 	switch {
 	case errors.As(err, &coded):
 		return coded.code
-	case errors.As(err, &no) && no.Code == client.CodeSealed:
+	case errors.As(err, &no) && no.Code == client.CodeSealed, kind == seal.KindSealed:
 		return exitSealed
 	case errors.As(err, &unreachable), errors.As(err, &foreign):
 		return exitUnreachable

@@ -35,8 +35,9 @@ type act struct {
 	// show is what a person reads before signing; it refuses a document that is
 	// not what was asked for, or cannot count.
 	show func(payload []byte) error
-	// apply hands in what enough custodians signed.
-	apply func(ctx context.Context, e *policy.Envelope) error
+	// apply hands in what enough custodians signed, unless that is done elsewhere.
+	apply     func(ctx context.Context, e *policy.Envelope) error
+	elsewhere string // where, and by which command; empty: here
 	// next is the command for the next custodian, without --key.
 	next string
 }
@@ -77,16 +78,20 @@ func (c *cli) gather(ctx context.Context, g *gathering, a act, charter *policy.C
 		signed = signers(charter, e)
 	}
 	out := gathered{Document: e.PayloadDigest(), SignedBy: signed, Required: a.need, File: g.file}
-	if len(signed) >= a.need {
+	enough := len(signed) >= a.need
+	if enough && a.elsewhere == "" {
 		if err := a.apply(ctx, e); err != nil {
 			return err
 		}
 		out.Applied = true
 	}
-	if c.json {
+	switch {
+	case c.json:
 		return c.showJSON(out)
-	}
-	if !out.Applied {
+	case out.Applied:
+	case enough:
+		c.say("That is enough. Hand it in on the appliance%s --socket SOCKET --document %s", a.elsewhere, g.file)
+	default:
 		c.say("Signed: %d of %d. The next custodian goes on with", len(signed), a.need)
 		c.say("  %s --document %s --key FILE", a.next, g.file)
 	}

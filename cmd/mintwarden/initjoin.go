@@ -73,8 +73,7 @@ func (f *founding) signJoin(ctx context.Context) error {
 	if stands, err := f.takesPart(ctx, fold); err != nil {
 		return err
 	} else if stands {
-		f.c.say("Appliance %s takes part already.", f.seal.Appliance)
-		return nil
+		return f.c.tell(f.joined(), "Appliance %s takes part already.", f.seal.Appliance)
 	}
 	charter, _ := fold.Charter()
 	e, err := f.joinEnvelope(ctx, charter, fold)
@@ -95,8 +94,11 @@ func (f *founding) signJoin(ctx context.Context) error {
 	if _, err := f.await(ctx, "through with the store", func(s *seal.Status) bool { return !s.Sealed && s.Doubt == nil }); err != nil {
 		return err
 	}
-	f.c.say("Appliance %s takes part since batch %d.", f.seal.Appliance, done.Sequence)
-	return nil
+	return f.c.tell(f.joined(), "Appliance %s takes part since batch %d.", f.seal.Appliance, done.Sequence)
+}
+
+func (f *founding) joined() *begunInstance {
+	return &begunInstance{Instance: f.plan.Instance, ApplianceID: f.seal.Appliance, Charter1: f.seal.Charter1}
 }
 
 // takesPart is true of an appliance that joined, and needs no other join. One that

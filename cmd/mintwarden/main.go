@@ -184,7 +184,7 @@ func jsonTopic() *cobra.Command {
   token balance                         {"tokenId","symbol","decimals","balances":[{"address",
                                         "walletId","balance"}],"total"}, in base units
   operation watch                       one line of JSON for each change of the operation
-  transaction export                    one array, or CSV: --format says which
+  transaction export                    one array, or CSV where --format says so
   approve, reject                       {"operationId","decision","approver","intentDigest","words",
                                         "notes":[…],"warnings":[…],"status","approved","required",
                                         "alreadyRecorded"}
@@ -198,6 +198,10 @@ func jsonTopic() *cobra.Command {
   recover, rotate                       {"document","signedBy","required","applied","file"}
   renew show|give|take|submit           {"held","given","keys","waiting","parcels","received",
                                         "outcome",…}
+  charter sign --first, unseal and
+  renew with --request                  the signed envelope, as --out has it
+  cert ca|issue|renew|show              {"data":[{"file","name","algorithm","ends","fingerprint",…}]}
+  cert revoke                           {"data":[{"file","added"}]}: the lists
   backup, restore                       {"instance","appliance","charter1","createdAt","revision",
                                         "ledger":{"sequence","head"},"parts":[{"name","entries",
                                         "bytes","digest"}]}
@@ -207,7 +211,7 @@ func jsonTopic() *cobra.Command {
                                         "audit":{"valid","entriesChecked","firstEntryHash",
                                         "lastEntryHash","brokenAt"}}
   audit receipt, verify --receipt       {"instance","appliance","charter","index","tree":{"size",
-                                        "root"},"recorded","entry"}
+                                        "root"},"recorded","entry"}; with --out - the receipt itself
 
 Errors go to standard error as
   {"error":{"exitCode","message","code","type","requestId","details"}}

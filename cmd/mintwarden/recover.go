@@ -86,12 +86,9 @@ func (c *cli) recover(ctx context.Context, r *recovery) error {
 		}
 		return c.showRecover(payload, accepted, lost)
 	}
-	a.apply = func(ctx context.Context, e *policy.Envelope) error {
-		if r.socket == "" {
-			c.say("That is enough. Hand it in on the appliance: mintwarden recover --socket SOCKET --document %s --key FILE", r.file)
-			return writeWhole(r.file, append(e.Encode(), '\n'), 0o644, nil)
-		}
-		return c.applyRecover(ctx, r.socket, e)
+	a.apply = func(ctx context.Context, e *policy.Envelope) error { return c.applyRecover(ctx, r.socket, e) }
+	if r.socket == "" {
+		a.elsewhere = ": mintwarden recover"
 	}
 	return c.gather(ctx, &r.gathering, a, charter, signer)
 }

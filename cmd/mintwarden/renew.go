@@ -142,7 +142,7 @@ func (f *renewFlags) flags(cmd *cobra.Command) {
 	fl.StringVar(&f.socket, "socket", "", "the seal's socket, on the appliance")
 	fl.StringVar(&f.request, "request", "", "a file that 'renew show --out' wrote, in place of the appliance")
 	fl.StringVar(&f.out, "out", "", "with --request: where what you sign goes")
-	fl.StringVar(&f.key, "key", "", "your signing key: a PEM file (PKCS #8), or a pkcs11: URI (RFC 7512); default: that of --as")
+	fl.StringVar(&f.key, "key", "", "your signing key: a PEM file (PKCS #8) that only you can read, or a pkcs11: URI (RFC 7512); default: that of --as")
 	cmd.MarkFlagsRequiredTogether("request", "out")
 	cmd.MarkFlagsMutuallyExclusive("request", "socket")
 	cmd.MarkFlagsOneRequired("request", "socket")
@@ -331,8 +331,7 @@ func (c *cli) hand(ctx context.Context, f *renewFlags, e *policy.Envelope) error
 	if err := writeWhole(f.out, append(e.Encode(), '\n'), 0o644, nil); err != nil {
 		return err
 	}
-	c.say("Bring %s to the appliance: mintwarden renew submit --socket SOCKET --document %s", f.out, f.out)
-	return nil
+	return c.tell(e, "Bring %s to the appliance: mintwarden renew submit --socket SOCKET --document %s", f.out, f.out)
 }
 
 // handRenewal hands a document in. With the last one the seal's worker ends, maybe with

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json/v2"
 	"os"
 	"testing"
 	"time"
@@ -73,7 +74,8 @@ func TestRenew(t *testing.T) {
 	got = renew(append(mine("carol"), "give", "--charter1", string(root), "--socket", socket, "--share", old("carol"))...)
 	require.NotEqual(t, exitDone, got.code)
 	require.Contains(t, got.err, "exists; keep it if you gave already", "a key that is waited for is not replaced")
-	done(append(mine("erin"), "give", "--request", s.path("renewal.json"), "--share", old("erin"), "--out", s.path("erin.json"))...)
+	got = done(append(mine("erin"), "give", "--request", s.path("renewal.json"), "--share", old("erin"), "--out", s.path("erin.json"), "--json")...)
+	require.JSONEq(t, s.read("erin.json"), got.out)
 	got = done("submit", "--socket", socket, "--document", s.path("erin.json"))
 	require.Contains(t, got.out, "The new shares are split")
 
@@ -137,7 +139,19 @@ func TestRotate(t *testing.T) {
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, "Signed: 1 of 2")
 	require.NotContains(t, s.read("seal.log"), "wrapping key rotates")
-	got = rotate(digest, "--key", s.path("dave.key"), "--socket", s.path("seal.sock"))
+	got = rotate(digest, "--key", s.path("dave.key"), "--json")
+	require.Equal(t, exitDone, got.code, got.err)
+	var enough gathered
+	require.NoError(t, json.Unmarshal([]byte(got.out), &enough), got.out)
+	require.Equal(t, []string{"carol", "dave"}, enough.SignedBy)
+	require.False(t, enough.Applied, "nobody handed it in")
+
+	require.Equal(t, exitDone, mintwarden(t, "seal", "--socket", s.path("seal.sock")).code)
+	s.await(func(st *seal.Status) bool { return st.Sealed && st.Unsealing != nil })
+	got = rotate(digest, "--socket", s.path("seal.sock"))
+	require.Equal(t, exitSealed, got.code, got.err)
+	s.unsealBy(root, "carol", "erin")
+	got = rotate(digest, "--socket", s.path("seal.sock"))
 	require.Equal(t, exitDone, got.code, got.err+s.read("seal.log"))
 	require.Contains(t, got.out, "wrapped under mintwarden-wrapping-2 now")
 	require.Contains(t, s.read("seal.log"), "old wrapping key destroyed")

@@ -70,12 +70,9 @@ func (c *cli) rotate(ctx context.Context, r *rotation) error {
 		}
 		return c.showRotate(payload, charter, digest)
 	}
-	a.apply = func(ctx context.Context, e *policy.Envelope) error {
-		if r.socket == "" {
-			c.say("That is enough. Hand it in on the appliance: mintwarden rotate --socket SOCKET --document %s", r.file)
-			return writeWhole(r.file, append(e.Encode(), '\n'), 0o644, nil)
-		}
-		return c.applyRotate(ctx, r.socket, e)
+	a.apply = func(ctx context.Context, e *policy.Envelope) error { return c.applyRotate(ctx, r.socket, e) }
+	if r.socket == "" {
+		a.elsewhere = ": mintwarden rotate"
 	}
 	return c.gather(ctx, &r.gathering, a, charter, signer)
 }

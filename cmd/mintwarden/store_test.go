@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json/v2"
 	"fmt"
 	"os"
 	"strings"
@@ -240,6 +241,11 @@ func TestAnApplianceThatForgetsTwiceJoinsTwice(t *testing.T) {
 	got = join()
 	require.Equal(t, exitDone, got.code, got.err)
 	require.Contains(t, got.out, "takes part already")
+	got = s.init(nil, append(s.filed(), "--join", "--json")...)
+	require.Equal(t, exitDone, got.code, got.err)
+	var joined begunInstance
+	require.NoError(t, json.Unmarshal([]byte(got.out), &joined), got.out)
+	require.Equal(t, begunInstance{Instance: "acme-1", ApplianceID: "appliance-1", Charter1: root}, joined)
 	s.furnish(func(c *policy.Charter) { c.Groups["desk"] = []string{"ann"} })
 
 	forget()

@@ -146,8 +146,11 @@ the whole.`,
 		Example: "  mintwarden transaction export --format csv --from 2026-04-01T00:00:00Z >april.csv", Args: none,
 	}
 	filter.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "csv", "csv or json")
+	cmd.Flags().StringVar(&format, "format", "csv", "csv or json (default with --json: json)")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
+		if c.json && !cmd.Flags().Changed("format") {
+			format = "json"
+		}
 		f := client.ExportTransactionsParamsFormat(format)
 		if !f.Valid() {
 			return usagef("--format is %q; it must be csv or json", format)
