@@ -19,7 +19,7 @@ type consent struct {
 
 func (o *consent) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.key, "key", "", "your signing key: a PEM file (PKCS #8), or a pkcs11: URI (RFC 7512); default: that of --as")
+	f.StringVar(&o.key, "key", "", "your signing key: a PEM file (PKCS #8) that only you can read, or a pkcs11: URI (RFC 7512); default: that of --as")
 	f.BoolVar(&o.yes, "yes", false, "sign without asking; outside a dev charter with --expect-digest only")
 	f.StringVar(&o.expect, "expect-digest", "", "the digest of what you mean to sign, sha256:…, as you got it another way")
 }
@@ -33,23 +33,29 @@ func (o *consent) check() error {
 	return nil
 }
 
-// askable refuses where nobody can be asked and nothing said yes beforehand.
+// askable refuses where nobody can be asked and nothing said yes beforehand. The charter is nil
+// where there is none yet.
 func (o *consent) askable(c *cli, charter *policy.Charter) error {
 	switch {
 	case o.yes || c.terminal():
 		return nil
-	case charter.Environment == policy.Dev:
+	case charter != nil && charter.Environment == policy.Dev:
 		return usagef("standard input is no terminal, so nobody can be asked; use --yes, which suffices under this dev charter")
 	}
 	return usagef("standard input is no terminal, so nobody can be asked; use --yes --expect-digest sha256:…")
 }
 
-// settled holds what is to be signed to what was expected.
+// settled holds what is to be signed to what was expected. The charter is nil where there is none yet.
 func (o *consent) settled(charter *policy.Charter, digest policy.Digest) error {
 	if o.expect != "" && policy.Digest(o.expect) != digest {
 		return unverified("this has digest %s, you expect %s; nothing was signed", digest, o.expect)
 	}
-	if o.yes && o.expect == "" && charter.Environment != policy.Dev {
+	switch {
+	case !o.yes || o.expect != "":
+		return nil
+	case charter == nil:
+		return usagef("where there is no charter yet --yes needs --expect-digest, with the digest that the appliance's terminal shows")
+	case charter.Environment != policy.Dev:
 		return usagef("under a %s charter --yes needs --expect-digest with the digest of what you mean to sign", charter.Environment)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -278,7 +279,7 @@ func (s *site) unsealOffline(custodian string) {
 	require.NoError(s.t, replace(s.dir, "request.json", q))
 	out := s.path(custodian + ".unseal")
 	got := mintwarden(s.t, "unseal", "--request", s.path("request.json"), "--name", custodian, "--key", s.path(custodian+".key"),
-		"--share", s.path("shares/"+custodian+".share"), "--out", out)
+		"--share", s.path("shares/"+custodian+".share"), "--out", out, "--yes", "--expect-digest", string(q.digest()))
 	require.Equal(s.t, exitDone, got.code, got.err)
 	require.Contains(s.t, got.out, string(q.digest()))
 	e, err := readEnvelope(out)
@@ -367,9 +368,12 @@ func TestInitWithCustodiansElsewhere(t *testing.T) {
 	got := s.init(nil, s.filed()...)
 	require.Equal(t, exitRefused, got.code, got.err)
 	require.Contains(t, got.err, "2 shares of carol, dave and erin still needed")
+	shown := regexp.MustCompile(`the unseal key there must be (sha256:[0-9a-f]{64})`).FindStringSubmatch(got.err)
+	require.NotNil(t, shown, got.err)
 	for _, name := range []string{"dave", "erin"} {
 		bring := mintwarden(t, "unseal", "--request", s.path("ceremony/unseal.json"), "--name", name, "--key", s.path(name+".key"),
-			"--share", s.path("shares/"+name+".share"), "--out", s.path("ceremony/unseal/"+name+".json"))
+			"--share", s.path("shares/"+name+".share"), "--out", s.path("ceremony/unseal/"+name+".json"),
+			"--yes", "--expect-digest", shown[1])
 		require.Equal(t, exitDone, bring.code, bring.err)
 	}
 	got = s.init(nil, s.filed()...)

@@ -30,11 +30,12 @@ func TestWhatIsWrittenOutReplacesNoKey(t *testing.T) {
 	defer destroyShares(shares)
 	share := dir + "/custodian-1.share"
 	require.NoError(t, os.WriteFile(share, shares["custodian-1"].Encode(), 0o600))
-	require.NoError(t, replace(dir, "unseal.json", &unsealRequest{Format: policy.Format, Instance: "dev-1", ApplianceID: "appliance-1", Nonce: make([]byte, 16), UnsealKey: unsealKey}))
+	q := &unsealRequest{Format: policy.Format, Instance: "dev-1", ApplianceID: "appliance-1", Nonce: make([]byte, 16), UnsealKey: unsealKey}
+	require.NoError(t, replace(dir, "unseal.json", q))
 
 	for name, args := range map[string][]string{
 		"charter sign": {"charter", "sign", "--first", first, "--key", key, "--yes"},
-		"unseal":       {"unseal", "--request", dir + "/unseal.json", "--name", "custodian-1", "--key", key, "--share", share},
+		"unseal":       {"unseal", "--request", dir + "/unseal.json", "--name", "custodian-1", "--key", key, "--share", share, "--yes", "--expect-digest", string(q.digest())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := mintwarden(t, append(args, "--out", key)...)
@@ -48,6 +49,11 @@ func TestWhatIsWrittenOutReplacesNoKey(t *testing.T) {
 				got = mintwarden(t, append(args, "--out", out)...)
 				require.Equal(t, exitDone, got.code, got.err)
 			}
+			got = mintwarden(t, append(args, "--out", out, "--json")...)
+			require.Equal(t, exitDone, got.code, got.err)
+			now, err = os.ReadFile(out)
+			require.NoError(t, err)
+			require.JSONEq(t, string(now), got.out)
 		})
 	}
 }

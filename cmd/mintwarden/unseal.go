@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,9 +13,11 @@ import (
 	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
-// unsealing is what a custodian says on the command line.
+// unsealing is what a custodian says on the command line. A request file takes consent to
+// its unseal key; elsewhere the verified charter says which that is.
 type unsealing struct {
-	key, share, name, request, out, socket string
+	consent
+	share, name, request, out, socket string
 }
 
 func (c *cli) unsealCommand() *cobra.Command {
@@ -30,15 +33,16 @@ verified charter, for this one unsealing, and signed by you: whoever is between
 learns nothing.
 
 During the first ceremony there is no charter yet: then 'mintwarden init' leaves a
-request file. Compare its unseal key with what the appliance's terminal shows, and
-bring back what --out writes.`,
+request file, which nobody signed. Compare the digest of its unseal key with what the
+appliance's terminal shows before you say yes, or give what is shown there as
+--expect-digest with --yes, and bring back what --out writes.`,
 		Example: `  mintwarden unseal --key ~/keys/custodian.pem --share ~/keys/custodian.share
   mintwarden unseal --as custodian-1
   mintwarden unseal --request unseal.json --name carol --key ~/keys/carol.pem --out carol.json`,
 		Args: none,
 	}
+	u.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&u.key, "key", "", "your signing key: a PEM file (PKCS #8), or a pkcs11: URI (RFC 7512); default: that of --as")
 	f.StringVar(&u.share, "share", "", "file with your share, which only you can read; default: that of --as, or you type it")
 	f.StringVar(&u.socket, "socket", "", "give it at the seal's socket, on the appliance")
 	f.StringVar(&u.request, "request", "", "a request file of the first ceremony, in place of the appliance")
@@ -47,8 +51,11 @@ bring back what --out writes.`,
 	cmd.MarkFlagsRequiredTogether("request", "out", "name")
 	cmd.MarkFlagsMutuallyExclusive("request", "socket")
 	return c.leaf(cmd, func(ctx context.Context, _ []string) error {
-		if u.request != "" {
+		switch {
+		case u.request != "":
 			return c.answerRequest(ctx, &u)
+		case u.yes || u.expect != "":
+			return usagef("--yes and --expect-digest are for --request: the appliance's unseal key is read from the verified charter, and nothing is asked")
 		}
 		return c.unseal(ctx, &u)
 	})
@@ -228,6 +235,9 @@ func (c *cli) ownShare(ctx context.Context, u *unsealing, custodian string) (sea
 
 // answerRequest is a custodian's part of the first ceremony on another machine.
 func (c *cli) answerRequest(ctx context.Context, u *unsealing) error {
+	if err := u.check(); err != nil {
+		return err
+	}
 	if err := replaceable(u.out, policy.MaxEnvelope+1, policy.ParseEnvelope); err != nil {
 		return err
 	}
@@ -243,6 +253,15 @@ func (c *cli) answerRequest(ctx context.Context, u *unsealing) error {
 		return err
 	}
 	c.people().printf("This gives your share to appliance %s of %s. Its unseal key is\n  %s\nCompare that with what the appliance's own terminal shows.\n", printable(q.ApplianceID), printable(q.Instance), q.digest())
+	if err := u.askable(c, nil); err != nil {
+		return err
+	}
+	if err := u.settled(nil, q.digest()); err != nil {
+		return err
+	}
+	if err := c.ask(ctx, &u.consent, fmt.Sprintf("Give the share of %s to that key?", u.name)); err != nil {
+		return err
+	}
 	share, err := c.ownShare(ctx, u, u.name)
 	if err != nil {
 		return err
@@ -255,6 +274,5 @@ func (c *cli) answerRequest(ctx context.Context, u *unsealing) error {
 	if err := writeWhole(u.out, append(e.Encode(), '\n'), 0o644, nil); err != nil {
 		return err
 	}
-	c.say("Bring %s to the appliance.", u.out)
-	return nil
+	return c.tell(e, "Bring %s to the appliance.", u.out)
 }
