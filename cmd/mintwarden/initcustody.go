@@ -216,8 +216,8 @@ func readShare(path string) (seal.Share, error) {
 	if err != nil {
 		return seal.Share{}, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return seal.Share{}, usagef("share %s can be read by others than its owner; chmod 600 it, and think of who has read it", path)
+	if err := unreadable("share", path, info, 0o077); err != nil {
+		return seal.Share{}, err
 	}
 	text := memguard.NewBuffer(maxShare)
 	defer text.Destroy()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,4 +69,51 @@ func TestKeysInTokens(t *testing.T) {
 		require.Equal(t, exitUsage, got.code, says)
 		require.NotContains(t, got.err, "pin-4321")
 	}
+}
+
+// TestAKeyThatOthersReadIsNotTaken: an approver's, a custodian's, by whatever path it is named. What it takes to have it
+// taken is said as a command.
+func TestAKeyThatOthersReadIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	a := serve(t, w)
+	i := w.mint(1)
+	a.offer(i)
+	key := keyFileOf(t, "ann")
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(key, link))
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o644} {
+		require.NoError(t, os.Chmod(key, mode))
+		for _, path := range []string{key, link} {
+			got := mintwarden(t, "approve", i.OperationID, "--yes", "--key", path)
+			require.Equal(t, exitUsage, got.code, got.err)
+			require.Contains(t, got.err, fmt.Sprintf("signing key %s can be read by others than its owner (%s): chmod 600 %s", path, mode, path))
+		}
+	}
+	require.Empty(t, a.sent())
+
+	require.NoError(t, os.Chmod(key, 0o600))
+	got := mintwarden(t, "approve", i.OperationID, "--yes", "--key", link)
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Len(t, a.sent(), 1)
+}
+
+// TestAKeyOfAServiceIsTaken: what systemd or Kubernetes hands to a service is root's and its group's, and no service can
+// change that. Everybody's it is not.
+func TestAKeyOfAServiceIsTaken(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	w := newWorld(t)
+	a := serve(t, w)
+	i := w.mint(1)
+	a.offer(i)
+	key := keyFileOf(t, "ann")
+	require.NoError(t, os.Chown(key, 65534, 0)) // another's than who runs this
+	require.NoError(t, os.Chmod(key, 0o444))
+	got := mintwarden(t, "approve", i.OperationID, "--yes", "--key", key)
+	require.Equal(t, exitUsage, got.code, got.err)
+	require.Empty(t, a.sent())
+	require.NoError(t, os.Chmod(key, 0o440))
+	got = mintwarden(t, "approve", i.OperationID, "--yes", "--key", key)
+	require.Equal(t, exitDone, got.code, got.err)
 }

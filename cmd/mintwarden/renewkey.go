@@ -51,8 +51,8 @@ func openParcel(path string, b seal.Binding, parcel []byte) (share seal.Share, e
 	if err != nil {
 		return share, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return share, usagef("receive key %s can be read by others than its owner", path)
+	if err := unreadable("receive key", path, info, 0o077); err != nil {
+		return share, err
 	}
 	text := memguard.NewBuffer(maxReceiveKey)
 	defer text.Destroy()
