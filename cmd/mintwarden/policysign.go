@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +53,7 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 	if err != nil {
 		return err
 	}
-	id, err := c.policyID(ctx, api, idOrName)
+	id, theirs, err := c.signedPolicyID(ctx, fold, idOrName)
 	if err != nil {
 		return err
 	}
@@ -66,6 +68,9 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 	p, err := pick(id, open, which)
 	if err != nil {
 		return err
+	}
+	if theirs && p.Policy.Name != idOrName {
+		return unverified("the appliance calls policy %s %q, and what is proposed there is named %q", id, idOrName, p.Policy.Name)
 	}
 	if slices.Contains(p.SignedBy, custodian.Name) {
 		return c.tell(served, "already signed by %s: %d of %d; version %d of %s waits for the others", custodian.Name, len(p.SignedBy), p.RequiredSignatures, p.Policy.Version, id)
@@ -102,6 +107,27 @@ func (c *cli) signPolicy(ctx context.Context, o *consent, idOrName string, which
 	}
 	c.say("signed: %d of %d; version %d of %s is %s", len(signed.SignedBy), signed.RequiredSignatures, signed.Version, signed.ID, signed.Status)
 	return nil
+}
+
+// signedPolicyID takes the id of a policy that is to be signed, or its name: by the ledger, where a policy in force has
+// it. Any other name is the appliance's word (theirs), which the proposal itself has to bear out.
+func (c *cli) signedPolicyID(ctx context.Context, fold *ledger.Fold, idOrName string) (id string, theirs bool, err error) {
+	if strings.HasPrefix(idOrName, "pol_") {
+		return idOrName, false, checkID("pol", idOrName)
+	}
+	id, err = only("policy", idOrName, func(yield func(string) bool) error {
+		for _, in := range fold.Policies() {
+			if in.Policy.Name == idOrName && !in.Policy.Retired && !yield(in.Policy.ID) {
+				break
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, errNoneNamed) {
+		return id, false, err
+	}
+	id, err = c.policyID(ctx, c.api, idOrName)
+	return id, true, err
 }
 
 // pick is the proposal that is meant.

@@ -103,6 +103,45 @@ func TestPolicySignRefuses(t *testing.T) {
 	}
 }
 
+// TestAttack_ANameIsAnotherPolicys: a custodian names the policy, and the API says which one that is.
+func TestAttack_ANameIsAnotherPolicys(t *testing.T) {
+	other := func(t *testing.T, w *world, name string) []byte {
+		p := w.policy(1, nil)
+		p.ID, p.Name = id("pol", 2), name
+		b, err := p.Encode()
+		require.NoError(t, err)
+		return b
+	}
+	sign := func(t *testing.T, name string) result {
+		return mintwarden(t, "policy", "sign", name, "--yes", "--key", keyFileOf(t, "custodian-1"))
+	}
+	t.Run("of one in force", func(t *testing.T) {
+		w := newWorld(t)
+		a := serve(t, w)
+		a.propose(id("pol", 2), other(t, w, "dev-default"))
+		got := sign(t, "dev-default")
+		require.Equal(t, exitRefused, got.code, got.err)
+		require.Empty(t, a.sent())
+	})
+	t.Run("of none in force", func(t *testing.T) {
+		w := newWorld(t)
+		a := serve(t, w)
+		a.propose(id("pol", 1), nextPolicy(t, w)).Name = "mint-limit"
+		got := sign(t, "mint-limit")
+		require.Equal(t, exitUnverified, got.code, got.err)
+		require.Contains(t, got.err, `what is proposed there is named "dev-default"`)
+		require.Empty(t, a.sent())
+	})
+	t.Run("as it is", func(t *testing.T) {
+		w := newWorld(t)
+		a := serve(t, w)
+		a.propose(id("pol", 2), other(t, w, "mint-limit")).Name = "mint-limit"
+		got := sign(t, "mint-limit")
+		require.Equal(t, exitDone, got.code, got.err)
+		require.Len(t, a.sent(), 1)
+	})
+}
+
 // TestPolicySignPicks: with several proposals open the custodian says which.
 func TestPolicySignPicks(t *testing.T) {
 	w := newWorld(t)
