@@ -19,7 +19,7 @@ var (
 	nameShape   = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 )
 
-// schemes that a network of each kind may use.
+// schemes that a network of each kind may use, the default first.
 var schemes = map[string][]string{
 	"quantum": {"dilithium3", "ml-dsa-65"},
 	"evm":     {"secp256k1"},

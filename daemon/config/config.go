@@ -124,9 +124,9 @@ type Network struct {
 	Kind          string        `toml:"kind"` // quantum or evm
 	ChainID       uint64        `toml:"chain_id"`
 	RPCURLs       []string      `toml:"rpc_urls"`
-	Confirmations uint64        `toml:"confirmations"` // blocks on top, 1 to 1,000
-	Scheme        string        `toml:"scheme"`        // dilithium3, ml-dsa-65 or secp256k1
-	Currency      string        `toml:"currency"`      // symbol of the fee's coin
+	Confirmations uint64        `toml:"confirmations,omitempty"` // blocks on top, 1 to 1,000; default of kind quantum 12
+	Scheme        string        `toml:"scheme,omitempty"`        // dilithium3 (default) or ml-dsa-65; of kind evm secp256k1
+	Currency      string        `toml:"currency"`                // symbol of the fee's coin
 	BlockPeriod   time.Duration `toml:"-"`
 	Period        string        `toml:"block_period,omitempty"` // Go duration, e.g. "15s"
 	// ResubmitAfter is for how many blocks a transaction waits before its fees are raised, 1 to 1,000; default 3.
@@ -281,8 +281,15 @@ func (c *Config) defaults() {
 		c.Log.Level = "info"
 	}
 	for i := range c.Networks {
-		if c.Networks[i].Period == "" {
-			c.Networks[i].Period = "15s"
+		n := &c.Networks[i]
+		if n.Period == "" {
+			n.Period = "15s"
+		}
+		if n.Kind == "quantum" && n.Confirmations == 0 {
+			n.Confirmations = 12 // as Quantum Chain's public documentation has it
+		}
+		if allowed := schemes[n.Kind]; n.Scheme == "" && len(allowed) > 0 {
+			n.Scheme = allowed[0]
 		}
 	}
 }

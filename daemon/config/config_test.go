@@ -80,7 +80,9 @@ func TestFaults(t *testing.T) {
 		{"no room for writes", "[monitor]", "[limits]\nwrites_in_flight = 1\n[monitor]", "limits.writes_in_flight"},
 		{"a limit without a unit", "[monitor]", "[limits]\nbody_timeout = \"30\"\n[monitor]", "limits.body_timeout"},
 		{"a body without end", "[monitor]", "[limits]\nbody_timeout = \"24h\"\n[monitor]", "limits.body_timeout"},
-		{"no confirmations", "confirmations = 2", "confirmations = 0", "networks[0].confirmations"},
+		{"no confirmations", "kind = \"quantum\"\nchain_id = 2080377\nrpc_urls = [\"http://127.0.0.1:8545\"]\nconfirmations = 2\nscheme = \"dilithium3\"",
+			"kind = \"evm\"\nchain_id = 1\nrpc_urls = [\"http://127.0.0.1:8545\"]", "networks[0].confirmations: 0 is outside"},
+		{"confirmations without end", "confirmations = 2", "confirmations = 1001", "networks[0].confirmations"},
 		{"never resubmitted", "confirmations = 2", "confirmations = 2\nresubmit_after = 1001", "networks[0].resubmit_after"},
 		{"ftp node", `"http://127`, `"ftp://127`, "rpc_urls[0]"},
 		{"period", `"1s"`, `"1 second"`, "block_period"},
@@ -102,6 +104,20 @@ func TestFaults(t *testing.T) {
 				t.Fatalf("got %v, want it to name %q", err, c.want)
 			}
 		})
+	}
+}
+
+// What Quantum Chain's documentation says of it need not be said again, and kind evm has one scheme.
+func TestWhatAKindOfNetworkHas(t *testing.T) {
+	silent := strings.Replace(whole, "confirmations = 2\nscheme = \"dilithium3\"\n", "", 1)
+	c, err := config.Parse([]byte(silent), "/srv")
+	if err != nil || c.Networks[0].Confirmations != 12 || c.Networks[0].Scheme != "dilithium3" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	evm := strings.Replace(silent, `kind = "quantum"`, "kind = \"evm\"\nconfirmations = 3", 1)
+	c, err = config.Parse([]byte(evm), "/srv")
+	if err != nil || c.Networks[0].Confirmations != 3 || c.Networks[0].Scheme != "secp256k1" {
+		t.Errorf("got %+v, %v", c, err)
 	}
 }
 
