@@ -71,6 +71,11 @@ var finishing = []string{
 // ask, as often as he likes.
 var asking = []string{"simulatePolicy", "estimateTokenDeployment"}
 
+// lasting are the writes whose resource stays in the store for good: nobody deletes it, and no archive takes it.
+var lasting = []string{
+	"createToken", "importToken", "createVaultAccount", "createPolicy", "proposePolicyVersion", "createUser", "createCredential",
+}
+
 // Reads that are large, and reads that may wait for the seal.
 var (
 	ledgerReads  = []string{"getLedger", "getLedgerSnapshot"}
@@ -85,6 +90,9 @@ func (r *route) stores() bool { return r.writes() && !slices.Contains(asking, r.
 
 // adds tells whether the route is a write that a store near its quota has no room for.
 func (r *route) adds() bool { return r.stores() && !r.stops() && !slices.Contains(finishing, r.id) }
+
+// lasts tells whether what the route makes stays in the store for good.
+func (r *route) lasts() bool { return slices.Contains(lasting, r.id) }
 
 // The routes of the door itself: they need the seal's custodians, not its
 // ledger, so a ledger that does not verify stops neither.

@@ -18,6 +18,7 @@ import (
 type buckets struct {
 	rate  rate.Limit
 	burst int
+	idle  time.Duration // after which a bucket that nobody used is full, and forgotten
 
 	mu    sync.Mutex
 	all   map[string]*bucket
@@ -29,21 +30,20 @@ type bucket struct {
 	used time.Time
 }
 
-func newBuckets(perSecond, burst int) *buckets {
-	return &buckets{rate: rate.Limit(perSecond), burst: burst, all: map[string]*bucket{}, swept: time.Now()}
+func newBuckets(perSecond rate.Limit, burst int) *buckets {
+	full := time.Duration(float64(burst) / float64(perSecond) * float64(time.Second))
+	return &buckets{rate: perSecond, burst: burst, idle: max(full, leastIdle), all: map[string]*bucket{}, swept: time.Now()}
 }
 
-// idle is after how long a bucket that nobody used is forgotten. It is full by
-// then, so forgetting it gives nothing away.
-const idle = 10 * time.Minute
+const leastIdle = 10 * time.Minute
 
 func (b *buckets) of(who string) *rate.Limiter {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now.Sub(b.swept) > idle {
+	if now.Sub(b.swept) > b.idle {
 		for k, one := range b.all {
-			if now.Sub(one.used) > idle {
+			if now.Sub(one.used) > b.idle {
 				delete(b.all, k)
 			}
 		}
@@ -72,6 +72,30 @@ func (s *Server) take(c *gin.Context, who string, why shed) error {
 	p := fault(registry.RateLimited, "more than %d requests at once or %.0f a second", l.Burst(), float64(l.Limit())).after(max(wait, time.Second))
 	p.shed = why
 	return p
+}
+
+const day = 24 * 60 * 60 // seconds
+
+// leastLasting is what a request for something that stays counts at least, in bytes.
+const leastLasting = 1 << 10
+
+// lasting runs a write and counts what it adds for good against its user's day: at
+// the rate of a key one alone would fill the store with it.
+func (s *Server) lasting(c *gin.Context, r *request, run func()) {
+	if !r.route.lasts() {
+		run()
+		return
+	}
+	l, n := s.lasts.of(r.caller.UserID), max(len(r.raw), leastLasting)
+	if missing := float64(n) - l.Tokens(); missing > 0 {
+		wait := time.Duration(missing / float64(l.Limit()) * float64(time.Second))
+		s.refuse(c, busy(shedRate, "%s added %d bytes of tokens, vault accounts, policies, users and credentials within a day, the most of one user", r.caller.Name, l.Burst()).after(wait))
+		return
+	}
+	run()
+	if c.Writer.Status() < http.StatusMultipleChoices {
+		l.ReserveN(time.Now(), n)
+	}
 }
 
 // limitHeaders tells the caller what is left (draft-ietf-httpapi-ratelimit-headers):

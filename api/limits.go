@@ -8,6 +8,9 @@ type Limits struct {
 	// PerSecond is how many requests a second one key may make on average
 	// (1,000), and Burst how many at once (twice PerSecond).
 	PerSecond, Burst int
+	// Lasting is how much one user may add within a day of what stays in the store
+	// for good, in bytes of his requests, each of which counts a KiB at least (128 MiB).
+	Lasting int
 	// Reads, Writes and Long are how many requests of each kind may be under way
 	// at once (1,024, 512, 8); Long ones read a whole log. Stops is how many of the
 	// writes that stop something may be, beside all the others (32). One user, and
@@ -36,7 +39,7 @@ func (l *Limits) defaults() {
 	for _, n := range []struct {
 		field    *int
 		standard int
-	}{{&l.PerSecond, 1000}, {&l.Reads, 1024}, {&l.Writes, 512}, {&l.Long, 8}, {&l.Stops, 32}, {&l.Ledger, 16}, {&l.Receipts, 64}, {&l.AnswerBytes, 256 << 20}, {&l.Connections, 4096}, {&l.Streams, 128}} {
+	}{{&l.PerSecond, 1000}, {&l.Lasting, 128 << 20}, {&l.Reads, 1024}, {&l.Writes, 512}, {&l.Long, 8}, {&l.Stops, 32}, {&l.Ledger, 16}, {&l.Receipts, 64}, {&l.AnswerBytes, 256 << 20}, {&l.Connections, 4096}, {&l.Streams, 128}} {
 		if *n.field <= 0 {
 			*n.field = n.standard
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/operation"
@@ -71,7 +72,8 @@ type Server struct {
 	reconciliation *reconciliation.Service
 
 	document *document
-	buckets  *buckets
+	buckets  *buckets // of requests
+	lasts    *buckets // of bytes that stay in the store for good
 	running  running
 	metrics  *metrics
 	work     work
@@ -109,7 +111,7 @@ func New(d Deps) (*Server, error) {
 	s := &Server{
 		registry: d.Registry, operations: d.Operations, audit: d.Audit, webhooks: d.Webhooks, store: d.Store, statuses: statuses{seal: d.Seal, limit: d.Limits.Timeout},
 		tenant: d.Registry.Tenant(), log: d.Log, limits: d.Limits, tracer: d.Tracer, nodeDown: d.NodeDown, document: doc, metrics: m,
-		buckets: newBuckets(d.Limits.PerSecond, d.Limits.Burst), work: w, answers: taken, drains: make(chan struct{}, maxDrains), connections: conns, tls: d.TLS,
+		buckets: newBuckets(rate.Limit(d.Limits.PerSecond), d.Limits.Burst), lasts: newBuckets(rate.Limit(float64(d.Limits.Lasting)/day), d.Limits.Lasting), work: w, answers: taken, drains: make(chan struct{}, maxDrains), connections: conns, tls: d.TLS,
 	}
 	s.reconciliation = d.Reconciliation
 	s.engine = s.routes()
@@ -260,7 +262,7 @@ func (s *Server) check(c *gin.Context) {
 				return
 			}
 		}
-		c.Next()
+		s.lasting(c, r, c.Next)
 	})
 	if err != nil {
 		s.refuse(c, err)

@@ -44,6 +44,28 @@ func (h *house) looks(holds func(store.Space) bool) {
 	}, patience, poll)
 }
 
+// One user's key does not fill the store with what stays there for good. What was refused is not counted; other users, and
+// what he asks for otherwise, are not held up; and what he has is answered as before.
+func TestAttack_OneKeyFillsTheStoreForGood(t *testing.T) {
+	s := sharedHouse(t).serve(func(d *api.Deps) { d.Limits.Lasting = 4 << 10 })
+	vault := func(who, k string) answer { return s.as(who, "POST", "/v1/vault/accounts", `{"name":"more"}`, key(k)) }
+	for range 8 {
+		s.as("operator", "POST", "/v1/vault/accounts", `{"name":""}`).fails(400, 1100)
+	}
+	first := vault("operator", "lasting-0")
+	is[api.VaultAccount](first, 201)
+	for n := 1; n < 4; n++ {
+		is[api.VaultAccount](vault("operator", fmt.Sprint("lasting-", n)), 201)
+	}
+	full := vault("operator", "lasting-4")
+	require.Contains(t, full.fails(429, 1604), "operator added 4096 bytes")
+	require.NotEmpty(t, full.header.Get("Retry-After"))
+	s.as("operator", "POST", "/v1/policies", `{"name":"p","rules":[{"type":"REQUIRE_APPROVAL","minApprovers":1,"approverGroup":"approvers"}]}`).fails(429, 1604)
+	require.Equal(t, first.body, vault("operator", "lasting-0").body)
+	is[api.VaultAccount](vault("admin", "lasting-5"), 201)
+	is[api.PolicyList](s.as("operator", "GET", "/v1/policies", ""), 200)
+}
+
 // While the store is near its quota what would add to it is turned away with
 // nothing stored, and its key not burnt; what was begun goes on, what stops things
 // is done, replays and reads are answered; and once there is room again, all is.
