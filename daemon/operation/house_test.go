@@ -369,7 +369,6 @@ func (h *house) startDaemon() {
 	running.Go(func() { _ = h.operations.KeepArchive(ctx) })
 	running.Go(func() { _ = h.registry.Follow(ctx) })
 	running.Go(func() { _ = h.operations.RunWorker(ctx) })
-	require.NoError(t, h.registry.WaitReady(ctx))
 	h.stopDaemon = func() {
 		cancel()
 		running.Wait()
@@ -377,6 +376,7 @@ func (h *house) startDaemon() {
 		h.chain.Close()
 		_ = s.Close()
 	}
+	require.NoError(t, h.registry.WaitReady(h.patient()))
 }
 
 func testLog() *slog.Logger {
@@ -423,17 +423,27 @@ func (h *house) applyPolicy(rules ...policy.Rule) {
 	h.policyHead = policy.DigestOf(body)
 	r, err := h.seal.PolicyApply(t.Context(), h.sign(policy.DocPolicy, body, "custodian-1", "custodian-2"))
 	require.NoError(t, err)
-	require.NoError(t, h.registry.WaitCarried(t.Context(), r.Sequence))
+	require.NoError(t, h.registry.WaitCarried(h.patient(), r.Sequence))
 }
 
 var operator = registry.Actor{UserID: "user_01J00000000000000000000000", Name: "operator", CredentialID: "cred_1", RequestID: "req_1", IP: "127.0.0.1"}
 
-// until waits until f holds; two minutes are far more than anything here takes on a busy machine.
+// patience is far more than anything here takes on a busy machine.
+const patience = 2 * time.Minute
+
+// patient is for what waits for the appliance: a test that hangs says where.
+func (h *house) patient() context.Context {
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	h.t.Cleanup(cancel)
+	return ctx
+}
+
+// until waits until f holds.
 func (h *house) until(what string, f func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !f(); {
+	for deadline := time.Now().Add(patience); !f(); {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("%s: not within two minutes", what)
+			h.t.Fatalf("%s: not within %s", what, patience)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -456,7 +466,7 @@ func (h *house) token(max string, edit ...func(*registry.TokenSpec)) *registry.T
 
 func (h *house) submit(r operation.Request) *operation.Operation {
 	h.t.Helper()
-	o, err := h.operations.Submit(h.t.Context(), operator, r, nil)
+	o, err := h.operations.Submit(h.patient(), operator, r, nil)
 	require.NoError(h.t, err)
 	return o
 }
@@ -476,7 +486,7 @@ func (h *house) actor(who string) registry.Actor {
 
 func (h *house) decide(o *operation.Operation, who string, verb policy.Verb) *operation.Operation {
 	h.t.Helper()
-	after, err := h.operations.Decide(h.t.Context(), h.actor(who), o.ID, verb, h.envelope(o, who, verb, ""))
+	after, err := h.operations.Decide(h.patient(), h.actor(who), o.ID, verb, h.envelope(o, who, verb, ""))
 	require.NoError(h.t, err)
 	return after
 }

@@ -134,7 +134,7 @@ func TestRestartAtEveryState(t *testing.T) {
 		t.Run(string(at), func(t *testing.T) {
 			o := h.mint(token, "1")
 			amount++
-			changes := h.store.Watch(t.Context(), store.OpState(o.ID), 0)
+			changes := h.store.Watch(h.patient(), store.OpState(o.ID), 0)
 			if at == operation.PendingAuthorization {
 				h.restart()
 			}
@@ -157,6 +157,7 @@ func TestRestartAtEveryState(t *testing.T) {
 						break
 					}
 				}
+				require.True(t, seen)
 				h.restart()
 			}
 			done := h.ends(o, operation.Completed)
