@@ -76,7 +76,9 @@ func (s *Service) checkDecision(a registry.Actor, o *Operation, verb policy.Verb
 		return nil, invalid("the decision is signed by %s, the request was made with the key of %s; they must be one person", d.Approver, a.Name)
 	case d.Decision != verb:
 		return nil, invalid("the envelope holds a decision to %s, not to %s", d.Decision, verb)
-	case !bytes.Equal(d.Intent, o.Intent):
+	case i.OperationID != o.ID:
+		return nil, invalid("the decision is about operation %s, not %s", i.OperationID, o.ID)
+	case verb == policy.Approve && !bytes.Equal(d.Intent, o.Intent): // a rejection counts whatever intent was shown
 		return nil, invalid("the decision is about the intent %s, operation %s has %s", d.IntentDigest(), o.ID, o.IntentDigest)
 	case verb == policy.Approve && d.Approver == o.RequestedBy:
 		return nil, invalid("%s requested operation %s and cannot approve it", d.Approver, o.ID)
