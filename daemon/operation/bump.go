@@ -21,7 +21,7 @@ import (
 // The words with which attention begins when an operation waits for something that only time or people bring.
 const (
 	attentionFeeCap   = "FEE_CAP"          // the network asks more than the approved cap allows
-	attentionVersions = "TX_STUCK"         // every version that may be signed was
+	attentionVersions = "TX_STUCK"         // every version that may be signed was, or none may be any more
 	attentionRefused  = "BUMP_REFUSED"     // the seal does not sign a dearer one
 	attentionNodes    = "NODES_INCOMPLETE" // its end is known to some of the configured nodes only
 	attentionDiffer   = "NODES_DIFFER"     // nodes contradict each other
@@ -133,7 +133,7 @@ func (l *lane) bump(ctx context.Context, fence *store.Fence, c *chain.Client, o 
 	}
 	record, ok := l.s.registry.Fold().Operation(o.ID)
 	if !ok || record.Authorized == nil || record.Settled != nil {
-		return nil // a reorg took it out of a block that was final: it is sent as it is
+		return l.attend(ctx, fence, o, attentionVersions+": a reorg took it out of a block that was final, and the fees of what the ledger has settled are not raised; it is sent as it is, and waits")
 	}
 	last := offered(record)
 	if !l.ripe(o, last, head) {

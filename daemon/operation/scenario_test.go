@@ -20,6 +20,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/audit"
 	auditlog "github.com/mintwarden/mintwarden/daemon/audit/log"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/registry"
@@ -351,6 +352,16 @@ func init() { // refers to itself through perform
 		// versions NAME N: with blocks, until there are so many at least.
 		"versions": {2, func(p *play, a []string) {
 			p.mineUntil(a[0]+" has versions", func() bool { return len(p.versions(p.op(a[0]))) >= int(p.number(a[1])) })
+		}},
+		// settled NAME: the ledger holds its end; untold NAME: no attention was asked for it.
+		"settled": {1, func(p *play, a []string) { p.settled(p.op(a[0]).ID) }},
+		"untold": {1, func(p *play, a []string) {
+			for kv, err := range p.store.All(p.t.Context(), store.AuditPending, nil) {
+				require.NoError(p.t, err)
+				e, err := audit.ParsePending(kv.Value)
+				require.NoError(p.t, err)
+				require.False(p.t, e.Action == "operation.attention" && e.ResourceID == p.op(a[0]).ID, "%v", e.Metadata)
+			}
 		}},
 		// history NAME WORDS: the states in a row.
 		"history": {2, func(p *play, a []string) {
