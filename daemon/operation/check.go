@@ -238,6 +238,17 @@ func (p *plan) checkConstructor() error {
 	for _, x := range []struct {
 		field string
 		given *string
+	}{{"cap", a.Cap}, {"initialSupply", a.InitialSupply}} {
+		if x.given == nil {
+			continue
+		}
+		if _, err := policy.ParseAmount(*x.given); err != nil {
+			return registry.Refuse(registry.InvalidTokenAmount, "constructorArgs.%s %.100q is %s", x.field, *x.given, policy.ErrAmount)
+		}
+	}
+	for _, x := range []struct {
+		field string
+		given *string
 		own   string
 	}{{"name", a.Name, t.Name}, {"symbol", a.Symbol, t.Symbol}, {"cap", a.Cap, t.SupplyPolicy.MaxSupply.String()}, {"initialSupply", a.InitialSupply, t.InitialSupply.String()}} {
 		if x.given != nil && *x.given != x.own {

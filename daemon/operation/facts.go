@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
@@ -50,17 +51,24 @@ func neededRole(t policy.OperationType) qrc20.Role {
 // checkFacts asks the chain and refuses what it would refuse: 1304, 1705 to 1708, 1713, 1714, 1709. It
 // leaves the plan's fees behind. What it sees may be different when the transaction is mined: it spares
 // people's approvals, it protects nothing. What it shares with others may be a block old, and nobody is
-// refused for that: a refusal is what the chain says when it is asked again.
+// refused for that: a refusal is what the chain says when it is asked again. Nor is anybody for what one node says and
+// another one does not: who approves is told.
 func (s *Service) checkFacts(ctx context.Context, p *plan) error {
 	to, data, err := s.call(p)
 	if err != nil {
 		return err
 	}
-	_, err = s.askTwice(ctx, func(ctx context.Context, g *glances) (*facts, error) {
+	var together chain.Fees // what the nodes say of them together
+	alone := false
+	ask := func(ctx context.Context, g *glances) (*facts, error) {
 		f, err := s.facts(ctx, p, to, data, g)
 		if err != nil {
 			return nil, err
 		}
+		if alone {
+			f.fees = together
+		}
+		together = f.fees
 		gas := p.lowest
 		if f.revert == nil {
 			gas = withMargin(f.gas, p.lowest, p.highest)
@@ -72,9 +80,32 @@ func (s *Service) checkFacts(ctx context.Context, p *plan) error {
 			return nil, err
 		}
 		return f, s.checkChain(p, f)
+	}
+	_, err = s.askTwice(ctx, ask)
+	var refusal *registry.Refusal
+	if p.chain.Nodes() == 1 || !errors.As(err, &refusal) {
+		return err
+	}
+	alone = true
+	ctx, cancel := context.WithTimeout(ctx, secondOpinions)
+	defer cancel()
+	var taken *fees
+	p.chain.Each(ctx, func(ctx context.Context) error {
+		_, err := ask(ctx, nil)
+		if offer := p.fees; err == nil {
+			taken = &offer
+		}
+		return err
 	})
-	return err
+	if taken == nil {
+		return err
+	}
+	p.fees, p.contested = *taken, fmt.Sprintf("%s: one node says that it cannot be done (%s), another that it can", attentionDiffer, refusal.Type)
+	return nil
 }
+
+// secondOpinions is for how long a refusal waits for what each node says for itself: one that is silent keeps nobody.
+const secondOpinions = 2 * time.Second
 
 // askTwice asks with what is shared; a refusal holds only if it is given again by what is not.
 func (s *Service) askTwice(ctx context.Context, ask func(context.Context, *glances) (*facts, error)) (*facts, error) {

@@ -39,6 +39,7 @@ type plan struct {
 	role            qrc20.Role
 	lowest, highest uint64 // what the seal accepts as the gas limit
 	fees            fees
+	contested       string // what approvers are told of nodes that contradict each other about it; empty: they do not
 
 	foreign  *Foreign     // whose transaction it is, where somebody else made it
 	unsigned *tx.Unsigned // that, read
@@ -122,16 +123,7 @@ func (s *Service) performer(ctx context.Context, p *plan) (*registry.Wallet, err
 			return nil, err
 		}
 		p.admin = admin
-		if r.DeployerWalletID == "" {
-			return admin, nil
-		}
-		w, err := s.wallet(ctx, p, r.DeployerWalletID)
-		if err == nil && w.VaultAccountID != p.token.AdminVaultAccountID {
-			// The binding's performers are the deploying vault's wallets; the roles go to the admin vault's.
-			return nil, registry.Refuse(registry.Validation, "deployerWalletId: wallet %s is of vault account %s; it must be of the token's admin vault account %s",
-				w.ID, w.VaultAccountID, p.token.AdminVaultAccountID)
-		}
-		return w, err
+		return s.deployer(ctx, p)
 	}
 	if r.PerformedBy == nil {
 		return s.registry.OldestWallet(ctx, p.token.AdminVaultAccountID, p.token.Network)
@@ -141,6 +133,37 @@ func (s *Service) performer(ctx context.Context, p *plan) (*registry.Wallet, err
 		return nil, err
 	}
 	return by.wallet, nil
+}
+
+// deployer is the admin vault account's wallet, or another one of it that the request names, in one way or in two.
+func (s *Service) deployer(ctx context.Context, p *plan) (*registry.Wallet, error) {
+	r, w := p.request, p.admin
+	named := []struct {
+		field string
+		by    *Party
+	}{{"performedBy", r.PerformedBy}, {"deployerWalletId", nil}}
+	if r.DeployerWalletID != "" {
+		named[1].by = &Party{Type: PartyWallet, WalletID: r.DeployerWalletID}
+	}
+	for _, x := range named {
+		by, err := s.party(ctx, p, x.by)
+		if err != nil {
+			return nil, err
+		}
+		if !by.given {
+			continue
+		}
+		if by.wallet.VaultAccountID != p.token.AdminVaultAccountID {
+			// The binding's performers are the deploying vault's wallets; the roles go to the admin vault's.
+			return nil, registry.Refuse(registry.Validation, "%s: wallet %s is of vault account %s; it must be of the token's admin vault account %s",
+				x.field, by.wallet.ID, by.wallet.VaultAccountID, p.token.AdminVaultAccountID)
+		}
+		w = by.wallet
+	}
+	if by := r.PerformedBy; by != nil && by.Type == PartyWallet && by.WalletID != w.ID {
+		return nil, registry.Refuse(registry.Validation, "deployerWalletId is %s, performedBy is %s; name one of them", w.ID, by.WalletID)
+	}
+	return w, nil
 }
 
 // wallet is an active wallet on the token's network.

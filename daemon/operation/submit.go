@@ -147,7 +147,7 @@ func (s *Service) create(ctx context.Context, a registry.Actor, p *plan, intent 
 	o.CredentialID = a.CredentialID
 	o.SourceVault = s.sourceVault(o.Network, p.source())
 	now := s.now()
-	o.CreatedAt = moment(now)
+	o.CreatedAt, o.Attention = moment(now), p.contested
 	twin := ""
 	if o.Type != policy.OpCancel { // its twin would be one of the same nonce, which the ledger gives once
 		s.index.ask(func(t *tally) { twin = t.twin(o) })

@@ -48,6 +48,9 @@ func TestRefusals(t *testing.T) {
 	wallets, _, err := h.registry.WalletsOf(t.Context(), h.vault2, 10, 0)
 	require.NoError(t, err)
 	broke := &operation.Party{Type: operation.PartyWallet, WalletID: wallets[0].ID}
+	third, err := h.registry.CreateWallet(t.Context(), operator, h.vault, registry.WalletSpec{Network: networkName}, nil)
+	require.NoError(t, err)
+	byThird := &operation.Party{Type: operation.PartyWallet, WalletID: third.ID}
 	huge := "115792089237316195423570985008687907853269984665640564039457584007913129639936"
 
 	type request = operation.Request
@@ -111,7 +114,12 @@ func TestRefusals(t *testing.T) {
 		"replaces nothing":         {with(mint(text("1"), own), func(r *request) { r.Replaces = "op_01J00000000000000000000000" }), registry.TxNotFound},
 		"replaces a good one":      {with(mint(text("1"), own), func(r *request) { r.Replaces = deploy.ID }), registry.TxStateConflict},
 		"other constructor":        {request{Type: policy.OpDeployToken, TokenID: draft.ID, ConstructorArgs: &operation.ConstructorArgs{Symbol: text("XYZ")}}, registry.Validation},
+		"constructor's amount":     {request{Type: policy.OpDeployToken, TokenID: draft.ID, ConstructorArgs: &operation.ConstructorArgs{Cap: text("2e3")}}, registry.InvalidTokenAmount},
 		"foreign deployer":         {request{Type: policy.OpDeployToken, TokenID: draft.ID, DeployerWalletID: h.wallet(h.vault2)}, registry.Validation},
+		"deployed by a foreigner":  {request{Type: policy.OpDeployToken, TokenID: draft.ID, PerformedBy: second}, registry.Validation},
+		"deployed by nobody": {request{Type: policy.OpDeployToken, TokenID: draft.ID,
+			PerformedBy: &operation.Party{Type: operation.PartyVault, VaultAccountID: "vault_01J00000000000000000000000"}}, registry.VaultNotFound},
+		"deployed by two": {request{Type: policy.OpDeployToken, TokenID: draft.ID, DeployerWalletID: h.wallet(h.vault), PerformedBy: byThird}, registry.Validation},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.operations.Submit(t.Context(), operator, c.r, nil)
@@ -124,6 +132,11 @@ func TestRefusals(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, total, "a refused request left an operation")
 
+	t.Run("deployment by another wallet of the admin vault", func(t *testing.T) {
+		e, err := h.operations.EstimateDeployment(t.Context(), operator, request{TokenID: draft.ID, PerformedBy: byThird})
+		require.NoError(t, err)
+		require.Equal(t, third.ID, e.Wallet.ID)
+	})
 	t.Run("denial leaves an audit entry", func(t *testing.T) {
 		_, err := h.operations.Submit(t.Context(), operator, mint(text("1001"), second), nil)
 		var r *registry.Refusal
