@@ -101,8 +101,8 @@
 // noticed of stores, tokens and clocks that no honest one does is in the log and in
 // mintwarden_seal_noticed_total by its name.
 //
-// The author signs a snapshot of the fold after so many batches, or after a day,
-// from which it starts; with [ledger] retention it then lets older batches go:
+// The author signs a snapshot of the fold after so many batches, or after a day, and
+// when it stops in order, from which it starts; with [ledger] retention it then lets older batches go:
 // archived here, and in the archive of whoever follows, then deleted.
 //
 // # Clock

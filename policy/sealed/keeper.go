@@ -156,6 +156,9 @@ func lock(path string, how int) (unlock func(), err error) {
 	}
 }
 
+// sealedMarker is, in the state directory, what keeps it sealed.
+const sealedMarker = "sealed"
+
 func (k *keeper) marker(name string) string { return filepath.Join(k.cfg.State, name) }
 
 // forget wipes the PIN.
@@ -244,7 +247,7 @@ func (k *keeper) mark() error {
 	}
 	k.quorum.reset()
 	k.renewal.reset()
-	f, err := writeDurably(k.marker("sealed"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
+	f, err := writeDurably(k.marker(sealedMarker), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
 	if err != nil {
 		// The PIN goes all the same; that it stays gone is not promised.
 		k.log.Error("sealing is not durable", "error", err)
@@ -284,7 +287,7 @@ func (k *keeper) unmark() (bool, error) {
 	if k.told {
 		return false, nil
 	}
-	if err := os.Remove(k.marker("sealed")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(k.marker(sealedMarker)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	return true, syncDir(k.cfg.State)

@@ -90,7 +90,7 @@ func (k *keeper) loadPIN() error {
 			return err
 		}
 	}
-	switch _, err := os.Stat(k.marker("sealed")); {
+	switch _, err := os.Stat(k.marker(sealedMarker)); {
 	case err == nil:
 		k.why = "sealed on request"
 		return nil

@@ -144,7 +144,7 @@ func (k *keeper) takePIN(c *change, pins *seal.PINs) {
 		k.sealed(sealedBySignal)
 	default:
 	}
-	if _, err := os.Stat(k.marker("sealed")); !c.unseal || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(k.marker(sealedMarker)); !c.unseal || !errors.Is(err, fs.ErrNotExist) {
 		return // it was sealed meanwhile, and a quorum has not unsealed it since
 	}
 	k.forget("")

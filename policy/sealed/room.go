@@ -213,6 +213,7 @@ func (r *room) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			r.leaveSnapshot(ctx)
 			return nil
 		case <-tick.C:
 			if !r.tenure.held() || !r.known().ready { // else nobody else writes
@@ -366,6 +367,9 @@ func (r *room) start(ctx context.Context) error {
 	if headOf(f) > 0 {
 		r.begins(f)
 		r.keep.at, r.keep.grown = headOf(f), 0
+		if now, err := r.clock(); err == nil {
+			r.trimmedIn.time = now.wall // a trim that lies before it is as new as can be
+		}
 		if lent {
 			r.lent = headOf(f)
 		}

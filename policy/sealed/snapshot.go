@@ -56,7 +56,7 @@ func (r *room) tendLog(ctx context.Context) error {
 	}
 	err = r.letGo(ctx, now.wall)
 	if err == nil && r.snapshotDue(now.wall) {
-		err = r.takeSnapshot(ctx, now)
+		err = r.takeSnapshotAndTrim(ctx, now)
 	}
 	var fatal *fatalError
 	if errors.As(err, &fatal) {
@@ -82,36 +82,79 @@ func (r *room) snapshotDue(now time.Time) bool {
 	return seq-k.at >= k.SnapshotBatches && (k.size <= largeSnapshot || k.grown >= k.size)
 }
 
-// takeSnapshot signs the fold as it is, puts it into the state directory and the
-// store, and, where batches are old enough to go, records the trim as the very
-// next batch, which is what makes every follower compare the snapshot. It is never
-// in memory as a whole: with a long log it would be as large as all that is. The
-// anchor never names a batch before it: a start that begins with the snapshot would
-// go back there batch by batch.
-func (r *room) takeSnapshot(ctx context.Context, now instant) error {
+const (
+	// worthLeaving is a share of what makes a snapshot due: behind so much one is left
+	// at a stop.
+	worthLeaving = 8
+	// leastLeft is in batches: fewer are read about as fast as a snapshot is written.
+	leastLeft = 100
+	// leaveLimit is how long that may take, less than a worker that is to end is waited for.
+	leaveLimit = 2 * time.Second
+)
+
+// leaveSnapshot has the next start begin where this life ends, and not read what came
+// behind the last snapshot once more. Who is being sealed ends at once, and so does
+// who has another appliance wait for the author key.
+func (r *room) leaveSnapshot(ctx context.Context) {
+	k := &r.keep
+	if k.dir == "" || r.term == 0 || !r.known().ready {
+		return
+	}
+	seq, _ := r.fold.Head()
+	if seq < k.at+max(k.SnapshotBatches/worthLeaving, leastLeft) || k.grown < k.size/worthLeaving {
+		return
+	}
+	if charter, _ := r.fold.Charter(); charter == nil || len(charter.Appliances) > 1 {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(k.dir, sealedMarker)); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveLimit)
+	defer cancel()
+	now, err := r.clock()
+	if err == nil {
+		_, err = r.takeSnapshot(ctx, now)
+	}
+	if err != nil {
+		r.log.Info("no snapshot was left for the next start, which takes longer", "error", err)
+	}
+}
+
+// takeSnapshot signs the fold as it is, and puts it into the state directory and the
+// store. It is never in memory as a whole: with a long log it would be as large as all
+// that is. The anchor never names a batch before it: a start that begins with the
+// snapshot would go back there batch by batch. What it gives is the digest that a trim
+// names.
+func (r *room) takeSnapshot(ctx context.Context, now instant) (policy.Digest, error) {
 	seq, _ := r.fold.Head()
 	if a := r.anchors.held; a == nil || a.Sequence != seq {
 		if err := r.anchorHere(ctx, now); err != nil {
-			return err
+			return "", err
 		}
 	}
 	signed, digest, err := r.writeSnapshot(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer signed.Close()
 	size, err := r.storeSnapshot(ctx, seq, signed)
 	if err != nil {
-		return fmt.Errorf("snapshot of batch %d: %w", seq, err)
+		return "", fmt.Errorf("snapshot of batch %d: %w", seq, err)
 	}
 	before := r.keep.at
 	r.keep.at, r.keep.size, r.keep.grown, r.keep.taken = seq, size, 0, now.wall
 	r.log.Info("snapshot", "sequence", seq, "bytes", size)
-	if err := r.dropSnapshots(ctx, before); err != nil {
+	return digest, r.dropSnapshots(ctx, before)
+}
+
+// takeSnapshotAndTrim takes a snapshot and, where batches are old enough to go, records
+// the trim as the very next batch, which is what makes every follower compare the
+// snapshot.
+func (r *room) takeSnapshotAndTrim(ctx context.Context, now instant) error {
+	digest, err := r.takeSnapshot(ctx, now)
+	if err != nil || r.keep.Retention == 0 {
 		return err
-	}
-	if r.keep.Retention == 0 {
-		return nil
 	}
 	first, err := r.firstKept(ctx, now.wall.Add(-time.Duration(r.keep.Retention)))
 	if err != nil || first == 0 {
@@ -145,7 +188,7 @@ func (r *room) dropSnapshots(ctx context.Context, before uint64) error {
 // digest that a trim names.
 func (r *room) writeSnapshot(ctx context.Context) (signed *os.File, digest policy.Digest, err error) {
 	signed, err = writeDurablyBy(filepath.Join(r.keep.dir, snapshotFile), func(w io.Writer) error {
-		sum, lines := sha256.New(), bufio.NewWriterSize(w, 64<<10)
+		sum, lines := sha256.New(), bufio.NewWriterSize(untilDone{ctx, w}, 64<<10)
 		if err := r.fold.WriteSnapshot(io.MultiWriter(lines, sum)); err != nil {
 			return err
 		}
@@ -164,6 +207,19 @@ func (r *room) writeSnapshot(ctx context.Context) (signed *os.File, digest polic
 		return lines.Flush()
 	})
 	return signed, digest, err
+}
+
+// untilDone is a writer until a context ends.
+type untilDone struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (u untilDone) Write(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.w.Write(b)
 }
 
 // storeSnapshot puts a signed snapshot into the store, part by part, and gives its

@@ -93,6 +93,39 @@ func (a *askedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption
 	return a.KV.Get(ctx, key, opts...)
 }
 
+// A stop leaves a snapshot behind what was written since the last one, but for who is being sealed, whose login is to
+// end at once.
+func TestAStopLeavesASnapshotForTheNextStart(t *testing.T) {
+	for name, sealing := range map[string]bool{"in order": false, "sealed": true} {
+		t.Run(name, func(t *testing.T) {
+			options := roomOptions{state: t.TempDir()}
+			i, r, stop := inProcess(t, options, nil)
+			i.furnish()
+			i.many(defaultSnapshotBatches / worthLeaving)
+			require.Empty(t, snapshotsIn(t))
+			if sealing {
+				require.NoError(t, os.WriteFile(filepath.Join(options.state, sealedMarker), nil, 0o600))
+			}
+			require.NoError(t, stop())
+			seq, _ := r.fold.Head()
+			if sealing {
+				require.NoFileExists(t, filepath.Join(options.state, snapshotFile))
+				require.Empty(t, snapshotsIn(t))
+				return
+			}
+			require.Equal(t, []uint64{seq}, snapshotsIn(t))
+			again := newTestRoom(t, i.digest, options)
+			stop = start(t, again)
+			i.door = again
+			require.Eventually(t, func() bool { return again.known().ready }, patience, 10*time.Millisecond)
+			require.Equal(t, seq, again.keep.at, "it was read from the snapshot on")
+			i.many(1)
+			require.NoError(t, stop())
+			require.Equal(t, []uint64{seq}, snapshotsIn(t), "one batch is worth none")
+		})
+	}
+}
+
 // A snapshot that somebody touched, or that another history would follow, is not
 // gone by.
 func TestASnapshotThatIsNotTaken(t *testing.T) {
