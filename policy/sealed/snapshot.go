@@ -269,7 +269,7 @@ func (r *room) firstKept(ctx context.Context, oldest time.Time) (uint64, error) 
 	if err != nil && !errors.Is(err, errEnough) {
 		return 0, err
 	}
-	if kept == first {
+	if t := r.fold.LastTrim(); kept == first || t != nil && kept <= t.FirstKept { // which go in their time
 		return 0, nil
 	}
 	return kept, nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -229,6 +230,31 @@ func trimmed(t *testing.T) (i *instance, options roomOptions, first uint64) {
 	require.Eventually(t, func() bool { return oldest(t) == old+1 }, patience, 20*time.Millisecond)
 	require.NoError(t, stop())
 	return i, options, old + 1
+}
+
+// Another snapshot is due while what a trim let go waits for those who follow: nothing is wrong, there is nothing to
+// trim. A start from it knows no trim, and gives them their minute all the same.
+func TestASnapshotBehindATrim(t *testing.T) {
+	i, r, stop, c, options, old := retired(t)
+	seq, _ := r.known().fold.Head()
+	i.many(6)
+	require.Eventually(t, func() bool { return slices.Max(snapshotsIn(t)) > seq }, patience, 10*time.Millisecond)
+	i.many(1) // behind all that was done for the snapshot
+	require.NoError(t, stop())
+	require.Zero(t, testutil.ToFloat64(r.metrics.notices.WithLabelValues(string(noticedKeeping))))
+
+	again := newTestRoom(t, i.digest, options)
+	defer func() { require.NoError(t, again.journal.close()) }()
+	require.NoError(t, again.follow(t.Context()))
+	require.Greater(t, again.keep.at, seq)
+	require.NoError(t, again.author(t.Context(), nil))
+	defer again.store.resign(again.tenure)
+	now, err := c.read()
+	require.NoError(t, err)
+	require.NoError(t, again.letGo(t.Context(), now.wall))
+	require.Equal(t, uint64(1), oldest(t))
+	require.NoError(t, again.letGo(t.Context(), now.wall.Add(letGoAfter)))
+	require.Equal(t, old+1, oldest(t))
 }
 
 // What is older than the retention goes to the archive, then out of the store;
