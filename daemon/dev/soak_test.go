@@ -78,6 +78,9 @@ func soak(t *testing.T, kind tx.Kind, seed uint64, span time.Duration, many soak
 	if faults := only(h.faults(), strings.TrimSpace(os.Getenv("MINTWARDEN_SOAK_FAULTS"))); len(faults) > 0 {
 		attacks = plan(seed, span, many.lanes, faults)
 	}
+	for _, a := range attacks {
+		t.Logf("%v to %v: %s", a.at, a.until, a.name)
+	}
 	ctx, calm := context.WithCancel(t.Context())
 	before := h.use()
 	h.suffer(ctx, attacks)

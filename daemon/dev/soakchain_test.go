@@ -29,12 +29,12 @@ func (h *soakHouse) node(method, params string) (result []byte, err error) {
 	return io.ReadAll(r.Body)
 }
 
-// devnetConfirmations are the network's; what a reorg deeper than that takes away
-// was final.
+// devnetConfirmations are the network's. A transaction in the newest block has one, so
+// that a reorg of as many blocks takes away one that was final.
 const devnetConfirmations = 2
 
 func (h *soakHouse) reorg(depth uint64) {
-	if depth > devnetConfirmations {
+	if depth >= devnetConfirmations {
 		h.deep.Store(true)
 	}
 	_ = h.rpcQuietly("devnet_reorg", fmt.Sprintf(`["0x%x", false]`, depth)) // it may be down

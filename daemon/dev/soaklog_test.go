@@ -78,7 +78,7 @@ var explained = map[string]string{
 	"WARN webhooks: starting again":                                                     "MintwardenStoreErrors",
 }
 
-// explainedByReorgs are explained only where a reorg deeper than the confirmations
+// explainedByReorgs are explained only where a reorg that took away what was final
 // was among the faults.
 var explainedByReorgs = map[string]string{
 	"ERROR a reorg deeper than the confirmations took an operation's block away":                             "MintwardenOperationAlarm, DEEP_REORG",

@@ -174,7 +174,7 @@ func (h *soakHouse) faults() (all []fault) {
 			add(1, 8*time.Second, "nodes", fmt.Sprintf("node %d lies: %s", n+1, what), func(context.Context) { p.Set(what, lies[what]) }, func(context.Context) { p.Behave() })
 		}
 	}
-	for _, depth := range []uint64{1, 2, 5} { // within the confirmations, and beyond
+	for _, depth := range []uint64{1, 2, 5} { // within the confirmations, as many, and beyond
 		add(2, 500*time.Millisecond, "chain", fmt.Sprintf("reorg of %d blocks", depth), func(context.Context) { h.reorg(depth) }, nothing)
 	}
 	for n := range applianceIDs {
