@@ -124,7 +124,7 @@ type Network struct {
 	Kind          string        `toml:"kind"` // quantum or evm
 	ChainID       uint64        `toml:"chain_id"`
 	RPCURLs       []string      `toml:"rpc_urls"`
-	Confirmations uint64        `toml:"confirmations,omitempty"` // blocks on top, 1 to 1,000; default of kind quantum 12
+	Confirmations uint64        `toml:"confirmations,omitempty"` // blocks from its own to the newest, 1 to 1,000; default of kind quantum 12
 	Scheme        string        `toml:"scheme,omitempty"`        // dilithium3 (default) or ml-dsa-65; of kind evm secp256k1
 	Currency      string        `toml:"currency"`                // symbol of the fee's coin
 	BlockPeriod   time.Duration `toml:"-"`
