@@ -6,7 +6,7 @@
 // devnet_fund, which gives an account coins from the prefunded one; devnet_reorg does what Reorg does.
 //
 // It promises that a block which was announced to anybody survives SIGKILL of the process: the state of every
-// block is kept, and written before the block is the head. Waiting transactions are kept in go-ethereum's own
+// block is kept, and written before the block is the head, and what is written is the kernel's at once. Waiting transactions are kept in go-ethereum's own
 // journal, which a SIGKILL may leave behind by a moment.
 //
 // It does not promise a clock: go-ethereum wants each block's time to be later than its parent's by a second
@@ -120,6 +120,9 @@ func assemble(cfg Config) (*Node, error) {
 	}
 	nc := node.DefaultConfig
 	nc.Name, nc.DataDir, nc.IPCPath = "geth", cfg.Dir, ""
+	// LevelDB hands each write's log to the kernel before it returns. Pebble, go-ethereum's default, keeps up to
+	// 32 KiB of it, twenty empty blocks, in the process's memory, until more is written or somebody wants it synced.
+	nc.DBEngine = rawdb.DBLeveldb
 	nc.P2P = p2p.Config{NoDiscovery: true, NoDial: true}
 	nc.HTTPHost, nc.HTTPPort, nc.HTTPModules = host, port, []string{"eth", "net", "web3", "devnet"}
 	stack, err := node.New(&nc)
