@@ -266,6 +266,9 @@ func holdsCopy(d *ledger.Recover, lost *ledger.Fold, now time.Time) error {
 	if lost == nil {
 		return nil
 	}
+	if d.Epoch <= lost.Epoch() {
+		return unverified("the document begins epoch %d; by the copy of the lost ledger here epoch %d had begun, and what was decided in it would count again", d.Epoch, lost.Epoch())
+	}
 	// Every day that a limit may count lies in it, and no statement of all that the lost
 	// ledger kept when it was lost has less.
 	since := now.Add(-limitsLookBack)
@@ -300,7 +303,7 @@ func (c *cli) showRecover(payload []byte, accepted, lost *ledger.Fold) error {
 		return unverified("%w", err)
 	}
 	sequence, head := accepted.Head()
-	if d.Instance != accepted.Instance() || d.Accepted.Sequence != sequence || d.Accepted.Head != head || d.Epoch != accepted.Epoch()+1 {
+	if d.Instance != accepted.Instance() || d.Accepted.Sequence != sequence || d.Accepted.Head != head || d.Epoch <= accepted.Epoch() {
 		return unverified("the document accepts batch %d, %s, of instance %s into epoch %d; the store ends at %d, %s, in epoch %d", d.Accepted.Sequence, d.Accepted.Head, d.Instance, d.Epoch, sequence, head, accepted.Epoch())
 	}
 	if err := holdsCopy(d, lost, time.Now()); err != nil {
@@ -310,6 +313,12 @@ func (c *cli) showRecover(payload []byte, accepted, lost *ledger.Fold) error {
 	say := func(format string, args ...any) { w.printf("%s\n", wrapped(fmt.Sprintf(format, args...), w.width())) }
 	say("Instance %s goes on from batch %d, %s.", printable(d.Instance), d.Accepted.Sequence, d.Accepted.Head)
 	say("Given up is what came after it, up to batch %d, %s: %d batches.", d.Lost.Sequence, d.Lost.Head, max(d.Lost.Sequence, d.Accepted.Sequence)-d.Accepted.Sequence)
+	switch first, last := accepted.Epoch()+1, d.Epoch-1; {
+	case first == last:
+		say("Epoch %d is given up with it.", first)
+	case first < last:
+		say("Epochs %d to %d are given up with it.", first, last)
+	}
 	say("Epoch %d begins: every decision made before is void.", d.Epoch)
 	if d.Usage == nil {
 		say("What was charged since is not known: every daily limit is used up until the next midnight.")

@@ -77,15 +77,21 @@ func TestAttack_ARecoverThatStatesNothingAsCharged(t *testing.T) {
 		err = c.showRecover(payload, accepted, lost)
 		return out.String(), err
 	}
-	_, err = show(honest, w.fold)
+	text, err := show(honest, w.fold)
 	require.NoError(t, err)
+	require.NotContains(t, text, "are given up")
+	later := *honest
+	later.Epoch = 4
+	text, err = show(&later, w.fold)
+	require.NoError(t, err)
+	require.Contains(t, text, "Epochs 2 to 3 are given up with it.")
 
 	forged := *honest
 	forged.Usage = slices.Clone(honest.Usage)
 	for n := range forged.Usage {
 		forged.Usage[n].Amount = policy.Amount{}
 	}
-	text, err := show(&forged, nil)
+	text, err = show(&forged, nil)
 	require.NoError(t, err)
 	require.Contains(t, text, "Charged already: 0 base units by MINT", "it opens the limit of the day")
 	_, err = show(&forged, w.fold)
@@ -107,4 +113,48 @@ func TestAttack_ARecoverThatStatesNothingAsCharged(t *testing.T) {
 	}
 	_, err = show(&low, w.fold)
 	require.ErrorContains(t, err, "by the copy of the lost ledger here it is at 1")
+}
+
+// TestAttack_ARecoverThatBeginsAnEpochOnceMore: the store is put back behind an earlier recover, and a document begins
+// that one's epoch again, in which people's signatures of it would count. Who followed it signs nothing.
+func TestAttack_ARecoverThatBeginsAnEpochOnceMore(t *testing.T) {
+	w := newWorldAt(t, policy.Seconds(time.Now().Add(-time.Hour)))
+	folded := func() *ledger.Fold {
+		f := ledger.NewFold(w.root)
+		for _, value := range w.values {
+			_, err := f.Apply(value)
+			require.NoError(t, err)
+		}
+		return f
+	}
+	recovered := func(epoch uint64, accepted, lost *ledger.Fold) *ledger.Recover {
+		lanes, err := lanesOf(accepted, lost, nil)
+		require.NoError(t, err)
+		point := func(f *ledger.Fold) ledger.Point {
+			sequence, head := f.Head()
+			return ledger.Point{Sequence: sequence, Head: head}
+		}
+		return &ledger.Recover{Format: policy.Format, Instance: "dev-1", Epoch: epoch, Lost: point(lost), Accepted: point(accepted),
+			Usage: usageOf(lost), Lanes: lanes, CreatedAt: policy.Seconds(time.Now())}
+	}
+	accepted, back := folded(), &world{t: t, root: w.root, now: policy.Seconds(time.Now()), fold: folded(), epoch: 2}
+	i := w.mint(1)
+	w.commit(w.approval(i, "ann"), w.approval(i, "bob"), w.authorization(i))
+	back.commit(ledger.Record{Recover: signed(t, policy.DocRecover, recovered(2, accepted, w.fold), "custodian-1", "custodian-2")})
+	require.Equal(t, uint64(2), back.fold.Epoch())
+
+	var out bytes.Buffer
+	c := &cli{out: &printer{w: &out}, err: &printer{w: &out}}
+	for epoch, refused := range map[uint64]bool{2: true, 3: false} {
+		payload, err := recovered(epoch, accepted, back.fold).Encode()
+		require.NoError(t, err)
+		err = c.showRecover(payload, accepted, back.fold)
+		if !refused {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "epoch 2 had begun")
+		require.Equal(t, exitUnverified, exitCode(err))
+	}
+	require.Contains(t, out.String(), "Epoch 2 is given up with it.")
 }
