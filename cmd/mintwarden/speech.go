@@ -8,7 +8,7 @@ import (
 	"github.com/mintwarden/mintwarden/api/client"
 )
 
-// routes are the API's hints in the words of this program.
+// routes are the API's hints, and what TLS says of its own, in the words of this program.
 var routes = []struct {
 	said *regexp.Regexp
 	here string
@@ -23,6 +23,7 @@ var routes = []struct {
 	{regexp.MustCompile(`GET /v1/credentials lists them`), "'mintwarden credential list' shows them"},
 	{regexp.MustCompile(`the document that GET /v1/policies/(\w+) shows`), "what 'mintwarden policy sign $1' shows"},
 	{regexp.MustCompile(`GET /v1/token-templates lists them`), "there is " + list(templateIDs())},
+	{regexp.MustCompile(`remote error: tls: (.*\bcertificate\b.*)`), "it does not take the certificate that MINTWARDEN_CERT names ($1); 'mintwarden cert show FILE' says whose it is and when it ends"},
 }
 
 // typed are the flag parsers' complaints in words that help.

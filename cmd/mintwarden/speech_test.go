@@ -1,11 +1,13 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/daemon/pki"
 )
 
 // TestAmountsInTokens: a refusal tells amounts in whole tokens, and leaves
@@ -58,4 +60,20 @@ func TestHintsAreOurs(t *testing.T) {
 		require.Contains(t, got, want)
 		require.NotContains(t, got, "/v1/")
 	}
+}
+
+// TestACertificateThatIsNotTaken: what the appliance's TLS refuses says which file it is about.
+func TestACertificateThatIsNotTaken(t *testing.T) {
+	a := serve(t, newWorld(t))
+	other, err := pki.NewCA("other", pki.ECDSAP256)
+	require.NoError(t, err)
+	stranger, err := other.IssueClient("user", pki.ECDSAP256)
+	require.NoError(t, err)
+	require.NoError(t, writePair(a.dir, "stranger", stranger))
+	t.Setenv(client.EnvCert, filepath.Join(a.dir, "stranger.crt"))
+	t.Setenv(client.EnvKey, filepath.Join(a.dir, "stranger.key"))
+	got := mintwarden(t, "policy", "list")
+	require.Equal(t, exitUnreachable, got.code)
+	require.Contains(t, got.err, "MINTWARDEN_CERT")
+	require.Contains(t, got.err, "'mintwarden cert show FILE'")
 }
