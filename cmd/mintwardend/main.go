@@ -213,8 +213,10 @@ func runNode(ctx context.Context, stdout io.Writer, start func() (node, error)) 
 // nobody wonders who is still there.
 const stopPatience = 45 * time.Second
 
-// whileOpen is done when r closes, which the kernel sees to when a parent dies.
+// whileOpen is done when r closes, which the kernel sees to when a parent dies. Ctrl-C, which a terminal tells parent
+// and child, is the parent's: it may still need its child.
 func whileOpen(ctx context.Context, r io.Reader) context.Context {
+	signal.Ignore(syscall.SIGINT)
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		_, _ = io.Copy(io.Discard, r)

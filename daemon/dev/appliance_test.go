@@ -245,16 +245,22 @@ func (a *appliance) decideIn(ctx context.Context, name string, verb policy.Verb,
 	if err != nil {
 		return nil, err
 	}
+	said := a.decision(name, verb, op)
+	if verb == policy.Reject {
+		return c.RejectTokenOperation(ctx, id, said)
+	}
+	return c.ApproveTokenOperation(ctx, id, said)
+}
+
+// decision is what a person of the charter says of an operation, signed.
+func (a *appliance) decision(name string, verb policy.Verb, op *client.Operation) client.EnvelopeRequest {
+	a.t.Helper()
 	d := policy.Decision{Format: 1, Decision: verb, Intent: op.Intent, Approver: name, Reason: "test", DecidedAt: policy.Seconds(time.Now())}
 	payload, err := d.Encode()
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	wire := a.signed(name, "decision", payload)
-	if verb == policy.Reject {
-		return c.RejectTokenOperation(ctx, id, client.EnvelopeRequest{Envelope: wire})
-	}
-	return c.ApproveTokenOperation(ctx, id, client.EnvelopeRequest{Envelope: wire})
+	return client.EnvelopeRequest{Envelope: a.signed(name, "decision", payload)}
 }
 
 // signed is an envelope over payload with the demo key of name.

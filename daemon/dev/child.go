@@ -49,9 +49,9 @@ func environment() []string {
 }
 
 // startChild runs argv, with env as its whole environment, until the returned
-// child is closed.
-func startChild(ctx context.Context, name string, argv, env []string, log *slog.Logger, onLine func(string)) *child {
-	ctx, cancel := context.WithCancel(ctx)
+// child is closed, and not until a stop comes: what drains then still needs it.
+func startChild(name string, argv, env []string, log *slog.Logger, onLine func(string)) *child {
+	ctx, cancel := context.WithCancel(context.Background())
 	c := &child{name: name, argv: argv, env: env, log: log.With("child", name), onLine: onLine,
 		stop: cancel, done: make(chan struct{})}
 	go c.supervise(ctx)

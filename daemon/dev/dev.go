@@ -231,7 +231,7 @@ func (a *appliance) open(ctx context.Context) error {
 	}
 	// With a long history each of them takes long to open. The seal opens its token meanwhile, and its connection
 	// waits for etcd's.
-	chain, err := a.startChain(ctx)
+	chain, err := a.startChain()
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (a *appliance) open(ctx context.Context) error {
 	if err := a.startEtcd(ctx, endpoint); err != nil {
 		return err
 	}
-	if err := chain(); err != nil {
+	if err := chain(ctx); err != nil {
 		return err
 	}
 	return a.configure(ctx, f, users)
@@ -262,20 +262,20 @@ func (a *appliance) startEtcd(ctx context.Context, address string) (err error) {
 const chainPatience = 30 * time.Second
 
 // startChain starts the devnet; what it returns waits until that serves.
-func (a *appliance) startChain(ctx context.Context) (wait func() error, err error) {
+func (a *appliance) startChain() (wait func(context.Context) error, err error) {
 	program, err := self()
 	if err != nil {
 		return nil, err
 	}
 	ready := make(chan struct{})
 	var once sync.Once
-	a.children = append(a.children, startChild(ctx, "devnet", []string{program, "devnet", "--kind", string(a.network.Kind), "--dir", a.path("chain"),
+	a.children = append(a.children, startChild("devnet", []string{program, "devnet", "--kind", string(a.network.Kind), "--dir", a.path("chain"),
 		"--rpc", a.o.RPC, "--period", a.o.Period.String(), "--log", a.o.Level, "--parent-pipe"}, environment(), a.log, func(line string) {
 		if strings.HasPrefix(line, "ready ") {
 			once.Do(func() { close(ready) })
 		}
 	}))
-	return func() error {
+	return func(ctx context.Context) error {
 		select {
 		case <-ready:
 			return nil
@@ -305,7 +305,7 @@ func (a *appliance) startSeal(ctx context.Context, token *sealToken, store strin
 	if err := a.writeSealConfig(f); err != nil {
 		return nil, err
 	}
-	a.children = append(a.children, startChild(ctx, "seal", []string{a.o.SealBin, "--config", a.path("config", "seal.toml")},
+	a.children = append(a.children, startChild("seal", []string{a.o.SealBin, "--config", a.path("config", "seal.toml")},
 		append(environment(), token.env...), a.log, nil))
 	if a.door, err = seal.Dial(ctx, socket); err != nil {
 		return nil, fmt.Errorf("dev: the seal: %w", err)

@@ -53,7 +53,12 @@ func TestServe(t *testing.T) {
 
 	s.checked(true, "ok    config", "ok    permissions", "ok    certificates  api: ", "clock", "ok    history", "ok    seal          unsealed", "ok    hsm           token", "ok    etcd", "ok    node")
 
-	a.drained(daemon, token)
+	_, wallet, _ := a.treasury()
+	a.drained(func() error { return daemon.Process.Signal(syscall.SIGTERM) }, "keys/operator.apikey", "/v1/tokens/"+token.ID+"/mint",
+		fmt.Sprintf(`{"amount":"1000","recipient":{"type":"walletId","walletId":%q}}`, wallet.ID), http.StatusAccepted)
+	if err := daemon.Wait(); err != nil {
+		t.Errorf("it ended with %v on SIGTERM", err)
+	}
 	key := filepath.Join(a.dir, "pki", "etcd.key")
 	if err := os.Chmod(key, 0o604); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package dev_test
 
 import (
+	"encoding/json/v2"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mintwarden/mintwarden/api/client"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 // TestAStopWhileItStarts has a start stopped while etcd makes its database: that is no fault.
@@ -26,4 +31,32 @@ func TestAStopWhileItStarts(t *testing.T) {
 	}, patience, time.Millisecond)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), "%s", &told)
+}
+
+// TestAStopDrainsWhileTheSealIsThere stops dev while an approval is half sent: the seal, its child, records it before
+// it ends, whether the stop came to dev alone or, by Ctrl-C, to every process of the terminal.
+func TestAStopDrainsWhileTheSealIsThere(t *testing.T) {
+	t.Parallel()
+	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
+	op, err := a.as("operator").DeployToken(a.context(), a.draft("").ID, client.DeployRequest{})
+	require.NoError(t, err)
+	id := op.OperationID
+	for _, stop := range []struct {
+		approver string
+		tell     func() error
+	}{
+		{"approver-1", func() error { return a.cmd.Process.Signal(syscall.SIGTERM) }},
+		{"approver-2", func() error { return syscall.Kill(-a.cmd.Process.Pid, syscall.SIGINT) }},
+	} {
+		op, err := a.as(stop.approver).GetTokenOperation(a.context(), id)
+		require.NoError(t, err)
+		body, err := json.Marshal(a.decision(stop.approver, policy.Approve, op))
+		require.NoError(t, err)
+		a.drained(stop.tell, "approvers/"+stop.approver+".apikey", "/v1/token-operations/"+id+"/approve", string(body), http.StatusOK)
+		<-a.ended
+		require.Zero(t, a.cmd.ProcessState.ExitCode())
+		a.hangUp()
+		a = a.again()
+	}
+	a.completed(id)
 }

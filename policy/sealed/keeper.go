@@ -116,6 +116,7 @@ func RunKeeper(ctx context.Context, configPath string, log *slog.Logger, level *
 	}
 	defer k.forget("")
 	if k.cfg.ParentPipe {
+		signal.Ignore(unix.SIGINT) // Ctrl-C: the terminal tells the parent, too, who still needs us while it drains
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()

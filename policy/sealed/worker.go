@@ -52,8 +52,8 @@ func RunWorker(version string, log *slog.Logger, level *slog.LevelVar) int {
 		log.Error("worker cannot start", "error", err)
 		return 1
 	}
-	signal.Ignore(syscall.SIGUSR1, syscall.SIGHUP) // they are for the keeper, who ends us in order and tells us the level
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGINT) // they are for the keeper, who ends us in order and tells us the level
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	w := &worker{log: log, level: level, version: version, pipe: keeperPipe{up: os.NewFile(fdUp, "to keeper")}, stop: stop}
 	if err := w.run(ctx, os.NewFile(fdDown, "from keeper")); err != nil {
