@@ -1,6 +1,10 @@
 package dev_test
 
 import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
 	"os"
@@ -8,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A directory may be moved between two starts: nothing in it is tied to where
@@ -69,4 +74,50 @@ func TestDevRefuses(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(fresh, "etcd", "member")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a refused start made a store")
 	}
+}
+
+// A directory is reopened for ever: certificates that ended since are made anew.
+func TestCertificatesThatEnded(t *testing.T) {
+	t.Parallel()
+	a := startAppliance(t, filepath.Join(t.TempDir(), "appliance"))
+	vault, _, _ := a.treasury()
+	a.stop()
+	a.hangUp()
+	roots := map[x509.PublicKeyAlgorithm]tls.Certificate{}
+	for _, name := range []string{"root-ecdsa", "root-mldsa"} {
+		root := a.pair("pki/" + name)
+		roots[root.Leaf.PublicKeyAlgorithm] = root
+	}
+	paths := []string{"tls/client", "tls/pq/client", "pki/api-ecdsa", "pki/api-mldsa", "pki/etcd", "pki/etcd-root", "pki/etcd-mintwarden", "pki/etcd-seal"}
+	for _, path := range paths {
+		leaf := a.pair(path).Leaf
+		root := roots[leaf.PublicKeyAlgorithm]
+		leaf.NotBefore, leaf.NotAfter = leaf.NotBefore.Add(-48*time.Hour), time.Now().Add(-time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, leaf, root.Leaf, leaf.PublicKey, root.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(a.dir, path+".crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a = a.again()
+	if v, _, _ := a.treasury(); v.ID != vault.ID {
+		t.Errorf("vault %s, before: %s", v.ID, vault.ID)
+	}
+	for _, path := range paths {
+		if leaf := a.pair(path).Leaf; time.Until(leaf.NotAfter) < 300*24*time.Hour {
+			t.Errorf("%s ends on %s", path, leaf.NotAfter)
+		}
+	}
+}
+
+// pair is a certificate of the directory with its key.
+func (a *appliance) pair(path string) tls.Certificate {
+	a.t.Helper()
+	p, err := tls.LoadX509KeyPair(filepath.Join(a.dir, path+".crt"), filepath.Join(a.dir, path+".key"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return p
 }
