@@ -136,7 +136,7 @@ func algorithm(c *x509.Certificate) string {
 type certificateDays TLS
 
 var daysLeft = prometheus.NewDesc("mintwarden_certificate_days",
-	"Days until a certificate or revocation list in use ends, below zero if it has: of the server, of the clients' roots, of the link and its roots, and until the next revocation list is due.",
+	"Days until a certificate or revocation list in use ends, below zero if it has: of the server, of the clients' roots, of the link and its roots, of what etcd is reached by, and until the next revocation list is due.",
 	[]string{"use", "algorithm", "name"}, nil)
 
 // CertificateDays is how long a certificate that is used for something else than

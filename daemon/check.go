@@ -142,6 +142,13 @@ func (c *checking) certificates() {
 			c.bad(what, "%v", err)
 		}
 	}
+	days, err := storeCertificates(c.cfg.Store)
+	if err != nil {
+		c.bad(what, "%v", err)
+	}
+	for _, cert := range days {
+		c.ends(cert.use, cert.Certificate)
+	}
 	if !c.cfg.Link.Configured() {
 		return
 	}
@@ -158,13 +165,17 @@ func (c *checking) certificates() {
 
 func (c *checking) ends(use string, cert *x509.Certificate) {
 	name, day := cert.Subject.CommonName, cert.NotAfter.UTC().Format(time.DateOnly)
+	how := "it is taken in without a restart"
+	if strings.HasPrefix(use, "store") {
+		how = "it is taken in by a restart"
+	}
 	switch {
 	case c.now.Before(cert.NotBefore):
 		c.bad("certificates", "%s: %s is not good before %s: is the clock right?", use, name, cert.NotBefore.UTC().Format(time.RFC3339))
 	case c.now.After(cert.NotAfter):
-		c.bad("certificates", "%s: %s ended on %s: renew it (mintwarden cert renew); it is taken in without a restart", use, name, day)
+		c.bad("certificates", "%s: %s ended on %s: renew it (mintwarden cert renew); %s", use, name, day, how)
 	case cert.NotAfter.Sub(c.now) < endsSoon:
-		c.warn("certificates", "%s: %s ends on %s: renew it (mintwarden cert renew)", use, name, day)
+		c.warn("certificates", "%s: %s ends on %s: renew it (mintwarden cert renew); %s", use, name, day, how)
 	default:
 		c.ok("certificates", "%s: %s, good until %s", use, name, day)
 	}

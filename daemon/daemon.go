@@ -204,6 +204,13 @@ func (p *parts) openStore(ctx context.Context) error {
 	}
 	p.closers = append(p.closers, func() { _ = s.Close() })
 	p.store = s
+	days, err := storeCertificates(c)
+	if err != nil {
+		return err
+	}
+	if err := p.reg.Register(days); err != nil {
+		return fmt.Errorf("daemon: metrics: %w", err)
+	}
 	if err := s.CheckRights(ctx); err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
