@@ -28,7 +28,8 @@ func (s *site) guided(command string, more ...string) result {
 // enough custodians accepted what is lost.
 func TestGuideEtcdRestored(t *testing.T) {
 	commands := guidetest.Commands(t, "etcd restored")
-	require.Len(t, commands, 3)
+	require.Len(t, commands, 4)
+	require.Equal(t, "systemctl restart mintwarden", commands[3], "what serve stands on then is daemon/dev's to show")
 	s := newSite(t)
 	s.start()
 	got := s.init(nil, s.filed()...)
