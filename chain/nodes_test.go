@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"strconv"
 	"testing"
@@ -291,5 +292,43 @@ func TestAttack_ANodeSaysThatBlocksAreCheap(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 		})
+	}
+}
+
+// What is signed with the gas that one node makes too little runs out of it: it fails, and its nonce and its fee are spent.
+// With two nodes the one that says more is believed, with three most are; that a call cannot be carried out is more than
+// any gas.
+func TestAttack_ANodeSaysThatACallNeedsLittleGas(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	estimate := func(c *Client) (uint64, error) { return c.EstimateGas(t.Context(), w.address, nil, obedient) }
+	want, err := estimate(dial(t, network(n.URL())))
+	require.NoError(t, err)
+	liar := proxy(t, n)
+	three := dial(t, network(liar.URL(), n.URL(), n.URL()+"/"))
+	for _, c := range []*Client{dial(t, network(liar.URL(), n.URL())), three} {
+		for fault, factor := range map[string]string{"light": "1000", "stall": ""} {
+			liar.Set(fault, factor)
+			got, err := estimate(c)
+			require.NoError(t, err, fault)
+			require.Equal(t, want, got, fault)
+			liar.Behave()
+			c.nodes[0].outrun(0)
+		}
+	}
+	liar.Set("reverts", "")
+	last := dial(t, network(n.URL(), liar.URL()))
+	var revert *RevertError
+	require.Eventually(t, func() bool { // once it is in time
+		_, err := estimate(last)
+		return errors.As(err, &revert)
+	}, time.Minute, time.Millisecond, "one of two says so, whichever")
+	for _, fault := range []string{"reverts", "light"} {
+		liar.Behave()
+		liar.Set(fault, "1/1000")
+		got, err := estimate(three)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "one of three says so")
 	}
 }

@@ -1,9 +1,13 @@
 package chain
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -162,22 +166,45 @@ func (s session) call(args callObject, at string) ([]byte, error) {
 }
 
 // EstimateGas is about the least gas with which the call succeeds at the newest block; to is nil
-// for a contract creation. *RevertError if it succeeds with none.
+// for a contract creation. *RevertError if it succeeds with none. Of several nodes the median is
+// taken, the higher of two, as of fees, and a call that a node would not carry out needs more than
+// any: with less than it needs a transaction fails, and its nonce and its fee are spent.
 func (c *Client) EstimateGas(ctx context.Context, from tx.Address, to *tx.Address, data []byte) (uint64, error) {
 	args := callObject{From: hexutil.Encode(from[:]), Data: data}
 	if to != nil {
 		args.To = hexutil.Encode(to[:])
 	}
-	return ask(ctx, c, func(s session) (uint64, error) {
-		var gas *hexutil.Uint64
-		if err := s.ask(&gas, "eth_estimateGas", args); err != nil {
-			return 0, err
-		}
-		if gas == nil {
-			return 0, fmt.Errorf("%w: gas estimate", errAnswer)
-		}
-		return uint64(*gas), nil
-	})
+	said, err := heard(ctx, c, func(s session) (need, error) { return s.estimate(args) })
+	if err != nil {
+		return 0, err
+	}
+	slices.SortFunc(said, func(a, b need) int { return cmp.Compare(a.gas, b.gas) })
+	middle := said[len(said)/2]
+	if middle.revert != nil {
+		return 0, middle.revert
+	}
+	return middle.gas, nil
+}
+
+// need is what one node says that a call needs; with revert no gas is enough.
+type need struct {
+	gas    uint64
+	revert *RevertError
+}
+
+func (s session) estimate(args callObject) (need, error) {
+	var gas *hexutil.Uint64
+	err := s.ask(&gas, "eth_estimateGas", args)
+	var revert *RevertError
+	switch {
+	case errors.As(err, &revert):
+		return need{math.MaxUint64, revert}, nil
+	case err != nil:
+		return need{}, err
+	case gas == nil:
+		return need{}, fmt.Errorf("%w: gas estimate", errAnswer)
+	}
+	return need{gas: uint64(*gas)}, nil
 }
 
 // amount is a number of at most 256 bits; hexutil refuses more, and signs.

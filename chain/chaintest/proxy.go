@@ -67,6 +67,8 @@ var Faults = map[string]string{
 	"cheap":         "divides every base fee by the argument",
 	"pruned":        "keeps no state but the newest block's",
 	"dear":          "multiplies every base fee by the argument",
+	"light":         "divides every estimate of gas by the argument",
+	"reverts":       "says of every estimate of gas that the call reverts",
 	"swallow":       "says of every transaction that it took it, and forgets it",
 	"refuse":        "refuses every transaction with the argument as message",
 }
@@ -297,6 +299,9 @@ func (p *Proxy) answer(r *http.Request, q message) (message, error) {
 			return message{Version: "2.0", ID: q.ID, Result: hash}, err
 		}
 	}
+	if _, on := p.fault("reverts"); on && q.Method == "eth_estimateGas" {
+		return message{Version: "2.0", ID: q.ID, Error: json.RawMessage(`{"code":3,"message":"execution reverted","data":"0x"}`)}, nil
+	}
 	if _, on := p.fault("pruned"); on && q.ofOldState() {
 		return message{Version: "2.0", ID: q.ID, Error: json.RawMessage(`{"code":-32000,"message":"missing trie node"}`)}, nil
 	}
@@ -385,6 +390,10 @@ func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
 		result = p.keep(q.Method, result)
 	case "eth_feeHistory":
 		result = p.price(result, timesEach)
+	case "eth_estimateGas":
+		if n, on := p.rat("light"); on {
+			result = times(result, n.Inv(n))
+		}
 	case "eth_getBlockByNumber":
 		result = p.bendBlock(q, result)
 	}
@@ -479,12 +488,18 @@ func add(quantity json.RawMessage, n string) json.RawMessage {
 // price bends the base fee, or base fees, of an object.
 func (p *Proxy) price(object json.RawMessage, by func(of json.RawMessage, factor *big.Rat) json.RawMessage) json.RawMessage {
 	for fault, factor := range map[string]func(*big.Rat) *big.Rat{"dear": func(n *big.Rat) *big.Rat { return n }, "cheap": new(big.Rat).Inv} {
-		text, on := p.fault(fault)
-		if n, ok := new(big.Rat).SetString(text); on && ok && n.Sign() > 0 {
+		if n, on := p.rat(fault); on {
 			object = with(object, "baseFeePerGas", by(field(object, "baseFeePerGas"), factor(n)))
 		}
 	}
 	return object
+}
+
+// rat is the argument of a fault that is a factor.
+func (p *Proxy) rat(fault string) (n *big.Rat, on bool) {
+	text, on := p.fault(fault)
+	n, ok := new(big.Rat).SetString(text)
+	return n, on && ok && n.Sign() > 0
 }
 
 func timesEach(quantities json.RawMessage, n *big.Rat) json.RawMessage {
