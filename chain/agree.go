@@ -2,6 +2,8 @@ package chain
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"sync"
@@ -58,7 +60,7 @@ type Opinion struct {
 	// result.
 	Final bool
 	// Stolen: every configured node says that none of them is in a block, and that the nonce is used up by
-	// blocks that are final.
+	// blocks that are final, in one that lists none of them.
 	Stolen bool
 	// Absent: of the nodes that answered, at least one, none has any of them in a block.
 	Absent bool
@@ -162,7 +164,60 @@ func (s session) view(account tx.Address, nonce uint64, hashes []tx.Hash, confir
 	if v, err = s.inBlock(hashes, confirmations); err != nil || v.status.Mined {
 		return v, err
 	}
+	if ours, err := s.usedBy(account, nonce, hashes, uint64(*newest)+1-confirmations); err != nil || ours {
+		return view{}, err
+	}
 	return view{nonce: used}, nil
+}
+
+// mostSearched is how many blocks before a final one are looked through for the one in which a nonce was used up.
+const mostSearched = 4096
+
+// usedBy reports whether the block in which an account's nonce was used up, at the latest the one with the number final,
+// holds one of these transactions: a node whose index of transactions is not there, or is behind, knows no receipt of what
+// its own blocks list. False, too, where it has forgotten the states that tell which block that is.
+func (s session) usedBy(account tx.Address, nonce uint64, hashes []tx.Hash, final uint64) (bool, error) {
+	unused, by := final, final
+	for step := uint64(1); ; step *= 2 {
+		if unused == 0 || step > mostSearched {
+			return false, nil
+		}
+		unused -= min(unused, step)
+		used, err := s.nonceAt(account, new(big.Int).SetUint64(unused))
+		var refused *RPCError
+		if errors.As(err, &refused) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if used <= nonce {
+			break
+		}
+		by = unused
+	}
+	for unused+1 < by {
+		middle := unused + (by-unused)/2
+		used, err := s.nonceAt(account, new(big.Int).SetUint64(middle))
+		if err != nil {
+			return false, err
+		}
+		if used > nonce {
+			by = middle
+		} else {
+			unused = middle
+		}
+	}
+	var b *struct {
+		Transactions *[]hash `json:"transactions"`
+	}
+	if err := s.ask(&b, "eth_getBlockByNumber", hexutil.EncodeUint64(by), false); err != nil {
+		return false, err
+	}
+	if b == nil || b.Transactions == nil {
+		return false, fmt.Errorf("%w: block %d", errAnswer, by)
+	}
+	return slices.ContainsFunc(*b.Transactions, func(h hash) bool { return slices.Contains(hashes, tx.Hash(h)) }), nil
 }
 
 // Stands reports whether a configured node has the block with that hash in its chain. The error is the context's, or

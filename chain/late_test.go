@@ -42,3 +42,34 @@ func TestAttack_OurOwnBlocksBetweenTwoQuestions(t *testing.T) {
 	require.False(t, o.Stolen, "the nonce is ours")
 	require.True(t, o.Mined.Mined && o.Final)
 }
+
+// TestAttack_AnIndexThatIsMadeAnewCallsNobodyAThief: a node that finds no transaction by its hash shows that our nonce is
+// used up, at depth, and lists our transaction in the block in which it was. That is no theft, however long ago.
+func TestAttack_AnIndexThatIsMadeAnewCallsNobodyAThief(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	p := proxy(t, n)
+	c := dial(t, network(p.URL()))
+	mine(t, n, 5)
+	var hashes []tx.Hash
+	for nonce := range uint64(3) {
+		raw := w.sign(t, transfer(nonce))
+		hashes = append(hashes, tx.HashOf(raw))
+		require.NoError(t, c.Send(t.Context(), raw))
+		mine(t, n, nonce+1)
+	}
+	p.Set("unindexed", "")
+	for _, blocks := range []uint64{1, 1, 1, 40, 300} {
+		mine(t, n, blocks)
+		for nonce, hash := range hashes[:2] {
+			opinion := func(hashes ...tx.Hash) Opinion {
+				o, err := c.Ask(t.Context(), w.address, uint64(nonce), hashes)
+				require.NoError(t, err)
+				return o
+			}
+			require.Equal(t, Opinion{Absent: true}, opinion(tx.Hash{1}, hash))
+			require.Equal(t, Opinion{Absent: true, Stolen: true}, opinion(hashes[nonce+1], tx.Hash{1}), "another one's hash stands there")
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +54,8 @@ var Faults = map[string]string{
 	"chain":         "says that its chain id is the argument",
 	"genesis":       "says that its chain began with another block",
 	"nonce":         "adds the argument to every nonce",
-	"hide":          "knows nothing of any transaction",
+	"hide":          "knows nothing of any transaction, or of the one that is the argument",
+	"unindexed":     "finds no transaction and no receipt by its hash",
 	"from":          "says of every transaction that the argument sent it",
 	"receipts-hide": "knows no receipt",
 	"receipts-keep": "gives every receipt again that it gave once, whatever became of its block",
@@ -352,7 +354,11 @@ func (p *Proxy) bend(q message, result json.RawMessage) json.RawMessage {
 		return result
 	}
 	null := json.RawMessage("null")
-	_, hide := p.fault("hide")
+	what, hide := p.fault("hide")
+	hide = hide && strings.Contains(string(q.Params), what)
+	if _, on := p.fault("unindexed"); on {
+		hide = true
+	}
 	switch q.Method {
 	case "eth_chainId":
 		if id, on := p.fault("chain"); on {
@@ -408,6 +414,9 @@ func (p *Proxy) bendBlock(q message, block json.RawMessage) json.RawMessage {
 			return with(block, "hash", another)
 		}
 		return block
+	}
+	if what, on := p.fault("hide"); on {
+		block = without(block, what)
 	}
 	if !strings.Contains(string(q.Params), `"latest"`) {
 		if _, on := p.fault("fork"); on {
@@ -470,6 +479,20 @@ func with(object json.RawMessage, name string, value json.RawMessage) json.RawMe
 		return object
 	}
 	return out
+}
+
+// without is a block that does not list the transaction what; none, if that is empty.
+func without(block json.RawMessage, what string) json.RawMessage {
+	var listed []json.RawMessage
+	if json.Unmarshal(field(block, "transactions"), &listed) != nil {
+		return block
+	}
+	listed = slices.DeleteFunc(listed, func(t json.RawMessage) bool { return strings.Contains(string(t), what) })
+	out, err := json.Marshal(listed)
+	if err != nil {
+		return block
+	}
+	return with(block, "transactions", out)
 }
 
 // add adds a decimal number to a hexadecimal one, and stops at 0.

@@ -121,10 +121,14 @@ func (l *lane) disagreed(ctx context.Context, fence *store.Fence, o *Operation, 
 }
 
 // stolen reports whether every configured node says that another transaction holds the nonce at depth; if not, why is
-// set where one of them has the operation's own in a block that is final.
+// for whom the operation waits, or empty where nodes only have its own in a block that is not final.
 func (l *lane) stolen(ctx context.Context, c *chain.Client, o *Operation, hashes []tx.Hash) (is bool, why string, err error) {
 	opinion, err := c.Ask(ctx, o.Performer, o.Nonce, hashes)
-	if err == nil && opinion.Differing {
+	switch {
+	case err != nil || opinion.Stolen:
+	case len(opinion.Missing) > 0:
+		why = fmt.Sprintf("%s: its nonce is used up where it was asked for, and no block has it there; no answer from %s", attentionNodes, strings.Join(opinion.Missing, ", "))
+	case opinion.Differing || opinion.Absent:
 		why = differing
 	}
 	return opinion.Stolen, why, err

@@ -220,7 +220,7 @@ func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head)
 
 // disprove takes one operation out of its end that ended because a stranger was said to hold its nonce, if every node
 // says by now that its own transaction is final: a node that makes its index of transactions anew knows none of the
-// older ones meanwhile, and shows the nonce that they used.
+// older ones meanwhile, and may have forgotten which block used the nonce.
 func (s *Service) disprove(ctx context.Context, c *chain.Client, id string, at ending) error {
 	e, err := s.loadState(ctx, id)
 	if err != nil {
