@@ -63,6 +63,7 @@ var webhookTypes = map[webhook.Kind]string{
 	webhook.InvalidURL: "INVALID_URL", webhook.InvalidEvents: registry.Validation, webhook.InvalidText: registry.Validation,
 	webhook.TextTooLong: registry.StringTooLong, webhook.NotFound: registry.NotFound, webhook.TooMany: registry.TxStateConflict,
 	webhook.NotConfigured: registry.NotFound, webhook.Full: registry.TxStateConflict, webhook.TooSoon: registry.RateLimited,
+	webhook.TooFar: registry.InvalidPagination,
 }
 
 // ofWebhook puts what webhooks refuse into the table's words.

@@ -233,6 +233,53 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// A list of one status is paged by its offset as by its cursor, whatever stands between; an offset that leads behind more
+// than a page passes by is refused, for an empty page would look like the end.
+func TestPagesOfOneStatus(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	w := newWorld(t, c.use)
+	w.run()
+	e, s := w.some(c)
+	w.hooks.SetScan(30)
+	list := func(status webhook.Status, limit, offset int) ([]*webhook.Delivery, int, string) {
+		page, total, next, err := w.hooks.Deliveries(t.Context(), e.ID, webhook.Filter{Status: status}, limit, offset, "")
+		require.NoError(t, err)
+		return page, total, next
+	}
+	for status, want := range map[webhook.Status]int{webhook.Delivered: 207, webhook.Dead: 23} {
+		seen := map[string]bool{}
+		for {
+			page, total, _ := list(status, 20, len(seen))
+			require.Equal(t, want, total, status)
+			if len(page) == 0 {
+				break
+			}
+			for _, d := range page {
+				require.False(t, seen[d.ID])
+				seen[d.ID] = true
+			}
+		}
+		require.Len(t, seen, want, status)
+	}
+
+	s.mu.Lock()
+	s.answer = func(rw http.ResponseWriter, _ received) { rw.WriteHeader(http.StatusServiceUnavailable) }
+	s.mu.Unlock()
+	w.emitMany("token.minted", 1000, 40)
+	w.until("what is new waits", func() bool { return len(w.deliveries(e.ID)) == 270 })
+	page, total, next := list(webhook.Delivered, 1, 0)
+	require.Empty(t, page)
+	require.Equal(t, 207, total)
+	page, _, _, err := w.hooks.Deliveries(t.Context(), e.ID, webhook.Filter{Status: webhook.Delivered}, 1, 0, next)
+	require.NoError(t, err)
+	require.Len(t, page, 1, "the cursor leads on")
+	var no *webhook.Refusal
+	_, _, _, err = w.hooks.Deliveries(t.Context(), e.ID, webhook.Filter{Status: webhook.Delivered}, 1, 1, "")
+	require.ErrorAs(t, err, &no)
+	require.Equal(t, webhook.TooFar, no.Kind)
+}
+
 // TestOneDelivers: of two appliances one delivers; the other takes over when it stops.
 func TestOneDelivers(t *testing.T) {
 	t.Parallel()

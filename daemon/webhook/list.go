@@ -12,7 +12,7 @@ type Filter struct {
 	Status Status // empty: all
 }
 
-// mostScanned bounds how many deliveries one page looks at where not all are of the wanted status; it may then hold
+// mostScanned bounds how many deliveries one page passes by that are not of the wanted status; it may then hold
 // fewer than were asked for, and its cursor leads on.
 const mostScanned = 2000
 
@@ -57,6 +57,10 @@ func (s *Service) Deliveries(ctx context.Context, id string, f Filter, limit, of
 			}
 		}
 	}
+	if more && offset > 0 {
+		// The page would be empty as behind the end, and its cursor lead to what the offset was to pass by.
+		return nil, 0, "", refuse(TooFar, "offset leads behind more than %d deliveries that are not %s; page with the cursor", s.scan, f.Status)
+	}
 	if more && len(ids) > 0 {
 		next = ids[len(ids)-1]
 	}
@@ -70,8 +74,8 @@ func (s *Service) candidates(ctx context.Context, wh string, status Status, n in
 	if index == "" {
 		index = deliveries(wh)
 	}
-	if status == Delivered {
-		n = s.scan
+	if status == Delivered || status == Dead { // the index is of all; what was dead when it was archived may have been replayed
+		n += s.scan
 	}
 	o := store.ListOptions{Limit: n, KeysOnly: true}
 	if cursor != "" {

@@ -19,6 +19,7 @@ const (
 	NotConfigured      // this appliance has no key for secrets
 	Full               // as much waits for the endpoint as may
 	TooSoon            // after the last test
+	TooFar             // an offset, behind more of another status than a page passes by
 )
 
 // ErrCursor says that a cursor is not one that Deliveries gave.
