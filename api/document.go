@@ -74,6 +74,7 @@ var asking = []string{"simulatePolicy", "estimateTokenDeployment"}
 // lasting are the writes whose resource stays in the store for good: nobody deletes it, and no archive takes it.
 var lasting = []string{
 	"createToken", "importToken", "createVaultAccount", "createPolicy", "proposePolicyVersion", "createUser", "createCredential",
+	"rotateCredential", "proposeCharter", "signCharter", "signPolicy", "signTokenBinding",
 }
 
 // Reads that are large, and reads that may wait for the seal.
@@ -157,7 +158,7 @@ func newDocument() (*document, error) {
 			d.routes[method+" "+r.template], known[r.id] = r, true
 		}
 	}
-	for _, id := range slices.Concat(stopping, finishing, asking, ledgerReads, receiptReads) {
+	for _, id := range slices.Concat(stopping, finishing, asking, lasting, ledgerReads, receiptReads) {
 		if !known[id] {
 			return nil, fmt.Errorf("api: the document has no %s, for which places are kept", id)
 		}

@@ -76,26 +76,42 @@ func (s *Server) take(c *gin.Context, who string, why shed) error {
 
 const day = 24 * 60 * 60 // seconds
 
-// leastLasting is what a request for something that stays counts at least, in bytes.
-const leastLasting = 1 << 10
+const (
+	// leastLasting is what a request for something that stays counts at least, in bytes.
+	leastLasting = 1 << 10
+	// leastShort is what any write counts, beside its answer, while the store is near its quota, in bytes: what an
+	// operation leaves there.
+	leastShort = 16 << 10
+)
 
 // lasting runs a write and counts what it adds for good against its user's day: at
-// the rate of a key one alone would fill the store with it.
+// the rate of a key one alone would fill the store with it. While the store is near
+// its quota whatever a write leaves there counts, or one alone would take what is left
+// for everybody to stop things with.
 func (s *Server) lasting(c *gin.Context, r *request, run func()) {
-	if !r.route.lasts() {
+	n, why, short := max(len(r.raw), leastLasting), shedRate, r.route.stores() && s.store.Room() != nil
+	what := "added %d bytes of tokens, vault accounts, policies, charters, users and credentials within a day"
+	switch {
+	case short:
+		n, why, what = leastShort, shedStore, "left %d bytes within a day in a store that is near its quota"
+	case !r.route.lasts():
 		run()
 		return
 	}
-	l, n := s.lasts.of(r.caller.UserID), max(len(r.raw), leastLasting)
+	l := s.lasts.of(r.caller.UserID)
 	if missing := float64(n) - l.Tokens(); missing > 0 {
 		wait := time.Duration(missing / float64(l.Limit()) * float64(time.Second))
-		s.refuse(c, busy(shedRate, "%s added %d bytes of tokens, vault accounts, policies, users and credentials within a day, the most of one user", r.caller.Name, l.Burst()).after(wait))
+		s.refuse(c, busy(why, "%s "+what+", the most of one user", r.caller.Name, l.Burst()).after(wait))
 		return
 	}
 	run()
-	if c.Writer.Status() < http.StatusMultipleChoices {
-		l.ReserveN(time.Now(), n)
+	if c.Writer.Status() >= http.StatusMultipleChoices {
+		return
 	}
+	if short {
+		n = min(n+len(r.answer), l.Burst())
+	}
+	l.ReserveN(time.Now(), n)
 }
 
 // limitHeaders tells the caller what is left (draft-ietf-httpapi-ratelimit-headers):

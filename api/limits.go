@@ -9,7 +9,8 @@ type Limits struct {
 	// (1,000), and Burst how many at once (twice PerSecond).
 	PerSecond, Burst int
 	// Lasting is how much one user may add within a day of what stays in the store
-	// for good, in bytes of his requests, each of which counts a KiB at least (128 MiB).
+	// for good, in bytes of his requests, each of which counts a KiB at least (128 MiB);
+	// and of anything while the store is near its quota, where a write counts 16 KiB.
 	Lasting int
 	// Reads, Writes and Long are how many requests of each kind may be under way
 	// at once (1,024, 512, 8); Long ones read a whole log. Stops is how many of the

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"testing"
 
@@ -64,6 +65,78 @@ func TestAttack_OneKeyFillsTheStoreForGood(t *testing.T) {
 	require.Equal(t, first.body, vault("operator", "lasting-0").body)
 	is[api.VaultAccount](vault("admin", "lasting-5"), 201)
 	is[api.PolicyList](s.as("operator", "GET", "/v1/policies", ""), 200)
+
+	// A key that takes another's place stays beside it for good, too.
+	newest := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", fmt.Sprintf(`{"userId":%q}`, s.users["viewer"])), 201).ID
+	rotate := func() answer {
+		return s.as("admin", "POST", "/v1/credentials/rotate", fmt.Sprintf(`{"credentialId":%q}`, newest))
+	}
+	for range 2 {
+		newest = is[api.CredentialCreated](rotate(), 201).ID
+	}
+	require.Contains(t, rotate().fails(429, 1604), "admin added 4096 bytes")
+}
+
+// What lets things end, or stops them, a store near its quota takes from one user up to a bound: each answer is kept for
+// its key, and whoever says again and again what was said already, or suspends and lets go, would have it refuse everybody
+// the next freeze.
+func TestAttack_OneKeyFillsWhatIsLeftOfTheStore(t *testing.T) {
+	h := houseWith(t, options{period: poll, inProcess: true, quota: 32 << 20})
+	const most = 6
+	s := h.serve(func(d *api.Deps) { d.Limits.Lasting = most * 16 << 10 })
+	// refused is what the one write too many is told, and the answer to the first.
+	refused := func(t *testing.T, write func(n int) answer) (first answer, message string) {
+		first = write(0)
+		for n, a := 1, first; ; n++ {
+			require.LessOrEqual(t, n, most, "%d %s", a.status, a.body)
+			if a = write(n); a.status >= 300 {
+				require.NotEmpty(t, a.header.Get("Retry-After"))
+				return first, a.fails(429, 1604)
+			}
+		}
+	}
+	vault, _ := s.vault("treasury")
+	op := s.asked("/v1/tokens/"+s.deployed(vault, nil)+"/mint", fmt.Sprintf(`{"amount":"1","recipient":%s}`, toAddress(somebody)), "mint")
+	rejection := s.decision("approver-1", policy.Reject, op)
+	charter := s.nextCharter(func(c *policy.Charter) {
+		for i := range 6 {
+			c.Persons = append(c.Persons, policy.Person{Name: fmt.Sprint("person-", i), Keys: []policy.PublicKey{signer(t, policy.MLDSA65).Public()}, Users: []string{store.NewID("user_")}})
+		}
+	})
+	signature := s.signedBy(policy.DocCharter, charter, "custodian-1")
+	proposed := func(who string) func(n int) answer {
+		return func(n int) answer {
+			return s.as(who, "PUT", "/v1/charter", fmt.Sprintf(`{"document":%q}`, base64.StdEncoding.EncodeToString(charter)), key(fmt.Sprint(who, n)))
+		}
+	}
+	_, message := refused(t, proposed("custodian-3"))
+	require.Contains(t, message, "charters", "what is large is bounded before that")
+	h.fill()
+	suspended := map[bool]string{true: `{"status":"SUSPENDED"}`, false: `{"status":"ACTIVE"}`}
+	for name, write := range map[string]func(n int) answer{
+		"a decision": func(n int) answer {
+			return s.as("approver-1", "POST", "/v1/token-operations/"+op+"/reject", rejection, key(fmt.Sprint(n)))
+		},
+		"a signature": func(n int) answer {
+			return s.as("custodian-1", "POST", "/v1/charter/sign", signature, key(fmt.Sprint(n)))
+		},
+		"a charter": proposed("custodian-2"),
+		"a retirement": func(n int) answer {
+			return s.as("operator", "DELETE", "/v1/policies/"+s.policyID, "", key(fmt.Sprint(n)))
+		},
+		"a user": func(n int) answer {
+			return s.as("admin", "PATCH", "/v1/users/"+s.users["viewer"], suspended[n%2 == 0], key(fmt.Sprint(n)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, message := refused(t, write)
+			require.Contains(t, message, "near its quota")
+			again := write(0)
+			require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+			require.Equal(t, first.body, again.body)
+		})
+	}
+	is[api.User](s.as("root", "PATCH", "/v1/users/"+s.users["approver-3"], `{"status":"SUSPENDED"}`), 200)
 }
 
 // While the store is near its quota what would add to it is turned away with
