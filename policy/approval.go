@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -13,18 +14,19 @@ import (
 // holds and even where the amount asks nobody.
 func (j *judgement) approval(o *RuleOutcome, r *Rule) {
 	tree := r.tree()
-	o.Group = strings.Join(tree.groups(), ", ")
-	if _, ok := tree.choices(); !ok {
+	groups := tree.groups()
+	o.Group = strings.Join(groups, ", ")
+	if tree.plan(groups) == nil {
 		o.Message = "the quorum asks nobody, or cannot be evaluated"
 		return
 	}
-	for _, g := range tree.groups() {
+	for _, g := range groups {
 		if _, ok := j.Charter.Group(g); !ok {
 			o.Message = fmt.Sprintf("group %s is not in the charter", Printable(g))
 			return
 		}
 	}
-	if who := j.rejecters(tree); len(who) > 0 {
+	if who := j.rejecters(groups); len(who) > 0 {
 		o.rejected, o.Message = true, "rejected by "+strings.Join(who, ", ")
 		return
 	}
@@ -32,12 +34,12 @@ func (j *judgement) approval(o *RuleOutcome, r *Rule) {
 		o.Outcome, o.Message = Allow, fmt.Sprintf("asks nobody up to %s", r.AboveAmount)
 		return
 	}
-	have := j.approvers(tree, j.Decisions)
-	o.Have, o.Need = tree.filled(have, j.member)
+	have := j.approvers(groups, j.Decisions)
+	o.Have, o.Need = tree.filled(have, j.members)
 	switch {
 	case o.Have == o.Need:
 		o.Outcome, o.Message = Allow, fmt.Sprintf("approved by %s: %s", strings.Join(have, ", "), tree)
-	case !tree.holds(j.possible(tree), j.member):
+	case !tree.holds(j.possible(groups), j.members):
 		o.Message = fmt.Sprintf("%s cannot be reached: too few may approve what %s asked for", tree, j.Intent.Requester)
 	default:
 		o.Outcome, o.Message = Wait, fmt.Sprintf("%d of %d needed approvals: %s", o.Have, o.Need, tree)
@@ -61,20 +63,20 @@ func passesUnasked(op OperationType, policies []*InForce) bool {
 	})
 }
 
-func (j *judgement) member(group, person string) bool {
+func (j *judgement) members(group string) []string {
 	members, _ := j.Charter.Group(group)
-	return slices.Contains(members, person)
+	return members
 }
 
-func (j *judgement) memberOfAny(tree *Quorum, person string) bool {
-	return slices.ContainsFunc(tree.groups(), func(g string) bool { return j.member(g, person) })
+func (j *judgement) memberOfAny(groups []string, person string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(j.members(g), person) })
 }
 
 // rejecters are the members who rejected the operation, sorted. A suspended member's stays.
-func (j *judgement) rejecters(tree *Quorum) []string {
+func (j *judgement) rejecters(groups []string) []string {
 	var out []string
 	for _, d := range j.Decisions {
-		if d.Verb != Approve && j.memberOfAny(tree, d.Person) {
+		if d.Verb != Approve && j.memberOfAny(groups, d.Person) {
 			out = append(out, d.Person)
 		}
 	}
@@ -84,11 +86,11 @@ func (j *judgement) rejecters(tree *Quorum) []string {
 
 // approvers are the distinct persons, sorted, whose approval of exactly this intent counts. A key
 // that was expelled since approved nothing: whoever had it may have been somebody else.
-func (j *judgement) approvers(tree *Quorum, decisions []RecordedDecision) []string {
+func (j *judgement) approvers(groups []string, decisions []RecordedDecision) []string {
 	var out []string
 	for _, d := range decisions {
 		if d.Verb == Approve && d.Intent == j.IntentDigest && d.Person != j.Intent.Requester &&
-			!slices.Contains(j.Suspended, d.Person) && j.Charter.Signed(d) && j.memberOfAny(tree, d.Person) {
+			!slices.Contains(j.Suspended, d.Person) && j.Charter.Signed(d) && j.memberOfAny(groups, d.Person) {
 			out = append(out, d.Person)
 		}
 	}
@@ -104,11 +106,10 @@ func (j *judgement) able(person string) bool {
 
 // possible are all who could approve this request if they would. A suspension may be lifted in
 // time, so it does not count here.
-func (j *judgement) possible(tree *Quorum) []string {
+func (j *judgement) possible(groups []string) []string {
 	var out []string
-	for _, g := range tree.groups() {
-		members, _ := j.Charter.Group(g)
-		for _, person := range members {
+	for _, g := range groups {
+		for _, person := range j.members(g) {
 			if person != j.Intent.Requester && j.able(person) {
 				out = append(out, person)
 			}
@@ -164,18 +165,17 @@ func (j *judgement) quorumAt() (at time.Time, complete bool) {
 				continue
 			}
 			tree := r.tree()
-			held := false
-			for upTo := 1; upTo <= len(recorded) && !held; upTo++ {
-				last := recorded[upTo-1].At
-				if tree.holds(j.approvers(tree, recorded[:upTo]), j.member) && !last.IsZero() {
-					held, complete = true, true
-					if last.After(at) {
-						at = last
-					}
-				}
-			}
-			if !held {
+			groups := tree.groups()
+			// One more decision never unseats anybody.
+			n := sort.Search(len(recorded), func(n int) bool {
+				return !recorded[n].At.IsZero() && tree.holds(j.approvers(groups, recorded[:n+1]), j.members)
+			})
+			if n == len(recorded) {
 				return time.Time{}, false
+			}
+			complete = true
+			if recorded[n].At.After(at) {
+				at = recorded[n].At
 			}
 		}
 	}

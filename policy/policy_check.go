@@ -36,33 +36,30 @@ func CheckPolicy(p *Policy, c *Charter) error {
 // checkQuorum is nil if everybody together could make the tree hold.
 func (c *Charter) checkQuorum(tree *Quorum) error {
 	j := judgement{Input: Input{Charter: c, Intent: &Intent{}}}
-	for _, g := range tree.groups() {
+	groups := tree.groups()
+	for _, g := range groups {
 		if _, ok := c.Group(g); !ok {
 			return fmt.Errorf("group %s is not in the charter", g)
 		}
 	}
-	if !tree.holds(j.possible(tree), j.member) {
+	if !tree.holds(j.possible(groups), j.members) {
 		return fmt.Errorf("%s: the quorum is larger than its group", tree)
 	}
-	return c.checkLeaves(tree, j.possible(tree))
+	able := make(map[string]int, len(groups))
+	for _, g := range groups {
+		able[g] = len(j.possible([]string{g}))
+	}
+	return tree.checkLeaves(able)
 }
 
-// checkLeaves is nil if no part of the tree is out of reach by itself, as one of an “any” can be.
-func (c *Charter) checkLeaves(q *Quorum, able []string) error {
-	if q.Group != "" {
-		members, _ := c.Group(q.Group)
-		n := 0
-		for _, person := range members {
-			if slices.Contains(able, person) {
-				n++
-			}
-		}
-		if int(q.Min) > n {
-			return fmt.Errorf("%d of %s: the quorum is larger than its group of %d", q.Min, q.Group, n)
-		}
+// checkLeaves is nil if no part of the tree is out of reach by itself, as one of an “any” can be: each
+// leaf's group has so many who are able to approve.
+func (q *Quorum) checkLeaves(able map[string]int) error {
+	if n := able[q.Group]; q.Group != "" && int(q.Min) > n {
+		return fmt.Errorf("%d of %s: the quorum is larger than its group of %d", q.Min, q.Group, n)
 	}
 	for _, b := range q.branches() {
-		if err := c.checkLeaves(b, able); err != nil {
+		if err := b.checkLeaves(able); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,8 @@ import (
 const (
 	// maxQuorumDepth is spec/policy.md's: a leaf alone has depth 1.
 	maxQuorumDepth = 4
-	// maxChoices bounds the ways in which a tree can hold, each of which is tried.
-	maxChoices = 1024
+	// maxWays bounds the ways in which a tree can hold, each of which is tried.
+	maxWays = 1024
 )
 
 // check is nil if the tree is well-formed at that depth and below.
@@ -48,10 +48,8 @@ func (q *Quorum) check(depth int) error {
 			return err
 		}
 	}
-	if depth == 1 {
-		if _, ok := q.choices(); !ok {
-			return fmt.Errorf("quorum: more than %d ways to hold", maxChoices)
-		}
+	if depth == 1 && q.plan(q.groups()) == nil {
+		return fmt.Errorf("quorum: more than %d ways to hold", maxWays)
 	}
 	return nil
 }
@@ -68,52 +66,15 @@ func (q *Quorum) branches() []*Quorum {
 	return nil
 }
 
-// leaf is a number of seats for a group.
-type leaf struct {
-	group string
-	min   uint32
-}
-
-// choices are the ways in which the tree can hold: for each, the leaves that must all be filled by
-// distinct persons. ok is false where there are too many, or the tree is malformed.
-func (q *Quorum) choices() (all [][]leaf, ok bool) {
-	if q == nil {
-		return nil, false
-	}
-	if q.Group != "" {
-		return [][]leaf{{{q.Group, q.Min}}}, q.Min > 0
-	}
-	branches := q.branches()
-	k := len(branches)
+// k is how many of the branches must hold.
+func (q *Quorum) k() int {
 	switch {
 	case q.Any != nil:
-		k = 1
+		return 1
 	case q.KOf != nil:
-		k = int(q.KOf.K)
+		return int(q.KOf.K)
 	}
-	if k <= 0 || k > len(branches) {
-		return nil, false
-	}
-	// held[n] are the ways in which exactly n of the branches seen so far are chosen to hold.
-	held := make([][][]leaf, k+1)
-	held[0] = [][]leaf{nil}
-	for _, b := range branches {
-		ways, ok := b.choices()
-		if !ok {
-			return nil, false
-		}
-		for n := k; n > 0; n-- {
-			for _, before := range held[n-1] {
-				for _, way := range ways {
-					if len(held[n]) == maxChoices { // before they are made: of two branches there may be a million
-						return nil, false
-					}
-					held[n] = append(held[n], slices.Concat(before, way))
-				}
-			}
-		}
-	}
-	return held[k], len(held[k]) > 0
+	return len(q.All)
 }
 
 // groups are the tree's groups, sorted, each once.
@@ -138,68 +99,28 @@ func (q *Quorum) groups() []string {
 
 // need is the fewest persons that can make the tree hold, 0 where it is malformed.
 func (q *Quorum) need() int {
-	_, need := q.filled(nil, nil)
+	_, need := q.filled(nil, func(string) []string { return nil })
 	return need
 }
 
-// holds is true where the persons can be seated so that the tree holds, each in one seat.
-func (q *Quorum) holds(persons []string, member func(group, person string) bool) bool {
-	have, need := q.filled(persons, member)
+// holds is true where the persons, sorted, can be seated so that the tree holds, each in one seat.
+func (q *Quorum) holds(persons []string, members func(group string) []string) bool {
+	have, need := q.filled(persons, members)
 	return need > 0 && have == need
 }
 
-// filled seats the persons in the way that leaves the fewest seats vacant, of the ways in which the
-// tree can hold, and counts those who sit and the seats. Both are 0 where the tree is malformed.
-func (q *Quorum) filled(persons []string, member func(group, person string) bool) (have, need int) {
-	all, ok := q.choices()
-	if !ok {
+// filled seats the persons, sorted, in the way that leaves the fewest seats vacant, of the ways in
+// which the tree can hold, and counts those who sit and the seats. Both are 0 where the tree is
+// malformed.
+func (q *Quorum) filled(persons []string, members func(group string) []string) (have, need int) {
+	groups := q.groups()
+	p := q.plan(groups)
+	if p == nil {
 		return 0, 0
 	}
-	for n, choice := range all {
-		sit, seats := seat(choice, persons, member)
-		if vacant := seats - sit; n == 0 || vacant < need-have || vacant == need-have && seats < need {
-			have, need = sit, seats
-		}
-	}
-	return have, need
-}
-
-// seat finds seats in the leaves for as many of the persons as can have one, by augmenting paths
-// (bipartite matching).
-func seat(choice []leaf, persons []string, member func(group, person string) bool) (sit, seats int) {
-	var groups []string // of each seat
-	for _, l := range choice {
-		seats += int(l.min)
-		// More seats than persons stay vacant whatever is tried.
-		for range min(int(l.min), len(persons)) {
-			groups = append(groups, l.group)
-		}
-	}
-	holds := make([]int, len(persons)) // the seat of each person, -1: none
-	for p := range holds {
-		holds[p] = -1
-	}
-	for s := range groups {
-		tried := make([]bool, len(persons))
-		var place func(s int) bool
-		place = func(s int) bool {
-			for p, person := range persons {
-				if tried[p] || !member(groups[s], person) {
-					continue
-				}
-				tried[p] = true
-				if holds[p] < 0 || place(holds[p]) {
-					holds[p] = s
-					return true
-				}
-			}
-			return false
-		}
-		if place(s) {
-			sit++
-		}
-	}
-	return sit, seats
+	s := newSeating(persons, groups, members)
+	p.each(s, s.try)
+	return s.need - s.vacant, s.need
 }
 
 // String is the tree in words: “2 of traders and 1 of compliance”.

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"math/bits"
 	"slices"
 	"testing"
@@ -139,4 +140,84 @@ func TestAttack_AQuorumTreeWithAMillionWaysToHold(t *testing.T) {
 	rule := Rule{Type: RuleRequireApproval, Quorum: &Quorum{All: []*Quorum{wide, wide}}}
 	require.ErrorContains(t, rule.Check(), "ways to hold")
 	require.Less(t, testing.AllocsPerRun(1, func() { _ = rule.Check() }), 100_000.0)
+}
+
+// crowd is a charter with a group, everybody, of so many persons.
+func crowd(t *testing.T, n int) *Charter {
+	c := charter(t)
+	for i := range n {
+		name := fmt.Sprintf("person-%03d", i)
+		c.Persons = append(c.Persons, Person{name, keys(t, name), []string{id("user", 100+i)}})
+		c.Groups["everybody"] = append(c.Groups["everybody"], name)
+	}
+	return c
+}
+
+// A tree of 30 KB that holds in a thousand ways, each of which asks everybody a dozen times, kept whoever checked the
+// proposal busy, and once one custodian had tightened the policy with it the seal at each operation: every vacant seat
+// had everybody asked whether somebody else could be asked. Now a search asks nobody twice, and ends with the first
+// seat for which there is nobody.
+func TestAttack_AQuorumTreeWhoseSeatsNobodyCanFill(t *testing.T) {
+	heavy := func(people uint32) Rule {
+		return Rule{Type: RuleRequireApproval, Quorum: &Quorum{Any: []*Quorum{{Group: "approvers", Min: 2}, {All: []*Quorum{
+			{All: slices.Repeat([]*Quorum{{Group: "everybody", Min: people}}, 12)},
+			{Any: slices.Repeat([]*Quorum{{Group: "everybody", Min: 1}}, 1000)}}}}}}
+	}
+	for _, people := range []int{16, 250} {
+		c, rule := crowd(t, people), heavy(uint32(people))
+		before, after := policyOf(twoOf("approvers")), policyOf(twoOf("approvers"), rule)
+		require.Equal(t, Tighter, Compare(before, after))
+		require.Less(t, testing.AllocsPerRun(1, func() { require.NoError(t, CheckPolicy(after, c)) }), 100_000.0)
+
+		in := approved(t, rule, Rule{Type: RuleDelay, Seconds: 1})
+		in.Charter = c
+		require.Equal(t, Allow, Judge(in).Outcome)
+		in.Decisions = nil
+		for _, person := range c.Groups["everybody"] {
+			in.Decisions = append(in.Decisions, approval(t, in, person, noon))
+		}
+		require.Less(t, testing.AllocsPerRun(1, func() { require.Equal(t, Wait, Judge(in).Outcome) }), 100_000.0)
+	}
+}
+
+// What is all of many parts holds in one way, however many they are; some of many hold in as many ways as there are
+// to choose them.
+func TestAQuorumOfManyParts(t *testing.T) {
+	c := crowd(t, 200)
+	of := func(n int) (parts []*Quorum) {
+		for i := range n {
+			group := fmt.Sprintf("group-%d", i)
+			c.Groups[group] = c.Groups["everybody"][i : i+1]
+			parts = append(parts, &Quorum{Group: group, Min: 1})
+		}
+		return parts
+	}
+	in := approved(t, twoOf("approvers"))
+	in.Charter = c
+	for _, person := range c.Groups["everybody"] {
+		in.Decisions = append(in.Decisions, approval(t, in, person, noon))
+	}
+	for name, tree := range map[string]*Quorum{
+		"all of 13":          {All: of(13)},
+		"all of 200":         {All: of(200)},
+		"199 of 200":         {KOf: &KOf{K: 199, Of: of(200)}},
+		"one of 200":         {Any: of(200)},
+		"two of 40, and 160": {All: append(of(160), &Quorum{KOf: &KOf{K: 2, Of: of(200)[160:]}})},
+	} {
+		rule := Rule{Type: RuleRequireApproval, Quorum: tree}
+		require.NoError(t, CheckPolicy(policyOf(rule), c), name)
+		in.Policies[0].Policy.Rules = []Rule{rule}
+		v := Judge(in)
+		require.Equal(t, Allow, v.Outcome, name)
+		_, have, need := v.Approvals()
+		require.Equal(t, map[string]int{"all of 13": 13, "all of 200": 200, "199 of 200": 199, "one of 200": 1, "two of 40, and 160": 162}[name], need, name)
+		require.Equal(t, need, have, name)
+	}
+	for name, tree := range map[string]*Quorum{
+		"6 of 13":                   {KOf: &KOf{K: 6, Of: of(13)}},
+		"2 of 47":                   {KOf: &KOf{K: 2, Of: of(47)}},
+		"some of 33 and some of 32": {All: []*Quorum{{Any: of(33)}, {Any: of(32)}}},
+	} {
+		require.ErrorContains(t, CheckPolicy(policyOf(Rule{Type: RuleRequireApproval, Quorum: tree}), c), "ways to hold", name)
+	}
 }
