@@ -289,7 +289,8 @@ func replayIsNotSignedTwice(t *testing.T, kind tx.Kind) {
 	require.Equal(t, 1, q.Distinct())
 }
 
-// Qustody refuses what it asked for: the operation says so to people, and posts are not repeated all the time.
+// Qustody refuses what it asked for, or takes it and sends nothing: the operation says so to people, and posts are not
+// repeated all the time.
 func TestQustodyThatTakesNoSignature(t *testing.T) {
 	h := newHouse(t, tx.KindQuantum)
 	q := h.qustody
@@ -311,16 +312,24 @@ func TestQustodyThatTakesNoSignature(t *testing.T) {
 	require.Equal(t, 1, q.Count("signature"))
 	require.Equal(t, "0", h.supply())
 
-	// An operator who has the bytes sent by our own nodes: once Qustody has the signature, and only then.
-	h.broadcast = true
+	// It takes the signature, and sends nothing.
 	q.Lie(func(what, ref string, w http.ResponseWriter, _ *http.Request) bool {
 		if what != "signature" {
 			return false
 		}
-		q.Change(ref, func(x *callbacktest.Transaction) { x.Status = "SIGNED" }) // and it is never sent
+		q.Change(ref, func(x *callbacktest.Transaction) { x.Status = "SIGNED" })
 		callbacktest.Reply(w, 200, map[string]any{})
 		return true
 	})
+	h.restart()
+	h.until("its attention says what it waits for", func() bool {
+		now, err := h.operations.Get(t.Context(), o.ID)
+		return err == nil && strings.Contains(now.Attention, "no block has the transaction")
+	})
+	require.Equal(t, "0", h.supply())
+
+	// An operator who has the bytes sent by our own nodes: once Qustody has the signature, and only then.
+	h.broadcast = true
 	h.restart()
 	h.ends(o.ID, operation.Completed)
 	require.Equal(t, "3", h.supply())

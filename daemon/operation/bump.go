@@ -72,6 +72,15 @@ func (l *lane) ripe(o *Operation, last offer, head chain.Head) bool {
 	return true
 }
 
+// overdue says of a foreign operation that no block takes what its maker has: nobody raises its fees here, nor sends it.
+func (l *lane) overdue(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, head chain.Head) error {
+	if l.waited(o, head) < c.Network().Resubmit() {
+		return nil
+	}
+	return l.attend(ctx, fence, o, fmt.Sprintf("%s: whoever made it has the signature, and no block has the transaction; its nonce %d stays spent, and what comes after it on wallet %s waits",
+		attentionCourier, o.Nonce, o.WalletID))
+}
+
 // offer is what a version pays for a unit of gas, in wei.
 type offer struct {
 	version     int

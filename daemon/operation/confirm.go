@@ -62,6 +62,7 @@ func (l *lane) confirm(ctx context.Context, fence *store.Fence, e entry) error {
 		}
 	case !st.Mined && o.Status == Confirming:
 		l.markSent(o.ID, false)
+		l.note(func() { delete(l.waits, o.ID) })
 		_, err = l.walk(ctx, fence, o.ID, []Status{Confirming}, []leg{{Broadcasting, map[string]any{"reason": "a reorg took its block away", "blockNumber": o.BlockNumber}}},
 			func(o *Operation, _ *store.Tx) error {
 				o.BlockNumber, o.Confirmations = 0, 0
@@ -162,6 +163,8 @@ func (l *lane) moved(ctx context.Context, fence *store.Fence, o *Operation, st c
 // unmined sends again what no node knows any more, raises the fees of what waits too long, and ends an
 // operation whose nonce is another's at depth.
 func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client, o *Operation, hashes []tx.Hash, st chain.TxStatus, head chain.Head) error {
+	// Not every node shows what waits, nor keeps it: what was taken is offered dearer in its time all the same.
+	waits := st.Found || l.taken(o)
 	if !st.Found {
 		l.markSent(o.ID, false)
 	}
@@ -196,13 +199,25 @@ func (l *lane) unmined(ctx context.Context, fence *store.Fence, c *chain.Client,
 		l.s.metrics.alarms.WithLabelValues(nonceStolen).Inc()
 		return l.fail(ctx, fence, c, o, []Status{Broadcasting}, nil, reason, chain.TxStatus{}, *o.TransactionHash, at)
 	}
-	if (st.Found || l.underpriced(o.ID)) && o.Foreign == "" {
-		if err := l.bump(ctx, fence, c, o, head); err != nil {
-			return err
-		}
+	switch {
+	case o.Foreign != "" && waits:
+		err = l.overdue(ctx, fence, c, o, head)
+	case o.Foreign == "" && (waits || l.underpriced(o.ID)):
+		err = l.bump(ctx, fence, c, o, head)
+	}
+	if err != nil {
+		return err
 	}
 	l.lookedAt(o.ID, head)
 	return nil
+}
+
+// taken reports whether a node took an operation's newest bytes when they were sent last.
+func (l *lane) taken(o *Operation) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w, waits := l.waits[o.ID]
+	return waits && w.version == o.version() && l.sent[o.ID]
 }
 
 // underpriced reports whether the nodes refuse the newest bytes for their fees.

@@ -217,8 +217,8 @@ func (l *lane) sendOne(ctx context.Context, fence *store.Fence, c *chain.Client,
 	switch {
 	case err == nil:
 		l.markSent(o.ID, true)
+		l.waited(o, head)
 		if !again {
-			l.waited(o, head)
 			l.lookedAt(o.ID, head) // what becomes of it a later block says
 		}
 		return nil
