@@ -188,14 +188,15 @@ func (l *lane) keepVersion(ctx context.Context, fence *store.Fence, c *chain.Cli
 	if err != nil {
 		return fmt.Errorf("operation: version %d of the transaction of %s: %w", r.Version, o.ID, err)
 	}
-	if signed.Hash != r.TxHash || signed.Nonce != o.Nonce || int(r.Version) != o.version()+1 {
-		return fmt.Errorf("operation: the seal's version %d of %s is %s with nonce %d; it is %s, and version %d with nonce %d was asked for",
-			r.Version, o.ID, r.TxHash, signed.Nonce, signed.Hash, o.version()+1, o.Nonce)
+	// Those between were signed for whoever asked and had no answer, or no fence by then: nobody has their bytes.
+	if signed.Hash != r.TxHash || signed.Nonce != o.Nonce || int(r.Version) <= o.version() {
+		return fmt.Errorf("operation: the seal's version %d of %s is %s with nonce %d; it is %s, and one after version %d with nonce %d was asked for",
+			r.Version, o.ID, r.TxHash, signed.Nonce, signed.Hash, o.version(), o.Nonce)
 	}
 	b := l.s.storedTx(ctx, o, storedTx{r.RawTx, r.TxHash, signed.Nonce})
 	// gofail: var bumpBeforeCommit struct{}
 	_, err = l.change(ctx, fence, o.ID, func(o *Operation, t *store.Tx) (bool, error) {
-		if o.Status != Broadcasting || o.version() != int(r.Version)-1 {
+		if o.Status != Broadcasting || o.version() >= int(r.Version) {
 			return false, nil
 		}
 		t.PutIfAbsent(store.OpTx(o.ID, int(r.Version)), b)
@@ -230,12 +231,23 @@ func (l *lane) putOff(ctx context.Context, fence *store.Fence, o *Operation, err
 	return errNothingNew
 }
 
-// unsigned says of an operation that the token does not sign why, once that lasts; the error passes, and it is tried again.
+// attentionUnsigned begins the sentence about an operation that the ledger has no place for as things are.
+const attentionUnsigned = "the seal does not sign it: "
+
+// unsigned says of an operation why the token does not sign it, or the ledger takes no authorization of it, once that lasts;
+// the error passes, and it is tried again.
 func (l *lane) unsigned(ctx context.Context, fence *store.Fence, o *Operation, cause error) error {
-	if kind, _ := seal.KindOf(cause); kind != seal.KindHSM || strings.HasPrefix(o.Attention, attentionHSM) || !l.lasts(o.ID) {
+	begins := ""
+	switch kind, _ := seal.KindOf(cause); kind {
+	case seal.KindHSM:
+		begins = attentionHSM + ": "
+	case seal.KindConflict:
+		begins = attentionUnsigned
+	}
+	if begins == "" || strings.HasPrefix(o.Attention, begins) || !l.lasts(o.ID) {
 		return cause
 	}
-	if err := l.attend(ctx, fence, o, attentionHSM+": "+message(cause)); err != nil {
+	if err := l.attend(ctx, fence, o, begins+message(cause)); err != nil {
 		return err
 	}
 	return cause

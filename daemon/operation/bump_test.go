@@ -1,8 +1,11 @@
 package operation_test
 
 import (
+	"context"
+	"errors"
 	"math/big"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/policy"
+	"github.com/mintwarden/mintwarden/policy/seal"
 )
 
 // hold keeps what is sent from now on out of blocks.
@@ -113,6 +117,49 @@ func TestBump(t *testing.T) {
 			require.Equal(t, "10", h.supply(token))
 		}
 	})
+}
+
+// lostBumps has the seal sign one more version than it is asked for, once, and loses the answers: those of a call that
+// took too long, and of an appliance that was paused and asked when it had lost the lane.
+type lostBumps struct {
+	operation.Sealer
+	done atomic.Bool
+}
+
+func (s *lostBumps) Bump(ctx context.Context, q seal.BumpRequest) (*seal.BumpResult, error) {
+	r, err := s.Sealer.Bump(ctx, q)
+	if err != nil || s.done.Swap(true) {
+		return r, err
+	}
+	q.MaxFee, _ = q.MaxFee.Mul(2)
+	if _, err := s.Sealer.Bump(ctx, q); err != nil {
+		return nil, err
+	}
+	return nil, errors.New("the answers are lost")
+}
+
+// TestLostVersionsHoldNothingUp: versions that the ledger has and nobody's bytes are of are left out; the newest is signed
+// once more, and sent.
+func TestLostVersionsHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{period: manual})
+	stop := h.mineAlways()
+	token := h.deployed("0")
+	stop()
+	h.between = func(s operation.Sealer) operation.Sealer { return &lostBumps{Sealer: s} }
+	h.restart()
+	h.hold()
+	o := h.sentMint(token.ID)
+	h.release(h.versions(o)[0].Tip)
+	h.mineUntil("it is mined", func() bool { return h.now(o.ID).Status.Terminal() })
+	o = h.ends(o, operation.Completed)
+	all := h.versions(o)
+	require.Len(t, all, 2)
+	require.Equal(t, []int{1, 3}, []int{all[0].Number, all[1].Number})
+	require.Equal(t, all[1].Hash, *o.TransactionHash)
+	require.Equal(t, "5", h.supply(token))
+	h.settled(o.ID)
+	h.verifies()
 }
 
 // TestFeeCapHolds: an operation that cannot be mined under its cap says so and waits.

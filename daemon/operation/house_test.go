@@ -101,6 +101,7 @@ type house struct {
 	vault2     string
 	rules      []policy.Rule
 	stopDaemon func()
+	between    func(operation.Sealer) operation.Sealer // stands between operations and the seal from the next start on; nil: nothing
 
 	seal       *seal.Client
 	registry   *registry.Service
@@ -362,7 +363,11 @@ func (h *house) startDaemon() {
 			return h.fund(ctx, w.Address)
 		}})
 	require.NoError(t, err)
-	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: h.seal, Chains: chains, Log: log, Registerer: reg, Now: h.clock, Archive: h.archive})
+	var sealer operation.Sealer = h.seal
+	if h.between != nil {
+		sealer = h.between(h.seal)
+	}
+	h.operations, err = operation.New(operation.Deps{Store: s, Registry: h.registry, Seal: sealer, Chains: chains, Log: log, Registerer: reg, Now: h.clock, Archive: h.archive})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

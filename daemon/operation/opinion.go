@@ -11,10 +11,11 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
-// version is how many signed transactions of the operation are in the store, once it is signed.
+// version is the number of the newest signed transaction of the operation that is in the store, once it is signed.
 func (o *Operation) version() int { return max(1, o.Version) }
 
-// versions are an operation's signed transactions as the store holds them, first to last.
+// versions are an operation's signed transactions as the store holds them, first to last. One in the middle may never
+// have come here from the seal (keepVersion).
 func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error) {
 	keys := make([]string, o.version())
 	for i := range keys {
@@ -27,11 +28,16 @@ func (s *Service) versions(ctx context.Context, o *Operation) ([]storedTx, error
 	if err != nil {
 		return nil, err
 	}
-	out := make([]storedTx, len(kvs))
+	out := make([]storedTx, 0, len(kvs))
 	for i, kv := range kvs {
-		if out[i], err = s.readSigned(ctx, o, kv); err != nil {
+		if kv.Value == nil && i > 0 && i < len(kvs)-1 {
+			continue
+		}
+		t, err := s.readSigned(ctx, o, kv)
+		if err != nil {
 			return nil, err
 		}
+		out = append(out, t)
 	}
 	return out, nil
 }
