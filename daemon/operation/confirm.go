@@ -264,14 +264,26 @@ func (o *Operation) ended(c *chain.Client, st chain.TxStatus, hash tx.Hash, at e
 func (s *Service) completed(ctx context.Context, token *registry.Token, o *Operation) (bool, error) {
 	switch o.Type {
 	case policy.OpDeployToken:
-		contract := tx.CreateAddress(o.Performer, o.Nonce)
-		token.Status, token.ContractAddress, token.TransactionHash = registry.TokenDeployed, &contract, o.TransactionHash
-		token.BlockNumber, token.DeployedAt = o.BlockNumber, policy.Seconds(s.now())
-		return true, nil
+		return s.deployed(token, o), nil
 	case policy.OpPause, policy.OpUnpause:
 		return s.followPause(ctx, token)
 	}
 	return false, nil
+}
+
+// deployed gives the token its contract, unless the ledger has another one for it by then: a deployment may come back
+// from its end after the token was deployed again. One that ends a second time does not undo what became of the token.
+func (s *Service) deployed(token *registry.Token, o *Operation) bool {
+	contract := tx.CreateAddress(o.Performer, o.Nonce)
+	if b, ok := s.registry.Fold().Binding(token.ID); ok && b.ContractAddress != contract {
+		return false
+	}
+	if known := token.ContractAddress; token.Status != registry.TokenRetired && (known == nil || *known != contract) {
+		token.Status = registry.TokenDeployed
+	}
+	token.ContractAddress, token.TransactionHash = &contract, o.TransactionHash
+	token.BlockNumber, token.DeployedAt = o.BlockNumber, policy.Seconds(s.now())
+	return true
 }
 
 // followPause takes over what the chain says: two wallets' operations are not seen to be final in the order

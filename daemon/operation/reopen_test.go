@@ -11,6 +11,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -117,4 +118,61 @@ func TestReorgThatKeepsTheTransaction(t *testing.T) {
 	})
 	require.Zero(t, h.emitted("token.reconciliation_failed"))
 	require.Equal(t, "5", h.supply(token))
+}
+
+// TestATokenThatWasDeployedAgain: the node knows nothing of the first deployment for a while, which so ends as if a
+// stranger had used its nonce; people deploy the token again. That the first one is done after all does not give the
+// token the first contract back: the ledger has bound it to the second.
+func TestATokenThatWasDeployedAgain(t *testing.T) {
+	t.Parallel()
+	var node *chaintest.Proxy
+	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
+		node = chaintest.New(own)
+		t.Cleanup(node.Close)
+		return []string{node.URL()}
+	}})
+	token := h.token("0")
+	deploy := func() *operation.Operation {
+		o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
+		h.approve(o)
+		return h.pooled(o.ID)
+	}
+	ended := func(o *operation.Operation, want operation.Status) *operation.Operation {
+		h.mineUntil("it ends", func() bool { return h.now(o.ID).Status.Terminal() })
+		return h.ends(o, want)
+	}
+	first := deploy()
+	node.Set("hide", first.TransactionHash.String())
+	require.Contains(t, ended(first, operation.Failed).FailureReason, "NONCE_STOLEN")
+	second := ended(deploy(), operation.Completed)
+	node.Behave()
+	h.mineUntil("the first is done after all", func() bool { return h.now(first.ID).Status == operation.Completed })
+	token, err := h.registry.Token(t.Context(), token.ID)
+	require.NoError(t, err)
+	require.Equal(t, registry.TokenDeployed, token.Status)
+	require.Equal(t, tx.CreateAddress(second.Performer, second.Nonce), *token.ContractAddress)
+	mint := h.mint(token, "5")
+	h.approve(mint)
+	ended(mint, operation.Completed)
+	require.Equal(t, "5", h.supply(token))
+}
+
+// TestARetiredTokenStaysRetired: a deep reorg takes its deployment back, which is done a second time.
+func TestARetiredTokenStaysRetired(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}})
+	token := h.token("0")
+	o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
+	h.approve(o)
+	h.mineUntil("it ends", func() bool { return h.now(o.ID).Status.Terminal() })
+	o = h.ends(o, operation.Completed)
+	_, err := h.operations.Retire(t.Context(), operator, token.ID, "", nil)
+	require.NoError(t, err)
+	h.reorg(h.head()-o.BlockNumber+1, true)
+	h.is(o.ID, operation.Broadcasting)
+	defer h.mineAlways()()
+	h.ends(o, operation.Completed)
+	token, err = h.registry.Token(t.Context(), token.ID)
+	require.NoError(t, err)
+	require.Equal(t, registry.TokenRetired, token.Status)
 }
