@@ -140,3 +140,21 @@ func TestCancelFillsTheGapThatARecoveryLeft(t *testing.T) {
 		h.verifies()
 	})
 }
+
+// TestACancelWhoseNonceIsTaken: another operation got the lane's next nonce before people approved to cancel it. It says
+// so, for nothing will ever be signed of it, and can be withdrawn.
+func TestACancelWhoseNonceIsTaken(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{rules: []policy.Rule{approvals(1)}})
+	token := h.deployed("0")
+	late, err := h.cancelNonce(h.wallet(h.vault), 1)
+	require.NoError(t, err)
+	mint := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+	require.EqualValues(t, 1, mint.Nonce)
+	h.approve(late)
+	h.until("it says why it waits", func() bool { return strings.HasPrefix(h.now(late.ID).Attention, "the seal does not sign it: nonce 1 ") })
+	require.Equal(t, operation.PendingSignature, h.now(late.ID).Status)
+	_, err = h.operations.Cancel(h.patient(), operator, late.ID, "", nil)
+	require.NoError(t, err)
+	h.ends(late, operation.Cancelled)
+}
