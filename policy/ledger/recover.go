@@ -15,7 +15,7 @@ import (
 type Recover struct {
 	Format    int            `json:"format"`
 	Instance  string         `json:"instance"`
-	Epoch     uint64         `json:"epoch"` // the new one
+	Epoch     uint64         `json:"epoch"` // the new one, higher than any that is known, of the lost log too
 	Lost      Point          `json:"lost"`
 	Accepted  Point          `json:"accepted"`
 	Usage     []RecoverUsage `json:"usage,omitzero"` // without it every counter stands at its limit until the next midnight
@@ -130,8 +130,8 @@ func (s *state) recover(at place, e *Enveloped) *Refusal {
 	switch {
 	case s.last != nil:
 		return refuse(ReasonConflict, "a recover is the first record of its batch")
-	case d.Epoch != s.head.epoch+1:
-		return refuse(ReasonDocument, "recover into epoch %d, want %d", d.Epoch, s.head.epoch+1)
+	case d.Epoch <= s.head.epoch:
+		return refuse(ReasonDocument, "recover into epoch %d, the accepted log is of epoch %d", d.Epoch, s.head.epoch)
 	case d.Lost == d.Accepted:
 		return refuse(ReasonDocument, "recover loses what it accepts, batch %d: there is nothing to recover", d.Lost.Sequence)
 	case d.Accepted.Sequence != at.sequence-1 || d.Accepted.Head != s.previous:

@@ -44,7 +44,6 @@ func TestRecover(t *testing.T) {
 		reason ledger.Reason
 	}{
 		"threshold is 2":         {func(*ledger.Recover) {}, []string{"custodian-2"}, ledger.ReasonEnvelope},
-		"into epoch 3, want 2":   {func(d *ledger.Recover) { d.Epoch = 3 }, nil, ledger.ReasonDocument},
 		"the log ends with":      {func(d *ledger.Recover) { d.Accepted.Head = policy.DigestOf(nil) }, nil, ledger.ReasonDocument},
 		"recover accepts":        {func(d *ledger.Recover) { d.Accepted.Sequence-- }, nil, ledger.ReasonDocument},
 		"the accepted log is at": {func(d *ledger.Recover) { d.Lanes[0].Nonce = 0 }, nil, ledger.ReasonDocument},
@@ -66,6 +65,9 @@ func TestRecover(t *testing.T) {
 	require.NoError(t, err)
 	w.values = append(w.values, value)
 	require.Equal(t, uint64(2), w.fold.Epoch())
+
+	_, err = w.fold.Apply(w.encode(w.recovered(w.recovering(func(d *ledger.Recover) { d.Epoch = 2 }))))
+	w.isRefusal(err, ledger.ReasonDocument, "into epoch 2, the accepted log is of epoch 2")
 
 	// Decisions of before are void.
 	w.refused(ledger.ReasonDocument, "epoch 1, this is 2", w.authorize(open, func(a *ledger.Authorize) { a.Nonce = 5 }))
@@ -96,6 +98,21 @@ func TestRecover(t *testing.T) {
 	}
 	require.False(t, w.fold.Gap(id("wallet", 1), 3))
 	require.Equal(t, uint64(6), w.fold.NextNonce(id("wallet", 1)))
+	require.Equal(t, ledger.State(w.fold), ledger.State(w.again()))
+}
+
+// The lost log had gone through recovers that the accepted one does not know: the next epoch is above theirs, and what
+// was decided in any of them is void.
+func TestRecoverBehindEpochsThatAreLost(t *testing.T) {
+	w := begun(t)
+	value := w.encode(w.recovered(w.recovering(func(d *ledger.Recover) { d.Epoch = 4 })))
+	_, err := w.fold.Apply(value)
+	require.NoError(t, err)
+	w.values = append(w.values, value)
+	require.Equal(t, uint64(4), w.fold.Epoch())
+	for _, epoch := range []uint64{1, 2, 3, 5} {
+		w.refused(ledger.ReasonDocument, "this is 4", w.approve(w.mint(w.op(), func(i *policy.Intent) { i.Epoch = epoch }), "ann"))
+	}
 	require.Equal(t, ledger.State(w.fold), ledger.State(w.again()))
 }
 

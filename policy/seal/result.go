@@ -31,7 +31,7 @@ type Doubt struct {
 	Kind   string `json:"kind"`           // "behind", "forked", "stranger", or "store"
 	Known  *Point `json:"known,omitzero"` // the newest batch that this appliance's journal or its token's anchor saw
 	Store  Point  `json:"store"`          // the last batch of the store that verifies
-	Epoch  uint64 `json:"epoch"`          // in force there
+	Epoch  uint64 `json:"epoch"`          // the highest that is known, here or there; a recover begins the next
 }
 
 // Point is a batch.

@@ -71,15 +71,16 @@ func (r *room) Recover(ctx context.Context, e *policy.Envelope) (_ *seal.Recorde
 }
 
 // matches is nil if the document gives up exactly what is known, for exactly what
-// the store has.
+// the store has, and begins an epoch that never was: a store from before an earlier
+// recover does not know that one's, and what was decided in it would count again.
 func (r *room) matches(d *ledger.Recover) error {
 	known, _ := r.lost()
 	seq, head := r.fold.Head()
 	switch {
 	case d.Instance != r.fold.Instance():
 		return seal.Errorf(seal.KindInvalid, "the recover is of instance %s, this is %s", d.Instance, r.fold.Instance())
-	case d.Epoch != r.fold.Epoch()+1:
-		return seal.Errorf(seal.KindInvalid, "the recover begins epoch %d, want %d", d.Epoch, r.fold.Epoch()+1)
+	case d.Epoch != max(r.fold.Epoch(), known.epoch)+1:
+		return seal.Errorf(seal.KindInvalid, "the recover begins epoch %d, want %d", d.Epoch, max(r.fold.Epoch(), known.epoch)+1)
 	case d.Lost.Sequence != known.sequence || d.Lost.Head != known.head:
 		return seal.Errorf(seal.KindInvalid, "the recover gives up batch %d, %s; known is batch %d, %s", d.Lost.Sequence, d.Lost.Head, known.sequence, known.head)
 	case d.Accepted.Sequence != seq || d.Accepted.Head != head:
@@ -109,7 +110,7 @@ func (s *state) doubtOf(f *ledger.Fold) *seal.Doubt {
 	var behind *behindError
 	var forked *forkedError
 	var stranger *strangerError
-	d := &seal.Doubt{Reason: s.doubt.Error(), Kind: "store", Epoch: f.Epoch()}
+	d := &seal.Doubt{Reason: s.doubt.Error(), Kind: "store", Epoch: max(f.Epoch(), s.known.epoch)}
 	switch {
 	case errors.As(s.doubt, &behind):
 		d.Kind = "behind"

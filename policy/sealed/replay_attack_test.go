@@ -82,6 +82,56 @@ func TestAttack_AJoinPlayedAgain(t *testing.T) {
 	require.NoError(t, err, "a new word of the threshold is one")
 }
 
+// A hostile etcd goes back behind a recover, and the custodians recover once more: what was approved, and signed, in
+// the epoch that the first one began must not be approved, and signed, in the one that the second begins.
+func TestAttack_ApprovalsOfAnEpochThatARecoverBeganBefore(t *testing.T) {
+	options := roomOptions{state: t.TempDir()}
+	i, r, stop := inProcess(t, options, nil)
+	i.furnish()
+	i.deploy()
+	old := headOf(r.known().fold)
+	i.many(1)
+	ctx := t.Context()
+	again := func() {
+		require.NoError(t, stop())
+		trimLog(t, int(headOf(r.fold)-old))
+		r = newTestRoom(t, i.digest, options)
+		stop = start(t, r)
+		inDoubt(t, r, "behind")
+		_, err := r.Recover(ctx, i.recovering(r, func(d *ledger.Recover) { d.Usage = []ledger.RecoverUsage{} }))
+		require.NoError(t, err)
+		i.door = r
+	}
+	again()
+	in := i.mint("7")
+	in.Epoch = 2
+	approvals := []*policy.Envelope{i.decision(in, policy.Approve, 0, ""), i.decision(in, policy.Approve, 1, "")}
+	for _, e := range approvals {
+		_, err := r.Decide(ctx, e)
+		require.NoError(t, err)
+	}
+	out, err := r.Authorize(ctx, i.request(in))
+	require.NoError(t, err)
+	i.verified(out)
+
+	again()
+	before := signatures(t)
+	for _, e := range approvals {
+		_, err = r.Decide(ctx, e)
+		requireKind(t, seal.KindInvalid, err)
+	}
+	_, err = r.Authorize(ctx, i.request(in))
+	requireKind(t, seal.KindDenied, err)
+	require.Equal(t, before, signatures(t))
+	require.NoError(t, stop())
+
+	r = newTestRoom(t, i.digest, options) // the journal is one that goes on
+	start(t, r)
+	i.door = r
+	i.many(1)
+	require.Equal(t, uint64(3), r.known().fold.Epoch())
+}
+
 // An honest appliance joins while the author is at work, and its log and anchor go
 // on with every batch.
 func TestAnApplianceJoinsABusyLedger(t *testing.T) {
