@@ -256,6 +256,21 @@ func (v *View) Unsettled() []OperationRecord {
 	return all
 }
 
+// Undecided is every operation of which a person decided something and that nothing ended, in the order
+// of ids.
+func (v *View) Undecided() []OperationRecord {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var all []OperationRecord
+	for _, op := range v.state.operations.all() {
+		if len(op.Decisions) > 0 && op.undecided() == nil {
+			all = append(all, op.clone().OperationRecord)
+		}
+	}
+	slices.SortFunc(all, func(a, b OperationRecord) int { return strings.Compare(a.OperationID, b.OperationID) })
+	return all
+}
+
 // NextNonce is the wallet's next; 0 for one that is not known.
 func (v *View) NextNonce(walletID string) uint64 {
 	v.mu.RLock()

@@ -168,3 +168,54 @@ func TestAttack_ADelayThatPassesBehindARecoverThatTheNextAuthorHasNotSeen(t *tes
 	_, err = two.Authorize(t.Context(), c.request(in))
 	require.NoError(t, err)
 }
+
+// Approvals that a hostile etcd kept from everybody for as long as the DELAY takes stand in the snapshot of a trim, and
+// one who lost his memory begins there: he has seen them for no time at all, as if he had read their batches.
+func TestAttack_ADelayThatPassedBeforeTheSnapshotWasRead(t *testing.T) {
+	clock, s := newTestClock(t), openLog(t, house.store)
+	kv := &lateKV{KV: s.c.KV}
+	s.c.KV = kv
+	i, r, stop := inProcess(t, roomOptions{store: s, clock: clock.read,
+		ledger: LedgerConfig{SnapshotBatches: 20, SnapshotEvery: Duration(1000 * time.Hour), Retention: Duration(100 * time.Hour)}}, nil)
+	i.furnish()
+	i.deploy()
+	delay := i.nextPolicy(policy.Rule{Type: policy.RuleDelay, Seconds: 3600})
+	_, err := i.door.PolicyApply(t.Context(), delay)
+	require.NoError(t, err)
+	i.policy.Version, i.policy.Digest = 2, delay.PayloadDigest() // the first one will be forgotten
+	old := headOf(r.known().fold)
+	clock.step(101*time.Hour, 101*time.Hour)
+	in := i.mint("3")
+	in.NotBefore = in.NotBefore.Add(101 * time.Hour)
+	in.ExpiresAt = in.NotBefore.Add(20 * time.Hour)
+	i.approve(in, 0)
+	kv.before = func() { clock.step(2*time.Hour, 2*time.Hour) }
+	i.approve(in, 1)
+	require.Nil(t, r.known().fold.LastTrim(), "the snapshot has the approvals")
+	_, err = r.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err)
+	i.many(20)
+	require.Eventually(t, func() bool { return r.known().fold.LastTrim() != nil }, patience, 10*time.Millisecond)
+	clock.step(2*time.Minute, 2*time.Minute)
+	require.Eventually(t, func() bool { return oldest(t) == old+1 }, patience, 20*time.Millisecond)
+	require.NoError(t, stop())
+	seq, head := r.fold.Head()
+
+	dir := t.TempDir()
+	wiped := newTestRoom(t, i.digest, roomOptions{state: dir, clock: clock.read})
+	stop = start(t, wiped)
+	inDoubt(t, wiped, "stranger")
+	_, err = wiped.Join(t.Context(), i.join(testAppliance, seq, head))
+	require.NoError(t, err)
+	_, err = wiped.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err)
+	require.NoError(t, stop())
+
+	again := newTestRoom(t, i.digest, roomOptions{state: dir, clock: clock.read})
+	start(t, again)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	requireKind(t, seal.KindWait, err) // nor does a new worker forget it
+	clock.step(time.Hour+time.Second, time.Hour+time.Second)
+	_, err = again.Authorize(t.Context(), i.request(in))
+	require.NoError(t, err)
+}

@@ -367,11 +367,14 @@ func (r *room) start(ctx context.Context) error {
 	if headOf(f) > 0 {
 		r.begins(f)
 		r.keep.at, r.keep.grown = headOf(f), 0
-		if now, err := r.clock(); err == nil {
-			r.trimmedIn.time = now.wall // a trim that lies before it is as new as can be
+		now, err := r.clock()
+		if err != nil {
+			return &fatalError{err}
 		}
+		r.trimmedIn.time = now.wall // a trim that lies before it is as new as can be
 		if lent {
 			r.lent = headOf(f)
+			r.lentLate(now)
 		}
 		r.log.Info("the ledger is read from a snapshot on", "sequence", r.keep.at)
 		debug.FreeOSMemory() // reading it took several times what it left

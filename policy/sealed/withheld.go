@@ -13,9 +13,10 @@ import (
 // them, by how much: a hostile store holds a commit back, and a DELAY, which is there so
 // that others see an operation coming, would pass meanwhile. By operation id; of run's
 // goroutine alone: what was read when the journal had seen no more than what is before
-// it, whoever wrote it, counts as held back until then. An appliance that was away and
-// authors now lets a DELAY begin when it came back. It is in the state directory before
-// the journal has seen the batches of it (withheld_file.go).
+// it, whoever wrote it, counts as held back until then, and so does what was read in a
+// snapshot that the store lent. An appliance that was away and authors now lets a DELAY
+// begin when it came back. It is in the state directory before the journal has seen the
+// batches of it (withheld_file.go).
 type withheld struct {
 	of      map[string]late
 	swept   time.Time
@@ -51,10 +52,14 @@ func (w *withheld) note(records []ledger.Record, by time.Duration, now time.Time
 			continue // the ledger took it, so it is one
 		}
 		if i, err := policy.ParseIntent(d.Intent); err == nil {
-			w.of[i.OperationID] = late{max(by, w.of[i.OperationID].by), now}
-			w.changed = true
+			w.add(i.OperationID, by, now)
 		}
 	}
+}
+
+func (w *withheld) add(id string, by time.Duration, now time.Time) {
+	w.of[id] = late{max(by, w.of[id].by), now}
+	w.changed = true
 }
 
 // held notes a batch's decisions if it came later by more than clocks may differ. By no
@@ -68,6 +73,25 @@ func (r *room) held(batch *ledger.Batch, by time.Duration) {
 	skew, life := charter.MaxClockSkew(), charter.MaxIntentLifetime()
 	if by > skew {
 		r.withheld.note(batch.Records, min(by, life+2*skew), batch.Time, life+skew)
+	}
+}
+
+// lentLate notes what was decided in a snapshot that the store lent, and that the journal has not seen: since when it
+// could be seen, nobody here knows but that it can be now.
+func (r *room) lentLate(now instant) {
+	charter, _ := r.fold.Charter()
+	skew, most := charter.MaxClockSkew(), charter.MaxIntentLifetime()+2*charter.MaxClockSkew()
+	last := r.journal.last
+	for _, op := range r.fold.Undecided() {
+		for _, d := range op.Decisions {
+			if d.Sequence <= last.Sequence && r.fold.Epoch() == last.Epoch {
+				continue
+			}
+			if by := r.later(now, d.At); by > skew {
+				r.withheld.add(op.OperationID, min(by, most), r.fold.LastTime())
+			}
+			break // the others are later
+		}
 	}
 }
 
