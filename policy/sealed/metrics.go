@@ -45,6 +45,10 @@ const (
 	noticedTree      notice = "tree_refused"      // a tree head that does not extend the last one, or holds another ledger
 )
 
+// notices are all of them.
+var notices = []notice{noticedBehind, noticedForked, noticedForged, noticedRewritten, noticedOvertaken, noticedUnknown, noticedAnchor,
+	noticedAnchorBad, noticedMemory, noticedKeeping, noticedClock, noticedSignature, noticedTree}
+
 func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 	seconds := prometheus.ExponentialBuckets(0.0005, 2.5, 12)
 	m := &roomMetrics{
@@ -77,6 +81,10 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
+	}
+	// A series that begins with its first notice has gone up, for whoever asks by how much, by nothing.
+	for _, what := range notices {
+		m.notices.WithLabelValues(string(what))
 	}
 	return m, nil
 }
