@@ -21,9 +21,6 @@ const (
 	// workedLately is how long ago a node may have told its newest block to count for one that works: longer than it is
 	// left alone after a failure, and than the pauses between two looks.
 	workedLately = time.Minute
-	// highFor is for how long the highest number that a node told counts as what it has to pass, up to twice that: one that
-	// goes to and fro stands, and what it said by mistake once is not held against it for ever.
-	highFor = time.Minute
 	// behindMost is how many blocks a node may be behind the middle one of three or more.
 	behindMost = 4
 )
@@ -80,17 +77,13 @@ func (n *node) told(h Head) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	if n.headAt.IsZero() || h.Number > max(n.high, n.higher) {
+	if n.headAt.IsZero() || h.Number > n.head.Number {
 		n.rose = now
 	}
-	if now.Sub(n.highFrom) > highFor {
-		n.higher, n.high, n.highFrom = n.high, 0, now
-	}
-	n.high = max(n.high, h.Number)
 	n.head, n.headAt = h, now
 }
 
-// standing is for how long a node's newest block has had no higher number than before, whatever time it says that it is of.
+// standing is for how long a node's newest block has had the same number, whatever time it says that it is of.
 func (n *node) standing(now time.Time) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()

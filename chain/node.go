@@ -34,12 +34,8 @@ type node struct {
 	rested  time.Time // until then others are asked first
 	head    Head      // the newest block that it told of
 	headAt  time.Time // when it did
-	rose    time.Time // when that had a higher number than those before
+	rose    time.Time // when that had a higher number than the one before
 	tried   bool      // it was asked for that once, whatever became of it
-
-	high     uint64    // the highest number that it told of since highFrom
-	higher   uint64    // and in the time before that
-	highFrom time.Time // at most highFor ago, when it is told of one
 }
 
 // checkedFor is how long a node is taken to be of the chain that it said it is of: behind its address another

@@ -175,43 +175,12 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, 0, first())
 	for _, n := range c.nodes {
 		n.mu.Lock()
-		n.rose, n.high, n.higher = time.Now().Add(-time.Hour), n.head.Number, n.head.Number // so much later
+		n.rose = time.Now().Add(-time.Hour) // so much later
 		n.mu.Unlock()
 	}
 	require.Equal(t, 0, first(), "on a chain that stands still nobody is the odd one")
 	mine(t, n, 1)
 	require.Equal(t, 1, first(), "one that stands still alone is, of whatever time it says its newest block is")
-}
-
-// TestANodeThatGoesToAndFroStands: a number that is lower and then the same again is no new block; one slip, of however
-// many blocks, is forgotten.
-func TestANodeThatGoesToAndFroStands(t *testing.T) {
-	n := &node{}
-	later := func() { // so much later
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.rose, n.highFrom = n.rose.Add(-2*highFor), n.highFrom.Add(-2*highFor)
-	}
-	stands := func() bool { return n.standing(time.Now()) > highFor }
-	n.told(Head{Number: 7})
-	for range 3 {
-		later()
-		for _, number := range []uint64{6, 7, 5, 6, 7} {
-			n.told(Head{Number: number})
-			require.True(t, stands(), "%d is no new block", number)
-		}
-	}
-	n.told(Head{Number: 8})
-	require.False(t, stands())
-	n.told(Head{Number: 1_000_000})
-	later()
-	n.told(Head{Number: 9})
-	require.True(t, stands(), "it has said more")
-	later()
-	n.told(Head{Number: 10})
-	later()
-	n.told(Head{Number: 11})
-	require.False(t, stands(), "that is long ago")
 }
 
 // TestANodeThatIsBehindDoesNotRest: one that does not have a block yet works; it is not left alone for that.
