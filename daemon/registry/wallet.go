@@ -263,8 +263,11 @@ func (s *Service) WalletsOf(ctx context.Context, vaultID string, limit, offset i
 // OldestWallet is what a vault account means on a network: its oldest active
 // wallet there (spec: formats, "Vault to wallet"). None is VAULT_NOT_FOUND.
 func (s *Service) OldestWallet(ctx context.Context, vaultID, network string) (*Wallet, error) {
-	if _, err := s.Vault(ctx, vaultID); err != nil {
-		return nil, err
+	// A vault account is never changed or taken away: every submission that names no wallet asks for one.
+	if s.vaults.known(store.Vault(vaultID)) == nil {
+		if _, err := s.Vault(ctx, vaultID); err != nil {
+			return nil, err
+		}
 	}
 	all, err := s.wallets.ascending(ctx, s.store)
 	if err != nil {
