@@ -6,8 +6,8 @@
 // devnet_fund, which gives an account coins from the prefunded one; devnet_reorg does what Reorg does.
 //
 // It promises that a block which was announced to anybody survives SIGKILL of the process: the state of every
-// block is kept, and written before the block is the head, and what is written is the kernel's at once. Waiting transactions are kept in go-ethereum's own
-// journal, which a SIGKILL may leave behind by a moment.
+// block is kept, and written before the block is the head, and what is written is the kernel's at once. Waiting
+// transactions are kept in go-ethereum's own journal, which a SIGKILL may leave behind by a moment.
 //
 // It does not promise a clock: go-ethereum wants each block's time to be later than its parent's by a second
 // at least, so that blocks which are made faster than that run ahead of the clock.
