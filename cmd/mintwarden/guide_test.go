@@ -29,7 +29,7 @@ func (s *site) guided(command string, more ...string) result {
 func TestGuideEtcdRestored(t *testing.T) {
 	commands := guidetest.Commands(t, "etcd restored")
 	require.Len(t, commands, 4)
-	require.Equal(t, "systemctl restart mintwarden", commands[3], "what serve stands on then is daemon/dev's to show")
+	require.Equal(t, "systemctl restart mintwarden", commands[3], "no serve runs at this site")
 	s := newSite(t)
 	s.start()
 	got := s.init(nil, s.filed()...)
