@@ -276,6 +276,13 @@ func TestDiesAfterEachStep(t *testing.T) {
 			require.Equal(t, where, a.get(n))
 		}
 	}
+	began := func() bool {
+		t.Helper()
+		began, err := archive.Began(t.Context(), s, "thing")
+		require.NoError(t, err)
+		return began
+	}
+	require.False(t, began())
 	require.NoError(t, a.Order(t.Context(), f))
 	again()
 	is("store")
@@ -295,9 +302,16 @@ func TestDiesAfterEachStep(t *testing.T) {
 	// What changes now stays in the store, newer than what is archived.
 	a.shelf.write(2, time.Time{})
 	require.NoError(t, a.Remove(t.Context(), f))
+	// Things have left, and nobody noted so: whoever starts without the directory is told all the same.
+	tx = s.Tx()
+	tx.Delete("/mw/archive/thing/done")
+	_, err = tx.Commit(t.Context())
+	require.NoError(t, err)
 	again()
 	require.Equal(t, "store+archive", a.get(2))
 	require.Equal(t, "archive", a.get(3))
+	require.True(t, began())
+	require.NoError(t, a.Remove(t.Context(), f))
 	// It is over again, and its later block counts; a file that was being written is none.
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000000002.jsonl.gz.new"), []byte("half"), 0o600))
 	a.shelf.write(2, long)

@@ -33,10 +33,11 @@ func (a *Archive) haveKey(who string) string {
 }
 func (a *Archive) doneKey() string { return a.prefix() + "done" }
 
-// Began reports whether anything of what an archive is named after has left the store: it is to be opened then.
+// Began reports whether anything of what an archive is named after may have left the store: it is to be opened then. A
+// block is ordered before the first thing in it leaves, and the newest one stays.
 func Began(ctx context.Context, s *store.Store, name string) (bool, error) {
-	_, _, ok, err := s.Get(ctx, root+name+"/done")
-	return ok, err
+	n, err := s.Count(ctx, root+name+"/block/")
+	return n > 0, err
 }
 
 func (a *Archive) progress(ctx context.Context, key string) (p progress, err error) {
