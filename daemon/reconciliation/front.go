@@ -324,11 +324,19 @@ func (f *front) after(ctx context.Context, t *track, final uint64) error {
 	if t.pending {
 		fault = f.freeze(ctx, t)
 	}
-	if t.at.Block == final && (!t.at.Compared || f.s.now().Sub(t.at.CheckedAt) >= compareEvery) && time.Now().After(t.rested) {
+	if t.at.Block != final {
+		return fault
+	}
+	if (!t.at.Compared || f.s.now().Sub(t.at.CheckedAt) >= compareEvery) && time.Now().After(t.rested) {
 		began := time.Now()
 		err := f.compare(ctx, t)
-		t.rested = time.Now().Add(compareShare * time.Since(began))
+		if err == nil {
+			t.rested = time.Now().Add(min(compareShare*time.Since(began), compareEvery))
+		}
 		fault = errors.Join(fault, err)
+	}
+	if !t.at.Compared {
+		f.unfinished = true // it is due whether another block comes or none
 	}
 	return fault
 }

@@ -3,6 +3,7 @@ package reconciliation_test
 import (
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"math/big"
 	"math/rand/v2"
 	"runtime"
@@ -371,4 +372,23 @@ func BenchmarkReconcile(b *testing.B) {
 		b.ReportMetric(float64(most)/(1<<20), "MiB-live")
 		b.ReportMetric(0, "ns/op")
 	}
+}
+
+// A comparison that took long and failed is made again although no other block comes.
+func TestAComparisonThatFailedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.node.advance(20)
+	failed := false
+	h.node.after = func(method string) error {
+		if method != "call" || failed {
+			return nil
+		}
+		failed = true
+		time.Sleep(500 * time.Millisecond)
+		return errors.New("not now")
+	}
+	r := h.until(settled(18))
+	require.Equal(t, reconciliation.Agrees, r.Status)
+	require.Greater(t, h.node.questions("call"), 1)
 }
