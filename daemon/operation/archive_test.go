@@ -211,5 +211,5 @@ func TestAnArchiveThatNobodyNames(t *testing.T) {
 	require.Equal(t, operation.Completed, h.now(o.ID).Status)
 	h.archive = operation.Archive{}
 	h.restart()
-	require.ErrorContains(t, h.operations.RunWorker(t.Context()), "audit.dir/operations")
+	require.ErrorContains(t, h.operations.RunWorker(h.patient()), "audit.dir/operations")
 }
