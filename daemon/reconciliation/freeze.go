@@ -101,10 +101,10 @@ func (f *front) freeze(ctx context.Context, t *track) error {
 	if err := f.deny(ctx, t, lies); err != nil {
 		return err
 	}
-	// Once all were asked, the next look at the head begins again.
+	// Once all were asked, the next look begins again.
 	t.cursor = ""
 	if page.More {
-		t.cursor, f.unfinished = page.KVs[len(page.KVs)-1].Key, true
+		t.cursor = page.KVs[len(page.KVs)-1].Key
 	}
 	return nil
 }

@@ -116,19 +116,20 @@ func joined(faults []error) error {
 	return errors.Join(faults...)
 }
 
-// load takes in the tokens that have a contract and were not known yet. One that cannot be begun with is no hindrance
-// for the others.
+// load takes in the tokens that have a contract and were not known yet, or with another one. One that cannot be begun with
+// is no hindrance for the others.
 func (f *front) load(ctx context.Context, final uint64) (faults []error) {
 	tokens, _, err := f.s.registry.Tokens(ctx, registry.TokenFilter{Network: f.network}, math.MaxInt32, 0)
 	if err != nil {
 		return []error{err}
 	}
 	for _, token := range tokens {
-		if token.ContractAddress == nil {
+		if t, known := f.tokens[token.ID]; known && t.at.of(token) {
+			t.token = token
 			continue
 		}
-		if t, known := f.tokens[token.ID]; known {
-			t.token = token
+		delete(f.tokens, token.ID) // what was known is not where it is now
+		if token.ContractAddress == nil {
 			continue
 		}
 		t, err := f.begin(ctx, token, final)
@@ -157,7 +158,7 @@ func (f *front) begin(ctx context.Context, token *registry.Token, final uint64) 
 		if err != nil {
 			return nil, err
 		}
-		if p.Contract == *token.ContractAddress {
+		if p.of(token) {
 			// What waits for two nodes is found by looking once.
 			return &track{token: token, at: p, rev: rev, pending: true}, nil
 		}
@@ -169,16 +170,23 @@ func (f *front) begin(ctx context.Context, token *registry.Token, final uint64) 
 	return &track{token: token, at: p, rev: rev}, nil
 }
 
-// first is where a token begins: at the block of its deployment, if that was ours, else behind the block at which an
+// firstBlock is where a token begins: at the block of its deployment, if that was ours, else behind the block at which an
 // import looked at it: what became of it before nobody here authorized.
-func (f *front) first(ctx context.Context, token *registry.Token, final uint64) (*progress, error) {
-	p := &progress{TokenID: token.ID, Network: token.Network, Contract: *token.ContractAddress, FromBlock: token.BlockNumber, CheckedAt: f.s.second()}
+func firstBlock(token *registry.Token) uint64 {
 	if token.Imported {
-		p.FromBlock = token.BlockNumber + 1
+		return token.BlockNumber + 1
+	}
+	return token.BlockNumber
+}
+
+// first is the progress of a token that is looked at from its beginning; nil if that is not final yet.
+func (f *front) first(ctx context.Context, token *registry.Token, final uint64) (*progress, error) {
+	p := &progress{TokenID: token.ID, Network: token.Network, Contract: *token.ContractAddress, FromBlock: firstBlock(token), CheckedAt: f.s.second()}
+	if token.Imported {
 		p.Base.Set(token.InitialSupply.Big())
 	}
 	if p.FromBlock == 0 || p.FromBlock > final+1 {
-		return nil, nil // it is not final yet
+		return nil, nil
 	}
 	p.Block = p.FromBlock - 1
 	hash, err := f.chain.BlockHash(ctx, p.Block)
@@ -323,6 +331,7 @@ func (f *front) after(ctx context.Context, t *track, final uint64) error {
 	var fault error
 	if t.pending {
 		fault = f.freeze(ctx, t)
+		f.unfinished = f.unfinished || t.pending // nodes that did not say anything may, whether another block comes or none
 	}
 	if t.at.Block != final {
 		return fault

@@ -86,13 +86,26 @@ func (h *house) WaitLog(context.Context) error {
 }
 
 func (h *house) Token(_ context.Context, id string) (*registry.Token, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if id != h.token.ID {
 		return nil, registry.Refuse(registry.NotFound, "there is no token %q", id)
 	}
 	return h.token, nil
 }
 
+// becomes has the token be another way from now on.
+func (h *house) becomes(edit func(*registry.Token)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	token := *h.token
+	edit(&token)
+	h.token = &token
+}
+
 func (h *house) Tokens(context.Context, registry.TokenFilter, int, int) ([]*registry.Token, int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return append([]*registry.Token{h.token}, h.others...), 1 + len(h.others), nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mintwarden/mintwarden/chain/tx"
+	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
@@ -63,6 +64,12 @@ type progress struct {
 	Compared         bool      `json:"compared"` // caught up, and no operation's end is on its way
 	Told             bool      `json:"told"`     // that the supplies differ
 	CheckedAt        time.Time `json:"checkedAt"`
+}
+
+// of tells whether it is of the contract that a token has now, from the block on in which that is: a token may be deployed
+// again, and its deployment may come to stand in another block.
+func (p *progress) of(token *registry.Token) bool {
+	return token.ContractAddress != nil && p.Contract == *token.ContractAddress && p.FromBlock == firstBlock(token)
 }
 
 // eventsSupply is the supply by the events.

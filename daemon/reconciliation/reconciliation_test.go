@@ -19,6 +19,7 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/operation"
 	"github.com/mintwarden/mintwarden/daemon/reconciliation"
+	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy"
 )
@@ -391,4 +392,61 @@ func TestAComparisonThatFailedIsMadeAgain(t *testing.T) {
 	r := h.until(settled(18))
 	require.Equal(t, reconciliation.Agrees, r.Status)
 	require.Greater(t, h.node.questions("call"), 1)
+}
+
+// Somebody mints, the other node does not answer just then, and no other block comes: it is frozen for once that node
+// answers again.
+func TestAttack_TheOtherNodeIsAwayAndNoBlockComes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	other := newNode()
+	away := true // of other's lock
+	other.after = func(string) error {
+		if away {
+			return errors.New("not now")
+		}
+		return nil
+	}
+	h.urls = append(h.urls, other.serve(t))
+	for _, n := range []*ledgerNode{h.node, other} {
+		n.write(4, h.contract, hashOf(2), []common.Hash{transferTopic, zeroWord, word(account(2))}, number(10).Bytes())
+		n.advance(20)
+	}
+	h.until(func(r *reconciliation.Report) bool {
+		if r.Contract.Sign() > 0 { // the supplies were compared, and the nodes asked before that
+			other.mu.Lock()
+			defer other.mu.Unlock()
+			away = false
+		}
+		return r.Frozen
+	})
+	require.Len(t, h.freezes, 1)
+}
+
+// A token is deployed again, under the eyes of one that reconciles, and comes to stand in an earlier block by a reorg: it is
+// looked at where it is now.
+func TestATokenThatIsElsewhereNow(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.node.advance(20)
+	second := tx.Address{0xc1}
+	p := &planted{h: h}
+	p.mintOperation(28, 1, account(1), 5)
+	p.flush()
+	step := 0
+	r := h.until(func(r *reconciliation.Report) bool {
+		switch {
+		case step == 0 && settled(18)(r):
+			step++
+			h.becomes(func(t *registry.Token) { t.ContractAddress, t.BlockNumber = &second, 30 })
+			h.node.write(28, common.Address(second), hashOf(1), []common.Hash{transferTopic, zeroWord, word(account(1))}, number(5).Bytes())
+			h.node.write(31, common.Address(second), hashOf(2), []common.Hash{transferTopic, zeroWord, word(account(2))}, number(7).Bytes())
+			h.node.advance(40)
+		case step == 1 && r.FromBlock == 30 && r.UnmatchedTotal == 1:
+			step++
+			h.becomes(func(t *registry.Token) { t.BlockNumber = 28 })
+		}
+		return r.FromBlock == 28 && r.EventsChecked == 2
+	})
+	require.EqualValues(t, 1, r.UnmatchedTotal)
 }
