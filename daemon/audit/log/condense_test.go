@@ -46,9 +46,7 @@ func earlier(t *testing.T, s *store.Store, n int) {
 func condensed(t *testing.T, s *store.Store, most int64) {
 	t.Helper()
 	for _, prefix := range []string{store.AuditLog, store.AuditOrder} {
-		for stored(t, s, prefix) > most {
-			time.Sleep(20 * time.Millisecond) // the next look
-		}
+		until(t, "values are not put together", func() bool { return stored(t, s, prefix) <= most })
 	}
 }
 
@@ -114,9 +112,7 @@ func TestEntriesAreReadWhileTheyArePutTogether(t *testing.T) {
 		}
 	}
 	await(t, l, want)
-	for stored(t, s, store.AuditLog) >= 2*auditlog.ValueFull {
-		time.Sleep(20 * time.Millisecond) // the next look
-	}
+	until(t, "values are not put together", func() bool { return stored(t, s, store.AuditLog) < 2*auditlog.ValueFull })
 	if r, err := l.Verify(t.Context()); err != nil || !r.Valid || r.EntriesChecked != want {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/store"
 	"github.com/mintwarden/mintwarden/policy/seal"
@@ -83,62 +84,109 @@ func (f *following) witness() {
 	f.metrics.cosigners.Set(float64(len(more)))
 }
 
-// vouch has our own seal cosign what others signed, whenever a checkpoint is published. It returns only with ctx.
+// errPassed says that the tree went on from a checkpoint, so that nothing can be proven of that one any more.
+var errPassed = errors.New("the tree went on from it")
+
+const (
+	// vouchLast is how long a cosignature that is under way at a stop may take: one that the seal made and the store
+	// lacks is the one that the seal goes by.
+	vouchLast = 2 * time.Second
+	// mostAsked bounds how many trees are kept that the seal may have cosigned.
+	mostAsked = 16
+)
+
+// vouch has our own seal cosign what others signed, whenever a checkpoint is published, and a moment later once more
+// where that failed: the seal may be about to read of it. It returns only with ctx.
 func (l *Log) vouch(ctx context.Context) error {
-	key := store.AuditCosigned + l.opts.Appliance
-	var last uint64
-	value, _, ok, err := l.store.Get(ctx, key)
+	v := vouching{Log: l, key: store.AuditCosigned + l.opts.Appliance}
+	value, _, ok, err := l.store.Get(ctx, v.key)
 	if err != nil {
 		return err
 	}
 	if ok {
 		if s, err := parseCosigned(value); err == nil {
-			last = s.tree.Size
+			v.last = s.tree.Size
 		}
 	}
-	// An answer that was lost may have been a cosignature all the same: the seal goes by what it cosigned.
-	tried := last
-	told := ""
-	for {
+	tried, told := v.last, ""
+	var rested <-chan time.Time
+	for ctx.Err() == nil {
 		news := l.news()
-		if s := l.signed.Load(); s != nil && s.tree.Size > max(last, tried) && s.Keys.ApplianceID != l.opts.Appliance {
-			err := l.vouchFor(ctx, key, s, last)
-			if kind, _ := seal.KindOf(err); kind == seal.KindConflict && tried != last {
-				err = l.vouchFor(ctx, key, s, tried)
-			}
-			tried = s.tree.Size
+		s := l.signed.Load()
+		if s != nil && s.tree.Size > v.last && (s.tree.Size > tried || rested == nil) && s.Keys.ApplianceID != l.opts.Appliance {
+			err := v.cosign(ctx, s)
+			tried, rested = s.tree.Size, nil
 			switch {
 			case err == nil:
-				last, told = s.tree.Size, ""
-			case ctx.Err() != nil:
-			case told != err.Error(): // a seal that is sealed says so for every checkpoint
-				told = err.Error()
-				l.log.Warn("audit log: a checkpoint is not cosigned", "leaves", s.tree.Size, "error", err)
+				told = ""
+			case errors.Is(err, errPassed): // there will be another one
+			default:
+				rested = time.After(failedRest)
+				if told != err.Error() && ctx.Err() == nil { // a seal that is sealed says so every time
+					told = err.Error()
+					l.log.Warn("audit log: a checkpoint is not cosigned", "leaves", s.tree.Size, "error", err)
+				}
 			}
 		}
 		select {
 		case <-news:
+		case <-rested:
+			rested = nil
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
+	return ctx.Err()
 }
 
-func (l *Log) vouchFor(ctx context.Context, key string, s *signedTree, last uint64) error {
-	t := l.tree.Load()
-	if t == nil || l.fault.Load() != nil {
+// vouching is one appliance's word on checkpoints. One goroutine.
+type vouching struct {
+	*Log
+	key  string
+	last uint64 // leaves of the tree whose cosignature stands in the store
+	// asked are the sizes of those that the seal was asked about since, the newest last: an answer that was lost may have
+	// been a cosignature all the same, and the seal wants the proof from what it cosigned.
+	asked []uint64
+}
+
+// cosign has the seal cosign a checkpoint, by a proof from whichever tree it cosigned last.
+func (v *vouching) cosign(ctx context.Context, s *signedTree) error {
+	t := v.tree.Load()
+	if t == nil || v.fault.Load() != nil {
 		return errors.New("the tree cannot be gone by")
 	}
 	m, ok := t.at(s.tree.Size)
 	if !ok {
-		return nil // there is a newer one already
+		return errPassed
 	}
+	err := v.from(ctx, t, m, s, v.last)
+	for _, size := range slices.Backward(v.asked) {
+		if kind, _ := seal.KindOf(err); kind == seal.KindConflict && size < s.tree.Size {
+			err = v.from(ctx, t, m, s, size)
+		}
+	}
+	if err == nil {
+		v.last, v.asked = s.tree.Size, nil
+		return nil
+	}
+	if kind, _ := seal.KindOf(err); kind != seal.KindConflict && !slices.Contains(v.asked, s.tree.Size) {
+		v.asked = append(v.asked, s.tree.Size)
+		v.asked = v.asked[max(0, len(v.asked)-mostAsked):]
+	}
+	return err
+}
+
+// from has the seal cosign the tree at m, and puts that into the store.
+func (v *vouching) from(ctx context.Context, t *tree, m mark, s *signedTree, last uint64) error {
 	q, err := request(t, m, last, true)
 	if err != nil {
 		return err
 	}
 	q.Cosign = true
-	res, err := l.opts.Cosigner.Checkpoint(ctx, *q)
+	stopped := ctx
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(stopped, func() { time.AfterFunc(vouchLast, stop) })()
+	res, err := v.opts.Cosigner.Checkpoint(ctx, *q)
 	if err != nil {
 		return err
 	}
@@ -146,11 +194,11 @@ func (l *Log) vouchFor(ctx context.Context, key string, s *signedTree, last uint
 	if err != nil {
 		return err
 	}
-	if c, err := parseCosigned(value); err != nil || c.tree != s.tree || c.Keys.ApplianceID != l.opts.Appliance {
+	if c, err := parseCosigned(value); err != nil || c.tree != s.tree || c.Keys.ApplianceID != v.opts.Appliance {
 		return errors.Join(errors.New("auditlog: the seal's cosignature is not what was asked for"), err)
 	}
-	tx := l.store.Tx()
-	tx.Put(key, value)
+	tx := v.store.Tx()
+	tx.Put(v.key, value)
 	_, err = tx.Commit(ctx)
 	return err
 }

@@ -38,19 +38,36 @@ func write(ctx context.Context, s *store.Store, id string, entries int) error {
 	return err
 }
 
-// await lists until n entries are numbered; the test's own deadline ends it otherwise.
-func await(t *testing.T, l *auditlog.Log, n int) []*audit.Entry {
+const (
+	// patience is how long a test waits for what a busy machine may take its time for.
+	patience = 3 * time.Minute
+	poll     = 5 * time.Millisecond
+)
+
+// until waits for something that comes in its own time.
+func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for {
-		entries, total, _, err := l.List(t.Context(), auditlog.Filter{}, 200, 0, "")
-		if err != nil {
+	for over := time.Now().Add(patience); !holds(); time.Sleep(poll) {
+		if time.Now().After(over) {
+			t.Fatalf("after %s: %s", patience, what)
+		}
+	}
+}
+
+// await lists until n entries are numbered.
+func await(t *testing.T, l *auditlog.Log, n int) (entries []*audit.Entry) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	until(t, fmt.Sprintf("fewer than %d entries are numbered", n), func() bool {
+		var total int
+		var err error
+		if entries, total, _, err = l.List(ctx, auditlog.Filter{}, 200, 0, ""); err != nil {
 			t.Fatal(err)
 		}
-		if total >= n {
-			return entries
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return total >= n
+	})
+	return entries
 }
 
 func TestEveryEntryIsNumberedOnce(t *testing.T) {

@@ -95,16 +95,12 @@ func TestOldEntriesMoveToTheDiskAndListsStayWhole(t *testing.T) {
 		}
 	}
 	n.receipt(t, one, "token", "t49")
-	for stored(t, s, store.AuditArchived) == 0 || !archivedAll(t, dirs[0]) {
-		time.Sleep(20 * time.Millisecond)
-	}
+	until(t, "one appliance has not archived everything", func() bool { return stored(t, s, store.AuditArchived) > 0 && archivedAll(t, dirs[0]) })
 	if left := held(t, s); left != want {
 		t.Errorf("%d entries are left in the store, and one of two appliances has no copy", left)
 	}
 	two, _ := run(t, srv.Open(store.UserServe), options(1))
-	for stored(t, s, store.AuditLog) > 0 {
-		time.Sleep(20 * time.Millisecond)
-	}
+	until(t, "entries stay in the store though both have them", func() bool { return stored(t, s, store.AuditLog) == 0 })
 	whole(t, one, want)
 	whole(t, two, want)
 	n.receipt(t, one, "token", "t0")
@@ -122,9 +118,7 @@ func TestOldEntriesMoveToTheDiskAndListsStayWhole(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if blocks := stored(t, s, store.AuditOrder); blocks > 20 {
-		t.Errorf("%d blocks of the order are left", blocks)
-	}
+	until(t, "blocks of the order are left", func() bool { return stored(t, s, store.AuditOrder) <= 20 })
 }
 
 // archivedAll is true once the appliance's archive has entries.
