@@ -146,13 +146,12 @@ func (a *archive) append(entries []*audit.Entry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for len(entries) > 0 {
-		n := len(a.files)
-		if n == 0 || a.files[n-1].lines() >= archiveEntries {
+		files := a.files
+		if n := len(files); n == 0 || files[n-1].lines() >= archiveEntries {
 			first := uint64(a.last.Seq) + 1
-			a.files = append(a.files, &archiveFile{path: filepath.Join(a.dir, archiveName(first)), first: first, offsets: []int64{0}})
-			n++
+			files = append(files, &archiveFile{path: filepath.Join(a.dir, archiveName(first)), first: first, offsets: []int64{0}})
 		}
-		f := a.files[n-1]
+		f := files[len(files)-1]
 		part := entries[:min(len(entries), int(archiveEntries-f.lines()))]
 		var text bytes.Buffer
 		last, offsets := a.last, slices.Clone(f.offsets[len(f.offsets)-1:])
@@ -171,7 +170,8 @@ func (a *archive) append(entries []*audit.Entry) error {
 		if err := appendTo(f.path, text.Bytes(), offsets[0]); err != nil {
 			return err
 		}
-		f.offsets, a.last, entries = append(f.offsets, offsets[1:]...), last, entries[len(part):]
+		// A file that could not be made is none, or whoever reads all of it would miss it.
+		a.files, f.offsets, a.last, entries = files, append(f.offsets, offsets[1:]...), last, entries[len(part):]
 	}
 	return nil
 }

@@ -80,6 +80,32 @@ func TestArchiveKeepsWhatWasAppended(t *testing.T) {
 	}
 }
 
+// A file that the disk did not let be made is made later: what is there is read as before, and the archive goes on.
+func TestArchiveAfterADiskThatTookNoFile(t *testing.T) {
+	t.Parallel()
+	dir, all := t.TempDir(), links(t, 3)
+	a := archiveOf(t, dir)
+	inTheWay := filepath.Join(dir, archiveName(1))
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.append(all); err == nil {
+		t.Fatal("a directory took entries")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := count(a); err != nil || n != 0 {
+		t.Errorf("%d entries, %v", n, err)
+	}
+	if err := a.append(all); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := count(a); err != nil || n != len(all) {
+		t.Errorf("%d entries, %v", n, err)
+	}
+}
+
 // What a crash left at the end is cut off wherever it tore, and the archive goes on.
 func TestArchiveAfterACrashAnywhere(t *testing.T) {
 	t.Parallel()
