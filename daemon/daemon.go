@@ -142,7 +142,12 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *parts, err err
 	if err != nil {
 		return nil, err
 	}
+	nodes := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mintwarden_chain_nodes", Help: "Nodes that the configuration names."}, []string{"network"})
+	if err := p.reg.Register(nodes); err != nil {
+		return nil, fmt.Errorf("daemon: metrics: %w", err)
+	}
 	for _, n := range cfg.Networks {
+		nodes.WithLabelValues(n.Name).Set(float64(len(n.RPCURLs)))
 		c, err := chain.Dial(ctx, network(n), p.log, p.reg)
 		if err != nil {
 			return nil, fmt.Errorf("daemon: network %s: %w", n.Name, err)

@@ -49,7 +49,7 @@ func TestServe(t *testing.T) {
 	}
 	a.intact()
 	s.metrics("mintwarden_build_info", "mintwarden_seal_up 1", "mintwarden_store_size_bytes", "mintwarden_api_requests_total",
-		"mintwarden_chain_head_age_seconds", "mintwarden_ledger_sequence", "mintwarden_hsm_calls_total", "mintwarden_open_operations",
+		"mintwarden_chain_head_age_seconds", `mintwarden_chain_nodes{network="quantum-chain-devnet"} 1`, `mintwarden_chain_nodes_usable{network="quantum-chain-devnet"} 1`, "mintwarden_ledger_sequence", "mintwarden_hsm_calls_total", "mintwarden_open_operations",
 		`mintwarden_certificate_days{algorithm="ml-dsa",name="mintwarden",use="store"} 39`, `mintwarden_certificate_days{algorithm="ml-dsa",name="etcd",use="store_server"} 39`)
 
 	s.checked(true, "ok    config", "ok    permissions", "ok    certificates  api: ", "ok    certificates  store: mintwarden, good until", "ok    certificates  store_server: etcd, good until", "clock", "ok    history", "ok    seal          unsealed", "ok    hsm           token", "ok    etcd", "ok    node")
