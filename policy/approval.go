@@ -164,20 +164,52 @@ func (j *judgement) quorumAt() (at time.Time, complete bool) {
 			if !r.isApproval() || !r.about(j.Intent.OperationType) && !r.implied(j.Intent.OperationType) {
 				continue
 			}
-			tree := r.tree()
-			groups := tree.groups()
-			// One more decision never unseats anybody.
-			n := sort.Search(len(recorded), func(n int) bool {
-				return !recorded[n].At.IsZero() && tree.holds(j.approvers(groups, recorded[:n+1]), j.members)
-			})
-			if n == len(recorded) {
+			since, holds := j.heldSince(r.tree(), recorded)
+			if !holds {
 				return time.Time{}, false
 			}
 			complete = true
-			if recorded[n].At.After(at) {
-				at = recorded[n].At
+			if since.After(at) {
+				at = since
 			}
 		}
 	}
 	return at, complete
+}
+
+// heldSince is the batch's time since which the tree holds: a decision's, or a charter's that brought
+// somebody into a group. Under an earlier charter those count who were of the group then and ever since.
+func (j *judgement) heldSince(tree *Quorum, recorded []RecordedDecision) (since time.Time, holds bool) {
+	groups, members := tree.groups(), j.members
+	reigns := j.Charters
+	if len(reigns) == 0 {
+		reigns = []Reign{{Charter: j.Charter}}
+	}
+	for k := len(reigns) - 1; k >= 0; k-- {
+		reign := reigns[k]
+		if k < len(reigns)-1 {
+			members = alsoThen(members, reign.Charter)
+		}
+		// One more decision never unseats anybody.
+		n := sort.Search(len(recorded), func(n int) bool {
+			return !recorded[n].At.IsZero() && tree.holds(j.approvers(groups, recorded[:n+1]), members)
+		})
+		if n == len(recorded) {
+			return since, holds // it took the charter behind this one
+		}
+		if recorded[n].Sequence >= reign.Sequence {
+			return recorded[n].At, true
+		}
+		since, holds = reign.Since, true
+		recorded = recorded[:sort.Search(len(recorded), func(n int) bool { return recorded[n].Sequence >= reign.Sequence })]
+	}
+	return since, holds
+}
+
+// alsoThen is those members whom an earlier charter has in the group, too.
+func alsoThen(members func(group string) []string, c *Charter) func(group string) []string {
+	return func(group string) []string {
+		then, _ := c.Group(group)
+		return slices.DeleteFunc(slices.Clone(members(group)), func(person string) bool { return !slices.Contains(then, person) })
+	}
 }

@@ -30,6 +30,7 @@ type Input struct {
 	IntentDigest Digest     // of its exact bytes: what decisions are compared with
 	Charter      *Charter   // the current one
 	CharterKnown bool       // Intent.Charter is the current charter or an ancestor of it
+	Charters     []Reign    // since the operation's first decision, the last one is Charter; empty where none came since
 	Epoch        uint64     // the ledger's
 	Binding      *Binding   // of the intent's token; nil for DEPLOY_TOKEN and CANCEL
 	Policies     []*InForce // in force now and in scope
@@ -40,6 +41,13 @@ type Input struct {
 	Frozen       bool              // the token is frozen by a custodian
 	Usage        Usage
 	Now          time.Time
+}
+
+// Reign is a charter from when it was in force.
+type Reign struct {
+	Charter  *Charter
+	Since    time.Time // its batch's; or later, where that is not known any more
+	Sequence uint64    // of that batch
 }
 
 // Verdict is the answer of Judge. The zero value denies.

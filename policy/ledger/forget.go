@@ -53,11 +53,20 @@ func (s *state) endOf(op *operation) time.Time {
 	return end.Add(s.law.charter.MaxClockSkew())
 }
 
-// memory is when to look at what again.
+// memory is when to look at what again, and when the charters came.
 type memory struct {
 	operations looks
 	pending    map[string]time.Time // the look that is in operations, by operation id: one at most
 	bucket     int64                // in which usage and policies were last swept
+	charters   map[uint64]time.Time // by the batch that recorded them
+}
+
+// came notes a charter's batch.
+func (m *memory) came(l *law, at time.Time) {
+	if m.charters == nil {
+		m.charters = map[uint64]time.Time{}
+	}
+	m.charters[l.sequence] = at
 }
 
 // watch has an operation looked at, unless it will be already.
@@ -109,6 +118,9 @@ func (m *memory) sweep(s *state, touched []string) {
 		}
 	}
 	now := s.head.time
+	if s.law.sequence == s.head.sequence {
+		m.came(s.law, now)
+	}
 	for len(m.operations) > 0 && m.operations[0].at.Before(now) {
 		next := heap.Pop(&m.operations).(look)
 		delete(m.pending, next.id)

@@ -43,9 +43,34 @@ func (s *state) input(i *policy.Intent, digest policy.Digest, now time.Time) pol
 	in.Submitted = s.superseded(i, in.Policies)
 	if op, ok := s.operations.get(i.OperationID); ok {
 		in.Decisions, in.Requests = op.Decisions, op.Requests
+		in.Charters = s.reigns(op.Decisions)
 	}
 	in.Suspended = s.suspendedPersons()
 	return in
+}
+
+// reigns is every charter since the first of the decisions, nil where none came behind it.
+func (s *state) reigns(decided []policy.RecordedDecision) (out []policy.Reign) {
+	if len(decided) == 0 || s.law.sequence <= decided[0].Sequence {
+		return nil
+	}
+	first := len(s.chain) - 1
+	for first > 0 && s.chain[first].sequence > decided[0].Sequence {
+		first--
+	}
+	for _, l := range s.chain[first:] {
+		out = append(out, policy.Reign{Charter: l.charter, Since: s.since(l), Sequence: l.sequence})
+	}
+	return out
+}
+
+// since is the time of the batch that recorded a charter. A snapshot does not say it, but for its own:
+// of those that a fold read there it is the snapshot's, before which they were in force.
+func (s *state) since(l *law) time.Time {
+	if at, ok := s.memory.charters[l.sequence]; ok {
+		return at
+	}
+	return s.head.time // of the batch under way
 }
 
 // inScope is every policy in force that judges the intent, in the order of their ids.

@@ -232,6 +232,7 @@ func (r *restoring) charters() {
 			return refusal
 		}
 		r.heads[l.Sequence] = append(r.heads[l.Sequence], r.s.law)
+		r.m.came(r.s.law, r.s.head.time)
 		return nil
 	})
 	if r.err == nil && r.s.law == nil {
