@@ -285,6 +285,7 @@ func (s *Service) stageEnd(ctx context.Context, t *store.Tx, o *Operation, e end
 		return err
 	}
 	o.FailureReason, o.Attention = e.text, ""
+	o.Authorized, o.Nonce = false, 0 // a ledger that ends it has no authorization of it: there is nothing to settle
 	t.Audit(assert(o.draft(a, e.status.action(), map[string]any{"reason": e.text})))
 	if o.Type != policy.OpDeployToken {
 		return nil

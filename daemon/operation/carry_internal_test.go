@@ -21,7 +21,7 @@ func TestAnEndOfWhatIsSignedStopsNoCarrying(t *testing.T) {
 	same := func(d audit.Draft) audit.Draft { return d }
 	for _, from := range Statuses() {
 		for _, to := range []Status{Rejected, Cancelled, Failed} {
-			o := &Operation{ID: "op_00000000000000000000000000", Type: policy.OpMint, Status: from, History: []Step{{Status: from, At: time.Now()}}}
+			o := &Operation{ID: "op_00000000000000000000000000", Type: policy.OpMint, Status: from, Authorized: true, Nonce: 7, History: []Step{{Status: from, At: time.Now()}}}
 			change := s.store.Tx()
 			if from == Submitted {
 				continue // which no operation is stored in
@@ -33,6 +33,7 @@ func TestAnEndOfWhatIsSignedStopsNoCarrying(t *testing.T) {
 				require.Empty(t, o.FailureReason)
 			default:
 				require.Equal(t, to, o.Status)
+				require.True(t, o.closed(), "nothing was signed, and nothing is to be settled")
 			}
 			if !from.Terminal() {
 				require.NotZero(t, change.Len(), "it is told")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/mintwarden/mintwarden/chain"
 	"github.com/mintwarden/mintwarden/chain/qrc20"
@@ -311,15 +312,22 @@ func (l *lane) fail(ctx context.Context, fence *store.Fence, c *chain.Client, o 
 		func(o *Operation, t *store.Tx) error {
 			o.ended(c, st, hash, at)
 			o.FailureReason = reason
-			return l.s.stageToken(ctx, t, o, func(token *registry.Token) (bool, error) {
-				failed := o.Type == policy.OpDeployToken && token.DeployOperationID == o.ID && token.Status == registry.TokenDeploying
-				if failed {
-					token.Status = registry.TokenFailed
-				}
-				return failed, nil
-			})
+			return l.s.stageToken(ctx, t, o, func(token *registry.Token) (bool, error) { return undeployed(token, o), nil })
 		})
 	return err
+}
+
+// undeployed takes the contract from the token of a deployment that failed: one that was done before a reorg took it back
+// gave it one. What another deployment made of the token stays, and a retired one stays retired.
+func undeployed(token *registry.Token, o *Operation) bool {
+	contract := tx.CreateAddress(o.Performer, o.Nonce)
+	done := (token.Status == registry.TokenDeployed || token.Status == registry.TokenPaused) && *token.ContractAddress == contract
+	if o.Type != policy.OpDeployToken || token.DeployOperationID != o.ID || token.Status != registry.TokenDeploying && !done {
+		return false
+	}
+	token.Status, token.ContractAddress, token.TransactionHash = registry.TokenFailed, nil, nil
+	token.BlockNumber, token.DeployedAt = 0, time.Time{}
+	return true
 }
 
 // stageToken puts a change of the operation's token into the same transaction.

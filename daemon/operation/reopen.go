@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -147,13 +148,11 @@ func (e *endings) await(ctx context.Context, network string) error {
 // takes their blocks away, until ctx ends.
 func (s *Service) watchEndings(ctx context.Context, network string) {
 	c := s.chains[network]
-	for _, status := range []Status{Completed, Failed} {
-		n := 0
-		for o, err := range s.All(ctx, Filter{Network: network, Status: status}) {
-			if n++; err != nil || n > watchMost {
-				break
-			}
-			s.endings.put(o)
+	for s.readEndings(ctx, network) != nil {
+		select {
+		case <-time.After(mostPause):
+		case <-ctx.Done():
+			return
 		}
 	}
 	pace := min(max(c.Network().BlockPeriod, mostPause), 15*time.Second)
@@ -168,6 +167,35 @@ func (s *Service) watchEndings(ctx context.Context, network string) {
 			return
 		}
 	}
+}
+
+// readEndings takes in what ended before this process began. An operation that cannot be read, for the archive has lost it,
+// is not watched, and keeps no other one from that. Errors are the store's, or the context's: nothing is known then.
+func (s *Service) readEndings(ctx context.Context, network string) error {
+	if err := s.archive.Ready(ctx); err != nil {
+		return err
+	}
+	for _, status := range []Status{Completed, Failed} {
+		ids, _ := s.index.page(Filter{Network: network, Status: status}, nil, "", 0, watchMost)
+		for chunk := range slices.Chunk(ids, store.MaxTxOps) {
+			ops, err := s.states(ctx, chunk)
+			for i := 0; err != nil && i < len(chunk); i++ {
+				e, alone := s.loadState(ctx, chunk[i])
+				switch {
+				case errors.Is(alone, store.ErrUnavailable) || ctx.Err() != nil:
+					return errors.Join(alone, ctx.Err())
+				case alone != nil:
+					s.log.Error("an operation that ended is not watched", "operation", chunk[i], "error", alone)
+				default:
+					ops = append(ops, e.op)
+				}
+			}
+			for _, o := range ops {
+				s.endings.put(o)
+			}
+		}
+	}
+	return nil
 }
 
 // follows looks at the newest block, at what ended since the last one that was seen, and at every watched block
@@ -206,9 +234,6 @@ func (s *Service) follows(ctx context.Context, c *chain.Client, last chain.Head)
 				return last, err
 			}
 		}
-	}
-	if head.Hash == last.Hash {
-		return head, nil
 	}
 	for id, at := range s.endings.thefts(network) {
 		if err := s.disprove(ctx, c, id, at); err != nil && ctx.Err() == nil {

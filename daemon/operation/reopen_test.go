@@ -2,6 +2,8 @@ package operation_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -175,4 +177,83 @@ func TestARetiredTokenStaysRetired(t *testing.T) {
 	token, err = h.registry.Token(t.Context(), token.ID)
 	require.NoError(t, err)
 	require.Equal(t, registry.TokenRetired, token.Status)
+}
+
+// TestADeploymentThatFailsInTheEnd: a deep reorg takes it back, and somebody who has the HSM's login uses its nonce before
+// it is in a block again. The token has no contract then, and can be deployed again.
+func TestADeploymentThatFailsInTheEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}})
+	token := h.token("0")
+	deploy := func(want operation.Status, before func(*operation.Operation)) {
+		o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
+		h.approve(o)
+		h.mineUntil("it ends", func() bool { return h.now(o.ID).Status.Terminal() })
+		o = h.ends(o, operation.Completed)
+		before(o)
+		h.mineUntil("it ends again", func() bool { return h.now(o.ID).Status.Terminal() })
+		h.ends(o, want)
+		var err error
+		token, err = h.registry.Token(t.Context(), token.ID)
+		require.NoError(t, err)
+	}
+	deploy(operation.Failed, func(o *operation.Operation) {
+		h.settled(o.ID)
+		w, err := h.registry.OldestWallet(t.Context(), h.vault, networkName)
+		require.NoError(t, err)
+		h.reorg(h.head()-o.BlockNumber+1, true)
+		h.steal(w, o.Nonce)
+		h.mine(1)
+		h.is(o.ID, operation.Broadcasting)
+	})
+	require.Equal(t, registry.TokenFailed, token.Status)
+	require.Nil(t, token.ContractAddress)
+	deploy(operation.Completed, func(*operation.Operation) {})
+	require.Equal(t, registry.TokenDeployed, token.Status)
+	mint := h.mint(token, "5")
+	h.approve(mint)
+	h.mineUntil("it ends", func() bool { return h.now(mint.ID).Status.Terminal() })
+	h.ends(mint, operation.Completed)
+	require.Equal(t, "5", h.supply(token))
+}
+
+// TestATheftIsDisprovedWithoutABlock: the node makes its index of transactions anew, and is done with it when no other block
+// comes.
+func TestATheftIsDisprovedWithoutABlock(t *testing.T) {
+	t.Parallel()
+	var node *chaintest.Proxy
+	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
+		node = chaintest.New(own)
+		t.Cleanup(node.Close)
+		return []string{node.URL()}
+	}})
+	token := h.token("0")
+	o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
+	h.approve(o)
+	o = h.pooled(o.ID)
+	node.Set("hide", o.TransactionHash.String())
+	h.mineUntil("it ends", func() bool { return h.now(o.ID).Status.Terminal() })
+	require.Contains(t, h.ends(o, operation.Failed).FailureReason, "NONCE_STOLEN")
+	receipts := node.Count("eth_getTransactionReceipt")
+	h.until("it is asked whether that was so", func() bool { return node.Count("eth_getTransactionReceipt") > receipts })
+	node.Behave()
+	h.is(o.ID, operation.Completed)
+}
+
+// TestDeepReorgBesideADamagedArchive: what ended and is in the store is watched whatever became of what left it.
+func TestDeepReorgBesideADamagedArchive(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{period: manual})
+	stop := h.mineAlways()
+	token := h.deployed("0")
+	o := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
+	h.settled(o.ID)
+	stop()
+	h.archives()
+	h.archive.Retention = 0
+	require.NoError(t, os.Mkdir(h.archive.Dir, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(h.archive.Dir, "00000000000000000001.jsonl.gz"), []byte("zeroes"), 0o600))
+	h.restart()
+	h.reorg(h.head()-o.BlockNumber+1, true)
+	h.is(o.ID, operation.Broadcasting)
 }
