@@ -187,8 +187,19 @@ func (a *appliance) kill() {
 	if err := syscall.Kill(-a.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		a.t.Fatal(err) // ESRCH: they are dead already
 	}
-	<-a.ended
+	a.awaitEnd()
 	a.hangUp()
+}
+
+// awaitEnd waits for the end of what was told to end, or killed.
+func (a *appliance) awaitEnd() {
+	a.t.Helper()
+	select {
+	case <-a.ended:
+	case <-time.After(patience):
+		a.dump()
+		a.t.Fatalf("mintwardend dev, process %d, does not end", a.cmd.Process.Pid)
+	}
 }
 
 func (a *appliance) hangUp() {

@@ -60,7 +60,11 @@ func (a *appliance) drained(tell func() error, key, path, body string, want int)
 	if err := tell(); err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	for refused := false; !refused; { // until the stop has begun
+		if time.Since(began) > patience {
+			t.Fatal("it was told to stop, and lets new callers in")
+		}
 		door, err := net.Dial("tcp", address)
 		if refused = err != nil; !refused {
 			_ = door.Close()

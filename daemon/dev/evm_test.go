@@ -1,6 +1,7 @@
 package dev_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -43,7 +44,9 @@ func TestEVM(t *testing.T) {
 	}
 	a.intact()
 	a.stop()
-	if err := dev.Run(t.Context(), dev.Options{Dir: dir, Network: "quantum", API: "127.0.0.1:0", Monitor: "127.0.0.1:0", RPC: "127.0.0.1:0", SealBin: bin}); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience) // for one that is not refused
+	defer cancel()
+	if err := dev.Run(ctx, dev.Options{Dir: dir, Network: "quantum", API: "127.0.0.1:0", Monitor: "127.0.0.1:0", RPC: "127.0.0.1:0", SealBin: bin}); err == nil {
 		t.Fatal("a directory's network changed its kind")
 	}
 }

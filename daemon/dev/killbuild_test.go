@@ -2,8 +2,10 @@ package dev_test
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json/v2"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -194,27 +196,26 @@ func (a *appliance) arm(dir string, p killPoint, killed func()) {
 	armed := 0
 	for _, s := range sockets {
 		c, err := net.Dial("unix", filepath.Join(dir, s.Name()))
+		var lines *bufio.Scanner
 		if err == nil {
 			a.t.Cleanup(func() { _ = c.Close() })
+			_ = c.SetDeadline(time.Now().Add(patience))
 			_, err = fmt.Fprintf(c, "%s %s\n", p.name, terms)
-		}
-		if err != nil && ended(s.Name()) {
-			continue
+			if lines = bufio.NewScanner(c); err == nil && !lines.Scan() {
+				err = cmp.Or(lines.Err(), io.EOF)
+			}
 		}
 		if err != nil {
-			a.t.Fatal(err)
-		}
-		lines := bufio.NewScanner(c)
-		if !lines.Scan() {
-			if ended(s.Name()) {
-				continue // a helper whose work was done meanwhile
+			if ends(s.Name()) {
+				continue // a helper whose work was done meanwhile, or one that dies with who got to the point already
 			}
-			a.t.Fatalf("process %s does not answer: %v", s.Name(), lines.Err())
+			a.t.Fatalf("process %s does not answer: %v", s.Name(), err)
 		}
 		if lines.Text() != "armed" {
 			continue // the point is in another program
 		}
 		armed++
+		_ = c.SetDeadline(time.Time{}) // the end of the test closes it
 		go func() {
 			if lines.Scan() && lines.Text() == "killed at "+p.name {
 				killed()
@@ -224,6 +225,16 @@ func (a *appliance) arm(dir string, p killPoint, killed func()) {
 	if armed == 0 {
 		a.t.Fatalf("no process knows the point %s", p.name)
 	}
+}
+
+// ends is true of a process that has ended, or is about to: a dying one lets go of its sockets first.
+func ends(pid string) bool {
+	for deadline := time.Now().Add(patience); !ended(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // ended is true of a process that is gone, or a zombie.

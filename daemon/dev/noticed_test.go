@@ -26,30 +26,30 @@ func TestWhatIsDoneToTheLogIsNoticedByBoth(t *testing.T) {
 	for _, attack := range []struct {
 		name string
 		seal bool // it notices, too
-		do   func(t *testing.T, etcd *clientv3.Client, head uint64)
+		do   func(ctx context.Context, t *testing.T, etcd *clientv3.Client, head uint64)
 	}{
-		{"the last batch is deleted", true, func(t *testing.T, etcd *clientv3.Client, head uint64) {
-			if _, err := etcd.Delete(t.Context(), ledger.Key(head)); err != nil {
+		{"the last batch is deleted", true, func(ctx context.Context, t *testing.T, etcd *clientv3.Client, head uint64) {
+			if _, err := etcd.Delete(ctx, ledger.Key(head)); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"a batch in the middle is edited", false, func(t *testing.T, etcd *clientv3.Client, head uint64) {
-			was, err := etcd.Get(t.Context(), ledger.Key(head-1))
+		{"a batch in the middle is edited", false, func(ctx context.Context, t *testing.T, etcd *clientv3.Client, head uint64) {
+			was, err := etcd.Get(ctx, ledger.Key(head-1))
 			if err != nil || len(was.Kvs) != 1 {
 				t.Fatalf("batch %d: %v", head-1, err)
 			}
 			value := []byte(string(was.Kvs[0].Value))
 			value[len(value)/2] ^= 1
-			if _, err := etcd.Put(t.Context(), ledger.Key(head-1), string(value)); err != nil {
+			if _, err := etcd.Put(ctx, ledger.Key(head-1), string(value)); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"a batch is forged", true, func(t *testing.T, etcd *clientv3.Client, head uint64) {
-			was, err := etcd.Get(t.Context(), ledger.Key(head))
+		{"a batch is forged", true, func(ctx context.Context, t *testing.T, etcd *clientv3.Client, head uint64) {
+			was, err := etcd.Get(ctx, ledger.Key(head))
 			if err != nil || len(was.Kvs) != 1 {
 				t.Fatalf("batch %d: %v", head, err)
 			}
-			if _, err := etcd.Put(t.Context(), ledger.Key(head+1), string(was.Kvs[0].Value)); err != nil {
+			if _, err := etcd.Put(ctx, ledger.Key(head+1), string(was.Kvs[0].Value)); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -65,7 +65,7 @@ func TestWhatIsDoneToTheLogIsNoticedByBoth(t *testing.T) {
 			if err != nil || head.Head == nil {
 				t.Fatalf("the seal: %+v, %v", head, err)
 			}
-			attack.do(t, a.etcd(), uint64(head.Head.Sequence))
+			attack.do(a.context(), t, a.etcd(), uint64(head.Head.Sequence))
 			// Past an API that refuses already: so that the seal looks.
 			socket, err := filepath.EvalSymlinks(filepath.Join(a.dir, "run", "seal.sock"))
 			if err != nil {

@@ -88,7 +88,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	if err := a.cmd.Process.Signal(syscall.SIGQUIT); err != nil { // the runtime writes every goroutine's stack
 		t.Fatal(err)
 	}
-	<-a.ended
+	a.awaitEnd()
 	a.readAll(told)
 	told["traces"] = collector.Raw()
 

@@ -57,6 +57,7 @@ func TestServe(t *testing.T) {
 	_, wallet, _ := a.treasury()
 	a.drained(func() error { return daemon.Process.Signal(syscall.SIGTERM) }, "keys/operator.apikey", "/v1/tokens/"+token.ID+"/mint",
 		fmt.Sprintf(`{"amount":"1000","recipient":{"type":"walletId","walletId":%q}}`, wallet.ID), http.StatusAccepted)
+	defer time.AfterFunc(patience, func() { _ = daemon.Process.Kill() }).Stop()
 	if err := daemon.Wait(); err != nil {
 		t.Errorf("it ended with %v on SIGTERM", err)
 	}
@@ -179,11 +180,13 @@ func (s *serving) run(program string, env []string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), env...)
 	var log strings.Builder
 	cmd.Stderr = &log
+	cmd.WaitDelay = patience // for what it started itself, and has its output
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
+		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 		_ = cmd.Wait()
 		if s.t.Failed() {
 			s.t.Logf("%s %s wrote:\n%s", filepath.Base(program), args[0], log.String())

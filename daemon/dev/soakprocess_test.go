@@ -125,6 +125,7 @@ func (p *process) end() {
 	}
 	p.mu.Unlock()
 	if cmd != nil {
+		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 		<-ended
 	}
 }

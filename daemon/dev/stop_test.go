@@ -25,6 +25,7 @@ func TestAStopWhileItStarts(t *testing.T) {
 	cmd := exec.Command(filepath.Join(bin, "mintwardend"), "dev", "--dir", dir, "--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--rpc", "127.0.0.1:0")
 	cmd.Stderr = &told
 	require.NoError(t, cmd.Start())
+	defer time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() }).Stop()
 	require.Eventually(t, func() bool {
 		made, _ := filepath.Glob(filepath.Join(dir, "etcd/member/snap/db"))
 		return len(made) > 0
@@ -53,7 +54,7 @@ func TestAStopDrainsWhileTheSealIsThere(t *testing.T) {
 		body, err := json.Marshal(a.decision(stop.approver, policy.Approve, op))
 		require.NoError(t, err)
 		a.drained(stop.tell, "approvers/"+stop.approver+".apikey", "/v1/token-operations/"+id+"/approve", string(body), http.StatusOK)
-		<-a.ended
+		a.awaitEnd()
 		require.Zero(t, a.cmd.ProcessState.ExitCode())
 		a.hangUp()
 		a = a.again()
