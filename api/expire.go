@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/mintwarden/mintwarden/daemon/registry"
@@ -55,7 +56,7 @@ func (s *Server) look(anew bool) {
 }
 
 // clients are the connections that showed a request, with the certificates of
-// their clients. One that shakes hands yet is held by its handshake.
+// their clients. One that did not is held by its first (see certified).
 func (c *connections) clients() map[net.Conn][]*x509.Certificate {
 	c.mu.Lock()
 	var settled []*tls.Conn
@@ -72,14 +73,35 @@ func (c *connections) clients() map[net.Conn][]*x509.Certificate {
 	return all
 }
 
+// verifiedBy is the key in a request's context of the trust by which its
+// connection's client was verified last.
+type verifiedBy struct{}
+
+// connected is the context of a connection's requests.
+func connected(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, verifiedBy{}, new(atomic.Pointer[trust]))
+}
+
 // certified refuses a request on a connection whose client certificate ended
-// since the handshake.
+// since the handshake. The first one under a trust is held to all of it: the
+// handshake may have gone by the one before, and nobody looks at a connection
+// that shows no request.
 func (s *Server) certified(r *http.Request) error {
 	if s.tls == nil || r.TLS == nil {
 		return nil
 	}
-	if err := s.tls.now.Load().refusal(r.TLS.PeerCertificates, time.Now()); err != nil {
+	t := s.tls.now.Load()
+	by, _ := r.Context().Value(verifiedBy{}).(*atomic.Pointer[trust])
+	known := by != nil && by.Load() == t
+	holds := t.verify
+	if known {
+		holds = t.refusal
+	}
+	if err := holds(r.TLS.PeerCertificates, time.Now()); err != nil {
 		return fault(registry.Unauthorized, "%v", err)
+	}
+	if by != nil && !known {
+		by.Store(t)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ func (s *Server) HTTPServer() *http.Server {
 		IdleTimeout:       l.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         s.connections.state,
+		ConnContext:       connected,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: l.Streams,
