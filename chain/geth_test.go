@@ -62,7 +62,7 @@ func TestAgainstGeth(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Status(t.Context(), tx.HashOf(created))
 		return err == nil
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	st := status(t, c, created)
 	at := tx.CreateAddress(from, 0)
 	require.True(t, st.Success && !st.Final)

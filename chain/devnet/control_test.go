@@ -161,7 +161,9 @@ func TestStallEndsOnTheControlPath(t *testing.T) {
 	require.ErrorIs(t, b.rpc.CallContext(ctx, nil, "eth_chainId"), context.DeadlineExceeded)
 
 	answered := make(chan error, 1)
-	go func() { answered <- b.rpc.Call(nil, "eth_chainId") }()
+	patient, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { answered <- b.rpc.CallContext(patient, nil, "eth_chainId") }()
 	var number hexutil.Uint64
 	require.NoError(t, control.Call(&number, "devnet_mine", "0x2"))
 	require.EqualValues(t, 2, number, "blocks go on")
@@ -177,7 +179,10 @@ func TestCloseWhileStalled(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	failed := make(chan error, 1)
-	go func() { failed <- c.Call(nil, "eth_chainId") }()
+	patient, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { failed <- c.CallContext(patient, nil, "eth_chainId") }()
 	require.NoError(t, n.Close())
 	require.Error(t, <-failed)
+	require.NoError(t, patient.Err(), "whoever waits hears that it ends")
 }

@@ -214,7 +214,7 @@ func TestPeriod(t *testing.T) {
 	require.Eventually(t, func() bool {
 		r, err := b.eth.TransactionReceipt(t.Context(), hash)
 		return err == nil && b.Head().Number.Uint64() > r.BlockNumber.Uint64()+3
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 func TestRequestLimits(t *testing.T) {
@@ -304,7 +304,7 @@ func TestManyAtOnce(t *testing.T) {
 		require.Eventually(t, func() bool {
 			nonce, err := b.eth.NonceAt(t.Context(), a, nil)
 			return err == nil && nonce == each
-		}, 30*time.Second, 5*time.Millisecond)
+		}, patience, 5*time.Millisecond)
 	}
 	sum, err := b.eth.BalanceAt(t.Context(), common.Address{0xaa}, nil)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/ethclient"
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// patience is far more than anything here takes on a busy machine.
+const patience = 2 * time.Minute
+
 // child starts a node in a process of its own and returns how to ask it and how to SIGKILL it.
 func child(t *testing.T, dir string) (*ethclient.Client, func()) {
 	t.Helper()
@@ -47,8 +51,10 @@ func child(t *testing.T, dir string) (*ethclient.Client, func()) {
 		_ = cmd.Wait()
 	}
 	t.Cleanup(kill)
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	url, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
+	late.Stop()
+	require.NoError(t, err, "it says nothing")
 	c, err := ethclient.Dial(url[:len(url)-1])
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -65,12 +71,14 @@ func TestSIGKILL(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, round, before, "a block that nobody had asked for")
 		who := common.BigToAddress(big.NewInt(0xaa00 + int64(round)))
+		patient, cancel := context.WithTimeout(t.Context(), patience)
 		asked := make(chan error, 1)
-		go func() { asked <- c.Client().CallContext(t.Context(), new(bool), "devnet_fund", who) }()
-		head, err := c.HeaderByNumber(t.Context(), nil)
-		for ; err == nil && head.Number.Uint64() == before; head, err = c.HeaderByNumber(t.Context(), nil) {
+		go func() { asked <- c.Client().CallContext(patient, new(bool), "devnet_fund", who) }()
+		head, err := c.HeaderByNumber(patient, nil)
+		for ; err == nil && head.Number.Uint64() == before; head, err = c.HeaderByNumber(patient, nil) {
 		}
 		kill()
+		cancel()
 		<-asked // answered or not
 		require.NoError(t, err)
 
