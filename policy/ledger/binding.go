@@ -15,6 +15,9 @@ func (s *state) binding(at place, e *Enveloped) *Refusal {
 	if err != nil {
 		return refuse(ReasonDocument, "%w", err)
 	}
+	if r := s.recovery.voids(b.CreatedAt); r != nil {
+		return r
+	}
 	if r := s.bind(at, b, e, e.PayloadDigest()); r != nil {
 		return r
 	}

@@ -158,8 +158,8 @@ func (s *state) sweepUsage(now time.Time) {
 			s.fees.own[key] = kept
 		}
 	}
-	if r := s.recovery; r != nil && now.Sub(r.at) > usageKept {
-		s.recovery = nil
+	if r := s.recovery; r != nil && s.recovering() == nil {
+		s.recovery = &recovery{at: r.at, stated: map[counter]bool{}, usage: r.usage}
 	}
 }
 

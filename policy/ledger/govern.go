@@ -90,8 +90,12 @@ func (s *state) policy(at place, e *Enveloped) *Refusal {
 	if r := succeeds("policy "+p.ID, line.recorded(), p.Version, p.Replaces); r != nil {
 		return r
 	}
-	if alone && (!known || policy.Compare(line.newest().inForce.Policy, p) != policy.Tighter) {
+	tightens := known && policy.Compare(line.newest().inForce.Policy, p) == policy.Tighter
+	if alone && !tightens {
 		return r // what is more than a tightening needs the threshold
+	}
+	if r := s.recovery.voids(p.CreatedAt); r != nil && !tightens {
+		return r
 	}
 	if alone && line.newest().alone {
 		if n := s.resting(); n >= maxResting {
@@ -165,6 +169,8 @@ func (s *state) freeze(at place, e *Enveloped) *Refusal {
 			return refuseDocument(err)
 		}
 	} else if r := s.threshold(policy.DocFreeze, e); r != nil {
+		return r
+	} else if r := s.recovery.voids(f.CreatedAt); r != nil {
 		return r
 	}
 	if r := s.here(f.Instance); r != nil {

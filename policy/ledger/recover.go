@@ -95,11 +95,20 @@ func (d *Recover) check() error {
 		checkPoint("accepted: ", d.Accepted.Sequence, d.Accepted.Head), checkTime("createdAt", d.CreatedAt))
 }
 
-// recovery is what the last recover says of usage.
+// recovery is what the last recover says: of usage, for as long as that is kept.
 type recovery struct {
 	at     time.Time // of its batch
 	stated map[counter]bool
 	usage  bool // the document states usage
+}
+
+// voids is not nil of what was written before the recover and widens. What is given up may have held it,
+// and the tightening of it behind it: whoever kept both would hand in the first alone.
+func (r *recovery) voids(written time.Time) *Refusal {
+	if r == nil || !written.Before(r.at) {
+		return nil
+	}
+	return refuse(ReasonDocument, "the document is of %s, the log was recovered at %s: what widens is to be signed anew", stamp(written), stamp(r.at))
 }
 
 // covers is true where a counter stands at its limit: the sum asked for would hold charges that the

@@ -84,8 +84,16 @@ func (s *state) charge(at place, c Charge) {
 	u.add(at.time, c.Amount)
 }
 
+// recovering is the last recover while usage of before it counts, nil afterwards.
+func (s *state) recovering() *recovery {
+	if r := s.recovery; r != nil && s.head.time.Sub(r.at) <= usageKept {
+		return r
+	}
+	return nil
+}
+
 func (s *state) chargedSince(c counter, since time.Time) policy.Amount {
-	if s.recovery.covers(c, since) {
+	if s.recovering().covers(c, since) {
 		return policy.MaxAmount()
 	}
 	if u, ok := s.counters.get(c); ok {
@@ -114,7 +122,7 @@ func (s *state) spend(at place, w *WalletRecord, fee policy.Amount) *Refusal {
 }
 
 func (s *state) feesSince(walletID string, since time.Time) policy.Amount {
-	if s.recovery.coversFees(since) {
+	if s.recovering().coversFees(since) {
 		return policy.MaxAmount()
 	}
 	if u, ok := s.fees.get(walletID); ok {
