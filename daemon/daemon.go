@@ -213,8 +213,10 @@ func (p *parts) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.reg.Register(days); err != nil {
-		return fmt.Errorf("daemon: metrics: %w", err)
+	for _, c := range []prometheus.Collector{days, p.fences()} {
+		if err := p.reg.Register(c); err != nil {
+			return fmt.Errorf("daemon: metrics: %w", err)
+		}
 	}
 	if err := s.CheckRights(ctx); err != nil {
 		return fmt.Errorf("daemon: %w", err)

@@ -178,6 +178,7 @@ func TestStopAndStart(t *testing.T) {
 	}
 	a.stop()
 	a = a.again()
+	a.fenced()
 	a.approve(id, "approver-2", "approver-3")
 	a.completed(id)
 	jobs[1].effect(a, token)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,4 +174,29 @@ func (a *appliance) page(is func(code int, ready, metrics string) bool) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// fenced waits until the metrics tell of each fence that the store has, but wallets' lanes, that somebody holds it, and
+// of no other fence.
+func (a *appliance) fenced() {
+	a.t.Helper()
+	etcd, ctx := a.etcd(), a.context()
+	a.page(func(_ int, _, metrics string) bool {
+		r, err := etcd.Get(ctx, "/mw/fence/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		var held, told []string
+		for _, kv := range r.Kvs {
+			if name := strings.TrimPrefix(string(kv.Key), "/mw/fence/"); !strings.HasPrefix(name, "lane/") {
+				held = append(held, fmt.Sprintf("mintwarden_fence_held{fence=%q} 1", name))
+			}
+		}
+		for line := range strings.Lines(metrics) {
+			if strings.HasPrefix(line, "mintwarden_fence_held{") {
+				told = append(told, strings.TrimSpace(line))
+			}
+		}
+		return len(held) == 5 && slices.Equal(held, told)
+	})
 }
