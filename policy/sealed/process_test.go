@@ -30,7 +30,7 @@ import (
 )
 
 // patience bounds what a test waits for a process.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 var program = sync.OnceValues(func() (string, error) {
 	if testing.CoverMode() != "" {

@@ -32,6 +32,7 @@ type keeping struct {
 	taken   time.Time // when it was taken or loaded, by the wall clock
 	archive *ledger.Archive
 	failed  time.Time // when keeping last failed, so that it is not tried every second
+	owed    bool      // the last snapshot, its trim or what they replace did not get through: another one is due
 }
 
 // restored is what a snapshot gave.
@@ -73,10 +74,10 @@ func (r *room) tendLog(ctx context.Context) error {
 func (r *room) snapshotDue(now time.Time) bool {
 	seq, _ := r.fold.Head()
 	k := r.keep
-	if k.dir == "" || seq <= k.at+1 { // a trim alone asks for none
+	if k.dir == "" || seq <= k.at+1 && !k.owed { // a trim alone asks for none
 		return false
 	}
-	if now.Sub(k.taken) >= time.Duration(k.SnapshotEvery) {
+	if k.owed || now.Sub(k.taken) >= time.Duration(k.SnapshotEvery) {
 		return true
 	}
 	return seq-k.at >= k.SnapshotBatches && (k.size <= largeSnapshot || k.grown >= k.size)
@@ -151,7 +152,8 @@ func (r *room) takeSnapshot(ctx context.Context, now instant) (policy.Digest, er
 // takeSnapshotAndTrim takes a snapshot and, where batches are old enough to go, records
 // the trim as the very next batch, which is what makes every follower compare the
 // snapshot.
-func (r *room) takeSnapshotAndTrim(ctx context.Context, now instant) error {
+func (r *room) takeSnapshotAndTrim(ctx context.Context, now instant) (err error) {
+	defer func() { r.keep.owed = err != nil }()
 	digest, err := r.takeSnapshot(ctx, now)
 	if err != nil || r.keep.Retention == 0 {
 		return err

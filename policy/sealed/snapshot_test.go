@@ -211,6 +211,12 @@ func retired(t *testing.T) (i *instance, r *room, stop func() error, c *testCloc
 	i.furnish()
 	i.deploy()
 	i.many(3)
+	inRun(t, r, func(*round) { // so that none is due before there are batches of later, which end what goes
+		now, err := r.clock()
+		require.NoError(t, err)
+		_, err = r.takeSnapshot(t.Context(), now)
+		require.NoError(t, err)
+	})
 	old, _ = r.known().fold.Head()
 	require.Equal(t, uint64(1), oldest(t))
 	c.step(101*time.Hour, 101*time.Hour)
@@ -219,6 +225,40 @@ func retired(t *testing.T) (i *instance, r *room, stop func() error, c *testCloc
 	require.Equal(t, old+1, r.known().fold.LastTrim().FirstKept)
 	require.Equal(t, uint64(1), oldest(t))
 	return i, r, stop, c, options, old
+}
+
+// blindKV cannot say, while it is told so, with which batch the log begins.
+type blindKV struct {
+	clientv3.KV
+	blind atomic.Bool
+	asked atomic.Bool // while it was
+}
+
+func (b *blindKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	if key == ledger.LogPrefix && b.blind.Load() {
+		b.asked.Store(true)
+		return nil, context.DeadlineExceeded
+	}
+	return b.KV.Get(ctx, key, opts...)
+}
+
+// The store took the snapshot, and what comes behind it failed: the trim is tried again, and does not wait for the
+// batches, or the day, that make another snapshot due.
+func TestATrimThatFailedIsTriedAgain(t *testing.T) {
+	c, s := newTestClock(t), openLog(t, house.store)
+	blind := &blindKV{KV: s.c.KV}
+	s.c.KV = blind
+	i, r, _ := inProcess(t, roomOptions{state: t.TempDir(), store: s, clock: c.read, ledger: LedgerConfig{Retention: Duration(100 * time.Hour)}}, nil)
+	i.furnish()
+	i.many(2)
+	blind.blind.Store(true)
+	c.step(101*time.Hour, 101*time.Hour)
+	i.many(2)
+	require.Eventually(t, blind.asked.Load, patience, 10*time.Millisecond)
+	require.Len(t, snapshotsIn(t), 1)
+	blind.blind.Store(false)
+	c.step(keepAgain, keepAgain)
+	require.Eventually(t, func() bool { return r.known().fold.LastTrim() != nil }, patience, 10*time.Millisecond)
 }
 
 // trimmed is an instance whose store begins at first, after a trim; its seal has
