@@ -152,7 +152,7 @@ func (a *appliance) get(n int) (where string) {
 
 func fence(t testing.TB, s *store.Store) *store.Fence {
 	t.Helper()
-	f, err := s.Fence(t.Context(), "archivist/thing")
+	f, err := s.Fence(soon(t), "archivist/thing")
 	require.NoError(t, err)
 	return f
 }
@@ -190,9 +190,19 @@ func left(t testing.TB, s *store.Store, prefix string) int64 {
 	return n
 }
 
+// patience is how long a test waits for what a busy machine may take its time for.
+const patience = 3 * time.Minute
+
+// soon ends what a test waits for, well before the test's own end.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func until(t testing.TB, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, f, patience, 20*time.Millisecond)
 }
 
 // What is over leaves the store once both appliances have it, and both find it, by id and by name, also after a
@@ -385,13 +395,14 @@ func TestADamagedDiskLetsNothingLeaveTheStore(t *testing.T) {
 	require.NoError(t, err)
 	a.Close()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000000001.jsonl.gz"), []byte("zeroes"), 0o600))
-	changes := s.Watch(t.Context(), f.Key(), told+1)
+	changes := s.Watch(soon(t), f.Key(), told+1)
 	b := mustOpen(t, s, dir)
 	run(t, b)
-	require.NoError(t, b.Ready(t.Context()))
+	require.NoError(t, b.Ready(soon(t)))
 	require.ErrorIs(t, b.Whole(), archive.ErrDamaged)
 	for given := false; !given; { // it had the right to archive, and gave it back
-		c := <-changes
+		c, open := <-changes
+		require.True(t, open, "the right to archive is not given back")
 		require.NoError(t, c.Err)
 		given = slices.ContainsFunc(c.Events, func(e store.Event) bool { return e.Deleted })
 	}
@@ -435,7 +446,7 @@ func TestAttack_ATamperedArchive(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	b := mustOpen(t, s, dir)
 	run(t, b)
-	require.NoError(t, b.Ready(t.Context()))
+	require.NoError(t, b.Ready(soon(t)))
 	require.ErrorIs(t, b.Whole(), archive.ErrIncomplete)
 	_, _, err = b.Get(id(1))
 	require.ErrorIs(t, err, archive.ErrIncomplete)

@@ -116,17 +116,24 @@ func (h *house) startChain() {
 	h.t.Cleanup(func() { node.Close() })
 	c, err := chain.Dial(h.t.Context(), chain.Network{
 		Name: network, Kind: tx.KindQuantum, ChainID: devnet.DefaultChainID, RPCURLs: []string{node.URL()}, Confirmations: 2, Scheme: tx.Dilithium3, Currency: "QC",
-		Timeout: 2 * time.Second,
+		Timeout: 10 * time.Second,
 	}, storetest.Logger(h.t), prometheus.NewRegistry())
 	require.NoError(h.t, err)
 	h.t.Cleanup(c.Close)
 	h.node, h.chains = node, map[string]*chain.Client{network: c}
 }
 
+// soon ends what a test waits for, well before the test's own end.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // serve starts a registry and follows until the test, or stop, ends it.
 func (h *house) serve() (s *registry.Service, stop func()) {
 	s, stop = h.open(nil)
-	require.NoError(h.t, s.WaitReady(h.t.Context()))
+	require.NoError(h.t, s.WaitReady(soon(h.t)))
 	return s, stop
 }
 

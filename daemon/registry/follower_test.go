@@ -166,7 +166,7 @@ func TestALedgerThatDoesNotVerifyStopsTheFollower(t *testing.T) {
 			s, _ := h.serve()
 			require.NoError(t, s.Ready())
 			spoil(h)
-			require.ErrorIs(t, s.WaitCarried(t.Context(), 2), registry.ErrLedger)
+			require.ErrorIs(t, s.WaitCarried(soon(t), 2), registry.ErrLedger)
 			require.ErrorIs(t, s.Ready(), registry.ErrLedger)
 			require.EqualValues(t, 1, s.Carried(), "nothing behind it was carried")
 			_, _, err := s.Vaults(t.Context(), 50, 0)
@@ -194,7 +194,7 @@ func TestALogThatIsShorterOrOtherThanWhatWasCarriedIsRefused(t *testing.T) {
 			require.NoError(t, err)
 			s, stop := h.open(nil)
 			defer stop()
-			require.ErrorIs(t, s.WaitReady(t.Context()), registry.ErrLedger)
+			require.ErrorIs(t, s.WaitReady(soon(t)), registry.ErrLedger)
 		})
 	}
 }
@@ -208,10 +208,10 @@ func TestFollowingSurvivesTheStore(t *testing.T) {
 	require.Eventually(t, func() bool { // etcd's clients find it again in their own time
 		_, _, _, err := h.room.store.Get(t.Context(), ledger.Key(1))
 		return err == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	}, waitLimit, waitStep)
 	p := devDefault()
 	h.apply(p)
-	require.NoError(t, s.WaitCarried(t.Context(), 2))
+	require.NoError(t, s.WaitCarried(soon(t), 2))
 	got, err := s.Policy(t.Context(), p.ID)
 	require.NoError(t, err)
 	require.Equal(t, registry.PolicyActive, got.Status)
@@ -225,12 +225,12 @@ func TestWaitLog(t *testing.T) {
 	for range 5 {
 		p := devDefault()
 		h.apply(p)
-		require.NoError(t, s.WaitLog(t.Context()))
+		require.NoError(t, s.WaitLog(soon(t)))
 		got, err := s.Policy(t.Context(), p.ID)
 		require.NoError(t, err)
 		require.Equal(t, registry.PolicyActive, got.Status)
 	}
-	require.NoError(t, s.WaitLog(t.Context()), "nothing is new")
+	require.NoError(t, s.WaitLog(soon(t)), "nothing is new")
 }
 
 func TestLedgerBatchesAreTheExactBytes(t *testing.T) {
@@ -276,7 +276,7 @@ func TestAppliancesThatCarryAtOnceTellOfEachRecordOnce(t *testing.T) {
 	}
 	at := h.room.record(records...)
 	for _, s := range []*registry.Service{here, there} {
-		require.NoError(t, s.WaitCarried(t.Context(), at))
+		require.NoError(t, s.WaitCarried(soon(t), at))
 		p, err := s.Policy(t.Context(), first.ID)
 		require.NoError(t, err)
 		require.Equal(t, "second of the same batch", p.Name)
@@ -298,7 +298,7 @@ func TestAFreezeIsCarried(t *testing.T) {
 	env, err := policy.Sign(policy.PayloadType(policy.DocFreeze), doc, h.custodians["custodian-2"])
 	require.NoError(t, err)
 	at := h.room.record(ledger.Record{Freeze: env})
-	require.NoError(t, s.WaitCarried(t.Context(), at))
+	require.NoError(t, s.WaitCarried(soon(t), at))
 	require.True(t, s.Fold().Frozen(policy.Subject{Person: "approver-1"}))
 	require.Equal(t, 1, h.audits("person.frozen_in_ledger"))
 }
@@ -330,7 +330,7 @@ func TestANetworkThatTheCharterDoesNotName(t *testing.T) {
 	s, _ := d.open(func(deps *registry.Deps) {
 		deps.Chains = map[string]*chain.Client{network: d.chains[network], "elsewhere": d.chains[network]}
 	})
-	require.NoError(t, s.WaitReady(t.Context()))
+	require.NoError(t, s.WaitReady(soon(t)))
 	spec := d.spec()
 	spec.Network = "elsewhere"
 	_, err := s.CreateToken(t.Context(), operator, spec, nil)

@@ -239,7 +239,7 @@ func TestRotate(t *testing.T) {
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	pass := func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
 	s, _ := h.open(func(d *registry.Deps) { d.Now = clock })
-	require.NoError(t, s.WaitReady(t.Context()))
+	require.NoError(t, s.WaitReady(soon(t)))
 	admin := h.admin(s)
 	u, err := s.CreateUser(t.Context(), admin, registry.UserSpec{Name: "operator", Role: registry.Operator}, nil)
 	require.NoError(t, err)
@@ -294,7 +294,7 @@ func TestLastUseIsWrittenRarelyAndReadEverywhere(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	s, stop := h.open(func(d *registry.Deps) { d.LastUseEvery = 10 * time.Millisecond })
-	require.NoError(t, s.WaitReady(t.Context()))
+	require.NoError(t, s.WaitReady(soon(t)))
 	there, _ := h.serve()
 	admin := h.admin(s)
 	at, err := there.LastUsed(t.Context(), admin.CredentialID)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/policy"
 	"github.com/mintwarden/mintwarden/policy/ledger"
 )
@@ -46,7 +47,7 @@ func TestAStartReadsFromTheSnapshotOn(t *testing.T) {
 	h.apply(second)
 	s, stop := h.serve()
 	at := h.room.snapshot(h.room.key)
-	require.NoError(t, s.WaitCarried(t.Context(), at))
+	require.NoError(t, s.WaitCarried(soon(t), at))
 	stop()
 	h.apply(third)
 	for n := range at {
@@ -60,7 +61,7 @@ func TestAStartReadsFromTheSnapshotOn(t *testing.T) {
 	}
 	require.Equal(t, 3, h.audits("policy.activated"))
 	h.apply(devDefault())
-	require.NoError(t, again.WaitCarried(t.Context(), at+2), "it follows on")
+	require.NoError(t, again.WaitCarried(soon(t), at+2), "it follows on")
 }
 
 // A snapshot that another key signed counts for nothing, and neither does one whose batches are not carried
@@ -88,7 +89,7 @@ func TestASnapshotThatDoesNotHoldIsPassedOver(t *testing.T) {
 	_, err = tx.Commit(t.Context())
 	require.NoError(t, err)
 	broken, _ := h.open(nil)
-	require.Error(t, broken.WaitReady(t.Context()))
+	require.ErrorIs(t, broken.WaitReady(soon(t)), registry.ErrLedger)
 }
 
 // A log whose beginning is gone and a store that carried less than the snapshot: it starts behind that.
@@ -103,5 +104,5 @@ func TestATrimmedLogIsFollowedWithoutACursor(t *testing.T) {
 	require.EqualValues(t, at+1, s.Carried())
 	h.room.lose(2) // what the snapshot stands in for goes while it is followed
 	h.apply(devDefault())
-	require.NoError(t, s.WaitCarried(t.Context(), at+2))
+	require.NoError(t, s.WaitCarried(soon(t), at+2))
 }

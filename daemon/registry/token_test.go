@@ -51,7 +51,7 @@ func TestCreateTokenNamesWhatIsWrong(t *testing.T) {
 	elsewhere := devDefault()
 	elsewhere.Scope = policy.Scope{VaultAccountID: other.ID}
 	d.apply(elsewhere)
-	require.NoError(t, d.s.WaitCarried(t.Context(), 3))
+	require.NoError(t, d.s.WaitCarried(soon(t), 3))
 
 	for name, c := range map[string]struct {
 		change func(*registry.TokenSpec)

@@ -17,7 +17,7 @@ import (
 
 // Limits for what comes through a watch: no claim about how fast it is.
 const (
-	waitLimit = 20 * time.Second
+	waitLimit = 3 * time.Minute
 	waitStep  = 5 * time.Millisecond
 )
 

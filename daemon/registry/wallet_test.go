@@ -124,7 +124,7 @@ func TestAWalletWhoseAnswerWasLostIsOneWallet(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	s, stop := h.open(func(d *registry.Deps) { d.Seal = cutOff{h.room} })
-	require.NoError(t, s.WaitReady(t.Context()))
+	require.NoError(t, s.WaitReady(soon(t)))
 	v, err := s.CreateVault(t.Context(), operator, registry.VaultSpec{Name: "treasury"}, nil)
 	require.NoError(t, err)
 	_, err = s.CreateWallet(t.Context(), operator, v.ID, registry.WalletSpec{Network: network}, walletKey("c"))
@@ -175,7 +175,7 @@ func TestEveryWalletIsGreetedThoughTheFirstTryFails(t *testing.T) {
 		}
 	}
 	s, stop := h.open(greet)
-	require.NoError(t, s.WaitReady(t.Context()))
+	require.NoError(t, s.WaitReady(soon(t)))
 	v, err := s.CreateVault(t.Context(), operator, registry.VaultSpec{Name: "treasury"}, nil)
 	require.NoError(t, err)
 	w, err := s.CreateWallet(t.Context(), operator, v.ID, registry.WalletSpec{Network: network}, nil)
@@ -185,6 +185,6 @@ func TestEveryWalletIsGreetedThoughTheFirstTryFails(t *testing.T) {
 	clear(greeted)
 	mu.Unlock()
 	s, _ = h.open(greet)
-	require.NoError(t, s.WaitReady(t.Context()))
+	require.NoError(t, s.WaitReady(soon(t)))
 	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return greeted[w.ID] > 0 }, waitLimit, waitStep)
 }

@@ -14,9 +14,31 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store/storetest"
 )
 
+// patience is how long a test waits for what a busy machine may take its time for.
+const patience = 3 * time.Minute
+
+// soon ends what a test waits for, well before the test's own end.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// next is what comes through a channel, or its zero value once that is closed.
+func next[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("after %s: %s", patience, what)
+		panic("unreachable")
+	}
+}
+
 func TestFenceExcludes(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
+	ctx := soon(t)
 	srv := storetest.Start(t)
 	a, b := srv.Open(store.UserServe), srv.Open(store.UserServe)
 	fa, err := a.Fence(ctx, "lane")
@@ -34,6 +56,7 @@ func TestFenceExcludes(t *testing.T) {
 		f, err := b.Fence(ctx, "lane")
 		if err != nil {
 			t.Error(err)
+			return
 		}
 		got <- f
 	}()
@@ -46,7 +69,7 @@ func TestFenceExcludes(t *testing.T) {
 	if err := fa.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
-	fb := <-got
+	fb := next(t, got, "a fence that was released is not taken")
 	tx = a.Tx()
 	fa.Require(tx)
 	tx.Put("/mw/token/a", []byte("late"))
@@ -62,7 +85,7 @@ func TestFenceExcludes(t *testing.T) {
 
 func TestFenceOfADeadProcessIsTakenOver(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
+	ctx := soon(t)
 	srv := storetest.Start(t)
 	cfg := srv.ClientConfig(store.UserServe)
 	cfg.Owner = "appliance-1"
@@ -75,7 +98,7 @@ func TestFenceOfADeadProcessIsTakenOver(t *testing.T) {
 	if err != nil || !held {
 		t.Fatalf("the same owner's next process does not get its fence (%v)", err)
 	}
-	<-old.Lost()
+	next(t, old.Lost(), "a fence that was taken over is not lost")
 	for name, c := range map[string]struct {
 		f    *store.Fence
 		want error
@@ -113,8 +136,8 @@ func TestAFenceWhoseReleaseWasNotAnswered(t *testing.T) {
 	t.Parallel()
 	srv := storetest.Start(t)
 	s, other := srv.Open(store.UserServe), srv.Open(store.UserServe)
-	for name, next := range map[string]*store.Store{"here": s, "elsewhere": other} {
-		f, err := s.Fence(t.Context(), name)
+	for name, following := range map[string]*store.Store{"here": s, "elsewhere": other} {
+		f, err := s.Fence(soon(t), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,14 +146,14 @@ func TestAFenceWhoseReleaseWasNotAnswered(t *testing.T) {
 		if err := f.Release(never); err == nil {
 			t.Fatal("released without an answer")
 		}
-		again, err := next.Fence(t.Context(), name)
+		again, err := following.Fence(soon(t), name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Release(t.Context()); err != nil {
 			t.Errorf("released twice: %v", err)
 		}
-		old, tx := s.Tx(), next.Tx()
+		old, tx := s.Tx(), following.Tx()
 		f.Require(old)
 		again.Require(tx)
 		if _, err := old.Commit(t.Context()); !errors.Is(err, store.ErrConflict) {
@@ -147,7 +170,7 @@ func TestAFenceThatWasTakenUnheard(t *testing.T) {
 	t.Parallel()
 	srv := storetest.Start(t)
 	s := srv.Open(store.UserServe)
-	f, err := s.Fence(t.Context(), "lane")
+	f, err := s.Fence(soon(t), "lane")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +185,7 @@ func TestAFenceThatWasTakenUnheard(t *testing.T) {
 	if _, err := srv.Root().Put(t.Context(), f.Key(), string(left.Value), clientv3.WithLease(clientv3.LeaseID(left.Lease))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Fence(t.Context(), "lane"); err != nil {
+	if _, err := s.Fence(soon(t), "lane"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -175,8 +198,7 @@ func TestAFenceThatIsGivenBackWhileItIsTakenOver(t *testing.T) {
 	cfg := srv.ClientConfig(store.UserServe)
 	cfg.Owner = "appliance-1"
 	before, after := srv.OpenConfig(cfg), srv.OpenConfig(cfg)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx := soon(t)
 	for range 50 {
 		old, err := before.Fence(ctx, "lane")
 		if err != nil {
@@ -208,7 +230,7 @@ func TestOneOfAProcessAtATime(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 4 {
-				err := s.While(t.Context(), "lane", func(context.Context, *store.Fence) error {
+				err := s.While(soon(t), "lane", func(context.Context, *store.Fence) error {
 					if n := holders.Add(1); n > most.Load() {
 						most.Store(n)
 					}
@@ -232,22 +254,22 @@ func TestOneOfAProcessAtATime(t *testing.T) {
 
 func TestWhileEndsWithTheFenceAndGivesItBack(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
+	ctx := soon(t)
 	srv := storetest.Start(t)
 	cfg := srv.ClientConfig(store.UserServe)
 	cfg.Owner = "appliance-1"
-	s, next := srv.OpenConfig(cfg), srv.OpenConfig(cfg)
+	s, following := srv.OpenConfig(cfg), srv.OpenConfig(cfg)
 	failed := errors.New("failed")
 	err := s.While(ctx, "lane", func(ctx context.Context, f *store.Fence) error { return failed })
 	if !errors.Is(err, failed) {
 		t.Errorf("the work's error: got %v", err)
 	}
 	err = s.While(ctx, "lane", func(held context.Context, f *store.Fence) error {
-		taken, ok, err := next.TryFence(ctx, "lane") // the same owner's next process takes it over
+		taken, ok, err := following.TryFence(ctx, "lane") // the same owner's next process takes it over
 		if err != nil || !ok {
 			t.Errorf("not taken over (%v)", err)
 		}
-		<-held.Done()
+		next(t, held.Done(), "work goes on without its fence")
 		return errors.Join(held.Err(), taken.Release(ctx))
 	})
 	if !errors.Is(err, store.ErrFenceLost) {

@@ -35,7 +35,7 @@ func TestRightsHoldInTheProcess(t *testing.T) {
 // Who calls in the process and who comes over the socket see one store.
 func TestProcessAndSocketAreOneStore(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
+	ctx := soon(t)
 	srv := storetest.Start(t)
 	inside, outside := srv.OpenConfig(srv.InProcess(store.UserServe)), srv.Open(store.UserServe)
 	changes := inside.Watch(ctx, store.TokenPrefix, 1)
@@ -53,7 +53,7 @@ func TestProcessAndSocketAreOneStore(t *testing.T) {
 		if _, err := stale.Commit(ctx); !errors.As(err, &conflict) || conflict.Key != "/mw/token/a" {
 			t.Errorf("write %d again: %v, want a conflict on its key", n, err)
 		}
-		c := <-changes
+		c := next(t, changes, "the watch does not tell of a write")
 		if c.Err != nil || len(c.Events) != 1 || c.Events[0].ModRevision != at || string(c.Events[0].Value) != string([]byte{byte('0' + n)}) {
 			t.Errorf("watch told %+v of write %d at %d", c, n, at)
 		}
@@ -77,11 +77,7 @@ func TestProcessAndSocketAreOneStore(t *testing.T) {
 	if _, held, err := outside.TryFence(ctx, "lane"); err != nil || !held {
 		t.Errorf("a closed store's fence is still held (%v)", err)
 	}
-	select {
-	case <-fence.Lost():
-	case <-time.After(10 * time.Second):
-		t.Error("the fence of a closed store is not lost")
-	}
+	next(t, fence.Lost(), "the fence of a closed store is not lost")
 }
 
 // A server in the process that was stopped is one that does not answer.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -62,44 +63,51 @@ func TestWhatWasGivenUpIsNoWarning(t *testing.T) {
 	defer func() { _ = st.Close() }()
 
 	relay.hold() // so that they wait
-	ctx, stop := context.WithCancel(t.Context())
-	var begun, waiting sync.WaitGroup
-	begun.Add(8)
-	for range 8 {
-		waiting.Go(func() {
-			begun.Done()
-			_, _, _, err := st.Get(ctx, "/mw/x")
-			require.ErrorIs(t, err, context.Canceled)
-		})
-	}
-	begun.Wait()
-	stop()
-	waiting.Wait()
 	told := 0
-	for _, l := range log.lines(t) {
-		require.NotContains(t, []string{"WARN", "ERROR"}, l.Level, "%+v", l)
-		if strings.Contains(l.Error, "context canceled") {
-			require.Equal(t, "DEBUG", l.Level)
-			told++
+	for over := time.Now().Add(patience); told == 0; { // one that is given up before it is sent is not told of
+		require.True(t, time.Now().Before(over), "nothing is told of")
+		ctx, stop := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		for range 8 {
+			waiting.Go(func() {
+				if _, _, _, err := st.Get(ctx, "/mw/x"); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		stop()
+		waiting.Wait()
+		for _, l := range log.lines(t) {
+			require.NotContains(t, []string{"WARN", "ERROR"}, l.Level, "%+v", l)
+			if strings.Contains(l.Error, "context canceled") {
+				require.Equal(t, "DEBUG", l.Level)
+				told++
+			}
 		}
 	}
-	require.Positive(t, told, "one that is given up before it is sent is not told of")
 
-	late, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer stop()
-	_, _, _, err = st.Get(late, "/mw/x")
-	require.Error(t, err)
-	relay.cut()
-	gone, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer stop()
-	_, _, _, err = st.Get(gone, "/mw/x")
-	require.Error(t, err)
-	var warned []string
-	for _, l := range log.lines(t) {
-		if l.Level == "WARN" {
-			warned = append(warned, l.Error)
+	warnings := func() (warned []string) {
+		for _, l := range log.lines(t) {
+			if l.Level == "WARN" {
+				warned = append(warned, l.Error)
+			}
 		}
+		return warned
 	}
+	unanswered := func() {
+		late, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer stop()
+		_, _, _, err = st.Get(late, "/mw/x")
+		require.Error(t, err)
+	}
+	unanswered()
+	relay.cut()
+	over := time.Now().Add(patience)
+	for unanswered(); len(warnings()) == 0 && time.Now().Before(over); {
+		unanswered() // a busy machine may not get to sending it
+	}
+	warned := warnings()
 	require.NotEmpty(t, warned)
 	for _, w := range warned {
 		require.NotContains(t, w, "Canceled")

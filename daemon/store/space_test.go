@@ -71,7 +71,7 @@ func (f *filled) empty() {
 // eventually looks until etcd's own commit, ten a second, shows what is wanted.
 func (f *filled) eventually(what string, holds func(store.Space) bool) {
 	f.t.Helper()
-	for over := time.Now().Add(time.Minute); !holds(f.look()); time.Sleep(10 * time.Millisecond) {
+	for over := time.Now().Add(patience); !holds(f.look()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(over) {
 			f.t.Fatalf("%s: %+v, %v", what, f.look(), f.Room())
 		}
@@ -95,7 +95,7 @@ func (f *filled) defragment(cfg store.Config) {
 		go func() { done <- f.WatchSpace(watch) }()
 		f.eventually("defragments itself", func(s store.Space) bool { return s.Size < s.Quota/2 })
 		stop()
-		if err := <-done; !errors.Is(err, context.Canceled) {
+		if err := next(f.t, done, "the store's guard does not stop"); !errors.Is(err, context.Canceled) {
 			f.t.Fatal(err)
 		}
 	} else if _, err := f.srv.Root().Defragment(f.t.Context(), f.srv.Endpoint()); err != nil {

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -178,8 +177,7 @@ func TestWatchResumesAcrossARestart(t *testing.T) {
 	s := srv.Open(store.UserServe)
 	put := func(k string) {
 		t.Helper()
-		deadline, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
+		deadline := soon(t)
 		for {
 			tx := s.Tx()
 			tx.Put(store.TokenPrefix+k, []byte(k))
@@ -201,15 +199,14 @@ func TestWatchResumesAcrossARestart(t *testing.T) {
 	}
 	w := s.Watch(ctx, store.TokenPrefix, from)
 	put("b")
-	if c := <-w; c.Err != nil || len(c.Events) != 1 || string(c.Events[0].Value) != "b" {
+	if c := next(t, w, "the watch does not tell of a write"); c.Err != nil || len(c.Events) != 1 || string(c.Events[0].Value) != "b" {
 		t.Fatalf("got %+v", c)
 	}
 	srv.Close()
 	srv.Restart()
 	put("c")
-	c, open := <-w
-	if !open || c.Err != nil || string(c.Events[0].Value) != "c" {
-		t.Fatalf("after a restart: %+v, %v", c, open)
+	if c := next(t, w, "the watch does not go on after a restart"); c.Err != nil || len(c.Events) == 0 || string(c.Events[0].Value) != "c" {
+		t.Fatalf("after a restart: %+v", c)
 	}
 }
 

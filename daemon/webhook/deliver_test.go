@@ -208,13 +208,11 @@ func TestOrderOfOneOperation(t *testing.T) {
 	}
 	count()
 	inOrder := []float64{0, 1, 2, 3, 4}
-	require.Equal(t, []float64{0}, of[1])
+	require.Equal(t, []float64{0}, slices.Compact(of[1])) // where the machine is slow its attempt ends, and another one follows
 	require.Equal(t, inOrder, of[2])
 	require.Equal(t, inOrder, of[3])
 	close(hold)
-	s.await(15)
-	count()
-	require.Equal(t, inOrder, of[1])
+	w.until("the others follow", func() bool { count(); return slices.Equal(inOrder, slices.Compact(of[1])) })
 	w.until("all is noted", func() bool { return len(w.keys("/mw/webhook/pending/"+e.ID+"/")) == 0 })
 }
 

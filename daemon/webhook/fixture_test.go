@@ -89,7 +89,7 @@ func (s *sink) all() []received {
 // await is what came, once there are n.
 func (s *sink) await(n int) []received {
 	s.t.Helper()
-	patience := time.After(2 * time.Minute)
+	patience := time.After(4 * time.Minute)
 	for {
 		if got := s.all(); len(got) >= n {
 			return got
@@ -202,7 +202,7 @@ func (w *world) deliveries(id string) []*webhook.Delivery {
 // until waits for something that is about to become true.
 func (w *world) until(what string, f func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, f, 2*time.Minute, 5*time.Millisecond, what)
+	require.Eventually(w.t, f, 4*time.Minute, 5*time.Millisecond, what)
 }
 
 // clock is a clock that stands still unless it is told otherwise.
