@@ -38,7 +38,7 @@ func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
 	cfg, err := config.Parse([]byte(h.configuration()), t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(cfg.Callback.KeyFile, 0o644))
-	err = daemon.Run(t.Context(), cfg, daemon.Options{Version: "test", Log: slog.New(slog.NewTextHandler(h.logs, nil))})
+	err = daemon.Run(h.patient(), cfg, daemon.Options{Version: "test", Log: slog.New(slog.NewTextHandler(h.logs, nil))})
 	require.ErrorContains(t, err, "must not be readable by others")
 	require.NoError(t, os.Chmod(cfg.Callback.KeyFile, 0o600))
 
@@ -51,7 +51,12 @@ func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
 	}()
 	defer func() {
 		cancel()
-		require.NoError(t, <-ended)
+		select {
+		case err := <-ended:
+			require.NoError(t, err)
+		case <-time.After(patience):
+			t.Fatalf("the daemon does not end within %s", patience)
+		}
 		h.start() // which the house stops
 	}()
 	select {
@@ -59,6 +64,8 @@ func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
 	case err := <-ended:
 		ended <- err
 		t.Fatal(err)
+	case <-time.After(patience):
+		t.Fatalf("the daemon is not ready within %s", patience)
 	}
 	h.store = h.etcd.Open(store.UserServe)
 	ref := h.create(mint(12))
@@ -74,7 +81,7 @@ func theDaemonSignsForQustodyAsConfigured(t *testing.T, kind tx.Kind) {
 		d := policy.Decision{Format: policy.Format, Decision: policy.Approve, Intent: intent, Approver: who, DecidedAt: policy.Seconds(time.Now())}
 		body, err := d.Encode()
 		require.NoError(t, err)
-		_, err = door.Decide(t.Context(), h.sign(policy.DocDecision, body, who))
+		_, err = door.Decide(h.patient(), h.sign(policy.DocDecision, body, who))
 		require.NoError(t, err)
 	}
 	var o struct{ Status operation.Status }

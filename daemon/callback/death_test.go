@@ -74,7 +74,7 @@ func deathAtEachQuestion(t *testing.T, kind tx.Kind) {
 // answer any more.
 func (h *house) lastApproval(o *operation.Operation, over <-chan struct{}) {
 	h.t.Helper()
-	ctx, cancel := context.WithCancel(h.t.Context())
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	go func() {
 		select {

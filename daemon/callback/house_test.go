@@ -116,7 +116,7 @@ func (h *house) start() {
 	h.seal, err = seal.Dial(context.Background(), h.sealed.Socket)
 	require.NoError(t, err)
 	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: operationtest.Network, Kind: h.node.Kind, ChainID: h.node.ID,
-		RPCURLs: []string{h.node.URL()}, Confirmations: 2, Scheme: h.node.Scheme, Currency: "QC", BlockPeriod: 100 * time.Millisecond}, log, nil)
+		RPCURLs: []string{h.node.URL()}, Confirmations: 2, Scheme: h.node.Scheme, Currency: "QC", BlockPeriod: 100 * time.Millisecond, Timeout: patience}, log, nil)
 	require.NoError(t, err)
 	chains := map[string]*chain.Client{operationtest.Network: h.chain}
 	h.metrics = prometheus.NewRegistry()
@@ -148,7 +148,9 @@ func (h *house) start() {
 		_ = h.store.Close()
 	}
 	h.qustody.OnDeath(cancel)
-	if err := h.registry.WaitReady(ctx); ctx.Err() == nil { // or it has died already, as a test wants it
+	patient, cancelWait := context.WithTimeout(ctx, patience)
+	defer cancelWait()
+	if err := h.registry.WaitReady(patient); ctx.Err() == nil { // or it has died already, as a test wants it
 		require.NoError(t, err)
 	}
 }
@@ -185,14 +187,14 @@ func (h *house) furnish(rules []policy.Rule) {
 		CreatedAt: policy.Seconds(time.Now())}
 	body, err := p.Encode()
 	require.NoError(t, err)
-	r, err := h.seal.PolicyApply(t.Context(), h.sign(policy.DocPolicy, body, operationtest.Custodians...))
+	r, err := h.seal.PolicyApply(h.patient(), h.sign(policy.DocPolicy, body, operationtest.Custodians...))
 	require.NoError(t, err)
-	require.NoError(t, h.registry.WaitCarried(t.Context(), r.Sequence))
+	require.NoError(t, h.registry.WaitCarried(h.patient(), r.Sequence))
 	wallets := make([]*registry.Wallet, 2)
 	for i := range wallets {
 		v, err := h.registry.CreateVault(t.Context(), operator, registry.VaultSpec{Name: fmt.Sprintf("vault %d", i)}, nil)
 		require.NoError(t, err)
-		wallets[i], err = h.registry.CreateWallet(t.Context(), operator, v.ID, registry.WalletSpec{Network: operationtest.Network}, nil)
+		wallets[i], err = h.registry.CreateWallet(h.patient(), operator, v.ID, registry.WalletSpec{Network: operationtest.Network}, nil)
 		require.NoError(t, err)
 		if i == 0 {
 			h.vault = v.ID
@@ -209,6 +211,13 @@ func (h *house) furnish(rules []policy.Rule) {
 	require.NoError(t, err)
 	h.wallet, h.other = wallets[0], wallets[1]
 	h.qustody.Next(1) // the chain's count of the wallet, which deployed
+}
+
+// patient is for what waits for the appliance: a test that hangs says where.
+func (h *house) patient() context.Context {
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	h.t.Cleanup(cancel)
+	return ctx
 }
 
 // until waits until f holds.
@@ -230,7 +239,7 @@ func (h *house) create(call qrc20.Call, changes ...func(*tx.Unsigned)) string {
 
 func (h *house) decide(o *operation.Operation, who string, verb policy.Verb) {
 	h.t.Helper()
-	require.NoError(h.t, h.tryDecide(h.t.Context(), o, who, verb))
+	require.NoError(h.t, h.tryDecide(h.patient(), o, who, verb))
 }
 
 func (h *house) tryDecide(ctx context.Context, o *operation.Operation, who string, verb policy.Verb) error {

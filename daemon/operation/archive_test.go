@@ -146,7 +146,7 @@ func TestArchivedOperationsAreShownAsBefore(t *testing.T) {
 	require.Equal(t, record, replayed)
 
 	// What comes too late is refused as before, and brings nothing back.
-	_, err = h.operations.Cancel(t.Context(), operator, keyed.ID, "too late", nil)
+	_, err = h.operations.Cancel(h.patient(), operator, keyed.ID, "too late", nil)
 	require.Error(t, err)
 	h.gone(ids...)
 	require.Equal(t, before, h.shown(ids))

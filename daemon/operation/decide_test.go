@@ -29,7 +29,7 @@ func TestDecisions(t *testing.T) {
 	t.Run("what does not hold is refused", func(t *testing.T) {
 		o, other := h.mint(token, "1"), h.mint(token, "2")
 		decide := func(who string, verb policy.Verb, envelope []byte) error {
-			_, err := h.operations.Decide(t.Context(), h.actor(who), o.ID, verb, envelope)
+			_, err := h.operations.Decide(h.patient(), h.actor(who), o.ID, verb, envelope)
 			return err
 		}
 		refusal(t, decide("approver-1", policy.Approve, nil), registry.MissingField)
@@ -38,7 +38,7 @@ func TestDecisions(t *testing.T) {
 		refusal(t, decide("approver-1", policy.Reject, h.envelope(o, "approver-1", policy.Approve, "")), registry.ApprovalInvalid)
 		refusal(t, decide("approver-1", policy.Approve, h.envelope(other, "approver-1", policy.Approve, "")), registry.ApprovalInvalid)
 		refusal(t, decide("approver-1", policy.Approve, h.forged(o, "approver-1", "approver-2")), registry.ApprovalInvalid)
-		_, err := h.operations.Decide(t.Context(), h.actor("approver-1"), "op_01J00000000000000000000000", policy.Approve, h.envelope(o, "approver-1", policy.Approve, ""))
+		_, err := h.operations.Decide(h.patient(), h.actor("approver-1"), "op_01J00000000000000000000000", policy.Approve, h.envelope(o, "approver-1", policy.Approve, ""))
 		refusal(t, err, registry.TxNotFound)
 		now, err := h.operations.Get(t.Context(), o.ID)
 		require.NoError(t, err)
@@ -48,13 +48,13 @@ func TestDecisions(t *testing.T) {
 		o := h.mint(token, "1")
 		e := h.envelope(o, "approver-1", policy.Approve, "fine")
 		for range 2 { // the same bytes again get the same answer
-			after, err := h.operations.Decide(t.Context(), h.actor("approver-1"), o.ID, policy.Approve, e)
+			after, err := h.operations.Decide(h.patient(), h.actor("approver-1"), o.ID, policy.Approve, e)
 			require.NoError(t, err)
 			require.Equal(t, operation.PendingAuthorization, after.Status)
 			require.Len(t, after.Decisions, 1)
 			require.Equal(t, "fine", after.Decisions[0].Reason)
 		}
-		_, err := h.operations.Decide(t.Context(), h.actor("approver-1"), o.ID, policy.Approve, h.envelope(o, "approver-1", policy.Approve, "once more"))
+		_, err := h.operations.Decide(h.patient(), h.actor("approver-1"), o.ID, policy.Approve, h.envelope(o, "approver-1", policy.Approve, "once more"))
 		refusal(t, err, registry.ApprovalDuplicate)
 
 		awaiting := func(who string) bool {
@@ -74,27 +74,27 @@ func TestDecisions(t *testing.T) {
 	t.Run("one rejection ends it", func(t *testing.T) {
 		o := h.mint(token, "1")
 		h.decide(o, "approver-1", policy.Approve)
-		after, err := h.operations.Decide(t.Context(), h.actor("approver-1"), o.ID, policy.Reject, h.envelope(o, "approver-1", policy.Reject, "wrong amount"))
+		after, err := h.operations.Decide(h.patient(), h.actor("approver-1"), o.ID, policy.Reject, h.envelope(o, "approver-1", policy.Reject, "wrong amount"))
 		require.NoError(t, err)
 		require.Equal(t, operation.Rejected, after.Status)
 		require.Equal(t, "rejected by approver-1: wrong amount", after.FailureReason)
 		require.Len(t, after.Decisions, 2)
-		_, err = h.operations.Decide(t.Context(), h.actor("approver-2"), o.ID, policy.Approve, h.envelope(o, "approver-2", policy.Approve, ""))
+		_, err = h.operations.Decide(h.patient(), h.actor("approver-2"), o.ID, policy.Approve, h.envelope(o, "approver-2", policy.Approve, ""))
 		refusal(t, err, registry.AlreadyProcessed)
-		_, err = h.operations.Cancel(t.Context(), operator, o.ID, "", nil)
+		_, err = h.operations.Cancel(h.patient(), operator, o.ID, "", nil)
 		refusal(t, err, registry.AlreadyProcessed)
 	})
 	t.Run("withdrawn", func(t *testing.T) {
 		o := h.mint(token, "1")
-		after, err := h.operations.Cancel(t.Context(), operator, o.ID, "typing error", nil)
+		after, err := h.operations.Cancel(h.patient(), operator, o.ID, "typing error", nil)
 		require.NoError(t, err)
 		require.Equal(t, operation.Cancelled, after.Status)
 		require.Equal(t, "withdrawn by operator: typing error", after.FailureReason)
-		_, err = h.operations.Decide(t.Context(), h.actor("approver-1"), o.ID, policy.Approve, h.envelope(o, "approver-1", policy.Approve, ""))
+		_, err = h.operations.Decide(h.patient(), h.actor("approver-1"), o.ID, policy.Approve, h.envelope(o, "approver-1", policy.Approve, ""))
 		refusal(t, err, registry.AlreadyProcessed)
 	})
 	t.Run("a reason that shows as something else", func(t *testing.T) {
-		_, err := h.operations.Cancel(t.Context(), operator, h.mint(token, "1").ID, "fine\u202eenif", nil)
+		_, err := h.operations.Cancel(h.patient(), operator, h.mint(token, "1").ID, "fine\u202eenif", nil)
 		refusal(t, err, registry.Validation)
 	})
 	t.Run("a withdrawn deployment gives the draft back", func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestDecisions(t *testing.T) {
 		deploying, err := h.registry.Token(t.Context(), draft.ID)
 		require.NoError(t, err)
 		require.Equal(t, registry.TokenDeploying, deploying.Status)
-		_, err = h.operations.Cancel(t.Context(), operator, o.ID, "", nil)
+		_, err = h.operations.Cancel(h.patient(), operator, o.ID, "", nil)
 		require.NoError(t, err)
 		again, err := h.registry.Token(t.Context(), draft.ID)
 		require.NoError(t, err)
@@ -154,7 +154,7 @@ func TestARejecterWhoComesIntoTheGroupAfterwards(t *testing.T) {
 	h.groups("approver-1", "approver-2")
 	e, err := policy.ParseEnvelope(h.envelope(o, "approver-3", policy.Reject, "too late"))
 	require.NoError(t, err)
-	_, err = h.seal.Decide(t.Context(), e) // the API asked the charter before
+	_, err = h.seal.Decide(h.patient(), e) // the API asked the charter before
 	require.NoError(t, err)
 	h.until("the word is carried in", func() bool {
 		now, err := h.operations.Get(t.Context(), o.ID)
@@ -176,7 +176,7 @@ func (h *house) groups(approvers ...string) {
 	require.NoError(h.t, err)
 	r, err := h.seal.CharterApply(h.t.Context(), h.sign(policy.DocCharter, body, "custodian-1", "custodian-2"))
 	require.NoError(h.t, err)
-	require.NoError(h.t, h.registry.WaitCarried(h.t.Context(), r.Sequence))
+	require.NoError(h.t, h.registry.WaitCarried(h.patient(), r.Sequence))
 }
 
 // forged is a decision of one person under another one's key.

@@ -80,7 +80,7 @@ func TestOperationsTell(t *testing.T) {
 	require.Equal(t, "token.mint_requested approval.required approval.decision token.operation_rejected", names(h.events(rejected.ID)))
 
 	cancelled := h.mint(token, "9")
-	_, err := h.operations.Cancel(t.Context(), operator, cancelled.ID, "a mistake", nil)
+	_, err := h.operations.Cancel(h.patient(), operator, cancelled.ID, "a mistake", nil)
 	require.NoError(t, err)
 	require.Equal(t, "token.mint_requested approval.required token.operation_cancelled", names(h.events(cancelled.ID)))
 

@@ -1,6 +1,7 @@
 package operation_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -113,7 +114,7 @@ type options struct {
 	kind           tx.Kind                   // of the network; default quantum
 	nodes          func(own string) []string // RPC URLs in place of the node's own
 	process        bool                      // a real geth process, of kind evm
-	timeout        time.Duration             // of one question to a node
+	timeout        time.Duration             // of one question to a node; default patience
 	period         time.Duration             // of the node's blocks; default 100 ms, of kind evm 1 s
 	pace           time.Duration             // of blocks, as the configuration has it; default 100 ms
 	maxOutstanding uint64
@@ -351,7 +352,7 @@ func (h *house) startDaemon() {
 	h.seal, err = seal.Dial(context.Background(), h.socket)
 	require.NoError(t, err)
 	h.chain, err = chain.Dial(context.Background(), chain.Network{Name: networkName, Kind: h.kind, ChainID: h.chainID,
-		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: h.pace, Timeout: h.timeout}, log, nil)
+		RPCURLs: h.urls, Confirmations: h.confirmations, Scheme: h.scheme, Currency: "QC", BlockPeriod: h.pace, Timeout: cmp.Or(h.timeout, patience)}, log, nil)
 	require.NoError(t, err)
 	chains := map[string]*chain.Client{networkName: h.chain}
 	reg := prometheus.NewRegistry()
@@ -402,9 +403,9 @@ func (h *house) restart() {
 
 func (h *house) addVaults() {
 	for i, v := range []*string{&h.vault, &h.vault2} {
-		a, err := h.registry.CreateVault(h.t.Context(), operator, registry.VaultSpec{Name: fmt.Sprintf("vault %d", i)}, nil)
+		a, err := h.registry.CreateVault(h.patient(), operator, registry.VaultSpec{Name: fmt.Sprintf("vault %d", i)}, nil)
 		require.NoError(h.t, err)
-		_, err = h.registry.CreateWallet(h.t.Context(), operator, a.ID, registry.WalletSpec{Network: networkName}, nil)
+		_, err = h.registry.CreateWallet(h.patient(), operator, a.ID, registry.WalletSpec{Network: networkName}, nil)
 		require.NoError(h.t, err)
 		*v = a.ID
 	}
@@ -426,7 +427,7 @@ func (h *house) applyPolicy(rules ...policy.Rule) {
 	body, err := p.Encode()
 	require.NoError(t, err)
 	h.policyHead = policy.DigestOf(body)
-	r, err := h.seal.PolicyApply(t.Context(), h.sign(policy.DocPolicy, body, "custodian-1", "custodian-2"))
+	r, err := h.seal.PolicyApply(h.patient(), h.sign(policy.DocPolicy, body, "custodian-1", "custodian-2"))
 	require.NoError(t, err)
 	require.NoError(t, h.registry.WaitCarried(h.patient(), r.Sequence))
 }

@@ -28,9 +28,9 @@ func TestAnOperationWithoutAKeySaysSo(t *testing.T) {
 		h.until("the seal answers", func() bool { s, err := h.seal.Status(t.Context()); return err == nil && !s.Sealed })
 	}
 	require.NoError(t, os.CopyFS(older, os.DirFS(tokens)))
-	vault, err := h.registry.CreateVault(t.Context(), operator, registry.VaultSpec{Name: "late"}, nil)
+	vault, err := h.registry.CreateVault(h.patient(), operator, registry.VaultSpec{Name: "late"}, nil)
 	require.NoError(t, err)
-	wallet, err := h.registry.CreateWallet(t.Context(), operator, vault.ID, registry.WalletSpec{Network: networkName}, nil)
+	wallet, err := h.registry.CreateWallet(h.patient(), operator, vault.ID, registry.WalletSpec{Network: networkName}, nil)
 	require.NoError(t, err)
 	token := h.token("0", func(s *registry.TokenSpec) { s.AdminVaultAccountID = vault.ID })
 	o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})

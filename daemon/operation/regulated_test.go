@@ -321,7 +321,7 @@ func TestRetired(t *testing.T) {
 	o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: deploying.ID})
 	is(retire(deploying.ID), registry.TxStateConflict)
 	is(retire("token_01J00000000000000000000000"), registry.NotFound)
-	_, err := h.operations.Cancel(t.Context(), operator, o.ID, "", nil)
+	_, err := h.operations.Cancel(h.patient(), operator, o.ID, "", nil)
 	require.NoError(t, err)
 	require.NoError(t, retire(deploying.ID), "a draft retires, too")
 	_, err = h.operations.Submit(t.Context(), operator, operation.Request{Type: policy.OpDeployToken, TokenID: deploying.ID}, nil)

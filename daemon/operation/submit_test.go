@@ -41,14 +41,14 @@ func TestRefusals(t *testing.T) {
 	h.approve(deploy)
 	h.ends(deploy, operation.Completed)
 	self := address(live.ContractAddress.String())
-	poor, err := h.registry.CreateVault(t.Context(), operator, registry.VaultSpec{Name: "without a wallet"}, nil)
+	poor, err := h.registry.CreateVault(h.patient(), operator, registry.VaultSpec{Name: "without a wallet"}, nil)
 	require.NoError(t, err)
-	_, err = h.registry.CreateWallet(t.Context(), operator, h.vault2, registry.WalletSpec{Network: networkName, Label: "poor"}, nil)
+	_, err = h.registry.CreateWallet(h.patient(), operator, h.vault2, registry.WalletSpec{Network: networkName, Label: "poor"}, nil)
 	require.NoError(t, err)
 	wallets, _, err := h.registry.WalletsOf(t.Context(), h.vault2, 10, 0)
 	require.NoError(t, err)
 	broke := &operation.Party{Type: operation.PartyWallet, WalletID: wallets[0].ID}
-	third, err := h.registry.CreateWallet(t.Context(), operator, h.vault, registry.WalletSpec{Network: networkName}, nil)
+	third, err := h.registry.CreateWallet(h.patient(), operator, h.vault, registry.WalletSpec{Network: networkName}, nil)
 	require.NoError(t, err)
 	byThird := &operation.Party{Type: operation.PartyWallet, WalletID: third.ID}
 	huge := "115792089237316195423570985008687907853269984665640564039457584007913129639936"
