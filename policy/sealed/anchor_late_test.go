@@ -32,10 +32,10 @@ func TestAnAuthorPausedBeforeItsAnchorMeetsTheNextOne(t *testing.T) {
 			wrote, again := make(chan struct{}), make(chan struct{})
 			c.late.after = sync.OnceFunc(func() { close(wrote); <-again })
 			close(c.woken)
-			<-wrote
+			soon(c.t, wrote, "the write of the one that was paused")
 			c.acts()
 			close(again)
-			requireKind(c.t, seal.KindNotAuthor, <-c.asked)
+			requireKind(c.t, seal.KindNotAuthor, soon(c.t, c.asked, "the answer of the one that was paused"))
 		},
 		"it writes between the next one's look and write": func(c *lateCouple) {
 			c.next.before = sync.OnceFunc(func() { require.NoError(c.t, c.wakes(), "it saw nobody else's") })
@@ -88,7 +88,7 @@ func newLateCouple(t *testing.T) *lateCouple {
 		_, err := c.one.Cancel(t.Context(), c.request)
 		c.asked <- err
 	}()
-	<-paused
+	soon(t, paused, "the write before which it is paused")
 	c.committed = got.Sequence + 1
 	return c
 }
@@ -104,7 +104,7 @@ func (c *lateCouple) replaced() {
 // wakes has the first go on, and is what its caller is told.
 func (c *lateCouple) wakes() error {
 	close(c.woken)
-	return <-c.asked
+	return soon(c.t, c.asked, "the answer of the one that was paused")
 }
 
 // acts has the second write a batch.

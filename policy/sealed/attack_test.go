@@ -208,7 +208,7 @@ func doorOf(t *testing.T, r *room) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- seal.Serve(ctx, l, r, seal.Options{Log: r.log}) }()
-	t.Cleanup(func() { cancel(); <-served })
+	t.Cleanup(func() { cancel(); soon(t, served, "the door's end") })
 	return path
 }
 

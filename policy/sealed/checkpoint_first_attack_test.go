@@ -29,6 +29,6 @@ func TestAttack_ACheckpointBesideCharterOne(t *testing.T) {
 	go func() { _, err := r.Checkpoint(t.Context(), q); checked <- err }()
 	require.Eventually(t, func() bool { return len(r.proposals) == 2 }, patience, time.Millisecond)
 	start(t, r)
-	require.NoError(t, <-applied)
-	require.Error(t, <-checked, "there is no such tree")
+	require.NoError(t, soon(t, applied, "the charter's answer"))
+	require.Error(t, soon(t, checked, "the checkpoint's answer"), "there is no such tree")
 }

@@ -90,7 +90,7 @@ func TestUnknownCommitOutcome(t *testing.T) {
 		out, err := i.door.Authorize(t.Context(), i.request(in))
 		first <- result{out, err}
 	}()
-	<-appears // etcd has it, we do not know
+	soon(t, appears, "the batch in etcd") // it has it, we do not know
 	other := i.mint("8")
 	go func() {
 		_, err := i.door.Decide(t.Context(), i.decision(other, policy.Approve, 0, ""))
@@ -105,11 +105,11 @@ func TestUnknownCommitOutcome(t *testing.T) {
 	}
 	w.set(false, false)
 	w.cut()
-	got := <-first
+	got := soon(t, first, "the first answer")
 	require.NoError(t, got.err)
 	require.Equal(t, head+1, got.out.Sequence)
 	i.verified(got.out)
-	require.NoError(t, <-second)
+	require.NoError(t, soon(t, second, "the second answer"))
 	require.NotZero(t, testutil.ToFloat64(r.metrics.unknown))
 	seq, _ := r.known().fold.Head()
 	require.Equal(t, head+2, seq, "offered twice, committed once")
@@ -282,12 +282,12 @@ func TestAnAuthorThatLostItsKeyOverACommitLeavesTheAnchorAlone(t *testing.T) {
 		_, err := i.door.PolicyApply(t.Context(), next)
 		asked <- err
 	}()
-	<-appears // etcd has it, we do not know
+	soon(t, appears, "the batch in etcd") // it has it, we do not know
 	_, err := direct.c.Put(t.Context(), ledger.AuthorKey, "appliance-2")
 	require.NoError(t, err)
 	w.set(false, false)
 	w.cut()
-	err = <-asked
+	err = soon(t, asked, "the author's answer")
 	requireKind(t, seal.KindNotAuthor, err)
 	var e *seal.Error
 	require.ErrorAs(t, err, &e)

@@ -316,7 +316,7 @@ func TestLogLevel(t *testing.T) {
 		return err == nil
 	}, patience, time.Millisecond)
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, p.cmd.Wait())
+	require.NoError(t, p.ended())
 	for l := range p.lines {
 		require.False(t, strings.HasPrefix(l.Message, "worker started") || l.Message == "seal answers", l.Message)
 	}

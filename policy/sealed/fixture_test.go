@@ -158,7 +158,10 @@ func start(t *testing.T, r *room) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.run(ctx) }()
+	go func() {
+		defer close(ended) // where a test's own function failed in it, too
+		ended <- r.run(ctx)
+	}()
 	stopped := false
 	stop = func() error {
 		if stopped {
@@ -166,7 +169,7 @@ func start(t *testing.T, r *room) (stop func() error) {
 		}
 		stopped = true
 		cancel()
-		return <-ended
+		return soon(t, ended, "the room's end")
 	}
 	t.Cleanup(func() { _ = stop(); _ = r.journal.close() })
 	return stop

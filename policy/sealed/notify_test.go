@@ -26,7 +26,7 @@ func TestSilentWorkerIsKilled(t *testing.T) {
 		l.guard(cmd.Process, 50*time.Millisecond, ended, slog.New(slog.DiscardHandler))
 	}()
 	require.ErrorContains(t, cmd.Wait(), "killed")
-	<-guarded
+	soon(t, guarded, "the end of its guard")
 
 	beating := exec.Command("cat")
 	in, err := beating.StdinPipe()
@@ -39,7 +39,7 @@ func TestSilentWorkerIsKilled(t *testing.T) {
 	}()
 	l.beat()
 	close(ended)
-	<-left
+	soon(t, left, "the end of its guard")
 	require.NoError(t, in.Close())
 	require.NoError(t, beating.Wait(), "it was not killed")
 }

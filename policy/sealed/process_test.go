@@ -32,6 +32,17 @@ import (
 // patience bounds what a test waits for a process.
 const patience = 3 * time.Minute
 
+// soon is what comes of c, which tells of what.
+func soon[T any](t testing.TB, c <-chan T, what string) (got T) {
+	t.Helper()
+	select {
+	case got = <-c:
+	case <-time.After(patience):
+		require.FailNow(t, "it does not come", what)
+	}
+	return got
+}
+
 var program = sync.OnceValues(func() (string, error) {
 	if testing.CoverMode() != "" {
 		return os.Executable()
@@ -260,13 +271,21 @@ func (p *process) attributes() *syscall.SysProcAttr {
 	return a
 }
 
+// ended is how the keeper ended; one that does not end is killed.
+func (p *process) ended() error {
+	late := time.AfterFunc(patience, func() {
+		p.t.Error("the keeper does not end")
+		_ = p.cmd.Process.Kill()
+	})
+	defer late.Stop()
+	return p.cmd.Wait()
+}
+
 // stop ends the keeper as a service manager does.
 func (p *process) stop() {
 	p.t.Helper()
 	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
-	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	require.NoError(p.t, p.cmd.Wait())
-	late.Stop()
+	require.NoError(p.t, p.ended())
 	p.gone()
 }
 
@@ -468,7 +487,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			p := newProcess(t)
 			p.start()
 			end(p)
-			_ = p.cmd.Wait()
+			_ = p.ended()
 			p.gone()
 			// The kernel closes a process's files before it is a zombie.
 			require.Eventually(t, func() bool { return !runs(p.worker) }, patience, 10*time.Millisecond)
@@ -483,11 +502,10 @@ func TestStartingRightAfterSIGKILL(t *testing.T) {
 	c := p.start()
 	i := found(t, p, c)
 	for range 3 {
-		old := p.lines
+		old := *p
 		require.NoError(t, p.cmd.Process.Kill())
 		p.launch()
-		for range old { // until nobody of the old life is left
-		}
+		old.gone()
 		p.back(c)
 		_, err := c.Cancel(t.Context(), seal.CancelRequest{OperationID: newID("op"), Reason: "still there"})
 		require.NoError(t, err)

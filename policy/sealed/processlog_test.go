@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -54,13 +55,12 @@ func (p *process) awaitAny(messages ...string) line {
 func (p *process) back(c remote) {
 	p.t.Helper()
 	p.await("seal answers")
-	for {
+	require.Eventually(p.t, func() bool {
 		_, err := c.Status(p.t.Context())
-		if err == nil {
-			return
-		}
-		require.ErrorIs(p.t, err, seal.ErrUnreachable)
-	}
+		return err == nil || !errors.Is(err, seal.ErrUnreachable)
+	}, patience, time.Millisecond)
+	_, err := c.Status(p.t.Context())
+	require.NoError(p.t, err)
 }
 
 // gone waits until both processes ended: then nobody holds the log open.

@@ -410,7 +410,7 @@ func TestARecoverThatIsCutAnywhere(t *testing.T) {
 		go func() { _, err := r.Recover(t.Context(), e); answer <- err }()
 		require.Eventually(t, func() bool { return testutil.ToFloat64(r.metrics.unknown) > 0 }, patience, 10*time.Millisecond)
 		require.Error(t, halt())
-		requireKind(t, seal.KindStore, <-answer)
+		requireKind(t, seal.KindStore, soon(t, answer, "the recover's answer"))
 		a := standing(t)
 		require.Greater(t, a.Term, lost.Term)
 		require.Equal(t, lost.Head, a.Head, "it names still what is lost")

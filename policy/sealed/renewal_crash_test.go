@@ -87,7 +87,7 @@ func TestAttack_ARenewalThatDiesAtEachStepLeavesOldSharesOrNew(t *testing.T) {
 				p.await(changed)
 				require.NoError(t, p.cmd.Process.Kill())
 			}
-			_ = p.cmd.Wait()
+			_ = p.ended()
 			p.gone()
 			p.launch()
 			p.back(door)
@@ -194,7 +194,7 @@ func TestACredentialIsNotTriedWhileARenewalIsNotFinished(t *testing.T) {
 	p, _, door, i, h, finish := ready(t, "")
 	p.tell("C_SetPIN2 orphan")
 	finish()
-	_ = p.cmd.Wait()
+	_ = p.ended()
 	p.gone()
 	before := p.tried()
 	p.launch()

@@ -59,7 +59,7 @@ func TestAttack_WhatStandsBehindARecoverWhoseCallerLeftIsDecidedInDoubt(t *testi
 	require.Eventually(t, func() bool { return len(r.proposals) == 2 }, patience, time.Millisecond)
 	before := signatures(t)
 	start(t, r)
-	a := <-answers
+	a := soon(t, answers, "the authorization's answer")
 	if a.err == nil {
 		s := i.verified(a.out)
 		t.Logf("signed: nonce %d (the lost mint had %d), epoch %d, %s base units over a day's 10", s.Nonce, first.Nonce, r.known().fold.Epoch(), "20")
@@ -90,7 +90,7 @@ func TestARecoverBehindARefusedRequestIsDecided(t *testing.T) {
 	go func() { _, err := r.Recover(context.Background(), doc); done <- err }()
 	require.Eventually(t, func() bool { return len(r.proposals) == 2 }, patience, time.Millisecond)
 	start(t, r)
-	require.NoError(t, <-done)
+	require.NoError(t, soon(t, done, "the recover's answer"))
 }
 
 // The room's goroutine reads the store while it decides a checkpoint whose batch is not in the trail
@@ -147,6 +147,6 @@ func TestAttack_ABatchHeldOpenJudgesAtTheTimeItBegan(t *testing.T) {
 	require.Eventually(t, func() bool { return len(r.proposals) == 1 }, patience, time.Millisecond)
 	w.set(false, false)
 	w.cut()
-	t.Log("checkpoint:", <-done)
-	requireKind(t, seal.KindDenied, <-authorized)
+	t.Log("checkpoint:", soon(t, done, "the checkpoint's answer"))
+	requireKind(t, seal.KindDenied, soon(t, authorized, "the authorization's answer"))
 }

@@ -336,7 +336,7 @@ func as(t *testing.T, uid int, do func() error) error {
 		}
 		done <- do()
 	}()
-	return <-done
+	return soon(t, done, "what another user does")
 }
 
 func readAs(t *testing.T, uid int, path string) error {

@@ -139,7 +139,7 @@ func TestSealingEndsAWorkerThatHangs(t *testing.T) {
 	status, err := c.Seal(t.Context(), nil)
 	require.NoError(t, err)
 	require.True(t, status.Sealed)
-	require.Error(t, <-stuck)
+	require.Error(t, soon(t, stuck, "the answer of who is sealed"))
 	p.await("worker started")
 	p.back(c)
 	require.False(t, runs(worker))

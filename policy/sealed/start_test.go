@@ -236,7 +236,7 @@ func TestTheStoresServerIsPinned(t *testing.T) {
 			cfg := forwarded
 			c.change(&cfg)
 			s := openLog(t, cfg)
-			ctx, cancel := context.WithTimeout(t.Context(), storeTimeout)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			if !c.takes {
 				ctx, cancel = context.WithTimeout(ctx, 300*time.Millisecond)
@@ -260,7 +260,7 @@ func TestTheTokenIsWatched(t *testing.T) {
 		ticks <- time.Now()
 	}
 	close(ticks)
-	<-ended
+	soon(t, ended, "the end of the watch")
 	require.Equal(t, before+3, calls(t, "sign_ed25519"))
 }
 

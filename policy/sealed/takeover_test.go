@@ -236,7 +236,7 @@ func TestALeaderPausedPastItsLeaseIsRefused(t *testing.T) {
 		out := i.authorizes(doors[next], in)
 		nonce := i.verified(out).Nonce
 		require.NoError(t, syscall.Kill(workers[author], syscall.SIGCONT))
-		err := <-asked
+		err := soon(t, asked, "the paused author's answer")
 		cancel()
 		require.Error(t, err, "round %d: a paused author signed", round)
 		kind, _ := seal.KindOf(err)
