@@ -377,6 +377,7 @@ func TestAttack_ARevokedKeysBodyComesLater(t *testing.T) {
 	} {
 		is[api.User](s.as("admin", "PATCH", "/v1/users/"+thief.ID, `{"role":"operator","status":"ACTIVE"}`), 200)
 		made := is[api.CredentialCreated](s.as("admin", "POST", "/v1/credentials", `{"userId":"`+thief.ID+`"}`), 201)
+		is[api.TokenList](s.patiently("", "GET", "/v1/tokens", "", bearer(*made.Key)), 200)
 		from, to := io.Pipe()
 		admitted := make(chan struct{})
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(admitted) }})
@@ -391,7 +392,7 @@ func TestAttack_ARevokedKeysBodyComesLater(t *testing.T) {
 		got := make(chan answer, 1)
 		go func() {
 			defer close(got)
-			resp, err := (&http.Client{Transport: tr}).Do(req)
+			resp, err := (&http.Client{Transport: tr, Timeout: patience}).Do(req)
 			if err != nil {
 				return
 			}
@@ -401,7 +402,11 @@ func TestAttack_ARevokedKeysBodyComesLater(t *testing.T) {
 				got <- answer{t: t, status: resp.StatusCode, header: resp.Header, body: b}
 			}
 		}()
-		<-admitted
+		select {
+		case <-admitted:
+		case a := <-got:
+			require.FailNow(t, "it is answered before its body came", "%s: %d %s", name, a.status, a.body)
+		}
 		tt.out(made.ID)
 		_, err = to.Write([]byte(`{"name":"the thief's"}`))
 		require.NoError(t, err)

@@ -454,6 +454,17 @@ const (
 	poll     = 50 * time.Millisecond
 )
 
+// soon is what comes through a channel, or its zero value once that is closed.
+func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatalf("after %s: %s", patience, what)
+	}
+	return v
+}
+
 // read reads what it can of the body into v.
 func (a answer) read(v any) {
 	a.t.Helper()

@@ -87,7 +87,7 @@ func TestReadsAreAnsweredWhileWritesAreShed(t *testing.T) {
 			a := s.as(user, "POST", "/v1/vault/accounts", fmt.Sprintf(`{"name":%q}`, name))
 			require.Equal(t, 201, a.status, "%s", a.body)
 		})
-		<-g.waiting
+		soon(t, g.waiting, "a write does not come to the seal")
 	}
 	hold(s, "operator", "a")
 	hold(s, "operator", "b")
@@ -353,7 +353,7 @@ func TestRapidResetDoesNotStopOthers(t *testing.T) {
 		}
 	}
 	others.Wait()
-	<-ended // told to calm down, or cut off
+	soon(t, ended, "neither told to calm down nor cut off")
 	require.Error(t, err, "the connection took a hundred thousand resets")
 	require.Equal(t, 1.0, s.turnedAway("streams"))
 	open()

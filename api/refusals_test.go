@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -282,10 +283,12 @@ func TestEveryRouteRefuses(t *testing.T) {
 		case <-held.asked:
 		case <-first:
 			s.t.Fatal("the first request was refused before it ran")
+		case <-time.After(patience):
+			s.t.Fatal("the first request does not run")
 		}
 		a := s.send(c, key("twice"))
 		held.release()
-		<-first
+		soon(s.t, first, "the first request is not answered")
 		a.fails(409, 1602)
 		require.NotEmpty(s.t, a.header.Get("Retry-After"))
 	})

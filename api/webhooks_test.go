@@ -83,7 +83,7 @@ func TestWebhooks(t *testing.T) {
 
 	vault, _ := s.vault("treasury")
 	s.token(vault)
-	require.Eventually(t, func() bool { return strings.Join(h.types(), " ") == "token.created" }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Join(h.types(), " ") == "token.created" }, patience, 10*time.Millisecond)
 
 	test := is[api.WebhookDelivery](s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", ""), 202)
 	require.Equal(t, "webhook.test", test.EventType)
@@ -93,7 +93,7 @@ func TestWebhooks(t *testing.T) {
 	require.Eventually(t, func() bool {
 		l := deliveries("?status=DELIVERED")
 		return l.Pagination.Total == 2 && l.Data[0].ID == test.ID
-	}, time.Minute, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	first := deliveries("?limit=1")
 	require.NotNil(t, first.Pagination.NextCursor)
 	second := deliveries("?limit=1&cursor=" + *first.Pagination.NextCursor)
@@ -104,16 +104,23 @@ func TestWebhooks(t *testing.T) {
 
 	replay := "/v1/webhooks/" + made.ID + "/replay/" + second.Data[0].ID
 	require.Equal(t, api.DeliveryStatusPENDING, is[api.WebhookDelivery](s.as("admin", "POST", replay, "{}"), 202).Status)
-	require.Eventually(t, func() bool { return strings.Count(strings.Join(h.types(), " "), "token.created") == 2 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(strings.Join(h.types(), " "), "token.created") == 2 }, patience, 10*time.Millisecond)
 
 	rotated := is[api.WebhookCreated](s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/rotate", `{"graceSeconds":60}`), 200)
 	require.NotNil(t, rotated.PreviousSecretExpiresAt)
 	h.knows(*rotated.Secret)
-	require.Eventually(t, func() bool { return s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", "").status == 202 }, time.Minute, 10*time.Millisecond)
-	s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", "").fails(429, 1604)
+	tested := 0
+	var soonAgain answer
+	require.Eventually(t, func() bool { // one is taken a second after the one before, and another at once is not, if the machine gets to it
+		if soonAgain = s.as("admin", "POST", "/v1/webhooks/"+made.ID+"/test", ""); soonAgain.status == 202 {
+			tested++
+		}
+		return tested > 0 && soonAgain.status != 202
+	}, patience, 10*time.Millisecond)
+	soonAgain.fails(429, 1604)
 	require.Eventually(t, func() bool {
-		return strings.HasSuffix(strings.Join(h.types(), " "), "webhook.test token.created webhook.test")
-	}, time.Minute, 10*time.Millisecond)
+		return strings.HasSuffix(strings.Join(h.types(), " "), "webhook.test token.created"+strings.Repeat(" webhook.test", tested))
+	}, patience, 10*time.Millisecond)
 
 	require.Equal(t, made.ID, is[api.Webhook](s.as("admin", "DELETE", "/v1/webhooks/"+made.ID, ""), 200).ID)
 	s.as("admin", "DELETE", "/v1/webhooks/"+made.ID, "").fails(404, 1112)
