@@ -29,6 +29,7 @@ type Client struct {
 	mu      sync.Mutex
 	genesis string // hash of block 0 that the first node told; all must agree
 
+	life context.Context // ends with Close
 	stop context.CancelFunc
 	work sync.WaitGroup
 }
@@ -66,8 +67,8 @@ func Dial(ctx context.Context, network Network, log *slog.Logger, reg prometheus
 		c.closeNodes()
 		return nil, err
 	}
-	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
-	c.work.Go(func() { c.watch(ctx) })
+	c.life, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.work.Go(func() { c.watch(c.life) })
 	return c, nil
 }
 

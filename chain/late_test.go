@@ -2,9 +2,11 @@ package chain
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -71,5 +73,45 @@ func TestAttack_AnIndexThatIsMadeAnewCallsNobodyAThief(t *testing.T) {
 			require.Equal(t, Opinion{Absent: true}, opinion(tx.Hash{1}, hash))
 			require.Equal(t, Opinion{Absent: true, Stolen: true}, opinion(hashes[nonce+1], tx.Hash{1}), "another one's hash stands there")
 		}
+	}
+}
+
+// TestAHungNodeHoldsUpNoSending: who sends to all waits for none that hangs while another one has taken it, and the hung
+// one gets it all the same.
+func TestAHungNodeHoldsUpNoSending(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	released, got := make(chan struct{}), make(chan struct{}, 1)
+	release := sync.OnceFunc(func() { close(released) })
+	hung := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil && bytes.Contains(body, []byte(`"eth_sendRawTransaction"`)) {
+			<-released
+			got <- struct{}{}
+		}
+		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer func() { _ = answer.Body.Close() }()
+		out.Header().Set("Content-Type", "application/json")
+		_, _ = io.Copy(out, answer.Body)
+	}))
+	t.Cleanup(hung.Close)
+	t.Cleanup(release)
+	net := network(hung.URL, n.URL())
+	net.Timeout = 2 * patience
+	c := dial(t, net)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, c.SendAll(ctx, w.sign(t, transfer(0))))
+	require.NoError(t, ctx.Err(), "it waited for the one that hangs")
+	release()
+	select {
+	case <-got:
+	case <-ctx.Done():
+		t.Fatal("the one that was late was never asked")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
@@ -27,26 +28,43 @@ func (c *Client) Send(ctx context.Context, raw []byte) error {
 }
 
 // SendAll hands a signed transaction to every node: one that took it before and does not pass it on is not
-// the only one that has it. The result is Send's; one node that takes it is enough.
+// the only one that has it. The result is Send's; one node that takes it is enough, and those that are slower get it while
+// nobody waits for them any more.
 func (c *Client) SendAll(ctx context.Context, raw []byte) error {
 	want := tx.HashOf(raw)
+	answers := make(chan said[struct{}], len(c.nodes))
+	for _, n := range c.nodes {
+		c.work.Go(func() {
+			s := session{n, c.life, c.metrics}
+			a := said[struct{}]{n: n}
+			if a.err = c.check(s); a.err == nil {
+				a.err = s.send(raw, want)
+			}
+			if a.err != nil && c.life.Err() == nil {
+				c.failed(n, a.err)
+			}
+			answers <- a
+		})
+	}
 	var failed failures
-	taken := false
-	for _, a := range everybody(ctx, c, func(s session) (struct{}, error) { return struct{}{}, s.send(raw, want) }) {
-		if a.err == nil {
-			taken = true
-			continue
-		}
-		failed.add(a.n, a.err)
-		if ctx.Err() == nil {
-			c.failed(a.n, a.err)
+	var late <-chan time.Time // set once one has taken it
+	for range c.nodes {
+		select {
+		case a := <-answers:
+			if a.err != nil {
+				failed.add(a.n, a.err)
+			} else if late == nil {
+				late = time.After(outrunAfter)
+			}
+		case <-late:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	switch {
-	case taken:
+	case late != nil:
 		return nil
-	case errors.Is(ctx.Err(), context.Canceled):
-		return ctx.Err()
 	case failed.rejected != nil:
 		return failed.rejected
 	}
