@@ -67,7 +67,7 @@ func TestACallThatHangs(t *testing.T) {
 	if !long() {
 		require.NoError(t, os.Remove(control))
 	}
-	require.Eventually(t, func() bool { return gauge(t, reg, "mintwarden_hsm_stuck_calls_count") == 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return gauge(t, reg, "mintwarden_hsm_stuck_calls_count") == 0 }, patience, time.Millisecond)
 	_, err = tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
 	require.NoError(t, err)
 	require.False(t, broken(tok))
@@ -103,12 +103,12 @@ func TestTooManyStuckCalls(t *testing.T) {
 		left <- err
 	}()
 	cancel()
-	require.ErrorIs(t, <-left, context.Canceled, "a caller can leave a call that hangs")
+	require.ErrorIs(t, soon(t, left, "the end of the call"), context.Canceled, "a caller can leave a call that hangs")
 	for range 2 { // the first of them may be the one whose caller left
 		_, err = tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
 		require.Error(t, err)
 	}
-	<-tok.Broken()
+	soon(t, tok.Broken(), "the login's end")
 	_, err = tok.SignEd25519(t.Context(), "ed-stuck", []byte("m"))
 	require.ErrorIs(t, err, hsm.ErrBroken)
 	require.ErrorIs(t, tok.Close(), hsm.ErrStuck)
@@ -118,7 +118,7 @@ func TestTooManyStuckCalls(t *testing.T) {
 func TestTheLockOfAStuckChange(t *testing.T) {
 	tok, _ := open(t, func(c *hsm.Config) {
 		c.Module, c.CallTimeout, c.MaxStuck = shim, hang, 10
-		c.Wait = 100 * time.Millisecond
+		c.Wait = 2 * time.Second // much longer than the caller waits who leaves, below
 	})
 	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-lock")
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestOpeningThatHangs(t *testing.T) {
 			_, err = hsm.Open(ctx, cfg, []byte(userPIN), quiet, nil)
 			require.ErrorIs(t, err, context.Canceled)
 			require.NoError(t, os.Remove(control))
-			require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return string(b) == "LF" }, time.Minute, time.Millisecond)
+			require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return string(b) == "LF" }, patience, time.Millisecond)
 			tok, _ := open(t, nil)
 			require.NoError(t, tok.Close())
 		})
@@ -173,7 +173,7 @@ func TestIdleSessionsThatAreGone(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return gauge(t, reg, "mintwarden_hsm_sessions_count") == 5 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return gauge(t, reg, "mintwarden_hsm_sessions_count") == 5 }, patience, time.Millisecond)
 	require.NoError(t, os.Remove(control))
 	wg.Wait()
 	tell(t, "C_SignInit 0xB3")
@@ -314,7 +314,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 	require.ErrorIs(t, err, hsm.ErrBusy)
 	require.NoError(t, os.Remove(control))
-	require.NoError(t, <-held, "what was held ends well")
+	require.NoError(t, soon(t, held, "the call that was held"), "what was held ends well")
 }
 
 func isNotFound(err error) bool { return errors.Is(err, hsm.ErrNotFound) }

@@ -79,6 +79,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// patience bounds what a test waits for.
+const patience = 3 * time.Minute
+
+// soon is what comes of c, which tells of what.
+func soon[T any](t testing.TB, c <-chan T, what string) (got T) {
+	t.Helper()
+	select {
+	case got = <-c:
+	case <-time.After(patience):
+		require.FailNow(t, "it does not come", what)
+	}
+	return got
+}
+
 func open(t *testing.T, change func(*hsm.Config)) (*hsm.Token, *prometheus.Registry) {
 	t.Helper()
 	cfg := token.Config()
@@ -92,7 +106,7 @@ func open(t *testing.T, change func(*hsm.Config)) (*hsm.Token, *prometheus.Regis
 	t.Cleanup(func() {
 		_ = os.Remove(control)
 		// What hung ends now; the next test needs the module.
-		require.Eventually(t, func() bool { return !errors.Is(tok.Close(), hsm.ErrStuck) }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return !errors.Is(tok.Close(), hsm.ErrStuck) }, patience, time.Millisecond)
 	})
 	return tok, reg
 }

@@ -184,7 +184,7 @@ func TestInitTokenThatHangs(t *testing.T) {
 	_, err = hsm.InitToken(ctx, shim, "second", []byte("so-second"), []byte("pin-second"), quiet)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, os.Remove(control))
-	require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return string(b) == "F" }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return string(b) == "F" }, patience, time.Millisecond)
 }
 
 // A replacement that ended between its two halves leaves both: what reads one name

@@ -56,7 +56,7 @@ func serveToken(t *testing.T, socket string) (stop func()) {
 			_ = c.Close()
 		}
 		return err == nil
-	}, time.Minute, time.Millisecond)
+	}, patience, time.Millisecond)
 	return stop
 }
 

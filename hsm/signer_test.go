@@ -293,7 +293,7 @@ func TestOpeningASignerThatHangs(t *testing.T) {
 	_, err = hsm.OpenSigner(ctx, uri, askFor(userPIN))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, os.Remove(control))
-	require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return strings.HasSuffix(string(b), "F") }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { b, _ := os.ReadFile(logins); return strings.HasSuffix(string(b), "F") }, patience, time.Millisecond)
 }
 
 // What a token that misbehaves answers is an error, never a signature.

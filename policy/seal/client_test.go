@@ -51,9 +51,9 @@ func TestClosedClient(t *testing.T) {
 		_, err := c.Cancel(context.Background(), "op_1", "why")
 		failed <- err
 	}()
-	<-started
+	soon(t, started, "the request")
 	require.NoError(t, c.Close())
-	require.ErrorIs(t, <-failed, seal.ErrClosed)
+	require.ErrorIs(t, soon(t, failed, "the end of the call"), seal.ErrClosed)
 	_, err := c.Status(t.Context())
 	require.ErrorIs(t, err, seal.ErrClosed)
 	require.NoError(t, c.Close())
@@ -78,9 +78,9 @@ func TestCallEndsWithItsContext(t *testing.T) {
 		_, err := c.Cancel(ctx, "op_1", "why")
 		failed <- err
 	}()
-	<-started
+	soon(t, started, "the request")
 	cancel()
-	require.ErrorIs(t, <-failed, context.Canceled)
+	require.ErrorIs(t, soon(t, failed, "the end of the call"), context.Canceled)
 	close(release)
 	for range 3 {
 		got, err := c.Status(t.Context())
@@ -108,7 +108,7 @@ func TestAnEndedCallBreaksNobodysConnection(t *testing.T) {
 		_, err := c.Cancel(t.Context(), "op_1", "why")
 		answered <- err
 	}()
-	<-started
+	soon(t, started, "the request")
 	for range 20_000 { // where the end finds the call is chance: before its write, in it, after it
 		ctx, cancel := context.WithCancel(t.Context())
 		go cancel()
@@ -118,7 +118,7 @@ func TestAnEndedCallBreaksNobodysConnection(t *testing.T) {
 		}
 	}
 	over()
-	require.NoError(t, <-answered)
+	require.NoError(t, soon(t, answered, "the answer"))
 }
 
 // other is the other end of a client, written by hand.

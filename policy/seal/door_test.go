@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -68,11 +69,25 @@ func open(t testing.TB, path string, h seal.Handler, o seal.Options, serve func(
 	return d
 }
 
+// patience bounds what a test waits for.
+const patience = 3 * time.Minute
+
+// soon is what comes of c, which tells of what.
+func soon[T any](t testing.TB, c <-chan T, what string) (got T) {
+	t.Helper()
+	select {
+	case got = <-c:
+	case <-time.After(patience):
+		require.FailNow(t, "it does not come", what)
+	}
+	return got
+}
+
 // close stops the door and gives its log.
 func (d *door) close() string {
 	d.t.Helper()
 	d.stop()
-	require.NoError(d.t, <-d.done)
+	require.NoError(d.t, soon(d.t, d.done, "the door's end"))
 	return d.log.String()
 }
 

@@ -28,7 +28,7 @@ func TestBusy(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		<-started
+		soon(t, started, "the request")
 	}
 	_, err := c.Cancel(t.Context(), "op_1", "why")
 	isKind(t, err, seal.KindBusy, "2 requests are under way")
@@ -61,7 +61,7 @@ func TestFloodOfLargeRequests(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		<-started
+		soon(t, started, "the request")
 	}
 	c := client(t, d.path)
 	for range 3 {

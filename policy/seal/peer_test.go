@@ -67,5 +67,5 @@ func TestOnlyUnixSockets(t *testing.T) {
 	(&raw{t, conn}).ended()
 	require.NoError(t, conn.Close())
 	stop()
-	require.NoError(t, <-done)
+	require.NoError(t, soon(t, done, "the door's end"))
 }

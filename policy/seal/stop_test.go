@@ -30,7 +30,7 @@ func TestStopLetsFinish(t *testing.T) {
 		}
 		answered <- err
 	}()
-	<-started
+	soon(t, started, "the request")
 	d.stop()
 	// The socket is gone before the request is over.
 	require.Eventually(t, func() bool {
@@ -39,10 +39,10 @@ func TestStopLetsFinish(t *testing.T) {
 			conn.Close()
 		}
 		return err != nil
-	}, time.Minute, time.Millisecond)
+	}, patience, time.Millisecond)
 	close(release)
-	require.NoError(t, <-answered)
-	require.NoError(t, <-d.done)
+	require.NoError(t, soon(t, answered, "the answer"))
+	require.NoError(t, soon(t, d.done, "the door's end"))
 	_, err := c.Status(t.Context())
 	require.ErrorIs(t, err, seal.ErrUnreachable)
 }
@@ -62,9 +62,9 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 		_, err := c.Cancel(context.Background(), "op_1", "why")
 		answered <- err
 	}()
-	<-started
+	soon(t, started, "the request")
 	d.close()
-	isKind(t, <-answered, seal.KindBusy, "ran out of time")
+	isKind(t, soon(t, answered, "the answer"), seal.KindBusy, "ran out of time")
 }
 
 // TestCallerLeaves: a caller who goes away ends nobody's request but gets no answer.
@@ -79,9 +79,9 @@ func TestCallerLeaves(t *testing.T) {
 	d := open(t, socket(t), r, seal.Options{}, seal.Serve)
 	c := connect(t, d.path)
 	c.send(`{"id":5,"op":"cancel","operationId":"op_1","reason":""}`)
-	<-started
+	soon(t, started, "the request")
 	require.NoError(t, c.Close())
 	close(release)
-	require.NoError(t, <-ended)
+	require.NoError(t, soon(t, ended, "the end of the request"))
 	d.close()
 }

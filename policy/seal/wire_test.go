@@ -3,8 +3,10 @@ package seal_test
 import (
 	"context"
 	"net"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +25,7 @@ func connect(t testing.TB, path string) *raw {
 	conn, err := net.Dial("unix", path)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	return &raw{t, conn}
 }
 
@@ -44,6 +47,7 @@ func (r *raw) ended() {
 	r.t.Helper()
 	_, err := r.Read(make([]byte, 1))
 	require.Error(r.t, err)
+	require.NotErrorIs(r.t, err, os.ErrDeadlineExceeded)
 }
 
 func TestWire(t *testing.T) {
