@@ -158,30 +158,29 @@ func (s *Service) checkWallet(spec WalletSpec) (tx.Scheme, error) {
 }
 
 // finishWallet has the seal make the key and waits until the ledger's word of
-// it is carried in. The wallet that it was given comes back with an error.
+// it is carried in. A wallet that is active already is asked for, too: what the
+// ledger does not tell of it may not have been noted before its answer was lost.
+// The wallet that it was given comes back with an error.
 func (s *Service) finishWallet(ctx context.Context, a Actor, w *Wallet) (*Wallet, error) {
-	if w.Status != WalletActive {
-		made, err := s.seal.WalletCreate(ctx, seal.WalletCreateRequest{
-			WalletID: w.ID, VaultAccountID: w.VaultAccountID, Network: w.Network, Scheme: w.Scheme, Label: w.Label,
-		})
-		if err != nil {
-			return w, err
-		}
-		if err := s.WaitCarried(ctx, made.Sequence); err != nil {
-			return w, err
-		}
-		active, err := s.noteProtection(ctx, a, w.ID, Protection(made.Protection))
-		if err != nil {
-			return w, err
-		}
-		w = active
+	made, err := s.seal.WalletCreate(ctx, seal.WalletCreateRequest{
+		WalletID: w.ID, VaultAccountID: w.VaultAccountID, Network: w.Network, Scheme: w.Scheme, Label: w.Label,
+	})
+	if err != nil {
+		return w, err
+	}
+	if err := s.WaitCarried(ctx, made.Sequence); err != nil {
+		return w, err
+	}
+	active, err := s.noteProtection(ctx, a, w.ID, Protection(made.Protection))
+	if err != nil {
+		return w, err
 	}
 	if s.onWallet != nil {
-		if err := s.onWallet(ctx, w); err != nil {
+		if err := s.onWallet(ctx, active); err != nil {
 			s.log.Warn("registry: a new wallet was not greeted; it will be again", "wallet", w.ID, "error", err)
 		}
 	}
-	return w, nil
+	return active, nil
 }
 
 // noteProtection stores which way the key takes through the HSM, where that is

@@ -120,6 +120,19 @@ func (c cutOff) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (*
 	return nil, seal.ErrUnreachable
 }
 
+// native is a seal whose token uses the key itself.
+type native struct{ *room }
+
+func (n native) WalletCreate(ctx context.Context, q seal.WalletCreateRequest) (*seal.WalletResult, error) {
+	made, err := n.room.WalletCreate(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	of := *made
+	of.Protection = "hsm-native"
+	return &of, nil
+}
+
 func TestAWalletWhoseAnswerWasLostIsOneWallet(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -131,10 +144,12 @@ func TestAWalletWhoseAnswerWasLostIsOneWallet(t *testing.T) {
 	require.ErrorIs(t, err, seal.ErrUnreachable)
 	stop()
 
-	s, _ = h.serve()
+	s, _ = h.open(func(d *registry.Deps) { d.Seal = native{h.room} })
+	require.NoError(t, s.WaitReady(soon(t)))
 	w, err := s.CreateWallet(t.Context(), operator, v.ID, registry.WalletSpec{Network: network}, walletKey("c"))
 	require.NoError(t, err)
 	require.Equal(t, registry.WalletActive, w.Status)
+	require.Equal(t, registry.ProtectionNative, w.Protection, "what only the lost answer told")
 	_, total, err := s.WalletsOf(t.Context(), v.ID, 50, 0)
 	require.NoError(t, err)
 	require.Equal(t, 1, total)
