@@ -77,7 +77,10 @@ func newRoomMetrics(reg prometheus.Registerer) (*roomMetrics, error) {
 		notices: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintwarden_seal_noticed_total",
 			Help: "What an honest store, token or clock does not do, by what it was; the log has the values."}, []string{"what"}),
 	}
-	for _, c := range []prometheus.Collector{m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.anchor, m.answers, m.verdicts, m.unknown, m.notices} {
+	started := prometheus.NewGauge(prometheus.GaugeOpts{Name: "mintwarden_seal_start_timestamp_seconds",
+		Help: "When this sealed process started, as a Unix time."})
+	started.SetToCurrentTime()
+	for _, c := range []prometheus.Collector{started, m.sealed, m.token, m.author, m.sequence, m.batch, m.commit, m.journal, m.anchor, m.answers, m.verdicts, m.unknown, m.notices} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

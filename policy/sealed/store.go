@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -40,8 +41,9 @@ const (
 
 // logStore is the ledger's place in etcd. It believes nothing that it reads.
 type logStore struct {
-	c     *clientv3.Client
-	lease time.Duration // the author key's
+	c            *clientv3.Client
+	lease        time.Duration // the author key's
+	certificates certificates
 }
 
 func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
@@ -56,6 +58,12 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("store.cert: %w", err)
+	}
+	certificates := certificates{pair.Leaf}
+	for block, rest := pem.Decode(ca); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil { // else it is none of roots either
+			certificates = append(certificates, c)
+		}
 	}
 	sockets := map[string]string{}
 	for endpoint, path := range cfg.Sockets {
@@ -90,7 +98,7 @@ func openStore(ctx context.Context, cfg StoreConfig) (*logStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logStore{c, cmp.Or(time.Duration(cfg.Lease), authorLease)}, nil
+	return &logStore{c, cmp.Or(time.Duration(cfg.Lease), authorLease), certificates}, nil
 }
 
 // tls is how etcd's server is known and we to it. The client library has the

@@ -108,6 +108,9 @@ func (w *worker) run(ctx context.Context, down *os.File) error {
 		return err
 	}
 	defer func() { _ = store.close() }() // nothing of ours is under way any more
+	if err := reg.Register(store.certificates); err != nil {
+		return err
+	}
 	j, err := openJournal(w.cfg.State)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
