@@ -71,16 +71,17 @@ func (r *room) Recover(ctx context.Context, e *policy.Envelope) (_ *seal.Recorde
 }
 
 // matches is nil if the document gives up exactly what is known, for exactly what
-// the store has, and begins an epoch that never was: a store from before an earlier
-// recover does not know that one's, and what was decided in it would count again.
+// the store has, and begins an epoch above all that are known: a store from before an
+// earlier recover does not know that one's, and what was decided in it would count
+// again. Custodians may know of a higher one than this appliance, which was away.
 func (r *room) matches(d *ledger.Recover) error {
 	known, _ := r.lost()
 	seq, head := r.fold.Head()
 	switch {
 	case d.Instance != r.fold.Instance():
 		return seal.Errorf(seal.KindInvalid, "the recover is of instance %s, this is %s", d.Instance, r.fold.Instance())
-	case d.Epoch != max(r.fold.Epoch(), known.epoch)+1:
-		return seal.Errorf(seal.KindInvalid, "the recover begins epoch %d, want %d", d.Epoch, max(r.fold.Epoch(), known.epoch)+1)
+	case d.Epoch <= max(r.fold.Epoch(), known.epoch):
+		return seal.Errorf(seal.KindInvalid, "the recover begins epoch %d, known is epoch %d: want a higher one", d.Epoch, max(r.fold.Epoch(), known.epoch))
 	case d.Lost.Sequence != known.sequence || d.Lost.Head != known.head:
 		return seal.Errorf(seal.KindInvalid, "the recover gives up batch %d, %s; known is batch %d, %s", d.Lost.Sequence, d.Lost.Head, known.sequence, known.head)
 	case d.Accepted.Sequence != seq || d.Accepted.Head != head:

@@ -313,7 +313,6 @@ func TestRecover(t *testing.T) {
 	}{
 		"one custodian":          {nil, i.people.custodians[:1], "threshold"},
 		"an approver's word":     {nil, i.people.approvers[:2], "not known"},
-		"the same epoch's next":  {func(d *ledger.Recover) { d.Epoch = 3 }, nil, "want 2"},
 		"another lost sequence":  {func(d *ledger.Recover) { d.Lost.Sequence++ }, nil, "known is batch"},
 		"another lost head":      {func(d *ledger.Recover) { d.Lost.Head = policy.NoDigest }, nil, "known is batch"},
 		"accepts what is older":  {func(d *ledger.Recover) { d.Accepted.Sequence-- }, nil, "the store ends with"},

@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"bytes"
+	"os"
 	"testing"
 	"time"
 
@@ -127,6 +128,60 @@ func TestAttack_ApprovalsOfAnEpochThatARecoverBeganBefore(t *testing.T) {
 
 	r = newTestRoom(t, i.digest, options) // the journal is one that goes on
 	start(t, r)
+	i.door = r
+	i.many(1)
+	require.Equal(t, uint64(3), r.known().fold.Epoch())
+}
+
+// An appliance was away while the others recovered, with a token of its own, and is all that is left when the store goes
+// back once more. It knows nothing of the epoch that they began; custodians who do begin a higher one, in which what was
+// approved in that one counts for nothing.
+func TestAttack_ApprovalsOfAnEpochThatThisApplianceDidNotSee(t *testing.T) {
+	options, away := roomOptions{state: t.TempDir()}, roomOptions{state: t.TempDir()}
+	i, r, stop := inProcess(t, options, nil)
+	i.furnish()
+	i.deploy()
+	i.many(1)
+	ctx := t.Context()
+	require.NoError(t, stop())
+	require.NoError(t, os.CopyFS(away.state, os.DirFS(options.state)))
+	old := headOf(r.fold) - 1
+	trimLog(t, 1)
+	r = newTestRoom(t, i.digest, options)
+	stop = start(t, r)
+	inDoubt(t, r, "behind")
+	_, err := r.Recover(ctx, i.recovering(r, func(d *ledger.Recover) { d.Usage = []ledger.RecoverUsage{} }))
+	require.NoError(t, err)
+	i.door = r
+	in := i.mint("7")
+	in.Epoch = 2
+	approvals := []*policy.Envelope{i.decision(in, policy.Approve, 0, ""), i.decision(in, policy.Approve, 1, "")}
+	for _, e := range approvals {
+		_, err := r.Decide(ctx, e)
+		require.NoError(t, err)
+	}
+	_, err = r.Authorize(ctx, i.request(in))
+	require.NoError(t, err)
+	require.NoError(t, stop())
+
+	trimLog(t, int(headOf(r.fold)-old))
+	forgetAnchor(t) // the other appliance's
+	before := signatures(t)
+	r = newTestRoom(t, i.digest, away)
+	start(t, r)
+	inDoubt(t, r, "behind")
+	s, err := r.Status(ctx)
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), s.Doubt.Epoch, "it was away")
+	_, err = r.Recover(ctx, i.recovering(r, func(d *ledger.Recover) { d.Epoch, d.Usage = 3, []ledger.RecoverUsage{} }))
+	require.NoError(t, err)
+	for _, e := range approvals {
+		_, err = r.Decide(ctx, e)
+		requireKind(t, seal.KindInvalid, err)
+	}
+	_, err = r.Authorize(ctx, i.request(in))
+	requireKind(t, seal.KindDenied, err)
+	require.Equal(t, before, signatures(t))
 	i.door = r
 	i.many(1)
 	require.Equal(t, uint64(3), r.known().fold.Epoch())
