@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mintwarden/mintwarden/daemon/backup"
 	"github.com/mintwarden/mintwarden/daemon/config"
@@ -83,6 +84,9 @@ func Backup(ctx context.Context, o BackupOptions) error {
 	m, err := backup.Take(ctx, a, o.File)
 	if err != nil {
 		return exit(err)
+	}
+	if err := m.Note(ctx, a.Store); err != nil { // it is there, and a full store is backed up, too
+		o.Log.Error("the store does not know of this backup: metrics tell of the one before", "error", err)
 	}
 	return o.say(m, "Backed up and verified: %s\n", o.File)
 }
@@ -220,4 +224,27 @@ func (o *BackupOptions) say(m *backup.Manifest, format string, args ...any) erro
 	}
 	_, err := io.WriteString(o.Out, text)
 	return err
+}
+
+// newestBackup tells at each scrape of the store's newest backup. While the store does not answer it tells nothing.
+type newestBackup struct{ store *store.Store }
+
+var backupTime = prometheus.NewDesc("mintwarden_backup_timestamp_seconds", "When the newest backup of the store was begun, as a Unix time; 0 if there was none.", nil, nil)
+
+// Describe implements prometheus.Collector.
+func (newestBackup) Describe(ch chan<- *prometheus.Desc) { ch <- backupTime }
+
+// Collect asks the store.
+func (b newestBackup) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
+	defer cancel()
+	at, err := backup.Newest(ctx, b.store)
+	if err != nil {
+		return
+	}
+	unix := 0.0
+	if !at.IsZero() {
+		unix = float64(at.Unix())
+	}
+	ch <- prometheus.MustNewConstMetric(backupTime, prometheus.GaugeValue, unix)
 }

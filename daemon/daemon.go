@@ -213,7 +213,7 @@ func (p *parts) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range []prometheus.Collector{days, p.fences()} {
+	for _, c := range []prometheus.Collector{days, p.fences(), newestBackup{s}} {
 		if err := p.reg.Register(c); err != nil {
 			return fmt.Errorf("daemon: metrics: %w", err)
 		}

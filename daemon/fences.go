@@ -9,8 +9,8 @@ import (
 	"github.com/mintwarden/mintwarden/daemon/store"
 )
 
-// fencePatience is how long a scrape waits for the store: as for the seal.
-const fencePatience = 2 * time.Second
+// scrapePatience is how long a scrape waits for the store: as for the seal.
+const scrapePatience = 2 * time.Second
 
 // fences tells at each scrape which of the fences that there must be somebody has, this appliance or another one, by
 // the store's word. While that does not come it tells nothing.
@@ -41,7 +41,7 @@ func (fences) Describe(ch chan<- *prometheus.Desc) { ch <- fenceHeld }
 
 // Collect asks for each of them.
 func (f fences) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), fencePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
 	defer cancel()
 	for _, name := range f.names {
 		_, _, there, err := f.store.Get(ctx, "/mw/fence/"+name)

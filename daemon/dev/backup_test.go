@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mintwarden/mintwarden/api/client"
@@ -84,7 +85,14 @@ func TestARestoredApplianceGivesTheSameAnswers(t *testing.T) {
 		}
 	}
 	conf, sealConf := filepath.Join(a.dir, "config", "mintwarden.toml"), filepath.Join(a.dir, "config", "seal.toml")
+	never := func(metrics string) bool {
+		return strings.Contains(metrics, "\nmintwarden_backup_timestamp_seconds 0\n")
+	}
+	a.page(func(_ int, _, metrics string) bool { return never(metrics) })
 	run("backup", "--config", conf, "--seal-config", sealConf, file)
+	a.page(func(_ int, _, metrics string) bool {
+		return strings.Contains(metrics, "\nmintwarden_backup_timestamp_seconds ") && !never(metrics)
+	})
 	a.stop()
 
 	c, err := config.Load(conf)
