@@ -11,15 +11,16 @@ import (
 	"github.com/mintwarden/mintwarden/chain/tx"
 	"github.com/mintwarden/mintwarden/daemon/registry"
 	"github.com/mintwarden/mintwarden/daemon/store"
+	"github.com/mintwarden/mintwarden/policy"
 )
 
 const (
-	// watchDepth is for how many blocks an operation is watched after it ended: beyond any reorg that the
+	// WatchDepth is for how many blocks an operation is watched after it ended: beyond any reorg that the
 	// networks of this kind have had.
-	watchDepth = 128
+	WatchDepth = 128
 	// watchMost bounds how many ended operations a start looks at; those before them ended long ago.
 	watchMost = 1024
-	// watchKept is about how many ended operations of a network are watched, the newest: more than end within watchDepth
+	// watchKept is about how many ended operations of a network are watched, the newest: more than end within WatchDepth
 	// blocks. A node that tells of few blocks has none forgotten by their depth.
 	watchKept = 1 << 16
 )
@@ -79,7 +80,7 @@ func (e *endings) of(network string, reached uint64, all bool) map[ending][]stri
 	out := map[ending][]string{}
 	oldest := e.oldestKept(network)
 	for id, w := range e.ended[network] {
-		if w.at.number+watchDepth < reached || w.at.number < oldest {
+		if w.at.number+WatchDepth < reached || w.at.number < oldest {
 			delete(e.ended[network], id)
 			continue
 		}
@@ -328,6 +329,11 @@ func (s *Service) reopen(ctx context.Context, c *chain.Client, id string, at end
 			o.UpdatedAt = moment(s.now())
 			meta["newBlockNumber"], meta["newBlockHash"] = now.number, now.hash.String()
 			t.Audit(o.draft(registry.SystemActor(), "operation.block_changed", meta))
+			if o.Type == policy.OpDeployToken && o.Status == Completed { // its token is looked at from that block on
+				if err := s.stageToken(ctx, t, &o, func(token *registry.Token) (bool, error) { return s.deployed(token, &o), nil }); err != nil {
+					return err
+				}
+			}
 		} else {
 			s.log.Error("a reorg deeper than the confirmations took an operation's block away", "operation", o.ID, "block", at.number, "was", o.Status)
 			s.metrics.alarms.WithLabelValues("DEEP_REORG").Inc()

@@ -122,6 +122,31 @@ func TestReorgThatKeepsTheTransaction(t *testing.T) {
 	require.Equal(t, "5", h.supply(token))
 }
 
+// TestADeploymentThatStandsInAnEarlierBlock: a deep reorg put it there, and its end stands. Its token begins there, too.
+func TestADeploymentThatStandsInAnEarlierBlock(t *testing.T) {
+	t.Parallel()
+	var node *chaintest.Proxy
+	h := newHouse(t, options{kind: tx.KindEVM, period: manual, nodes: func(own string) []string { // whose new blocks take what the old ones had
+		node = chaintest.New(own)
+		t.Cleanup(node.Close)
+		return []string{node.URL()}
+	}})
+	stop := h.mineAlways()
+	token := h.deployed("0")
+	o := h.now(token.DeployOperationID)
+	h.settled(o.ID)
+	stop()
+	h.mine(2)
+	node.Set("500", "")
+	h.reorg(h.head()-o.BlockNumber+2, false)
+	node.Behave()
+	h.until("its block is noted", func() bool { return h.now(o.ID).BlockNumber == o.BlockNumber-1 })
+	require.Equal(t, operation.Completed, h.now(o.ID).Status)
+	token, err := h.registry.Token(t.Context(), token.ID)
+	require.NoError(t, err)
+	require.Equal(t, o.BlockNumber-1, token.BlockNumber)
+}
+
 // TestATokenThatWasDeployedAgain: the node knows nothing of the first deployment for a while, which so ends as if a
 // stranger had used its nonce; people deploy the token again. That the first one is done after all does not give the
 // token the first contract back: the ledger has bound it to the second.
