@@ -262,7 +262,7 @@ func TestAFreezeIsNotedAfterACrash(t *testing.T) {
 	h.urls = append(h.urls, h.node.serve(t))
 	h.mint(2, 1, account(1), 10)
 	h.node.advance(10)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	h.dying = cancel
 	h.run(ctx, func(*reconciliation.Report) bool { return false })
@@ -449,4 +449,39 @@ func TestATokenThatIsElsewhereNow(t *testing.T) {
 		return r.FromBlock == 28 && r.EventsChecked == 2
 	})
 	require.EqualValues(t, 1, r.UnmatchedTotal)
+}
+
+// An operation ended for a stranger was said to hold its nonce, and was done all the same, which shows later: it is counted
+// then.
+func TestAnEndThatWasDisprovedIsCounted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	p := &planted{h: h}
+	to, amount, hash := account(1), policy.AmountOf(10), tx.Hash(hashOf(1))
+	mint := &operation.Operation{ID: store.NewID("op_"), Type: policy.OpMint, Status: operation.Failed, TokenID: h.token.ID, Network: networkName, Amount: &amount, Recipient: &to,
+		Authorized: true, TransactionHash: &hash, EndBlock: 12, EndHash: &tx.Hash{1}, History: []operation.Step{{Status: operation.Failed, At: time.Now()}}}
+	p.plant(mint)
+	h.mint(5, 1, to, 10)
+	h.node.advance(20)
+	p.mintOperation(18, 2, to, 1)
+	h.mint(18, 2, to, 1)
+	h.node.advance(20)
+	p.flush()
+	r := h.until(settled(18))
+	require.Equal(t, reconciliation.Disagrees, r.Status, "the chain has what is said to have failed")
+	done := *mint
+	done.Status, done.BlockNumber = operation.Completed, 5
+	b, err := json.Marshal(&done)
+	require.NoError(t, err)
+	change := h.store.Tx()
+	change.Put(store.OpState(mint.ID), b)
+	_, err = change.Commit(t.Context())
+	require.NoError(t, err)
+	p.mintOperation(30, 3, to, 4)
+	p.flush()
+	h.mint(30, 3, to, 4)
+	h.node.advance(40)
+	r = h.until(settled(30))
+	require.Equal(t, reconciliation.Agrees, r.Status)
+	sameSupply(t, r, 15)
 }

@@ -98,7 +98,7 @@ func (s *Service) operationsSupply(ctx context.Context, p *progress) (supply *bi
 				continue
 			}
 			inside := o.Status == operation.Completed && o.BlockNumber <= p.Block
-			if !o.Status.Terminal() || o.Status == operation.Completed && !inside || store.IDTime(o.ID).After(settled) {
+			if !o.Status.Terminal() || o.Status == operation.Completed && !inside || doubtful(o, p.Block) || store.IDTime(o.ID).After(settled) {
 				open.take(&closed)
 				closed, counted = sums{}, p.Counted
 				settling = settling || o.Status == operation.Signed || o.Status == operation.Broadcasting || o.Status == operation.Confirming
@@ -121,6 +121,12 @@ func (s *Service) operationsSupply(ctx context.Context, p *progress) (supply *bi
 	supply = new(big.Int).Add(&p.Base.Int, &p.OpsMinted.Int)
 	supply.Add(supply, &open.minted).Sub(supply, &p.OpsBurned.Int).Sub(supply, &open.burned)
 	return supply, settling, nil
+}
+
+// doubtful reports whether an operation ended for a stranger is said to hold its nonce, so lately that its own transaction
+// may yet be found in a block that was looked at.
+func doubtful(o *operation.Operation, block uint64) bool {
+	return o.Status == operation.Failed && o.EndHash != nil && o.BlockNumber == 0 && block <= o.EndBlock+operation.WatchDepth
 }
 
 // sums are amounts of operations.
