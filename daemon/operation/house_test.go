@@ -265,7 +265,12 @@ func (h *house) runSeal() {
 	require.NoError(t, cmd.Start())
 	h.stopSeal = sync.OnceFunc(func() {
 		_ = alive.Close()
+		late := time.AfterFunc(patience, func() {
+			t.Errorf("the seal does not end within %s", patience)
+			_ = cmd.Process.Kill()
+		})
 		_ = cmd.Wait()
+		late.Stop()
 		_ = log.Close()
 	})
 	t.Cleanup(h.stopSeal)

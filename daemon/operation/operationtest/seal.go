@@ -108,7 +108,12 @@ func startSeal(tb testing.TB, etcd *storetest.Server, people *People, c *Chain) 
 	}
 	tb.Cleanup(func() {
 		_ = alive.Close()
+		late := time.AfterFunc(patience, func() {
+			tb.Errorf("operationtest: the seal does not end within %s", patience)
+			_ = cmd.Process.Kill()
+		})
 		_ = cmd.Wait()
+		late.Stop()
 	})
 	door := s.Door(tb)
 	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
