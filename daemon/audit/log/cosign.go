@@ -87,13 +87,8 @@ func (f *following) witness() {
 // errPassed says that the tree went on from a checkpoint, so that nothing can be proven of that one any more.
 var errPassed = errors.New("the tree went on from it")
 
-const (
-	// vouchLast is how long a cosignature that is under way at a stop may take: one that the seal made and the store
-	// lacks is the one that the seal goes by.
-	vouchLast = 2 * time.Second
-	// mostAsked bounds how many trees are kept that the seal may have cosigned.
-	mostAsked = 16
-)
+// mostAsked bounds how many trees are kept that the seal may have cosigned.
+const mostAsked = 16
 
 // vouch has our own seal cosign what others signed, whenever a checkpoint is published, and a moment later once more
 // where that failed: the seal may be about to read of it. It returns only with ctx.
@@ -148,7 +143,8 @@ type vouching struct {
 	asked []uint64
 }
 
-// cosign has the seal cosign a checkpoint, by a proof from whichever tree it cosigned last.
+// cosign has the seal cosign a checkpoint, by a proof from whichever tree it cosigned last: the store's, one that it was
+// asked about since, or the one that an earlier life of ours was at when it died.
 func (v *vouching) cosign(ctx context.Context, s *signedTree) error {
 	t := v.tree.Load()
 	if t == nil || v.fault.Load() != nil {
@@ -159,7 +155,7 @@ func (v *vouching) cosign(ctx context.Context, s *signedTree) error {
 		return errPassed
 	}
 	err := v.from(ctx, t, m, s, v.last)
-	for _, size := range slices.Backward(v.asked) {
+	for _, size := range slices.Backward(append([]uint64{v.before.Load()}, v.asked...)) {
 		if kind, _ := seal.KindOf(err); kind == seal.KindConflict && size < s.tree.Size {
 			err = v.from(ctx, t, m, s, size)
 		}
@@ -182,10 +178,6 @@ func (v *vouching) from(ctx context.Context, t *tree, m mark, s *signedTree, las
 		return err
 	}
 	q.Cosign = true
-	stopped := ctx
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer context.AfterFunc(stopped, func() { time.AfterFunc(vouchLast, stop) })()
 	res, err := v.opts.Cosigner.Checkpoint(ctx, *q)
 	if err != nil {
 		return err

@@ -92,9 +92,8 @@ func (c *cosigner) extends(q seal.CheckpointRequest) error {
 	return nil
 }
 
-// cosigns waits until the cosigner's word on the tree that the ledger records last stands in the store, and that holds
-// so many leaves at least.
-func (c *cosigner) cosigns(s *store.Store, least uint64) {
+// cosigns waits until the cosigner's word on the tree that the ledger records last stands in the store.
+func (c *cosigner) cosigns(s *store.Store) {
 	c.t.Helper()
 	require.Eventually(c.t, func() bool {
 		value, _, ok, err := s.Get(c.t.Context(), store.AuditCosigned+c.id)
@@ -108,23 +107,28 @@ func (c *cosigner) cosigns(s *store.Store, least uint64) {
 		}
 		cp, err := word.Keys.OpenCosigned([]byte(word.Note))
 		last, _ := c.recorded()
-		return err == nil && cp.Tree == last && last.Size >= least
+		return err == nil && cp.Tree == last
 	}, patience, poll, "the newest checkpoint is not cosigned")
 }
 
-// beside runs two appliances, of which the second one cosigns what the first one has signed.
-func beside(t *testing.T, fails func(seal.Tree) (refused, lost error)) (*store.Store, *cosigner) {
+// beside runs two appliances, of which the second one cosigns what the first one has signed; again ends that one, and
+// once done, which the first one goes on in, returns begins its next life.
+func beside(t *testing.T, fails func(seal.Tree) (refused, lost error)) (s *store.Store, c *cosigner, again func(done func())) {
 	t.Helper()
 	srv := storetest.Start(t)
-	s := srv.Open(store.UserServe)
+	s = srv.Open(store.UserServe)
 	n := newNotary(t, srv)
 	n.write(`"type":"charter"`)
-	c := &cosigner{notary: n, id: "appliance-2", fails: fails}
+	c = &cosigner{notary: n, id: "appliance-2", fails: fails}
 	run(t, s, n.options(filepath.Join(t.TempDir(), "appliance-1")))
 	o := n.options(filepath.Join(t.TempDir(), c.id))
 	o.Cosigner = c
-	run(t, srv.Open(store.UserServe), o)
-	return s, c
+	_, stop := run(t, srv.Open(store.UserServe), o)
+	return s, c, func(done func()) {
+		stop()
+		done()
+		run(t, srv.Open(store.UserServe), o)
+	}
 }
 
 // A seal that has not read of a checkpoint yet refuses it, and is asked for its word again: there may be no other
@@ -132,14 +136,15 @@ func beside(t *testing.T, fails func(seal.Tree) (refused, lost error)) (*store.S
 func TestACheckpointThatWasNotCosignedIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	var refused sync.Map
-	s, c := beside(t, func(tree seal.Tree) (error, error) {
+	s, c, _ := beside(t, func(tree seal.Tree) (error, error) {
 		if _, before := refused.LoadOrStore(tree, true); !before {
 			return seal.Errorf(seal.KindConflict, "not the one that the ledger records last"), nil
 		}
 		return nil, nil
 	})
 	require.NoError(t, write(t.Context(), s, "t", 3))
-	c.cosigns(s, 4)
+	require.Eventually(t, func() bool { last, _ := c.recorded(); return last.Size >= 4 }, patience, poll, "no checkpoint is recorded")
+	c.cosigns(s)
 }
 
 // What the seal cosigned and nobody heard of is what it wants the next proof from, whatever it was asked for and did not
@@ -149,7 +154,7 @@ func TestACosignatureThatWasLostHoldsUpNoOther(t *testing.T) {
 	const fine, loses, away = 0, 1, 2
 	var mu sync.Mutex
 	how, met := loses, seal.Tree{}
-	s, c := beside(t, func(tree seal.Tree) (refused, lost error) {
+	s, c, again := beside(t, func(tree seal.Tree) (refused, lost error) {
 		mu.Lock()
 		defer mu.Unlock()
 		met = tree
@@ -161,24 +166,41 @@ func TestACosignatureThatWasLostHoldsUpNoOther(t *testing.T) {
 		}
 		return nil, nil
 	})
-	entries := uint64(0)
+	// grows writes something, and waits until a tree with it is recorded, and until held is true of that.
+	written := 0
+	grows := func(held func(seal.Tree) bool) {
+		before, _ := c.recorded()
+		written++
+		require.NoError(t, write(t.Context(), s, fmt.Sprint("t", written), 3))
+		require.Eventually(t, func() bool {
+			last, _ := c.recorded()
+			return last.Size >= before.Size+3 && held(last)
+		}, patience, poll, "no checkpoint is recorded, or the cosigner is not asked for its word on it")
+	}
 	// as has the cosigner be so, and waits until it was asked about something that is new.
 	as := func(is int) {
 		mu.Lock()
 		how = is
 		mu.Unlock()
-		entries += 3
-		require.NoError(t, write(t.Context(), s, fmt.Sprint("t", entries), 3))
-		require.Eventually(t, func() bool {
+		grows(func(last seal.Tree) bool {
 			mu.Lock()
 			defer mu.Unlock()
-			last, ok := c.recorded()
-			return ok && last.Size > entries && met == last
-		}, patience, poll, "the cosigner is not asked")
+			return met == last
+		})
 	}
 	as(loses)
 	as(away)
 	as(away)
 	as(fine)
-	c.cosigns(s, entries+1)
+	c.cosigns(s)
+
+	// Nor does one that whoever asked for it died over.
+	as(loses)
+	again(func() {
+		grows(func(seal.Tree) bool { return true })
+		mu.Lock()
+		how = fine
+		mu.Unlock()
+	})
+	c.cosigns(s)
 }

@@ -130,6 +130,7 @@ func (f *following) openDisk(ctx context.Context) error {
 		return nil
 	}
 	f.tree = t
+	f.before.CompareAndSwap(0, t.now().Size)
 	f.Log.tree.Store(t)
 	f.metrics.leaves.Set(float64(t.now().Size))
 	return nil

@@ -97,6 +97,7 @@ type Log struct {
 	metrics metrics
 
 	tree    atomic.Pointer[tree]      // nil without a directory, and until it was opened
+	before  atomic.Uint64             // leaves of the tree on the disk when this life first opened it
 	archive *archive                  // nil without a directory
 	fault   atomic.Pointer[treeFault] // why the tree is not gone on with
 	loud    atomic.Uint64             // end of the newest block that a checkpoint is wanted for
