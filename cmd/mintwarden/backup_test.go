@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -335,7 +336,11 @@ func killAt(t *testing.T, etcd *clientv3.Client, key, program string, args []str
 	cmd := exec.Command(program, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--patience" })...)
 	require.NoError(t, cmd.Start())
 	if len(there.Kvs) == 0 {
-		<-seen
+		select {
+		case <-seen:
+		case <-time.After(2 * sealPatience):
+			t.Errorf("%s does not come to be", key)
+		}
 	}
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())

@@ -100,6 +100,18 @@ func (k *terminal) answer(prompt, line string) string {
 	return before
 }
 
+// code is what a command at the terminal ended with.
+func (k *terminal) code(ended <-chan int) int {
+	k.t.Helper()
+	select {
+	case code := <-ended:
+		return code
+	case <-time.After(2 * sealPatience):
+		require.FailNow(k.t, "the command does not end", "%s", k.seen())
+		return -1
+	}
+}
+
 // TestInitAtTheTerminal: nothing but questions and answers. Each custodian sees one
 // share, types it back, and the next one does not find it on the screen.
 func TestInitAtTheTerminal(t *testing.T) {
@@ -150,7 +162,7 @@ func TestInitAtTheTerminal(t *testing.T) {
 	for _, name := range planCustodians {
 		k.answer("Does "+name+" sign this?", "yes")
 	}
-	require.Equal(t, exitDone, <-ended, k.seen()+s.read("seal.log"))
+	require.Equal(t, exitDone, k.code(ended), k.seen()+s.read("seal.log"))
 	s.begun()
 	all := k.all()
 	for name, share := range shares {

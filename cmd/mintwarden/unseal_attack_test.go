@@ -54,7 +54,7 @@ func TestAttack_ARequestWithAnotherUnsealKey(t *testing.T) {
 		ended := make(chan int, 1)
 		go func() { ended <- c.run(t.Context(), asked) }()
 		require.Contains(t, k.answer("Give the share of custodian-1 to that key? Type yes to sign:", answer), string(q.digest()))
-		return <-ended
+		return k.code(ended)
 	}
 	require.Equal(t, exitRefused, atTerminal("no"))
 	require.NoFileExists(t, out)
