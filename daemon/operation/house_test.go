@@ -388,6 +388,10 @@ func (h *house) startDaemon() {
 		_ = s.Close()
 	}
 	require.NoError(t, h.registry.WaitReady(h.patient()))
+	if h.archive.Dir != "" { // of what left the store nothing is told before its disk was held to that
+		_, _, _, err := h.operations.List(h.patient(), operation.Filter{}, 1, 0, "")
+		require.NotErrorIs(t, err, store.ErrUnavailable)
+	}
 }
 
 func testLog() *slog.Logger {
