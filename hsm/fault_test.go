@@ -136,6 +136,26 @@ func TestTheLockOfAStuckChange(t *testing.T) {
 	require.NoError(t, tok.PutObject(t.Context(), name, []byte("value")), "what was stuck did happen, and is found")
 }
 
+// Whoever makes an object behind a call that hangs with the lock would wait as long as that, which may be for ever: one
+// stuck call of that kind is enough for a new process, though others go on.
+func TestAChangeThatHangsForGood(t *testing.T) {
+	tok, _ := open(t, func(c *hsm.Config) {
+		c.Module, c.CallTimeout, c.MaxStuck = shim, hang, 10
+	})
+	_, err := tok.GenerateEd25519(t.Context(), "ed", "ed-behind")
+	require.NoError(t, err)
+	tell(t, "C_CreateObject hang")
+	require.ErrorIs(t, tok.PutObject(t.Context(), fresh("stuck"), []byte("value")), hsm.ErrStuck)
+	_, err = tok.SignEd25519(t.Context(), "ed-behind", []byte("m"))
+	require.NoError(t, err)
+	require.False(t, broken(tok))
+	behind := make(chan error, 1)
+	name := fresh("behind")
+	go func() { behind <- tok.PutObject(t.Context(), name, []byte("value")) }()
+	require.ErrorIs(t, soon(t, behind, "the end of who waits behind it"), hsm.ErrBroken)
+	require.True(t, broken(tok))
+}
+
 // A module that hangs while it is opened holds nobody: the caller leaves, and a
 // login that comes too late is undone.
 func TestOpeningThatHangs(t *testing.T) {

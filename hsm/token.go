@@ -90,6 +90,8 @@ type Token struct {
 	// objects serializes what makes or destroys token objects: SoftHSM2 fails
 	// about one keygen in sixty when eight run at once.
 	objects chan struct{}
+	// held: the call that has objects is stuck.
+	held atomic.Bool
 
 	calls sync.WaitGroup // running, stuck ones not counted
 	mu    sync.Mutex
@@ -291,16 +293,42 @@ func (t *Token) Close() error {
 // fault f runs once more: SoftHSM2 gives one, rarely, while others look for
 // objects. So f must look first for what it is to make.
 func (t *Token) change(ctx context.Context, call string, f func(*session) error) error {
+	if err := t.hold(ctx); err != nil {
+		return err
+	}
+	return t.doThen(ctx, call, f, func() {
+		t.held.Store(false)
+		<-t.objects
+	}, isPassing)
+}
+
+// hold takes the lock. Who waits for a stuck call as long as any may take would wait for
+// ever, and nobody else makes or destroys an object any more: that takes a new process,
+// however few calls are stuck.
+func (t *Token) hold(ctx context.Context) error {
 	select {
 	case t.objects <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.broken:
-		return ErrBroken
-	case <-t.closed:
-		return ErrClosed
+		return nil
+	default:
 	}
-	return t.doThen(ctx, call, f, func() { <-t.objects }, isPassing)
+	long := time.NewTicker(t.cfg.CallTimeout)
+	defer long.Stop()
+	for {
+		select {
+		case t.objects <- struct{}{}:
+			return nil
+		case <-long.C:
+			if t.held.Load() {
+				t.breakDown("a call that makes or destroys objects is stuck, and others wait for it")
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.broken:
+			return ErrBroken
+		case <-t.closed:
+			return ErrClosed
+		}
+	}
 }
 
 // Canary proves that the login and a key of the token work: it signs a random

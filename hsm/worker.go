@@ -115,6 +115,9 @@ func (w *worker) look() {
 		return
 	}
 	w.strand = true
+	if w.job.after != nil {
+		t.held.Store(true)
+	}
 	t.doubt()
 	t.metrics.stuck.Inc()
 	t.mu.Lock()
@@ -135,11 +138,15 @@ func (w *worker) look() {
 // is one too many by then.
 func (w *worker) finish() (stuck bool) {
 	w.mu.Lock()
+	held := w.job.after != nil
 	w.job = nil
 	stuck = w.strand
 	w.mu.Unlock()
 	t := w.t
 	if stuck {
+		if held {
+			t.held.Store(false) // it was found stuck while it gave the lock back
+		}
 		w.drop()
 		t.metrics.stuck.Dec()
 		t.mu.Lock()

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -168,6 +169,33 @@ func TestTheTokenMisbehaves(t *testing.T) {
 			require.NoError(t, p.cmd.Process.Signal(syscall.Signal(0)), "the keeper lives")
 		})
 	}
+}
+
+// The write of an anchor hangs for good. All that is decided afterwards waits for it, and it is one stuck call of the
+// few that a token is allowed: another worker, with a login of its own, goes on, and nobody has to help.
+func TestAnAnchorWhoseWriteHangs(t *testing.T) {
+	p := newProcess(t)
+	p.throughShim("call_timeout = \"3s\"")
+	conn := p.start()
+	i := found(t, p, conn)
+	i.furnish()
+	worker := p.worker
+	p.tell("C_CreateObject hang")
+	next := i.nextPolicy()
+	_, err := conn.PolicyApply(t.Context(), next) // it changes what holds, and so the anchor
+	requireKind(t, seal.KindHSM, err)
+	left, leave := context.WithCancel(t.Context())
+	defer leave()
+	go func() { _, _ = conn.Cancel(left, seal.CancelRequest{OperationID: newID("op"), Reason: "behind it"}) }()
+	p.await("worker ended; starting another")
+	require.False(t, runs(worker))
+	require.NoError(t, os.Remove(p.control()))
+	p.back(conn)
+	got, err := conn.PolicyApply(t.Context(), next)
+	require.NoError(t, err)
+	s, err := conn.Status(t.Context())
+	require.NoError(t, err)
+	require.LessOrEqual(t, got.Sequence, s.Sequence)
 }
 
 // A seal whose token is gone, or is another one, says so: it is not sealed, it
