@@ -93,12 +93,15 @@ func newLateCouple(t *testing.T) *lateCouple {
 	return c
 }
 
-// replaced has the lease of the first run out, and the second take over.
+// replaced has the lease of the first run out, and the second take over: it is done with its anchor, or it would see the
+// one that the first writes beside it, and give way, too.
 func (c *lateCouple) replaced() {
 	c.t.Helper()
 	_, err := openLog(c.t, house.store).c.Delete(c.t.Context(), ledger.AuthorKey)
 	require.NoError(c.t, err)
-	require.Eventually(c.t, func() bool { return standing(c.t).Author == secondAppliance }, patience, 10*time.Millisecond)
+	require.Eventually(c.t, func() bool {
+		return standing(c.t).Author == secondAppliance && c.two.submit(c.t.Context(), func(*round) error { return nil }) == nil
+	}, patience, 10*time.Millisecond)
 }
 
 // wakes has the first go on, and is what its caller is told.
