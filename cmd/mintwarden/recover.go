@@ -182,7 +182,7 @@ func (c *cli) draftRecover(ctx context.Context, r *recovery, accepted, lost *led
 	case d.Store.Sequence != sequence || d.Store.Head != head:
 		return nil, unverified("the seal says that the store ends at batch %d, %s; the appliance serves a ledger that ends at %d, %s", d.Store.Sequence, d.Store.Head, sequence, head)
 	}
-	doc := &ledger.Recover{Format: policy.Format, Instance: accepted.Instance(), Epoch: d.Epoch + 1, Lost: ledger.Point{Sequence: d.Known.Sequence, Head: d.Known.Head},
+	doc := &ledger.Recover{Format: policy.Format, Instance: accepted.Instance(), Epoch: nextEpoch(d.Epoch, lost), Lost: ledger.Point{Sequence: d.Known.Sequence, Head: d.Known.Head},
 		Accepted: ledger.Point{Sequence: sequence, Head: head}, CreatedAt: policy.Seconds(time.Now())}
 	if doc.Lanes, err = lanesOf(accepted, lost, r.lanes); err != nil {
 		return nil, err
@@ -193,6 +193,15 @@ func (c *cli) draftRecover(ctx context.Context, r *recovery, accepted, lost *led
 		}
 	}
 	return doc, nil
+}
+
+// nextEpoch is above every epoch that is known, here or to the seal: an appliance with a token of its own that was away
+// for one has not seen it.
+func nextEpoch(known uint64, lost *ledger.Fold) uint64 {
+	if lost != nil {
+		known = max(known, lost.Epoch())
+	}
+	return known + 1
 }
 
 // said refuses a document that says otherwise than --lane: it was drafted by an earlier

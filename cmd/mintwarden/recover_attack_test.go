@@ -145,7 +145,8 @@ func TestAttack_ARecoverThatBeginsAnEpochOnceMore(t *testing.T) {
 
 	var out bytes.Buffer
 	c := &cli{out: &printer{w: &out}, err: &printer{w: &out}}
-	for epoch, refused := range map[uint64]bool{2: true, 3: false} {
+	require.Equal(t, uint64(2), nextEpoch(accepted.Epoch(), nil))
+	for epoch, refused := range map[uint64]bool{2: true, nextEpoch(accepted.Epoch(), back.fold): false} {
 		payload, err := recovered(epoch, accepted, back.fold).Encode()
 		require.NoError(t, err)
 		err = c.showRecover(payload, accepted, back.fold)
