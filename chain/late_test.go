@@ -6,25 +6,23 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mintwarden/mintwarden/chain/devnet"
 	"github.com/mintwarden/mintwarden/chain/tx"
 )
 
-// TestAttack_OurOwnBlocksBetweenTwoQuestions: our transaction is mined, and becomes deep, between the question for
-// its receipt and the one for the account's nonce. That the nonce is used up by then is no theft: an operation that
-// ended as one would be done a second time by whoever does it again.
-func TestAttack_OurOwnBlocksBetweenTwoQuestions(t *testing.T) {
-	n := manual(t)
-	w := newWallet(t)
-	fund(t, n, w)
-	late := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+// beforeAnswers is the URL of a node before whose answers to one method f runs.
+func beforeAnswers(t *testing.T, n *devnet.Node, method string, f func()) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err == nil && bytes.Contains(body, []byte(`"eth_getTransactionCount"`)) {
-			mine(t, n, 3)
+		if err == nil && bytes.Contains(body, []byte(strconv.Quote(method))) {
+			f()
 		}
 		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
 		if err != nil {
@@ -35,8 +33,19 @@ func TestAttack_OurOwnBlocksBetweenTwoQuestions(t *testing.T) {
 		out.Header().Set("Content-Type", "application/json")
 		_, _ = io.Copy(out, answer.Body)
 	}))
-	t.Cleanup(late.Close)
-	c := dial(t, network(late.URL))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// TestAttack_OurOwnBlocksBetweenTwoQuestions: our transaction is mined, and becomes deep, between the question for
+// its receipt and the one for the account's nonce. That the nonce is used up by then is no theft: an operation that
+// ended as one would be done a second time by whoever does it again.
+func TestAttack_OurOwnBlocksBetweenTwoQuestions(t *testing.T) {
+	n := manual(t)
+	w := newWallet(t)
+	fund(t, n, w)
+	late := beforeAnswers(t, n, "eth_getTransactionCount", func() { mine(t, n, 3) })
+	c := dial(t, network(late))
 	raw := w.sign(t, transfer(0))
 	require.NoError(t, c.Send(t.Context(), raw))
 	o, err := c.Ask(t.Context(), w.address, 0, []tx.Hash{tx.HashOf(raw)})
@@ -84,24 +93,12 @@ func TestAHungNodeHoldsUpNoSending(t *testing.T) {
 	fund(t, n, w)
 	released, got := make(chan struct{}), make(chan struct{}, 1)
 	release := sync.OnceFunc(func() { close(released) })
-	hung := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil && bytes.Contains(body, []byte(`"eth_sendRawTransaction"`)) {
-			<-released
-			got <- struct{}{}
-		}
-		answer, err := http.Post(n.URL(), "application/json", bytes.NewReader(body))
-		if err != nil {
-			http.Error(out, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer func() { _ = answer.Body.Close() }()
-		out.Header().Set("Content-Type", "application/json")
-		_, _ = io.Copy(out, answer.Body)
-	}))
-	t.Cleanup(hung.Close)
+	hung := beforeAnswers(t, n, "eth_sendRawTransaction", func() {
+		<-released
+		got <- struct{}{}
+	})
 	t.Cleanup(release)
-	net := network(hung.URL, n.URL())
+	net := network(hung, n.URL())
 	net.Timeout = 2 * patience
 	c := dial(t, net)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

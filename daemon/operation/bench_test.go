@@ -64,11 +64,7 @@ func newMill(b *testing.B, kind tx.Kind, inFlight int) *mill {
 	if kind == tx.KindEVM {
 		pace = time.Second
 	}
-	m.house = newHouse(b, options{kind: kind, period: manual, pace: pace, maxOutstanding: 1000, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
-		m.node = chaintest.New(own)
-		b.Cleanup(m.node.Close)
-		return []string{m.node.URL()}
-	}})
+	m.house = newHouse(b, options{kind: kind, period: manual, pace: pace, maxOutstanding: 1000, rules: []policy.Rule{approvals(1)}, nodes: behind(b, &m.node)})
 	stop := m.mineAlways()
 	m.token = m.deployed("0")
 	stop()

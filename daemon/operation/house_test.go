@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mintwarden/mintwarden/chain"
+	"github.com/mintwarden/mintwarden/chain/chaintest"
 	"github.com/mintwarden/mintwarden/chain/devnet"
 	"github.com/mintwarden/mintwarden/chain/devnet/geth"
 	"github.com/mintwarden/mintwarden/chain/tx"
@@ -132,6 +133,15 @@ func amountRule(t policy.RuleType, n string) policy.Rule {
 		panic(err)
 	}
 	return policy.Rule{Type: t, Amount: &a}
+}
+
+// behind has the daemon ask the house's own node through a proxy, which node is from the start on.
+func behind(t testing.TB, node **chaintest.Proxy) func(own string) []string {
+	return func(own string) []string {
+		*node = chaintest.New(own)
+		t.Cleanup((*node).Close)
+		return []string{(*node).URL()}
+	}
 }
 
 func newHouse(t testing.TB, o options) *house {

@@ -77,11 +77,7 @@ func (h *house) cancelNonce(wallet string, nonce uint64) (*operation.Operation, 
 func TestCancelFillsTheGapThatARecoveryLeft(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind tx.Kind) {
 		var node *chaintest.Proxy
-		h := newHouse(t, options{kind: kind, period: manual, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
-			node = chaintest.New(own)
-			t.Cleanup(node.Close)
-			return []string{node.URL()}
-		}})
+		h := newHouse(t, options{kind: kind, period: manual, rules: []policy.Rule{approvals(1)}, nodes: behind(t, &node)})
 		stop := h.mineAlways()
 		token := h.deployed("0")
 		restore := h.backup()

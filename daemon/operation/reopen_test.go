@@ -99,11 +99,7 @@ func TestReorgOfEverything(t *testing.T) {
 func TestReorgThatKeepsTheTransaction(t *testing.T) {
 	t.Parallel()
 	var node *chaintest.Proxy
-	h := newHouse(t, options{kind: tx.KindEVM, period: manual, nodes: func(own string) []string { // whose new blocks take what the old ones had
-		node = chaintest.New(own)
-		t.Cleanup(node.Close)
-		return []string{node.URL()}
-	}})
+	h := newHouse(t, options{kind: tx.KindEVM, period: manual, nodes: behind(t, &node)}) // whose new blocks take what the old ones had
 	stop := h.mineAlways()
 	token := h.deployed("0")
 	o := h.do(operation.Request{Type: policy.OpMint, TokenID: token.ID, Amount: text("5"), Recipient: h.own()})
@@ -126,11 +122,7 @@ func TestReorgThatKeepsTheTransaction(t *testing.T) {
 func TestADeploymentThatStandsInAnEarlierBlock(t *testing.T) {
 	t.Parallel()
 	var node *chaintest.Proxy
-	h := newHouse(t, options{kind: tx.KindEVM, period: manual, nodes: func(own string) []string { // whose new blocks take what the old ones had
-		node = chaintest.New(own)
-		t.Cleanup(node.Close)
-		return []string{node.URL()}
-	}})
+	h := newHouse(t, options{kind: tx.KindEVM, period: manual, nodes: behind(t, &node)}) // whose new blocks take what the old ones had
 	stop := h.mineAlways()
 	token := h.deployed("0")
 	o := h.now(token.DeployOperationID)
@@ -153,11 +145,7 @@ func TestADeploymentThatStandsInAnEarlierBlock(t *testing.T) {
 func TestATokenThatWasDeployedAgain(t *testing.T) {
 	t.Parallel()
 	var node *chaintest.Proxy
-	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
-		node = chaintest.New(own)
-		t.Cleanup(node.Close)
-		return []string{node.URL()}
-	}})
+	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}, nodes: behind(t, &node)})
 	token := h.token("0")
 	deploy := func() *operation.Operation {
 		o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
@@ -247,11 +235,7 @@ func TestADeploymentThatFailsInTheEnd(t *testing.T) {
 func TestATheftIsDisprovedWithoutABlock(t *testing.T) {
 	t.Parallel()
 	var node *chaintest.Proxy
-	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}, nodes: func(own string) []string {
-		node = chaintest.New(own)
-		t.Cleanup(node.Close)
-		return []string{node.URL()}
-	}})
+	h := newHouse(t, options{period: manual, rules: []policy.Rule{approvals(1)}, nodes: behind(t, &node)})
 	token := h.token("0")
 	o := h.submit(operation.Request{Type: policy.OpDeployToken, TokenID: token.ID})
 	h.approve(o)
