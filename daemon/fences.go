@@ -44,7 +44,7 @@ func (f fences) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
 	defer cancel()
 	for _, name := range f.names {
-		_, _, there, err := f.store.Get(ctx, "/mw/fence/"+name)
+		_, _, there, err := f.store.Get(ctx, store.FencePrefix+name)
 		if err != nil {
 			return
 		}

@@ -43,7 +43,7 @@ type session struct {
 // Fence waits until this process holds the fence with that name, or ctx ends. ErrUnavailable when etcd
 // does not answer.
 func (s *Store) Fence(ctx context.Context, name string) (*Fence, error) {
-	key := fencePrefix + name
+	key := FencePrefix + name
 	for {
 		if taken := s.claims.take(name); taken != nil {
 			select {
@@ -85,7 +85,7 @@ func (s *Store) tryFence(ctx context.Context, name string) (_ *Fence, rev int64,
 	if err != nil {
 		return nil, 0, err
 	}
-	key := fencePrefix + name
+	key := FencePrefix + name
 	owner := fmt.Sprintf("%s %x", s.cfg.Owner, sess.id)
 	rctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()

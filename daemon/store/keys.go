@@ -25,7 +25,7 @@ const (
 	LedgerCarried    = "/mw/ledger/carried" // the last sequence whose records are all in /mw/
 
 	idemPrefix    = "/mw/idem/"
-	fencePrefix   = "/mw/fence/"
+	FencePrefix   = "/mw/fence/"   // a key per fence, under its holder's lease
 	pendingPrefix = "/mw/pending/" // <credential>/<n>
 
 	AuditPending = "/mw/audit/pending/" // <ULID>/<nn>, written with the change
